@@ -29,7 +29,7 @@ class XstiltsError(Exception):
 
 
 class DataError(XstiltsError):
-    """A data file is missing a field, holds an unknown label, is empty, or is not what it claims."""
+    """A data file lacks a field, holds an unknown label, is empty, or is not what it claims."""
 
     code = "XS-DATA"
 

@@ -1,0 +1,220 @@
+"""The values that configs turn into: frozen, typed, unknown keys refused.
+
+YAML scalars arrive as text and are read through the field types, so `1e-4` is a number and `no` is
+Norwegian.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Spec(BaseModel):
+    """A frozen config value that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class HubSource(Spec):
+    """A data set on a hub, at a pinned revision; parquet or JSON only, never a loading script.
+
+    Attributes:
+        repo: Data set id, such as `facebook/xnli`.
+        revision: A commit or tag; never a moving branch unless `unpinned_reason` says why.
+        config: Name of the configuration; `{language}`, `{iso3}` and `{language_name}` are filled.
+        splits: Our split name to the hub's.
+    """
+
+    repo: str
+    revision: str
+    config: str = ""
+    splits: dict[str, str] = Field(default_factory=dict)
+    unpinned_reason: str = ""
+
+
+class SourceSpec(Spec):
+    """One way to get a task's rows: local files in an original layout, or a hub data set.
+
+    Attributes:
+        reader: A file in `data/readers`.
+        files: Split name to a path below the data folder; `{language}`, `{iso3}`,
+            `{language_name}`, `{source}` and `{source_iso3}` are filled, `*` is expanded in sorted
+            order.
+        columns: Field of the example to a column name or 0-based number.
+        label_map: Label as written to label name; names not listed stay as they are.
+        options: What the reader takes besides.
+        sha256: File path (filled) to checksum, where the distribution publishes one.
+        languages: The languages this source covers; empty means all of the task's.
+        note: A trap of this copy, shown by `xstilts data show`.
+        refused: When set, this source exists but is not used, for this reason.
+    """
+
+    reader: str
+    files: dict[str, str | list[str]] = Field(default_factory=dict)
+    hub: HubSource | None = None
+    columns: dict[str, str | int] = Field(default_factory=dict)
+    label_map: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    sha256: dict[str, str] = Field(default_factory=dict)
+    languages: list[str] = Field(default_factory=list)
+    note: str = ""
+    refused: str = ""
+
+
+class TaskSpec(Spec):
+    """A task: a format, its rows, its languages, its metric. One YAML in `configs/tasks`.
+
+    Attributes:
+        format: A file in `formats`.
+        family: Tasks of one family may share a head (`nli`, `span_qa`, …); defaults to the name.
+        roles: `intermediate`, `target` or both.
+        languages: Codes, in the order of the official scorer.
+        source_language: The language trained on for zero-shot transfer.
+        labels: Label names in a fixed order; empty when the format has none or they are read from
+            the data.
+        metric: A file in `metrics`.
+        train_task: The task whose training rows train the head for this target; empty for
+            retrieval; the task itself when it has its own training rows.
+        eval_split: The split scored by default.
+        select_split: The source-language split that picks the checkpoint; empty means the last
+            checkpoint is taken, as the protocol does for extractive QA.
+        counts: Rows per split and language that the protocol states, for `xstilts data check`:
+            `{split: {language or "*": rows}}`.
+        max_length: Sub-words per encoder run, special tokens included.
+        train: Defaults for `TrainSpec` that belong to the task.
+        options: What the format takes besides (document stride, question limit, layer, …).
+        domain: `legal`, `medical`, `news`, … for retrieval tasks.
+    """
+
+    name: str
+    title: str = ""
+    format: str
+    family: str = ""
+    roles: list[Literal["intermediate", "target"]] = Field(default_factory=list)
+    languages: list[str]
+    source_language: str = "en"
+    labels: list[str] = Field(default_factory=list)
+    metric: str
+    train_task: str = ""
+    eval_split: str = "test"
+    select_split: str = "validation"
+    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    max_length: int = Field(default=128, gt=4)
+    train: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    domain: str = ""
+    license: str = ""
+    citation: str = ""
+    note: str = ""
+    sources: list[SourceSpec]
+
+    @property
+    def head_family(self) -> str:
+        """Tasks with the same value may share a head."""
+        return self.family or self.name
+
+
+class MethodSpec(Spec):
+    """A preset of a training method. One YAML in `configs/methods`; the stem is the name.
+
+    Attributes:
+        method: A file in `methods`.
+        options: Its options, such as `reduction_factor` or `rank`.
+        train: Defaults for `TrainSpec` that belong to the method.
+    """
+
+    name: str
+    method: str
+    title: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    citation: str = ""
+
+
+class BackboneSpec(Spec):
+    """A pretrained encoder. One YAML in `configs/backbones`.
+
+    Attributes:
+        repo: Hub id or a local folder.
+        revision: Commit to pin; empty for a local folder.
+        retrieval_layer: Block whose output is pooled for retrieval (1-based, 0 is the embeddings).
+    """
+
+    name: str
+    repo: str
+    revision: str = ""
+    title: str = ""
+    retrieval_layer: int = Field(ge=0)
+    license: str = ""
+    note: str = ""
+
+
+class BackboneIdentity(Spec):
+    """Which encoder a module belongs to.
+
+    Attributes:
+        name: Short name for references, such as `xlm-roberta-base`.
+        repo: Hub id, or the folder's name for a local backbone (never its path).
+        tokenizer_sha256: Over the tokenizer's serialised form; 64 hex digits.
+        fingerprint: sha256 over names, shapes, types and bytes of the embedding and block tensors
+            (no pooler, no head); 64 hex digits.
+    """
+
+    name: str
+    repo: str
+    revision: str = ""
+    model_type: str
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+    vocab_size: int
+    tokenizer_sha256: str
+    fingerprint: str
+
+
+class TrainSpec(Spec):
+    """How one training phase runs. Lengths are sub-words, rates are per optimiser step.
+
+    Attributes:
+        lr: Peak learning rate of AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101).
+        epochs: Passes over the training rows; ignored when `max_steps` is positive.
+        max_steps: Optimiser steps; 0 means `epochs` decides.
+        batch_size: Examples per optimiser step, over all processes and accumulation.
+        accumulation: Micro-batches that one optimiser step is cut into.
+        warmup: Share of the steps with rising rate when below 1, else a number of steps.
+        schedule: What follows warm-up.
+        clip: Largest gradient norm of an optimiser step; 0 switches clipping off.
+        precision: `bf16` runs the forward pass in bfloat16 autocast; weights stay float32.
+        eval_every: Optimiser steps between looks at the dev set; 0 means once an epoch.
+        patience: Looks without gain before stopping early; 0 means never.
+        select: `best` keeps the checkpoint with the best dev score, `last` the final one.
+        checkpoint_every: Optimiser steps between resumable checkpoints; 0 means at each look.
+        limit: At most this many training rows, the same nested subset for a seed; 0 means all.
+        bucket: Batches' worth of shuffled rows that are sorted by length together; 1 switches
+            bucketing off.
+    """
+
+    lr: float = Field(default=1e-4, gt=0)
+    epochs: float = Field(default=3, ge=0)
+    max_steps: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=32, gt=0)
+    accumulation: int = Field(default=1, gt=0)
+    warmup: float = Field(default=0.1, ge=0)
+    schedule: Literal["linear", "constant"] = "linear"
+    weight_decay: float = Field(default=0.01, ge=0)
+    adam_eps: float = Field(default=1e-8, gt=0)
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    clip: float = Field(default=1.0, ge=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = Field(default=42, ge=0)
+    max_length: int = Field(default=0, ge=0)
+    eval_every: int = Field(default=0, ge=0)
+    patience: int = Field(default=0, ge=0)
+    select: Literal["best", "last"] = "best"
+    checkpoint_every: int = Field(default=0, ge=0)
+    limit: int = Field(default=0, ge=0)
+    bucket: int = Field(default=50, gt=0)
