@@ -1,0 +1,217 @@
+"""A pretrained encoder: load it, know which one it is, run part of it, act at its sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from xstilts.errors import UsageError
+from xstilts.pretrained import backbone_spec, clean_config, fetch, identify
+from xstilts.sites import BLOCKS, LINEARS, SUBLAYERS, EncoderShape, Site
+from xstilts.specs import BackboneIdentity
+
+
+class Backbone:
+    """A plain transformers encoder without a head.
+
+    Attributes:
+        encoder: The transformers model (XLMRobertaModel, XLMRobertaXLModel, BertModel); no pooler.
+        tokenizer: Its fast tokenizer.
+        identity: Which backbone this is; modules refuse another one.
+        retrieval_layer: Block pooled for retrieval by default.
+    """
+
+    def __init__(
+        self, encoder: Any, tokenizer: Any, identity: BackboneIdentity, retrieval_layer: int
+    ) -> None:
+        self.encoder, self.tokenizer = encoder, tokenizer
+        self.identity, self.retrieval_layer = identity, retrieval_layer
+        self._cut: dict[int, nn.Module] = {}
+
+    @classmethod
+    def load(cls, reference: str, *, offline: bool = False) -> Backbone:
+        """The backbone of a preset name, a YAML file, a local folder or a hub id (`org/name@rev`).
+
+        Weights are float32, attention is torch's scaled dot product, and no code that comes with a
+        model is ever run.
+
+        Raises:
+            NotFoundError: No such preset, folder or repository.
+            OfflineError: It is not on this machine and `offline` is set.
+            UsageError: It is not an encoder of a supported architecture.
+        """
+        spec = backbone_spec(reference)
+        config = clean_config(spec, offline)
+        encoder, tokenizer = fetch(spec, config, offline)
+        encoder.eval().requires_grad_(False)
+        return cls(encoder, tokenizer, identify(spec, encoder, tokenizer), spec.retrieval_layer)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks, first to last."""
+        return cast("nn.ModuleList", self.encoder.get_submodule(BLOCKS))
+
+    @property
+    def shape(self) -> EncoderShape:
+        """The sizes that a new module needs."""
+        config = self.encoder.config
+        return EncoderShape(
+            config.num_hidden_layers,
+            config.hidden_size,
+            config.intermediate_size,
+            float(config.attention_probs_dropout_prob),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.encoder.parameters()).device
+
+    @property
+    def max_length(self) -> int:
+        """Longest input in sub-words, special tokens included."""
+        config = self.encoder.config
+        offset = 0 if config.model_type == "bert" else int(config.pad_token_id) + 1
+        return int(config.max_position_embeddings) - offset
+
+    def to(self, device: torch.device | str) -> Backbone:
+        """Move the weights; returns itself."""
+        self.encoder.to(device)
+        return self
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The last block's output, [B, T, D]."""
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        return cast("Tensor", output.last_hidden_state)
+
+    __call__ = forward
+
+    def hidden_states(
+        self, input_ids: Tensor, attention_mask: Tensor, *, up_to: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """Embedding output and the outputs of the first `up_to` blocks; no further block runs.
+
+        Returns:
+            `up_to` + 1 tensors [B, T, D]; index k is what `output_hidden_states` calls
+            `hidden_states[k]`.
+
+        Raises:
+            UsageError: `up_to` is not between 0 and the number of blocks.
+        """
+        total = len(self.blocks)
+        count = total if up_to is None else up_to
+        if not 0 <= count <= total:
+            raise UsageError(f"layer {count} of a backbone with {total} blocks")
+        states: list[Tensor] = []
+        with _recording(self.encoder.embeddings, list(self.blocks)[:count], states):
+            last = self._first_blocks(count)(input_ids=input_ids, attention_mask=attention_mask)
+        if count == total:
+            states[-1] = last.last_hidden_state
+        return tuple(states)
+
+    def _first_blocks(self, count: int) -> nn.Module:
+        """The encoder with only its first blocks, sharing every weight."""
+        if count == len(self.blocks):
+            return cast("nn.Module", self.encoder)
+        if count not in self._cut:
+            stack = _shallow(self.encoder.encoder)
+            stack._modules["layer"] = nn.ModuleList(list(self.blocks)[:count])
+            model = _shallow(self.encoder)
+            model._modules["encoder"] = stack
+            self._cut[count] = model
+        return self._cut[count]
+
+    @contextmanager
+    def acting(
+        self, nodes: Mapping[str, nn.Module], weights: Mapping[str, Tensor] | None = None
+    ) -> Iterator[None]:
+        """Let what `nodes` holds act at its sites until the block ends.
+
+        Args:
+            nodes: Site key to what acts there (see `xstilts.sites`).
+            weights: Encoder tensors to run with instead of the own ones, which come back after.
+
+        Raises:
+            UsageError: Something already acts at one of the sites.
+        """
+        patched: list[nn.Module] = []
+        originals = self._swap(weights or {})
+        try:
+            for key, node in nodes.items():
+                patched.append(self._act(Site.of(key), node))
+            yield
+        finally:
+            for module in patched:
+                del module.forward
+            self._swap(originals)
+
+    def _swap(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Point parameters at other tensors; returns what they pointed at."""
+        parameters = dict(self.encoder.named_parameters()) if weights else {}
+        originals = {}
+        for name, tensor in weights.items():
+            originals[name] = parameters[name].data
+            parameters[name].data = tensor.to(self.device)
+        return originals
+
+    def _act(self, site: Site, node: nn.Module) -> nn.Module:
+        block = self.blocks[site.block]
+        path = LINEARS[site.name] if site.is_linear else SUBLAYERS[site.name]
+        module = block.get_submodule(path)
+        if "forward" in vars(module):
+            raise UsageError(f"a module already acts at block {site.block}, {site.name}")
+        if site.is_linear:
+            module.forward = _linear_forward(cast("nn.Linear", module), node)
+        else:
+            module.forward = _sublayer_forward(module, node)
+        return module
+
+
+def _linear_forward(linear: nn.Linear, node: nn.Module) -> Any:
+    def forward(x: Tensor) -> Tensor:
+        update: Tensor = node(x)
+        return nn.functional.linear(x, linear.weight, linear.bias) + update
+
+    return forward
+
+
+def _sublayer_forward(end: Any, node: nn.Module) -> Any:
+    norm = end.LayerNorm if hasattr(end, "LayerNorm") else None
+    dropout = end.dropout if hasattr(end, "dropout") else nn.Identity()
+
+    def forward(hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        hidden = dropout(end.dense(hidden_states))
+        hidden = hidden + node(hidden, input_tensor, norm)
+        added = hidden + input_tensor
+        return norm(added) if norm is not None else added
+
+    return forward
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    """A copy that shares all tensors but has its own table of children."""
+    copy = module.__class__.__new__(module.__class__)
+    copy.__dict__.update(module.__dict__)
+    copy._modules = dict(module._modules)
+    return copy
+
+
+@contextmanager
+def _recording(
+    embeddings: nn.Module, blocks: list[nn.Module], states: list[Tensor]
+) -> Iterator[None]:
+    """Append what the embeddings and each of `blocks` give to `states`."""
+
+    def record(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        states.append(output[0] if isinstance(output, tuple) else output)
+
+    handles = [module.register_forward_hook(record) for module in (embeddings, *blocks)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

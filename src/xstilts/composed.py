@@ -1,0 +1,184 @@
+"""From an expression and its modules to what acts at each site of the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Generator, Tensor, nn
+
+from xstilts.composition import Call, Expression, Option, Part, Ref
+from xstilts.errors import UsageError, near_names
+from xstilts.operators import OPERATORS, PartInfo
+from xstilts.sites import Adapter, EncoderShape, Site
+from xstilts.specs import Spec
+
+
+class Composed(nn.Module):
+    """What an expression becomes on one encoder shape.
+
+    Attributes:
+        nodes: Site key to what acts there.
+        encoder_weights: Encoder tensors that replace the backbone's own, if a part is a full
+            fine-tune.
+    """
+
+    def __init__(
+        self, nodes: Mapping[str, nn.Module], encoder_weights: Mapping[str, Tensor]
+    ) -> None:
+        super().__init__()
+        self.nodes = nn.ModuleDict(dict(nodes))
+        self.encoder_weights = dict(encoder_weights)
+
+    def learned(self) -> dict[str, nn.Parameter]:
+        """The operators' own parameters (fusion matrices), by name."""
+        return {
+            name: parameter
+            for name, parameter in self.nodes.named_parameters()
+            if "own" in name.split(".")
+        }
+
+    def freeze_parts(self) -> None:
+        """Let only the operators' own parameters train."""
+        self.nodes.requires_grad_(False)
+        for parameter in self.learned().values():
+            parameter.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    nodes: Mapping[str, nn.Module]
+    encoder_weights: Mapping[str, Tensor]
+
+
+def compose(
+    expression: Expression,
+    modules: Mapping[str, Adapter],
+    shape: EncoderShape,
+    generator: Generator,
+) -> Composed:
+    """Build what the expression means.
+
+    Args:
+        expression: With `{lang}` already filled.
+        modules: Reference name to its module.
+        shape: Of the encoder.
+        generator: Draws the operators' new parameters.
+
+    Raises:
+        UsageError: An operator cannot take one of its parts.
+    """
+    built = _build(expression, modules, shape, generator)
+    graph = _as_graph(built)
+    return Composed(graph.nodes, graph.encoder_weights)
+
+
+def merge(
+    expression: Expression,
+    modules: Mapping[str, Adapter],
+    shape: EncoderShape,
+    generator: Generator,
+) -> Adapter | None:
+    """The one module that the expression is, or None when it computes with several."""
+    built = _build(expression, modules, shape, generator)
+    return built if isinstance(built, Adapter) else None
+
+
+def _build(
+    expression: Expression,
+    modules: Mapping[str, Adapter],
+    shape: EncoderShape,
+    generator: Generator,
+) -> Adapter | _Graph:
+    if isinstance(expression, Ref):
+        return _Graph({}, {}) if expression.is_none else modules[expression.name]
+    operator = OPERATORS.get(expression.operator)
+    options = {**operator.OPTIONS, **dict(expression.options)}
+    if operator.MERGES:
+        parts = [_build(p.expression, modules, shape, generator) for p in expression.parts]
+        adapters = [part for part in parts if isinstance(part, Adapter)]
+        weights = [part.weight for part in expression.parts]
+        merged: Adapter = operator.combine(adapters, weights, options, generator)
+        return merged
+    graphs = [_as_graph(_build(_weighted(p), modules, shape, generator)) for p in expression.parts]
+    keys = sorted({key for graph in graphs for key in graph.nodes}, key=Site.of)
+    nodes = {
+        key: operator.at_site(
+            Site.of(key),
+            [g.nodes[key] for g in graphs if key in g.nodes],
+            shape,
+            options,
+            generator,
+        )
+        for key in keys
+    }
+    return _Graph(nodes, _one_encoder(graphs))
+
+
+def _weighted(part: Part) -> Expression:
+    return part.expression if part.weight == 1.0 else Call("sum", (part,))
+
+
+def _as_graph(built: Adapter | _Graph) -> _Graph:
+    if isinstance(built, _Graph):
+        return built
+    return _Graph(dict(built.at.items()), built.encoder_weights or {})
+
+
+def _one_encoder(graphs: Sequence[_Graph]) -> Mapping[str, Tensor]:
+    return next((graph.encoder_weights for graph in graphs if graph.encoder_weights), {})
+
+
+# ------------------------------------------------------------------------------------- checking
+
+
+def check(expression: Expression, infos: Mapping[str, PartInfo]) -> PartInfo:
+    """Refuse what makes no sense, before any weight is loaded.
+
+    Args:
+        expression: As parsed.
+        infos: Reference name to what its manifest says.
+
+    Returns:
+        What the whole expression is.
+
+    Raises:
+        UsageError: An operator cannot take its parts or options; the message says which and why.
+    """
+    if isinstance(expression, Ref):
+        return PartInfo("none", "", {}, False) if expression.is_none else infos[expression.name]
+    operator = OPERATORS.get(expression.operator)
+    parts = [check(part.expression, infos) for part in expression.parts]
+    where = str(expression)
+    _check_options(expression, operator.OPTIONS, where)
+    if any(part.weight == 0.0 for part in expression.parts):
+        raise UsageError("a part has weight 0", where=where, hint="Leave that part out.")
+    if any(part.name == "none" for part in parts):
+        raise UsageError("`none` stands alone: it cannot be combined", where=where)
+    if not operator.MERGES and sum(part.method == "full" for part in parts[1:]):
+        raise UsageError(
+            "a full fine-tune replaces the encoder, so it can only come first",
+            where=where,
+            hint="Write stack(full-module, other), or merge the encoders with average(…).",
+        )
+    if hasattr(operator, "check"):
+        operator.check(parts)
+    methods = {part.method for part in parts}
+    method = methods.pop() if len(methods) == 1 else ""
+    return PartInfo(where, method, parts[0].options, bool(operator.MERGES))
+
+
+def _check_options(call: Call, known: Mapping[str, Option], where: str) -> None:
+    for key, value in call.options:
+        if key not in known:
+            raise UsageError(
+                f"{call.operator} has no option '{key}'", where=where, hint=near_names(key, known)
+            )
+        if type(value) is not type(known[key]):
+            kind = type(known[key]).__name__
+            raise UsageError(f"option '{key}' of {call.operator} takes a {kind}", where=where)
+
+
+def options_of(spec: Spec) -> dict[str, object]:
+    """A method's options as plain values, for `PartInfo`."""
+    return spec.model_dump()

@@ -1,0 +1,285 @@
+"""The expression language: which modules, combined how.
+
+    none                                   the untouched backbone
+    mnli    mnli/lora    ./my-module       one module
+    stack(lang-{lang}, mnli)               one after the other, the first nearest to the backbone
+    fuse(mnli, squad2, average(a, b))      token-wise attention over the parts (AdapterFusion)
+    average(mnli*0.3, squad2*0.7)          weighted mean of the modules' parameters or updates
+    merge_ties(a, b, density=0.5)          a merging method with options
+    a + b - c*0.5                          module arithmetic; `+` and `-` need blanks around them
+
+Expressions are values: frozen, comparable, and `parse(str(expression)) == expression`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+from xstilts.errors import UsageError, near_names
+from xstilts.operators import OPERATORS
+
+OPERATOR_NAMES = tuple(name for name in OPERATORS if name != "sum")
+SUM = "sum"
+LANGUAGE_SLOT = "{lang}"
+
+Option = bool | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One module by reference, or `none`."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_none(self) -> bool:
+        """Whether this is the untouched backbone."""
+        return self.name == "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An operand and its weight."""
+
+    expression: Expression
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        inner = str(self.expression)
+        if isinstance(self.expression, Call) and self.expression.operator == SUM:
+            inner = f"({inner})"
+        return inner if self.weight == 1.0 else f"{inner}*{_number(self.weight)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operator over parts; `operator` is `sum` for `a + b - c`."""
+
+    operator: str
+    parts: tuple[Part, ...]
+    options: tuple[tuple[str, Option], ...] = ()
+
+    def __str__(self) -> str:
+        if self.operator == SUM:
+            text = ""
+            for number, part in enumerate(self.parts):
+                negative = part.weight < 0 and number > 0
+                sign = (" - " if negative else " + ") if number else ""
+                text += sign + str(Part(part.expression, -part.weight) if negative else part)
+            return text
+        options = [f"{key}={_option(value)}" for key, value in self.options]
+        return f"{self.operator}({', '.join([*map(str, self.parts), *options])})"
+
+
+Expression = Ref | Call
+
+
+def parse(text: str) -> Expression:
+    """Read an expression.
+
+    Raises:
+        UsageError: It does not follow the grammar; the message points at the column and says what
+            would be legal there.
+    """
+    return _Parser(text).parse()
+
+
+def references(expression: Expression) -> Iterator[Ref]:
+    """Every module reference, from left to right, `none` left out."""
+    if isinstance(expression, Ref):
+        if not expression.is_none:
+            yield expression
+        return
+    for part in expression.parts:
+        yield from references(part.expression)
+
+
+def operators(expression: Expression) -> Iterator[str]:
+    """Every operator used, outermost first."""
+    if isinstance(expression, Call):
+        yield expression.operator
+        for part in expression.parts:
+            yield from operators(part.expression)
+
+
+def map_references(expression: Expression, change: Callable[[str], str]) -> Expression:
+    """The same expression with every reference renamed by `change`."""
+    if isinstance(expression, Ref):
+        return expression if expression.is_none else Ref(change(expression.name))
+    parts = tuple(Part(map_references(p.expression, change), p.weight) for p in expression.parts)
+    return Call(expression.operator, parts, expression.options)
+
+
+def needs_language(expression: Expression) -> bool:
+    """Whether a reference holds `{lang}`."""
+    return any(LANGUAGE_SLOT in ref.name for ref in references(expression))
+
+
+def for_language(expression: Expression, language: str) -> Expression:
+    """The expression with `{lang}` filled."""
+    return map_references(expression, lambda name: name.replace(LANGUAGE_SLOT, language))
+
+
+# ------------------------------------------------------------------------------------- parsing
+
+_NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w./@:{}~-])")
+_NAME = re.compile(r"(?:[A-Za-z0-9_{~]|\.{0,2}/)[\w./@:{}~-]*")
+_SPACE = re.compile(r"\s*")
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+
+    def parse(self) -> Expression:
+        if not self.text.strip():
+            self.fail("an expression is empty", "a module name, `none` or an operator")
+        expression = self.sum()
+        self.skip()
+        if self.at < len(self.text):
+            self.fail(f"unexpected '{self.text[self.at]}'", "` + `, ` - `, `*weight` or the end")
+        return expression
+
+    def sum(self) -> Expression:
+        negative = self.take("-")
+        parts = [self.term(-1.0 if negative else 1.0)]
+        while True:
+            if self.take("+"):
+                parts.append(self.term(1.0))
+            elif self.take("-"):
+                parts.append(self.term(-1.0))
+            else:
+                break
+        if len(parts) == 1 and parts[0].weight == 1.0:
+            return parts[0].expression
+        return Call(SUM, tuple(parts))
+
+    def term(self, sign: float) -> Part:
+        weight = self.number()
+        if weight is not None and not self.take("*"):
+            self.fail("a number stands alone", "`*` and a module after it")
+        expression = self.atom()
+        if self.take("*"):
+            if weight is not None:
+                self.fail("two weights", "one weight for a part")
+            negative = self.take("-")
+            weight = self.number()
+            if weight is None:
+                self.fail("a weight is missing", "a number such as 0.5")
+            weight = -weight if negative else weight
+        return Part(expression, sign * (1.0 if weight is None else weight))
+
+    def atom(self) -> Expression:
+        if self.take("("):
+            expression = self.sum()
+            self.expect(")")
+            return expression
+        start = self.at
+        name = self.name()
+        if name is None:
+            self.fail("a module or operator is missing", "a module name, `none` or an operator")
+        if self.take("("):
+            if name not in OPERATOR_NAMES:
+                self.at = start
+                self.fail(f"no operator named '{name}'", near_names(name, OPERATOR_NAMES))
+            return self.call(name)
+        if name in OPERATOR_NAMES:
+            self.fail(f"'{name}' has no parts", f"{name}(a, b)")
+        return Ref(name)
+
+    def call(self, operator: str) -> Call:
+        parts: list[Part] = []
+        options: dict[str, Option] = {}
+        while True:
+            start = self.at
+            key = self.name()
+            if key is not None and self.take("="):
+                if key in options:
+                    self.fail(f"option '{key}' repeats", "each option once")
+                options[key] = self.option()
+            else:
+                self.at = start
+                if options:
+                    self.fail("a part after an option", "`option=value` or `)`")
+                parts.append(self.operand())
+            if not self.take(","):
+                break
+        self.expect(")")
+        return Call(operator, tuple(parts), tuple(sorted(options.items())))
+
+    def operand(self) -> Part:
+        expression = self.sum()
+        if (
+            isinstance(expression, Call)
+            and expression.operator == SUM
+            and len(expression.parts) == 1
+        ):
+            return expression.parts[0]
+        return Part(expression)
+
+    def option(self) -> Option:
+        negative = self.take("-")
+        number = self.number()
+        if number is not None:
+            return -number if negative else number
+        word = self.name()
+        if word is None or negative:
+            self.fail("an option has no value", "a number, a word, true or false")
+        return {"true": True, "false": False}.get(word, word)
+
+    # -- tokens
+
+    def skip(self) -> None:
+        match = _SPACE.match(self.text, self.at)
+        self.at = match.end() if match else self.at
+
+    def take(self, mark: str) -> bool:
+        self.skip()
+        if self.text.startswith(mark, self.at):
+            self.at += len(mark)
+            return True
+        return False
+
+    def expect(self, mark: str) -> None:
+        if not self.take(mark):
+            found = f"'{self.text[self.at]}'" if self.at < len(self.text) else "the end"
+            self.fail(f"expected '{mark}', found {found}", "`,` or `)`")
+
+    def number(self) -> float | None:
+        self.skip()
+        match = _NUMBER.match(self.text, self.at)
+        if not match:
+            return None
+        self.at = match.end()
+        return float(match.group())
+
+    def name(self) -> str | None:
+        self.skip()
+        match = _NAME.match(self.text, self.at)
+        if not match:
+            return None
+        self.at = match.end()
+        return match.group()
+
+    def fail(self, what: str, legal: str) -> NoReturn:
+        self.skip()
+        pointer = f"  {self.text}\n  {' ' * self.at}^"
+        raise UsageError(
+            f"column {self.at + 1}: {what}", where=pointer, hint=f"Legal here: {legal}"
+        )
+
+
+def _number(value: float) -> str:
+    return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _option(value: Option) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else _number(value)

@@ -1,0 +1,241 @@
+"""Bottleneck adapters, sequential and parallel, in the format of the `adapters` library.
+
+Presets: `seq_bn` (Pfeiffer et al., 2021, arXiv:2005.00247), `double_seq_bn` (Houlsby et al., 2019,
+arXiv:1902.00751), `par_bn` (He et al., 2022, arXiv:2110.04366).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Generator, Tensor, nn
+
+from xstilts.backbone import Backbone
+from xstilts.errors import IntegrityError
+from xstilts.files import write_json
+from xstilts.methods import read_tensors, require_same_keys
+from xstilts.sites import SUBLAYERS, Adapter, EncoderShape, Site
+from xstilts.specs import Spec
+
+KIND = "adapter"
+WEIGHTS, CONFIG = "adapter.safetensors", "adapter_config.json"
+
+Activation = Literal["relu", "gelu", "swish", "tanh"]
+Reads = Literal["normed", "hidden", "residual"]
+
+
+class Options(Spec):
+    """Options of a bottleneck adapter.
+
+    Attributes:
+        sites: Sub-layers that get one: `attention`, `ffn` or both.
+        reads: What the down-projection sees: `normed` is the layer norm of the sub-layer's sum,
+            `hidden` the sub-layer's output before the residual, `residual` its input (parallel).
+        reduction_factor: Hidden size over bottleneck size.
+        scaling: Factor of the update.
+        dropout: On the update.
+        leave_out: Blocks without one, 0-based.
+    """
+
+    sites: list[Literal["attention", "ffn"]] = Field(default=["ffn"], min_length=1)
+    reads: Reads = "normed"
+    reduction_factor: float = Field(default=16, gt=0)
+    non_linearity: Activation = "relu"
+    scaling: float = 1.0
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    leave_out: list[int] = Field(default_factory=list)
+
+
+def read(reads: Reads, hidden_BTD: Tensor, residual_BTD: Tensor, norm: nn.Module | None) -> Tensor:
+    """What an adapter's down-projection sees at the end of a sub-layer, [B, T, D]."""
+    if reads == "hidden":
+        return hidden_BTD
+    if reads == "residual":
+        return residual_BTD
+    added = hidden_BTD + residual_BTD
+    return cast("Tensor", norm(added)) if norm is not None else added
+
+
+class Bottleneck(nn.Module):
+    """`up(f(down(x))) * scaling`, an update of a sub-layer's output.
+
+    Starts as the identity (`up` is zero), so attaching it never changes the backbone's output.
+    Shapes: B sentences, T tokens, D hidden size, R = D // reduction_factor.
+    """
+
+    def __init__(self, hidden_size: int, options: Options) -> None:
+        super().__init__()
+        size = max(1, int(hidden_size // options.reduction_factor))
+        self.down = nn.Linear(hidden_size, size)
+        self.up = nn.Linear(size, hidden_size)
+        self.activation = _ACTIVATIONS[options.non_linearity]()
+        self.dropout = nn.Dropout(options.dropout)
+        self.reads: Reads = options.reads
+        self.scaling = options.scaling
+
+    def forward(self, hidden_BTD: Tensor, residual_BTD: Tensor, norm: nn.Module | None) -> Tensor:
+        """The update of `hidden_BTD`, [B, T, D]."""
+        x_BTD = read(self.reads, hidden_BTD, residual_BTD, norm)
+        update: Tensor = self.up(self.activation(self.down(x_BTD))) * self.scaling
+        return cast("Tensor", self.dropout(update))
+
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "swish": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+
+def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+    """A new adapter in every block that is not left out."""
+    modules = {}
+    for block in range(shape.num_layers):
+        for name in options.sites:
+            if block not in options.leave_out:
+                module = Bottleneck(shape.hidden_size, options)
+                _initialise(module, generator)
+                modules[Site(block, name).key] = module
+    return Adapter("bottleneck", options, modules)
+
+
+@torch.no_grad()
+def _initialise(module: Bottleneck, generator: Generator) -> None:
+    module.down.weight.normal_(0.0, 0.02, generator=generator)
+    module.down.bias.zero_()
+    module.up.weight.zero_()
+    module.up.bias.zero_()
+
+
+# ------------------------------------------------------------------------- the library's format
+
+_PREFIX = {"bert": "bert"}
+_MODEL_CLASS = {"bert": "BertAdapterModel"}
+_FIXED: dict[str, Any] = {
+    "adapter_residual_before_ln": False,
+    "cross_adapter": False,
+    "factorized_phm_W": True,
+    "factorized_phm_rule": False,
+    "hypercomplex_nonlinearity": "glorot-uniform",
+    "init_weights": "bert",
+    "init_weights_seed": None,
+    "inv_adapter": None,
+    "inv_adapter_reduction_factor": None,
+    "learn_phm": True,
+    "ln_after": False,
+    "ln_before": False,
+    "original_ln_after": True,
+    "phm_bias": True,
+    "phm_c_init": "normal",
+    "phm_dim": 4,
+    "phm_init_range": 0.0001,
+    "phm_layer": False,
+    "phm_rank": 1,
+    "residual_before_ln": True,
+    "shared_W_phm": False,
+    "shared_phm_rule": True,
+    "stochastic_depth": 0.0,
+    "use_gating": False,
+}
+"""Keys of the library's config whose value every adapter of this method has."""
+
+_FREE = {"init_weights", "init_weights_seed"}
+"""Keys that say nothing about a trained adapter."""
+
+
+def library_config(options: Options) -> dict[str, Any]:
+    """The `config` entry of the adapters library for these options."""
+    return _FIXED | {
+        "dropout": options.dropout,
+        "is_parallel": options.reads == "residual",
+        "leave_out": list(options.leave_out),
+        "mh_adapter": "attention" in options.sites,
+        "non_linearity": options.non_linearity,
+        "original_ln_before": options.reads == "normed",
+        "output_adapter": "ffn" in options.sites,
+        "reduction_factor": options.reduction_factor,
+        "scaling": options.scaling,
+    }
+
+
+def options_of(config: dict[str, Any], where: Path) -> Options:
+    """The options behind a `config` entry of the adapters library.
+
+    Raises:
+        IntegrityError: The entry asks for something that this method does not compute.
+    """
+    for key, value in _FIXED.items():
+        if key not in _FREE and config.get(key, value) != value:
+            raise IntegrityError(
+                f"option {key}={config[key]!r} is not supported",
+                where=str(where),
+                hint="Load it through the adapters library: --method adapters:<config>.",
+            )
+    sites = [s for s, k in (("attention", "mh_adapter"), ("ffn", "output_adapter")) if config[k]]
+    parallel = config.get("is_parallel", False)
+    normed = config.get("original_ln_before", False)
+    return Options.model_validate(
+        {
+            "sites": sites,
+            "reads": "residual" if parallel else "normed" if normed else "hidden",
+            "reduction_factor": config["reduction_factor"],
+            "non_linearity": config["non_linearity"],
+            "scaling": config.get("scaling", 1.0),
+            "dropout": config.get("dropout", 0.0),
+            "leave_out": config.get("leave_out", []),
+        }
+    )
+
+
+def _keys(site: Site, name: str, prefix: str) -> dict[str, str]:
+    """Our parameter name to the library's key, for one site."""
+    stem = f"{prefix}.encoder.layer.{site.block}.{SUBLAYERS[site.name]}.adapters.{name}."
+    names = {"down": "adapter_down.0", "up": "adapter_up"}
+    return {
+        f"{site.key}.{ours}.{kind}": f"{stem}{theirs}.{kind}"
+        for ours, theirs in names.items()
+        for kind in ("weight", "bias")
+    }
+
+
+def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+    """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
+    identity = backbone.identity
+    prefix = _PREFIX.get(identity.model_type, "roberta")
+    keys = {k: v for site in adapter.sites() for k, v in _keys(site, name, prefix).items()}
+    state = adapter.at.state_dict()
+    save_file({keys[k]: v.detach().cpu().contiguous() for k, v in state.items()}, folder / WEIGHTS)
+    config = {
+        "config": library_config(cast("Options", adapter.options)),
+        "hidden_size": identity.hidden_size,
+        "model_class": _MODEL_CLASS.get(identity.model_type, "XLMRobertaAdapterModel"),
+        "model_name": identity.repo,
+        "model_type": identity.model_type,
+        "name": name,
+        "version": "adapters.1.3.0",
+    }
+    write_json(folder / CONFIG, config)
+
+
+def load(folder: Path, shape: EncoderShape) -> Adapter:
+    """The adapter in a folder written by `save` or by the adapters library."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        options = options_of(config["config"], folder)
+        name, model_type = config["name"], config["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{CONFIG} is broken: {error}", where=str(folder)) from None
+    adapter = create(shape, options, Generator())
+    prefix = _PREFIX.get(model_type, "roberta")
+    keys = {k: v for site in adapter.sites() for k, v in _keys(site, name, prefix).items()}
+    found = read_tensors(folder / WEIGHTS)
+    state = adapter.at.state_dict()
+    require_same_keys(found, {keys[k]: v for k, v in state.items()}, folder)
+    adapter.at.load_state_dict({k: found[keys[k]] for k in state})
+    return adapter

@@ -1,0 +1,219 @@
+"""Low-rank updates of projections (Hu et al., 2022, arXiv:2106.09685), in peft's format."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import Field
+from safetensors.torch import save_file
+from torch import Generator, Tensor, nn
+
+from xstilts.backbone import Backbone
+from xstilts.errors import IntegrityError
+from xstilts.files import write_json
+from xstilts.methods import read_tensors, require_same_keys
+from xstilts.sites import BLOCKS, LINEARS, Adapter, EncoderShape, Site
+from xstilts.specs import Spec
+
+KIND = "lora"
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+Target = Literal["query", "key", "value", "attention_output", "intermediate", "output"]
+
+
+class Options(Spec):
+    """Options of a LoRA module.
+
+    Attributes:
+        targets: Projections that get an update.
+        rank: Rank of each update.
+        alpha: The update is scaled by `alpha / rank`.
+        dropout: On the input of the update.
+        leave_out: Blocks without one, 0-based.
+        rank_pattern: Site key to rank, where it differs from `rank`.
+        only: Site keys, where the sites are not simply every target in every block.
+    """
+
+    targets: list[Target] = Field(default=["query", "value"], min_length=1)
+    rank: int = Field(default=8, gt=0)
+    alpha: float = 16.0
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    leave_out: list[int] = Field(default_factory=list)
+    rank_pattern: dict[str, int] = Field(default_factory=dict)
+    only: list[str] = Field(default_factory=list)
+
+    def sites(self, num_layers: int) -> list[Site]:
+        """Where the updates are, first block first."""
+        if self.only:
+            return sorted(map(Site.of, self.only))
+        blocks = [block for block in range(num_layers) if block not in self.leave_out]
+        return [Site(block, name) for block in blocks for name in self.targets]
+
+
+class LowRank(nn.Module):
+    """`B A dropout(x) * alpha / rank`, an update of a projection's output.
+
+    Starts as the identity (B is zero). Shapes: A [rank, in], B [out, rank].
+    """
+
+    def __init__(self, sizes: tuple[int, int], rank: int, alpha: float, dropout: float) -> None:
+        super().__init__()
+        self.A = nn.Parameter(torch.zeros(rank, sizes[0]))
+        self.B = nn.Parameter(torch.zeros(sizes[1], rank))
+        self.dropout = nn.Dropout(dropout)
+        self.scaling = alpha / rank
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The update of the projection of `x` [B, T, in], [B, T, out]."""
+        low = nn.functional.linear(self.dropout(x), self.A)
+        return nn.functional.linear(low, self.B) * self.scaling
+
+    def update(self) -> Tensor:
+        """The update of the weight matrix, [out, in], float32."""
+        return self.B.float() @ self.A.float() * self.scaling
+
+
+def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+    """A new LoRA module: A uniform as in peft, B zero."""
+    modules = {}
+    for site in options.sites(shape.num_layers):
+        rank = options.rank_pattern.get(site.key, options.rank)
+        module = LowRank(shape.linear_sizes(site.name), rank, options.alpha, options.dropout)
+        nn.init.kaiming_uniform_(module.A, a=math.sqrt(5), generator=generator)
+        modules[site.key] = module
+    return Adapter("lora", options, modules)
+
+
+def from_factors(factors: Mapping[str, tuple[Tensor, Tensor]]) -> Adapter:
+    """A module whose update at each site is exactly `B @ A`.
+
+    Args:
+        factors: Site key to (A [rank, in], B [out, rank]).
+    """
+    ranks = {Site.of(key): len(a) for key, (a, _) in factors.items()}
+    top = max(ranks.values())
+    options = _options({"r": top, "lora_alpha": top}, ranks, max(site.block for site in ranks) + 1)
+    at = {}
+    for key, (a, b) in factors.items():
+        module = LowRank((a.shape[1], b.shape[0]), len(a), options.alpha, 0.0)
+        module.A.data, module.B.data = a.contiguous(), (b / module.scaling).contiguous()
+        at[key] = module
+    return Adapter("lora", options, at)
+
+
+# --------------------------------------------------------------------------------- peft's format
+
+_FIXED: dict[str, Any] = {
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "layer_replication": None,
+    "lora_bias": False,
+    "modules_to_save": None,
+    "use_dora": False,
+    "use_rslora": False,
+    "alpha_pattern": {},
+}
+"""Keys of peft's config whose value every module of this method has."""
+
+_PATHS = {path: name for name, path in LINEARS.items()}
+_TENSOR = re.compile(
+    r"base_model\.model\.(?:roberta\.|bert\.)?" + re.escape(BLOCKS) + r"\.(\d+)\.([a-z_.]+?)"
+    r"\.lora_([AB])\.weight"
+)
+
+
+def _path(site: Site) -> str:
+    return f"{BLOCKS}.{site.block}.{LINEARS[site.name]}"
+
+
+def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+    """Write `adapter_model.safetensors` and `adapter_config.json` as peft does for the encoder."""
+    del name
+    identity = backbone.identity
+    options = cast("Options", adapter.options)
+    tensors = {
+        f"base_model.model.{_path(site)}.lora_{factor}.weight": value.detach().cpu().contiguous()
+        for site in adapter.sites()
+        for factor, value in adapter.at[site.key].state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS)
+    config = _FIXED | {
+        "base_model_name_or_path": identity.repo,
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "lora_alpha": options.alpha,
+        "lora_dropout": options.dropout,
+        "peft_type": "LORA",
+        "r": options.rank,
+        "rank_pattern": {_path(Site.of(k)): r for k, r in sorted(options.rank_pattern.items())},
+        "revision": identity.revision or None,
+        "target_modules": [_path(site) for site in adapter.sites()],
+        "task_type": "FEATURE_EXTRACTION",
+    }
+    write_json(folder / CONFIG, config)
+
+
+def load(folder: Path, shape: EncoderShape) -> Adapter:
+    """The module in a folder written by `save` or by peft."""
+    config = _read_config(folder)
+    tensors = read_tensors(folder / WEIGHTS)
+    named: dict[tuple[Site, str], Tensor] = {}
+    for key, tensor in tensors.items():
+        match = _TENSOR.fullmatch(key)
+        if not match or match[2] not in _PATHS:
+            raise IntegrityError(f"unexpected tensor '{key}'", where=str(folder / WEIGHTS))
+        named[Site(int(match[1]), _PATHS[match[2]]), match[3]] = tensor
+    ranks = {site: t.shape[0] for (site, factor), t in named.items() if factor == "A"}
+    options = _options(config, ranks, shape.num_layers)
+    adapter = create(shape, options, Generator())
+    wanted = {f"{s.key}.{f}": adapter.at[s.key].get_parameter(f) for s, f in _factors(adapter)}
+    found = {f"{site.key}.{factor}": tensor for (site, factor), tensor in named.items()}
+    require_same_keys(found, wanted, folder)
+    adapter.at.load_state_dict(found)
+    return adapter
+
+
+def _factors(adapter: Adapter) -> list[tuple[Site, str]]:
+    return [(site, factor) for site in adapter.sites() for factor in "AB"]
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config["peft_type"] != "LORA":
+            raise IntegrityError(f"peft type {config['peft_type']}, not LORA", where=str(folder))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{CONFIG} is broken: {error}", where=str(folder)) from None
+    for key, value in _FIXED.items():
+        if config.get(key) not in (value, None):
+            raise IntegrityError(
+                f"option {key}={config[key]!r} is not supported",
+                where=str(folder),
+                hint="Load it through peft: --method peft:lora.",
+            )
+    return config
+
+
+def _options(config: dict[str, Any], ranks: dict[Site, int], num_layers: int) -> Options:
+    """Options whose sites are exactly those that have tensors."""
+    if any(site.block >= num_layers for site in ranks):
+        raise IntegrityError(f"the module has more blocks than the backbone's {num_layers}")
+    rank = int(config["r"])
+    values = {
+        "targets": sorted({site.name for site in ranks}, key=list(LINEARS).index),
+        "rank": rank,
+        "alpha": config["lora_alpha"],
+        "dropout": config.get("lora_dropout", 0.0),
+        "leave_out": sorted(set(range(num_layers)) - {site.block for site in ranks}),
+        "rank_pattern": {site.key: r for site, r in ranks.items() if r != rank},
+    }
+    options = Options.model_validate(values)
+    if set(options.sites(num_layers)) == set(ranks):
+        return options
+    return Options.model_validate(values | {"only": [site.key for site in sorted(ranks)]})

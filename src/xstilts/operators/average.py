@@ -1,0 +1,41 @@
+"""Average: the weighted mean of modules, weights summing to one.
+
+LoRA modules are averaged as updates, exactly, by concatenating ranks. Bottleneck adapters and full
+encoders are averaged parameter by parameter, which for adapters is not the mean of their functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Generator
+
+from xstilts.composition import Option
+from xstilts.errors import UsageError
+from xstilts.operators import sum as module_sum
+from xstilts.sites import Adapter
+
+MERGES = True
+OPTIONS: dict[str, Option] = {}
+check = module_sum.check
+
+
+def combine(
+    modules: Sequence[Adapter],
+    weights: Sequence[float],
+    options: Mapping[str, Option],
+    generator: Generator,
+) -> Adapter:
+    """The mean; parts without weights count the same.
+
+    Raises:
+        UsageError: Weights are given and do not sum to one.
+    """
+    if all(weight == 1.0 for weight in weights):
+        weights = [1.0 / len(modules)] * len(modules)
+    elif abs(sum(weights) - 1.0) > 1e-6:
+        raise UsageError(
+            f"the weights of average sum to {sum(weights):g}, not 1",
+            hint="Write a sum for that: a*0.5 + b*0.9.",
+        )
+    return module_sum.combine(modules, weights, options, generator)

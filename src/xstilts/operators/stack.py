@@ -1,0 +1,62 @@
+"""Stack: one module after the other, the first nearest to the backbone (MAD-X, arXiv:2005.00052).
+
+At the end of a sub-layer each part sees what the parts before it made; at a projection, where all
+parts see the same input, their updates are summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Generator, Tensor, nn
+
+from xstilts.composition import Option
+from xstilts.sites import EncoderShape, Site
+
+MERGES = False
+LEARNS = False
+OPTIONS: dict[str, Option] = {}
+
+
+class StackedSublayer(nn.Module):
+    """Parts in sequence at the end of a sub-layer. Shapes: all [B, T, D]."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, hidden: Tensor, residual: Tensor, norm: nn.Module | None) -> Tensor:
+        """The sum of the parts' updates."""
+        update: Tensor = self.parts[0](hidden, residual, norm)
+        for part in self.parts[1:]:
+            update = update + part(hidden + update, residual, norm)
+        return update
+
+
+class SummedProjection(nn.Module):
+    """Updates of one projection, summed. Shapes: x [B, T, in], result [B, T, out]."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum of the parts' updates."""
+        update: Tensor = self.parts[0](x)
+        for part in self.parts[1:]:
+            update = update + part(x)
+        return update
+
+
+def at_site(
+    site: Site,
+    parts: Sequence[nn.Module],
+    shape: EncoderShape,
+    options: Mapping[str, Option],
+    generator: Generator,
+) -> nn.Module:
+    """The parts one after the other."""
+    del shape, options, generator
+    if len(parts) == 1:
+        return parts[0]
+    return SummedProjection(parts) if site.is_linear else StackedSublayer(parts)

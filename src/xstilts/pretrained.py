@@ -1,0 +1,155 @@
+"""Where a backbone comes from, and which one it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from xstilts.config import load_backbone_spec, spec_names
+from xstilts.errors import DataError, NetworkError, NotFoundError, OfflineError, UsageError
+from xstilts.files import digest
+from xstilts.sites import SUPPORTED
+from xstilts.specs import BackboneIdentity, BackboneSpec
+
+
+def backbone_spec(reference: str) -> BackboneSpec:
+    """What a backbone reference means: a preset, a YAML file, a folder, or `org/name@revision`.
+
+    Raises:
+        NotFoundError: A bare name that is no preset.
+    """
+    if reference in spec_names("backbones") or reference.endswith((".yaml", ".yml")):
+        return load_backbone_spec(reference)
+    folder = Path(reference).expanduser()
+    if folder.is_dir():
+        layers = _num_layers(folder)
+        return BackboneSpec(
+            name=folder.resolve().name, repo=str(folder), retrieval_layer=round(layers * 14 / 24)
+        )
+    if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
+        repo, _, revision = reference.partition("@")
+        return BackboneSpec(
+            name=repo.rsplit("/", 1)[1], repo=repo, revision=revision, retrieval_layer=0
+        )
+    raise NotFoundError.named("backbone", reference, spec_names("backbones"))
+
+
+def _num_layers(folder: Path) -> int:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return int(config["num_hidden_layers"])
+    except (OSError, ValueError, KeyError) as error:
+        raise NotFoundError(
+            f"{folder} is no model folder: {type(error).__name__} in config.json",
+            hint="A backbone folder holds config.json, model.safetensors and the tokenizer.",
+        ) from None
+
+
+def clean_config(spec: BackboneSpec, offline: bool) -> Any:
+    """The model's config without private keys and without code hooks."""
+    from transformers import AutoConfig, PretrainedConfig
+
+    with _fetch_errors(spec, offline):
+        values, _ = PretrainedConfig.get_config_dict(
+            spec.repo, revision=spec.revision or None, local_files_only=offline
+        )
+    kept = {k: v for k, v in values.items() if not k.startswith("_") and k != "auto_map"}
+    model_type = kept.pop("model_type", "")
+    if model_type not in SUPPORTED:
+        raise UsageError(
+            f"backbone '{spec.repo}' is of type '{model_type}'",
+            hint="Supported: " + ", ".join(SUPPORTED) + ".",
+        )
+    return AutoConfig.for_model(model_type, **kept)
+
+
+def fetch(spec: BackboneSpec, config: Any, offline: bool) -> tuple[Any, Any]:
+    """The float32 encoder without pooler, and its fast tokenizer, from a folder or the hub."""
+    from transformers import AutoModel, AutoTokenizer
+
+    where: dict[str, Any] = {
+        "revision": spec.revision or None,
+        "local_files_only": offline,
+        "trust_remote_code": False,
+    }
+    with _fetch_errors(spec, offline):
+        tokenizer = AutoTokenizer.from_pretrained(spec.repo, use_fast=True, **where)
+        encoder = AutoModel.from_pretrained(
+            spec.repo,
+            config=config,
+            add_pooling_layer=False,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            **where,
+        )
+    if not tokenizer.is_fast:
+        raise UsageError(f"backbone '{spec.repo}' has no fast tokenizer")
+    return encoder, tokenizer
+
+
+@contextmanager
+def _fetch_errors(spec: BackboneSpec, offline: bool) -> Iterator[None]:
+    """Turn what the libraries raise for a missing or broken repository into our errors."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise DataError(f"the weights of backbone '{spec.repo}' are broken: {error}") from None
+    except OSError as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if Path(spec.repo).expanduser().is_dir():
+            raise NotFoundError(f"backbone folder '{spec.repo}' is incomplete: {first}") from None
+        if offline:
+            raise OfflineError(
+                f"backbone '{spec.repo}' is not on this machine",
+                hint="Run once without --offline, or give a local folder with --backbone.",
+            ) from None
+        raise NetworkError(
+            f"backbone '{spec.repo}' could not be fetched: {first}",
+            hint="Check the name and the connection (`xstilts doctor --hub`), or give a folder.",
+        ) from None
+
+
+def identify(spec: BackboneSpec, encoder: Any, tokenizer: Any) -> BackboneIdentity:
+    """Which backbone this is, from its numbers, its tokenizer and every weight."""
+    config = encoder.config
+    local = Path(spec.repo).expanduser().is_dir()
+    return BackboneIdentity(
+        name=spec.name,
+        repo=Path(spec.repo).expanduser().resolve().name if local else spec.repo,
+        revision=spec.revision or str(getattr(config, "_commit_hash", None) or ""),
+        model_type=config.model_type,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_hidden_layers,
+        num_heads=config.num_attention_heads,
+        intermediate_size=config.intermediate_size,
+        vocab_size=config.vocab_size,
+        tokenizer_sha256=tokenizer_digest(tokenizer),
+        fingerprint=fingerprint(encoder),
+    )
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """sha256 over the vocabulary with its ids, and the special tokens; 64 hex digits."""
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
+    return digest({"vocabulary": vocabulary, "special": sorted(tokenizer.all_special_tokens)})
+
+
+def fingerprint(encoder: nn.Module) -> str:
+    """sha256 over name, type, shape and bytes of every embedding and block tensor."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(encoder.named_parameters()):
+        if not name.startswith(("embeddings.", "encoder.")):
+            continue
+        array = tensor.detach().cpu().contiguous()
+        total.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
+        total.update(array.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

@@ -1,0 +1,130 @@
+"""The named places of an encoder where a module can act, per architecture.
+
+A *linear* site is a projection `y = W x + b`; what sits there maps x [B, T, in] to an update of y
+[B, T, out]. A *sublayer* site is the end of the attention or feed-forward sub-layer, where
+`norm(hidden + residual)` is computed; what sits there maps (hidden, residual, norm) to an update of
+`hidden`, all [B, T, D]. Everything at a site is therefore an update that is added, so zero is the
+identity.
+
+Site keys are `<block>_<name>`, such as `3_ffn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from xstilts.errors import UsageError, near_names
+from xstilts.specs import Spec
+
+LINEARS: Mapping[str, str] = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attention_output": "attention.output.dense",
+    "intermediate": "intermediate.dense",
+    "output": "output.dense",
+}
+"""Linear sites: name to the path of the projection inside a block."""
+
+SUBLAYERS: Mapping[str, str] = {"attention": "attention.output", "ffn": "output"}
+"""Sublayer sites: name to the path of the module that ends the sub-layer inside a block."""
+
+BLOCKS = "encoder.layer"
+SUPPORTED = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+"""Model types with these names; XL has no norm and no dropout at the end of its sub-layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderShape:
+    """The sizes that a new module needs."""
+
+    num_layers: int
+    hidden_size: int
+    intermediate_size: int
+    dropout: float = 0.1
+
+    def linear_sizes(self, name: str) -> tuple[int, int]:
+        """(in, out) features of a linear site."""
+        if name == "intermediate":
+            return self.hidden_size, self.intermediate_size
+        if name == "output":
+            return self.intermediate_size, self.hidden_size
+        return self.hidden_size, self.hidden_size
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Site:
+    """One place: block number (0-based) and site name."""
+
+    block: int
+    name: str
+
+    @property
+    def key(self) -> str:
+        """`<block>_<name>`."""
+        return f"{self.block}_{self.name}"
+
+    @classmethod
+    def of(cls, key: str) -> Site:
+        """The site of a key."""
+        block, _, name = key.partition("_")
+        return cls(int(block), name)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether this is a projection rather than the end of a sub-layer."""
+        return self.name in LINEARS
+
+
+class Adapter(nn.Module):
+    """The parameters of one module, by site; what `methods` make, save and load.
+
+    Attributes:
+        method: Name of the method that made it.
+        options: The method's options.
+        at: Site key to what acts there.
+        encoder_weights: Encoder tensors that replace the backbone's own (full fine-tuning).
+    """
+
+    def __init__(
+        self,
+        method: str,
+        options: Spec,
+        at: Mapping[str, nn.Module],
+        encoder_weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.method, self.options = method, options
+        self.at = nn.ModuleDict(dict(at))
+        self.encoder_weights = encoder_weights
+
+    def sites(self) -> Iterator[Site]:
+        """The sites this module acts at, first block first."""
+        yield from sorted(Site.of(key) for key in self.at)
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers it holds."""
+        own = sum(parameter.numel() for parameter in self.parameters())
+        return own + sum(tensor.numel() for tensor in (self.encoder_weights or {}).values())
+
+
+def linear_module(block: nn.Module, name: str) -> nn.Linear:
+    """The projection of a linear site inside a block."""
+    module = block.get_submodule(LINEARS[name])
+    assert isinstance(module, nn.Linear)
+    return module
+
+
+def require_sites(names: Iterable[str], legal: Iterable[str]) -> None:
+    """Refuse site names that do not exist.
+
+    Raises:
+        UsageError: One of `names` is not among `legal`.
+    """
+    for name in names:
+        if name not in legal:
+            raise UsageError(f"no site named '{name}'", hint=near_names(name, legal))

@@ -1,0 +1,95 @@
+"""Every method and preset keeps the laws of `xstilts.methods`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.models import backbone, randomise, tokens
+
+from xstilts.composed import compose
+from xstilts.composition import parse
+from xstilts.config import load_method, spec_names
+from xstilts.methods import METHODS
+
+PRESETS = spec_names("methods")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make(preset: str, shape, seed: int = 0):
+    spec = load_method(preset)
+    method = METHODS.get(spec.method)
+    return method, method.create(
+        shape, method.Options.model_validate(spec.options), generator(seed)
+    )
+
+
+@pytest.mark.parametrize("model_type", ["xlm-roberta", "xlm-roberta-xl", "bert"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_fresh_module_is_the_identity(preset, model_type):
+    base = backbone(model_type)
+    ids, mask = tokens()
+    before = base(ids, mask)
+    _, adapter = make(preset, base.shape)
+    with base.acting(adapter.at, adapter.encoder_weights):
+        assert torch.equal(base(ids, mask), before)
+    assert torch.equal(base(ids, mask), before)
+
+
+@pytest.mark.parametrize("preset", [p for p in PRESETS if p not in ("full", "head")])
+def test_changed_module_acts_and_leaves_no_trace(preset):
+    base = backbone()
+    ids, mask = tokens()
+    before = base(ids, mask)
+    _, adapter = make(preset, base.shape)
+    randomise(adapter)
+    with base.acting(adapter.at):
+        assert (base(ids, mask) - before).abs().max() > 1e-3
+    assert torch.equal(base(ids, mask), before)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_saved_module_loads_bit_equal(preset, tmp_path):
+    base = backbone()
+    ids, mask = tokens()
+    method, adapter = make(preset, base.shape)
+    randomise(adapter)
+    if adapter.encoder_weights is not None:
+        adapter.encoder_weights = {
+            name: p.detach() * 1.5 for name, p in base.encoder.named_parameters()
+        }
+    method.save(adapter, tmp_path, "thing", base)
+    again = method.load(tmp_path, base.shape)
+    assert again.options == adapter.options
+    with base.acting(adapter.at, adapter.encoder_weights):
+        expected = base(ids, mask)
+    with base.acting(again.at, again.encoder_weights):
+        assert torch.equal(base(ids, mask), expected)
+
+
+@pytest.mark.parametrize("preset", [p for p in PRESETS if p not in ("full", "head")])
+def test_only_its_own_parameters_get_gradients(preset):
+    base = backbone()
+    ids, mask = tokens()
+    _, adapter = make(preset, base.shape)
+    randomise(adapter)
+    with base.acting(adapter.at):
+        base(ids, mask).pow(2).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in adapter.parameters())
+    assert all(p.grad is None for p in base.encoder.parameters())
+
+
+@pytest.mark.parametrize("preset", [p for p in PRESETS if p not in ("full", "head")])
+def test_identity_composition_equals_the_module(preset):
+    base = backbone()
+    ids, mask = tokens()
+    _, adapter = make(preset, base.shape)
+    randomise(adapter)
+    with base.acting(adapter.at):
+        expected = base(ids, mask)
+    for text in ("a", "stack(a)", "average(a)", "average(a*0.5, a*0.5)", "a + a - a"):
+        composed = compose(parse(text), {"a": adapter}, base.shape, generator())
+        with base.acting(composed.nodes):
+            assert torch.allclose(base(ids, mask), expected, atol=1e-6), text

@@ -1,0 +1,83 @@
+"""Models of the real classes, small and random."""
+
+from __future__ import annotations
+
+import torch
+from transformers import (
+    BertConfig,
+    BertModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+    XLMRobertaXLConfig,
+    XLMRobertaXLModel,
+)
+
+from xstilts.backbone import Backbone
+from xstilts.pretrained import fingerprint
+from xstilts.specs import BackboneIdentity
+
+SIZES = {
+    "vocab_size": 99,
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 66,
+    "type_vocab_size": 1,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+}
+
+
+def encoder(model_type: str = "xlm-roberta", seed: int = 0, **sizes):
+    config_class, model_class = {
+        "xlm-roberta": (XLMRobertaConfig, XLMRobertaModel),
+        "xlm-roberta-xl": (XLMRobertaXLConfig, XLMRobertaXLModel),
+        "bert": (BertConfig, BertModel),
+    }[model_type]
+    torch.manual_seed(seed)
+    config = config_class(**{**SIZES, **sizes}, attn_implementation="sdpa")
+    model = model_class(config, add_pooling_layer=False)
+    with torch.no_grad():  # freshly made norms are the identity, which hides mistakes
+        for name, parameter in model.named_parameters():
+            if "norm" in name.lower():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval().requires_grad_(False)
+
+
+def backbone(model_type: str = "xlm-roberta", seed: int = 0, tokenizer=None, **sizes) -> Backbone:
+    model = encoder(model_type, seed, **sizes)
+    config = model.config
+    identity = BackboneIdentity(
+        name=f"pico-{model_type}",
+        repo=f"test/pico-{model_type}",
+        model_type=config.model_type,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_hidden_layers,
+        num_heads=config.num_attention_heads,
+        intermediate_size=config.intermediate_size,
+        vocab_size=config.vocab_size,
+        tokenizer_sha256="0" * 64,
+        fingerprint=fingerprint(model),
+    )
+    return Backbone(model, tokenizer, identity, retrieval_layer=2)
+
+
+def tokens(batch: int = 4, width: int = 11, seed: int = 3, vocab: int = 99):
+    """Random ids [batch, width] and a mask with rows of different length."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(4, vocab, (batch, width), generator=generator)
+    mask = torch.ones_like(ids)
+    for row in range(1, batch):
+        mask[row, width - 2 * row :] = 0
+    ids[mask == 0] = 1
+    return ids, mask
+
+
+def randomise(module: torch.nn.Module, seed: int = 7, scale: float = 0.2) -> None:
+    """Give every parameter random values, so that nothing is the identity any more."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
