@@ -1,0 +1,171 @@
+"""The result store: one folder a cell, written once, never changed.
+
+A *cell* is one expression on one task, one language and one split. Its key is a digest of
+everything that decides the outcome, so a finished cell is found and never computed again:
+
+    <root>/cells/<key[:2]>/<key>/
+        cell.json            identity, inputs, score rows, time
+        predictions.tsv      (.json for question answering) what the model said
+        outcomes.json        per-example outcomes, for paired statistics
+
+Everything shown anywhere is computed from the rows found here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from xstilts.errors import IntegrityError
+from xstilts.files import atomic_folder, digest, sha256_file, write_json, write_text
+from xstilts.specs import Spec
+
+SCHEMA = 1
+
+
+class Score(Spec):
+    """One number, and where it comes from. `value` is 0..100.
+
+    Attributes:
+        expression: As evaluated, such as `stack(lang-{lang}, mnli)`.
+        intermediate: What stands for it in tables; the expression unless a run names it.
+        digest: Over the digests of every module in it; empty for the untouched backbone.
+        backbone: Short name; `fingerprint` says which weights.
+        source_language: The language that the head was trained on.
+        n: Examples scored.
+        seed: Of the modules; -1 when there is nothing random in it.
+        layer: Block pooled, for retrieval; -1 otherwise.
+        pooling: `mean` or `cls` for retrieval, empty otherwise.
+        coverage: Share of the task's languages that this run has rows for; filled in by reports.
+        selection: How the checkpoint was picked, such as `best en validation accuracy`.
+        flags: Anything a reader must know (`base-mismatch`, `target-dev selection`).
+    """
+
+    expression: str
+    intermediate: str
+    digest: str
+    backbone: str
+    fingerprint: str
+    method: str = ""
+    task: str
+    group: str = ""
+    domain: str = ""
+    language: str
+    split: str
+    metric: str
+    main: bool = True
+    value: float
+    n: int
+    seed: int = -1
+    layer: int = -1
+    pooling: str = ""
+    source_language: str = ""
+    train_task: str = ""
+    trainable_parameters: int = 0
+    selection: str = ""
+    flags: list[str] = Field(default_factory=list)
+    predictions_sha256: str = ""
+    cell: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished cell.
+
+    Attributes:
+        key: Digest of everything that decides the outcome.
+        identity: That everything, readable.
+        scores: Its rows.
+        seconds: Wall time it took.
+    """
+
+    key: str
+    identity: Mapping[str, Any]
+    scores: Sequence[Score]
+    seconds: float
+    folder: Path
+
+    def outcomes(self) -> Any:
+        """Per-example outcomes as the metric gives them, or None."""
+        path = self.folder / "outcomes.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    @property
+    def predictions(self) -> Path:
+        """The predictions file."""
+        return next(self.folder.glob("predictions.*"))
+
+
+def cell_key(identity: Mapping[str, Any]) -> str:
+    """The key of a cell: a digest of its identity."""
+    return digest(dict(identity))
+
+
+class ResultStore:
+    """All cells below a folder; safe for many writers, since a cell is renamed into place."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _folder(self, key: str) -> Path:
+        return self.root / "cells" / key[:2] / key
+
+    def get(self, key: str) -> Cell | None:
+        """The finished cell with this key, or None."""
+        folder = self._folder(key)
+        return _read(folder) if (folder / "cell.json").is_file() else None
+
+    def put(
+        self,
+        identity: Mapping[str, Any],
+        scores: Sequence[Score],
+        predictions: str,
+        suffix: str,
+        outcomes: Any,
+        seconds: float,
+    ) -> Cell:
+        """Keep a finished cell; its rows get the key and the predictions' checksum."""
+        key = cell_key(identity)
+        with atomic_folder(self._folder(key)) as folder:
+            path = folder / f"predictions.{suffix}"
+            write_text(path, predictions)
+            stamp = {"cell": key, "predictions_sha256": sha256_file(path)}
+            rows = [score.model_copy(update=stamp) for score in scores]
+            if outcomes is not None:
+                write_text(folder / "outcomes.json", json.dumps(outcomes) + "\n")
+            record = {
+                "schema": SCHEMA,
+                "identity": dict(identity),
+                "scores": [row.model_dump() for row in rows],
+                "seconds": round(seconds, 3),
+            }
+            write_json(folder / "cell.json", record)
+        return _read(self._folder(key))
+
+    def cells(self) -> Iterator[Cell]:
+        """Every finished cell, in the order of keys."""
+        for path in sorted(self.root.glob("cells/*/*/cell.json")):
+            yield _read(path.parent)
+
+    def scores(self) -> list[Score]:
+        """Every row of every cell."""
+        return [score for cell in self.cells() for score in cell.scores]
+
+
+def _read(folder: Path) -> Cell:
+    path = folder / "cell.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        scores = [Score.model_validate(row) for row in record["scores"]]
+        return Cell(folder.name, record["identity"], scores, record["seconds"], folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise IntegrityError(
+            f"a result cell is broken: {error}",
+            where=str(path),
+            hint="Remove that folder; the cell is computed again.",
+        ) from None
