@@ -1,1 +1,54 @@
-"""cli."""
+"""The command line. Commands parse, call one function, print; heavy imports sit inside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from xstilts.errors import ConfigError, XstiltsError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `xstilts` and exit with the code of `xstilts.errors`."""
+    from xstilts.cli.app import app, hoist
+
+    argv = hoist(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        app(args=argv, prog_name="xstilts")
+    except XstiltsError as error:
+        if "--debug" in argv:
+            raise
+        print(_as_json(error) if "--json" in argv else _as_text(error), file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _as_text(error: XstiltsError) -> str:
+    lines = [f"error[{error.code}]: {error.what}"]
+    if error.where:
+        lines.append(error.where if "\n" in error.where else f"  where: {error.where}")
+    if error.hint:
+        lines.append(f"  try: {error.hint}")
+    return "\n".join(lines)
+
+
+def _as_json(error: XstiltsError) -> str:
+    record: dict[str, object] = {
+        "schema": "xstilts.error/1",
+        "code": error.code,
+        "what": error.what,
+        "where": error.where,
+        "hint": error.hint,
+    }
+    if isinstance(error, ConfigError):
+        record["problems"] = [
+            {"place": p.place, "message": p.message, "hint": p.hint} for p in error.problems
+        ]
+    return json.dumps(record, ensure_ascii=False)

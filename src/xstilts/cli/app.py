@@ -1,0 +1,100 @@
+"""The command tree and the global options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xstilts import __version__
+from xstilts.cli.state import State
+
+app = typer.Typer(
+    name="xstilts",
+    help="Modular cross-lingual transfer: train, compose, evaluate and share modules for XLM-R.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_FLAGS = ("--json", "--quiet", "-q", "--offline", "--debug", "--dry-run", "--yes", "-y")
+_VALUES = ("--world", "--data", "--zoo", "--results")
+
+
+def hoist(arguments: list[str]) -> list[str]:
+    """Move global options to the front, so that they may stand anywhere before `--`."""
+    front: list[str] = []
+    rest: list[str] = []
+    index = 0
+    while index < len(arguments):
+        argument = arguments[index]
+        if argument == "--":
+            rest += arguments[index:]
+            break
+        if argument in _FLAGS or argument.split("=", 1)[0] in _VALUES:
+            front.append(argument)
+            if argument in _VALUES and index + 1 < len(arguments):
+                index += 1
+                front.append(arguments[index])
+        else:
+            rest.append(argument)
+        index += 1
+    return front + rest
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"xstilts {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results only.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never open a socket.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Keep tracebacks.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, write nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    world: Annotated[
+        str, typer.Option("--world", help="`sandbox`: the built-in world, offline, in minutes.")
+    ] = "",
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder with original data files.")
+    ] = None,
+    zoo: Annotated[Path | None, typer.Option("--zoo", help="The module library.")] = None,
+    results: Annotated[Path | None, typer.Option("--results", help="The result store.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that every command takes; they may stand anywhere on the line."""
+    del version
+    if offline:
+        _go_offline()
+    context.obj = State(
+        as_json=as_json,
+        quiet=quiet,
+        offline=offline,
+        debug=debug,
+        dry_run=dry_run,
+        yes=yes,
+        world=world,
+        data_option=data,
+        zoo_option=zoo,
+        results_option=results,
+    )
+
+
+def _go_offline() -> None:
+    """Tell the hub libraries before they are imported: they read this only then."""
+    import os
+
+    for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        os.environ[variable] = "1"

@@ -1,0 +1,99 @@
+"""An encoder, what acts in it, and heads: what is trained and what predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from xstilts.backbone import Backbone
+from xstilts.composed import Composed
+from xstilts.data.features import Batch
+from xstilts.errors import UsageError
+from xstilts.formats import FORMATS
+from xstilts.specs import TaskSpec
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head and the task whose format and label names it speaks."""
+
+    task: TaskSpec
+    module: nn.Module
+
+    @classmethod
+    def new(cls, task: TaskSpec, hidden_size: int, generator: Generator) -> Head:
+        """A freshly drawn head for `task`."""
+        return cls(task, FORMATS.get(task.format).make_head(hidden_size, task, generator))
+
+    def serves(self, task: TaskSpec) -> bool:
+        """Whether it can predict `task`: same format and family, every label known."""
+        same = self.task.format == task.format and self.task.head_family == task.head_family
+        return same and set(task.labels) <= set(self.task.labels)
+
+
+class TaskModel(nn.Module):
+    """One encoder under any number of heads.
+
+    Args:
+        backbone: Its encoder is shared, not copied.
+        composed: What acts in the encoder; `None` for the untouched backbone.
+        heads: Task name to head.
+    """
+
+    def __init__(
+        self, backbone: Backbone, composed: Composed | None, heads: Mapping[str, Head]
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.encoder = cast("nn.Module", backbone.encoder)
+        self.composed = composed or Composed({}, {})
+        self.heads = nn.ModuleDict({name: head.module for name, head in heads.items()})
+        self.tasks = {name: head.task for name, head in heads.items()}
+
+    @contextmanager
+    def attached(self) -> Iterator[TaskModel]:
+        """Run with the composition acting in the encoder until the block ends."""
+        with self.backbone.acting(self.composed.nodes, self.composed.encoder_weights):
+            yield self
+
+    def logits(self, batch: Batch, task: str) -> Tensor:
+        """What the head of `task` says about a batch; the shape is the format's."""
+        hidden_BTD = self.encoder(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask
+        ).last_hidden_state
+        return cast("Tensor", self.heads[task](hidden_BTD, batch))
+
+    def forward(self, batch: Batch, task: str) -> Tensor:
+        """The loss of each example, [E], float32."""
+        loss: Any = FORMATS.get(self.tasks[task].format).loss(self.logits(batch, task), batch)
+        return cast("Tensor", loss)
+
+    @property
+    def trainable_parameters(self) -> int:
+        """How many numbers train."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def head_tensors(head: Head) -> dict[str, Tensor]:
+    """A head's tensors for saving."""
+    return {name: t.detach().cpu().contiguous() for name, t in head.module.state_dict().items()}
+
+
+def restore_head(task: TaskSpec, hidden_size: int, tensors: Mapping[str, Tensor]) -> Head:
+    """The head of saved tensors.
+
+    Raises:
+        UsageError: The tensors are not those of a head for this task.
+    """
+    head = Head.new(task, hidden_size, torch.Generator())
+    try:
+        head.module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise UsageError(f"the saved head does not fit task '{task.name}': {first}") from None
+    return head
