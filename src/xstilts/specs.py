@@ -38,10 +38,14 @@ class SourceSpec(Spec):
     """One way to get a task's rows: local files in an original layout, or a hub data set.
 
     Attributes:
-        reader: A file in `data/readers`.
-        files: Split name to a path below the data folder; `{language}`, `{iso3}`,
+        reader: A file in `data/readers`; empty when `parts` is set.
+        files: Split name to a path below the data folder; `{language}`, `{code}`, `{iso3}`,
             `{language_name}`, `{source}` and `{source_iso3}` are filled, `*` is expanded in sorted
-            order.
+            order. Retrieval tasks name a side and a gold file per split: `test.source`,
+            `test.target`, `test.gold`. `test.labels` is a file with the labels of `test`.
+        parts: Other tasks whose rows are concatenated, as `task` or `task/split`.
+        codes: Language code to what this source calls it, filled for `{code}`; the code itself
+            where not listed.
         columns: Field of the example to a column name or 0-based number.
         label_map: Label as written to label name; names not listed stay as they are.
         options: What the reader takes besides.
@@ -51,8 +55,10 @@ class SourceSpec(Spec):
         refused: When set, this source exists but is not used, for this reason.
     """
 
-    reader: str
+    reader: str = ""
     files: dict[str, str | list[str]] = Field(default_factory=dict)
+    parts: list[str] = Field(default_factory=list)
+    codes: dict[str, str] = Field(default_factory=dict)
     hub: HubSource | None = None
     columns: dict[str, str | int] = Field(default_factory=dict)
     label_map: dict[str, str] = Field(default_factory=dict)

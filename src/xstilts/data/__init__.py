@@ -1,1 +1,26 @@
-"""data."""
+"""Rows of tasks: sources, readers, checks, conversion, batching.
+
+`xstilts.data.load` and its companions are imported when first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "available_languages": "located",
+    "convert": "convert",
+    "data_digest": "sources",
+    "load": "sources",
+    "load_pair": "pairs",
+    "locate": "located",
+    "subset": "sources",
+    "task_in_world": "world",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"xstilts.data.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'xstilts.data' has no attribute '{name}'")

@@ -1,0 +1,87 @@
+"""From a path template of a source to the files that exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from xstilts.errors import UsageError
+from xstilts.specs import SourceSpec, TaskSpec
+
+_CODE = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
+_WILD = re.compile(r"[*?\[]")
+
+
+def language_names(code: str) -> tuple[str, str]:
+    """ISO 639-3 code and English name of a language; the code itself where unknown."""
+    try:
+        from xstilts.languages import language
+    except ImportError:
+        return code, code
+    known = language(code)
+    return known.iso3, known.name
+
+
+def fill(template: str, task: TaskSpec, source: SourceSpec, language: str) -> str:
+    """The template with `{language}`, `{code}`, `{iso3}`, … of a language put in.
+
+    Raises:
+        UsageError: The language code has characters that no code has, such as a slash.
+    """
+    for code in (language, task.source_language):
+        if not _CODE.fullmatch(code):
+            raise UsageError(f"'{code}' is not a language code", hint="Example: de, zh or qaa.")
+    if "{" not in template:
+        return template
+    iso3, name = language_names(language)
+    source_iso3, source_name = language_names(task.source_language)
+    values = {
+        "language": language,
+        "code": source.codes.get(language, language),
+        "iso3": iso3,
+        "language_name": name.lower(),
+        "source": task.source_language,
+        "source_code": source.codes.get(task.source_language, task.source_language),
+        "source_iso3": source_iso3,
+        "source_name": source_name.lower(),
+    }
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+
+
+def templates(source: SourceSpec, key: str) -> list[str]:
+    """The path templates of a split (or `split.side`), in order; empty when there are none."""
+    found = source.files.get(key, [])
+    return [found] if isinstance(found, str) else list(found)
+
+
+def filled_paths(task: TaskSpec, source: SourceSpec, key: str, language: str) -> list[str]:
+    """The paths of a split below the data folder, wildcards unexpanded."""
+    return [fill(template, task, source, language) for template in templates(source, key)]
+
+
+def expand(root: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
+    """The files that the patterns name, each pattern's in the order of their names.
+
+    Returns nothing when one of the patterns has no file: half a source is no source.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        if _WILD.search(pattern):
+            matches = sorted(
+                (path for path in root.glob(pattern) if path.is_file()),
+                key=lambda path: (path.name, path.as_posix()),
+            )
+        else:
+            matches = [root / pattern] if (root / pattern).is_file() else []
+        if not matches:
+            return ()
+        found += matches
+    return tuple(found)
+
+
+def known_as(task: TaskSpec, language: str) -> set[str]:
+    """All names, lower-cased, that files or row ids may use for a language."""
+    iso3, name = language_names(language)
+    codes = {source.codes[language] for source in task.sources if language in source.codes}
+    return {text.lower() for text in {language, iso3, name, *codes}}

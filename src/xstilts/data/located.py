@@ -1,0 +1,184 @@
+"""Which source of a task has the rows of a split in a language, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from xstilts.config import load_task
+from xstilts.data.layout import expand, filled_paths
+from xstilts.errors import ConfigError, NotFoundError, Problem
+from xstilts.specs import HubSource, SourceSpec, TaskSpec
+
+_CONVERTED = "refs/convert/parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A source of a task that has a split in a language.
+
+    Attributes:
+        paths: Files in reading order; for a hub data set its local folder, or nothing.
+        labels: Files with the labels, where those live apart from the rows.
+        parts: For a source made of other tasks, where each of those is.
+        remote: The rows have to come from a hub.
+    """
+
+    task: TaskSpec
+    split: str
+    language: str
+    source: SourceSpec
+    paths: tuple[Path, ...] = ()
+    labels: tuple[Path, ...] = ()
+    parts: tuple[Located, ...] = ()
+    remote: bool = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of it, label files and those of parts included."""
+        inner = (path for part in self.parts for path in part.files)
+        return (*self.paths, *self.labels, *inner)
+
+
+def locate(task: TaskSpec, split: str, language: str, root: Path | None) -> Located | None:
+    """The first source of the task whose files exist below `root`, else the first on a hub.
+
+    Returns None when there is neither; `tried` then lists the paths.
+
+    Raises:
+        UsageError: The language code has characters that no code has.
+    """
+    for source in _usable(task, language):
+        if source.parts:
+            found = _parts(task, source, split, language, root)
+        elif root is not None:
+            found = _local(task, source, split, language, root)
+        else:
+            found = None
+        if found is not None and not found.remote:
+            return found
+    for source in _usable(task, language):
+        if source.parts:
+            found = _parts(task, source, split, language, root)
+            if found is not None:
+                return found
+        if source.hub is not None and _on_hub(task, source, split, language):
+            return Located(task, split, language, source, remote=True)
+    return None
+
+
+def _usable(task: TaskSpec, language: str) -> Iterator[SourceSpec]:
+    for source in task.sources:
+        if not source.refused and (not source.languages or language in source.languages):
+            yield source
+
+
+def _local(
+    task: TaskSpec, source: SourceSpec, split: str, language: str, root: Path
+) -> Located | None:
+    if source.hub is not None and not source.files:
+        folder = root / source.hub.repo
+        ours = folder.is_dir() and _on_hub(task, source, split, language)
+        return Located(task, split, language, source, (folder,)) if ours else None
+    paths = expand(root, filled_paths(task, source, split, language))
+    if not paths:
+        return None
+    labels = expand(root, filled_paths(task, source, f"{split}.labels", language))
+    return Located(task, split, language, source, paths, labels)
+
+
+def _on_hub(task: TaskSpec, source: SourceSpec, split: str, language: str) -> bool:
+    """Whether the hub data set has the split; one without `{language}` is in the source's only."""
+    hub: HubSource | None = source.hub
+    if hub is None or (hub.splits and split.partition(".")[0] not in hub.splits):
+        return False
+    per_language = any(
+        "{" in text for text in (hub.config, hub.repo, *hub.splits.values(), *_filters(source))
+    )
+    by_id = str(source.options.get("id_language", "")).lower() == "true"
+    return per_language or by_id or bool(source.languages) or language == task.source_language
+
+
+def _filters(source: SourceSpec) -> list[str]:
+    filters = source.options.get("filter", {})
+    return [str(value) for value in filters.values()] if isinstance(filters, dict) else []
+
+
+def _parts(
+    task: TaskSpec, source: SourceSpec, split: str, language: str, root: Path | None
+) -> Located | None:
+    found = []
+    for part in source.parts:
+        name, _, part_split = part.partition("/")
+        if name == task.name:
+            problem = Problem("sources.parts", f"task '{name}' is a part of itself")
+            raise ConfigError(f"task {task.name}", [problem])
+        located = locate(load_task(name), part_split or split, language, root)
+        if located is None:
+            return None
+        found.append(located)
+    remote = any(part.remote for part in found)
+    return Located(task, split, language, source, parts=tuple(found), remote=remote)
+
+
+def tried(task: TaskSpec, split: str, language: str, root: Path | None) -> list[str]:
+    """Every place where `locate` looks, for the message when it finds nothing."""
+    places = []
+    for source in task.sources:
+        if source.refused:
+            places.append(f"{source.reader}: not used: {source.refused}")
+        elif source.parts:
+            for part in source.parts:
+                name, _, part_split = part.partition("/")
+                places += tried(load_task(name), part_split or split, language, root)
+        elif source.languages and language not in source.languages:
+            continue
+        elif source.hub is not None and not source.files:
+            base = split.partition(".")[0]
+            known = base in (source.hub.splits or [base])
+            places += [f"hub {source.hub.repo}" + ("" if known else f" (no split '{split}')")]
+        else:
+            paths = filled_paths(task, source, split, language)
+            places += [str(root / path) if root else path for path in paths]
+    return places
+
+
+def not_found(task: TaskSpec, split: str, language: str, root: Path | None) -> NotFoundError:
+    """An error that lists every place that was tried."""
+    places = list(dict.fromkeys(tried(task, split, language, root)))
+    looked = "\n".join(f"  {place}" for place in places) or "  (no source has this split)"
+    hint = "Put one of them there, or choose another folder with --data."
+    if root is None:
+        hint = "Name the folder with the files: --data DIR or XSTILTS_DATA."
+    return NotFoundError(
+        f"task {task.name} has no rows for split '{split}' in '{language}'",
+        where=f"looked for\n{looked}",
+        hint=hint,
+    )
+
+
+def available_languages(task: TaskSpec, split: str, root: Path | None) -> list[str]:
+    """The task's languages (and its source language) whose split is below `root`, in task order."""
+    codes = list(dict.fromkeys([*task.languages, task.source_language]))
+    keys = [split]
+    if task.format == "retrieval":
+        keys = [f"{split}.source", f"{split}.target"]
+    found = []
+    for code in codes:
+        located = [locate(task, key, code, root) for key in keys]
+        if all(item is not None and not item.remote for item in located):
+            found.append(code)
+    return found
+
+
+def split_names(task: TaskSpec) -> list[str]:
+    """The splits that any source of the task has, sides and label files aside."""
+    names: dict[str, None] = {}
+    for source in task.sources:
+        keys = [*source.files, *(source.hub.splits if source.hub else ())]
+        names.update(dict.fromkeys(key.partition(".")[0] for key in keys))
+        for part in source.parts:
+            name, _, part_split = part.partition("/")
+            names.update(dict.fromkeys(split_names(load_task(name)) if not part_split else ()))
+    return list(names)

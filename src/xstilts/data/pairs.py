@@ -1,0 +1,112 @@
+"""Both sides of a retrieval task, and which sentences belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from xstilts.data.examples import Example
+from xstilts.data.located import Located, locate, not_found
+from xstilts.data.readers.bucc import read_gold
+from xstilts.data.sources import read_located, require_language
+from xstilts.errors import DataError, OfflineError, UsageError
+from xstilts.specs import TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class BitextPair:
+    """Two sides of a retrieval task.
+
+    Attributes:
+        source: Sentences of the evaluated language.
+        target: Sentences of the pivot language, English in XTREME.
+        gold: Positions in `source` and `target` that belong together.
+    """
+
+    source: list[Example]
+    target: list[Example]
+    gold: list[tuple[int, int]]
+
+    @property
+    def gold_ids(self) -> list[tuple[str, str]]:
+        """The gold pairs as ids, source first."""
+        return [(self.source[s].id, self.target[t].id) for s, t in self.gold]
+
+
+def load_pair(
+    task: TaskSpec, language: str, root: Path | None, split: str = "", *, offline: bool = False
+) -> BitextPair:
+    """Both sides of a retrieval task in a language, and which sentences belong together.
+
+    Sentences with the same id belong together, line numbers being ids where a file has none; a
+    gold file, where there is one, decides instead.
+
+    Raises:
+        NotFoundError: A side is nowhere.
+        DataError: The sides differ in length, or a gold id is unknown.
+        UsageError: The task is no retrieval task.
+    """
+    if task.format != "retrieval":
+        raise UsageError(f"task {task.name} is not a retrieval task", where=f"it is {task.format}")
+    split = split or task.eval_split
+    require_language(task, language)
+    sides = {side: _side(task, split, side, language, root, offline) for side in _SIDES}
+    source, target = sides["source"], sides["target"]
+    gold = locate(task, f"{split}.gold", language, root)
+    if gold is not None and not gold.remote:
+        return BitextPair(source, target, _gold_from(gold, source, target))
+    if len(source) != len(target):
+        raise DataError(
+            f"{len(source)} sentences on one side, {len(target)} on the other",
+            where=f"task {task.name}, {language}, {split}",
+            hint="The files must have the same number of lines, in the same order.",
+        )
+    positions = {example.id: at for at, example in enumerate(target)}
+    try:
+        pairs = [(at, positions[example.id]) for at, example in enumerate(source)]
+    except KeyError as error:
+        raise DataError(
+            f"sentence {error} has no counterpart", where=f"task {task.name}, {language}, {split}"
+        ) from None
+    return BitextPair(source, target, pairs)
+
+
+_SIDES = ("source", "target")
+
+
+def _side(
+    task: TaskSpec, split: str, side: str, language: str, root: Path | None, offline: bool
+) -> list[Example]:
+    located = locate(task, f"{split}.{side}", language, root)
+    if located is None and split == task.eval_split:
+        located = locate(task, side, language, root)
+    if located is None:
+        raise not_found(task, f"{split}.{side}", language, root)
+    if located.remote and offline:
+        raise OfflineError(
+            f"task {task.name} in '{language}' is only on a hub, and this is an offline run",
+            hint="Put the files below --data.",
+        )
+    if located.source.hub is not None and not located.source.files:
+        columns = {"text": located.source.columns[side]}
+        source = located.source.model_copy(update={"columns": columns})
+        located = replace(located, source=source)
+    examples, _ = read_located(located)
+    owner = language if side == "source" else task.source_language
+    return [replace(example, language=owner) for example in examples]
+
+
+def _gold_from(
+    gold: Located, source: Sequence[Example], target: Sequence[Example]
+) -> list[tuple[int, int]]:
+    at_source = {example.id: at for at, example in enumerate(source)}
+    at_target = {example.id: at for at, example in enumerate(target)}
+    pairs = []
+    for path in gold.paths:
+        for row, (left, right) in enumerate(read_gold(path), 1):
+            for known, sentence in ((at_source, left), (at_target, right)):
+                if sentence not in known:
+                    raise DataError(f"no sentence has the id '{sentence}'", where=f"{path}:{row}")
+            pairs.append((at_source[left], at_target[right]))
+    return pairs

@@ -1,0 +1,115 @@
+"""One word a line, a blank line between sentences: XTREME's TSV, PAN-X, CoNLL NER, IOB2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from xstilts.data.examples import Example
+from xstilts.data.readers import Rows
+from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, label_name, options_of
+from xstilts.data.text import place, read_text, split_lines, where
+from xstilts.errors import DataError
+from xstilts.specs import SourceSpec, TaskSpec
+
+
+class Options(ReaderOptions):
+    """Options of word-per-line files; `columns` gives `words` and `target` (default 0 and 1).
+
+    Attributes:
+        separator: `space` is any run of blanks.
+        width: Columns of each line, 0 means two or as many as the columns asked for need.
+        comments: Lines that begin with `#` and a blank are comments.
+        strip_language: Words are written `de:Haus` (PAN-X); the prefix is cut at the first colon,
+            and must name the language.
+        skip: Words whose sentences are left out, such as `-DOCSTART-`.
+    """
+
+    separator: Literal["tab", "space"] = "tab"
+    width: int = 0
+    comments: bool = False
+    strip_language: bool = False
+    skip: list[str] = []  # noqa: RUF012  (pydantic copies defaults)
+
+
+def read(
+    paths: Sequence[Path], source: SourceSpec, task: TaskSpec, language: str, split: str
+) -> Rows:
+    """The sentences of word-per-line files; a place is the row of the sentence's first word.
+
+    Raises:
+        DataError: A line has another number of columns, or a label is unknown.
+    """
+    del split
+    options = options_of(Options, source, task)
+    for path in paths:
+        prefix = f"{path.stem}-" if len(paths) > 1 else ""
+        context = Context(path, source, task, language, options)
+        number = 0
+        for number, sentence in enumerate(_sentences(path, options), 1):
+            yield _example(sentence, context, options, f"{prefix}{number}")
+        if not number:
+            raise DataError("the file has no sentences", where=str(path))
+
+
+def _sentences(path: Path, options: Options) -> Iterator[list[tuple[int, str]]]:
+    sentence: list[tuple[int, str]] = []
+    for row, line in enumerate(split_lines(read_text(path), path), 1):
+        if options.comments and (line == "#" or line.startswith("# ")):
+            continue
+        if line.strip():
+            sentence.append((row, line))
+        elif sentence:
+            yield sentence
+            sentence = []
+    if sentence:
+        yield sentence
+
+
+def _example(
+    sentence: list[tuple[int, str]], context: Context, options: Options, sentence_id: str
+) -> Example | Dropped:
+    first = sentence[0][0]
+    columns = context.source.columns
+    word_at, tag_at = int(columns.get("words", 0)), int(columns.get("target", 1))
+    width = options.width or max(word_at, tag_at) + 1
+    words: list[str] = []
+    tags: list[str] = []
+    try:
+        for row, line in sentence:
+            cells = line.split("\t") if options.separator == "tab" else line.split()
+            bare = options.labels == "optional" and len(cells) == width - 1 == tag_at
+            if len(cells) != width and not bare:
+                raise DataError(
+                    f"{len(cells)} columns where {width} are expected",
+                    where=where(context.path, row),
+                    hint="Each line holds one word and its label; a blank line ends a sentence.",
+                )
+            words.append(_word(cells[word_at], row, context, options))
+            if not bare:
+                tags.append(label_name(cells[tag_at], context, row))
+    except DropRow as drop:
+        return Dropped(place(context.path, first), drop.reason)
+    if tags and len(tags) != len(words):
+        raise DataError("some words have a label and some none", where=where(context.path, first))
+    if words[0] in options.skip:
+        return Dropped(place(context.path, first), f"{words[0]} line")
+    target = tuple(tags) or None
+    fields = {"words": tuple(words)}
+    return Example(sentence_id, context.language, fields, target, place(context.path, first))
+
+
+def _word(cell: str, row: int, context: Context, options: Options) -> str:
+    if options.strip_language:
+        prefix, colon, cell = cell.partition(":")
+        if not colon or prefix != context.source.codes.get(context.language, context.language):
+            raise DataError(
+                f"the word does not begin with '{context.language}:'",
+                where=where(context.path, row),
+                hint="This file belongs to another language, or is already converted.",
+            )
+    word = cell.strip()
+    if not word:
+        raise DataError("the word is blank", where=where(context.path, row))
+    return word

@@ -1,0 +1,38 @@
+"""One text a line: one side of a bitext, or monolingual text for masked LM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xstilts.data.examples import Example
+from xstilts.data.readers import Rows
+from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, checked_text, options_of
+from xstilts.data.text import place, read_lines
+from xstilts.specs import SourceSpec, TaskSpec
+
+
+class Options(ReaderOptions):
+    """Nothing besides what all readers take; for masked LM set `blank: drop`."""
+
+
+def read(
+    paths: Sequence[Path], source: SourceSpec, task: TaskSpec, language: str, split: str
+) -> Rows:
+    """The lines of text files, ends stripped.
+
+    Raises:
+        DataError: A line is blank, unless `blank` says otherwise.
+    """
+    del split
+    options = options_of(Options, source, task)
+    for path in paths:
+        prefix = f"{path.stem}-" if len(paths) > 1 else ""
+        context = Context(path, source, task, language, options)
+        for row, line in enumerate(read_lines(path), 1):
+            try:
+                text = checked_text(line, "text", context, row).strip()
+            except DropRow as drop:
+                yield Dropped(place(path, row), drop.reason)
+                continue
+            yield Example(f"{prefix}{row}", language, {"text": text}, None, place(path, row))

@@ -1,0 +1,110 @@
+"""SQuAD-style JSON: SQuAD 1.1 and 2.0, XQuAD, MLQA, TyDiQA-GoldP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xstilts.data.examples import Example
+from xstilts.data.layout import known_as
+from xstilts.data.readers import Rows
+from xstilts.data.row_formats import answers_of
+from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, checked_text, options_of
+from xstilts.data.text import place, read_json, where
+from xstilts.errors import DataError
+from xstilts.specs import SourceSpec, TaskSpec
+
+
+class Options(ReaderOptions):
+    """Options of SQuAD files.
+
+    Attributes:
+        unanswerable: Questions without an answer are part of the data (SQuAD 2.0).
+        id_language: Keep only questions whose id begins with the language's name and a dash
+            (TyDiQA's file of all nine languages).
+    """
+
+    unanswerable: bool = False
+    id_language: bool = False
+
+
+def read(
+    paths: Sequence[Path], source: SourceSpec, task: TaskSpec, language: str, split: str
+) -> Rows:
+    """The questions of SQuAD files; a place counts questions.
+
+    Raises:
+        DataError: Not SQuAD JSON, an answer is not at its offset, or a question has no answer.
+    """
+    del split
+    options = options_of(Options, source, task)
+    names = known_as(task, language)
+    for path in paths:
+        context = Context(path, source, task, language, options)
+        seen = False
+        for number, passage, question in _questions(path):
+            prefix = str(question.get("id", "")).split("-")[0].lower()
+            if options.id_language and prefix not in names:
+                continue
+            seen = True
+            yield _example(number, passage, question, context, options)
+        if not seen:
+            kind = f" in {language}" if options.id_language else ""
+            raise DataError(f"the file has no questions{kind}", where=str(path))
+
+
+def _questions(path: Path) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    data = read_json(path)
+    number = 0
+    try:
+        for article in data["data"] if isinstance(data, dict) else data:
+            for paragraph in article["paragraphs"]:
+                for question in paragraph["qas"]:
+                    number += 1
+                    yield number, paragraph["context"], question
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"not SQuAD JSON: {type(error).__name__} {error}",
+            where=where(path, number + 1),
+            hint="Expected data, paragraphs, context and qas.",
+        ) from None
+
+
+def _example(
+    number: int, passage: str, question: Mapping[str, Any], context: Context, options: Options
+) -> Example | Dropped:
+    path = context.path
+    for key in ("id", "question"):
+        if key not in question:
+            raise DataError(f"a question without '{key}'", where=where(path, number))
+    try:
+        text = checked_text(str(question["question"]), "question", context, number).strip()
+        checked_text(passage, "context", context, number)
+        target = _target(number, passage, question, context, options)
+    except DropRow as drop:
+        return Dropped(place(path, number), drop.reason)
+    fields = {"question": text, "context": passage}
+    return Example(str(question["id"]), context.language, fields, target, place(path, number))
+
+
+def _target(
+    number: int, passage: str, question: Mapping[str, Any], context: Context, options: Options
+) -> Any:
+    answers = question.get("answers")
+    if answers is None and options.labels == "required":
+        raise DataError("a question without 'answers'", where=where(context.path, number))
+    target = answers_of(answers, passage, context, number)
+    if target == () and not (options.unanswerable or options.labels == "optional"):
+        raise DataError(
+            "a question without an answer",
+            where=where(context.path, number),
+            hint="Only SQuAD 2.0 has such questions: set the option `unanswerable`.",
+        )
+    if target is None and options.labels == "required":
+        raise DataError(
+            "the answers are placeholders (empty text)",
+            where=where(context.path, number),
+            hint="This is the stripped test file; the original file has the answers.",
+        )
+    return target

@@ -1,0 +1,222 @@
+"""One row of any table to an `Example`: columns, label names, blank fields, dropped rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
+
+from xstilts.config import Layer, resolve
+from xstilts.data.layout import fill
+from xstilts.data.text import where
+from xstilts.errors import DataError, near_names
+from xstilts.specs import SourceSpec, Spec, TaskSpec
+
+
+class ReaderOptions(Spec):
+    """What every reader of rows takes in `SourceSpec.options`.
+
+    Attributes:
+        labels: `optional` lets rows without a label pass as unlabelled.
+        drop_labels: Labels as written whose rows the data set itself says to leave out.
+        blank: What happens to a row whose required text is blank.
+        values: For a field, text as written to the text used (`question: {cause: "…"}`).
+        filter: Column to the value that a row must have to belong to the language; `{code}` and
+            the like are filled.
+        offsets: What happens to an answer that is not at its offset; `nearest` takes the
+            occurrence closest to it.
+        repeated_ids: `number` makes the ids of later rows unique, `error` refuses the file.
+    """
+
+    labels: Literal["required", "optional"] = "required"
+    drop_labels: list[str] = Field(default_factory=list)
+    blank: Literal["error", "keep", "drop"] = "error"
+    values: dict[str, dict[str, str]] = Field(default_factory=dict)
+    filter: dict[str, str] = Field(default_factory=dict)
+    offsets: Literal["error", "nearest", "drop"] = "error"
+    repeated_ids: Literal["error", "number"] = "error"
+
+
+O = TypeVar("O", bound=Spec)  # noqa: E741
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A row that was read and left out, and why; counted, never silent."""
+
+    place: str
+    reason: str
+
+
+class Missing(KeyError):  # noqa: N818  (an absence, turned into a DataError below)
+    """A column that the row does not have; the argument lists those it has."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all rows of one file share."""
+
+    path: Path
+    source: SourceSpec
+    task: TaskSpec
+    language: str
+    options: ReaderOptions
+
+    @property
+    def filter(self) -> Mapping[str, str]:
+        """`options.filter` with the language filled in."""
+        return {
+            column: fill(value, self.task, self.source, self.language)
+            for column, value in self.options.filter.items()
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its 1-based number and a way to its columns; `get` raises `Missing`."""
+
+    number: int
+    get: Callable[[str], Any]
+    columns: Iterable[str] = ()
+
+
+def options_of(kind: type[O], source: SourceSpec, task: TaskSpec) -> O:
+    """The source's options as the reader's own type.
+
+    Raises:
+        ConfigError: An option is unknown to the reader, or of the wrong kind.
+    """
+    label = f"task {task.name}, reader {source.reader}, options"
+    return resolve(kind, [Layer(label, source.options)]).value
+
+
+class DropRow(Exception):  # noqa: N818  (control flow inside one row, never leaves it)
+    """Leave this row out, for a reason."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+# ------------------------------------------------------------------------------------- columns
+
+
+def value_of(row: Row, context: Context, field: str) -> Any:
+    """What the row holds in the column of a field.
+
+    Raises:
+        DataError: The source names no column for it, or the row does not have that column.
+    """
+    columns = context.source.columns
+    if field not in columns:
+        raise DataError(
+            f"the source names no column for '{field}'",
+            where=f"task {context.task.name}, reader {context.source.reader}",
+            hint=f"Add `columns: {{{field}: …}}`.",
+        )
+    column = str(columns[field])
+    try:
+        return row.get(column)
+    except Missing:
+        raise DataError(
+            f"no column '{column}' (for '{field}')",
+            where=where(context.path, row.number),
+            hint=near_names(column, row.columns),
+        ) from None
+
+
+def text_field(row: Row, context: Context, field: str, *, required: bool = True) -> str:
+    """The text of a field, `options.values` applied.
+
+    Raises:
+        DataError: It is not text, or blank although required.
+    """
+    value = value_of(row, context, field)
+    if value is not None and not isinstance(value, str | int | float):
+        raise wrong(row, context, f"'{field}' is not text but {type(value).__name__}")
+    text = "" if value is None else str(value)
+    text = context.options.values.get(field, {}).get(text, text)
+    return checked_text(text, field, context, row.number) if required else text
+
+
+def checked_text(text: str, field: str, context: Context, number: int) -> str:
+    """The text, when it is not blank or may be.
+
+    Raises:
+        DataError: It is blank and `options.blank` is `error`.
+    """
+    if text.strip():
+        return text
+    if context.options.blank == "error":
+        raise DataError(f"'{field}' is blank", where=where(context.path, number))
+    if context.options.blank == "drop":
+        raise DropRow(f"{field} is blank")
+    return text
+
+
+def wrong(row: Row, context: Context, what: str) -> DataError:
+    """An error about this row, to raise."""
+    return DataError(what, where=where(context.path, row.number))
+
+
+def text_of(value: Any) -> str:
+    """A label as text: `True` is `true`, `1.0` is `1`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+# --------------------------------------------------------------------------------------- labels
+
+
+@cache
+def _label_set(labels: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(labels)
+
+
+def label_name(raw: Any, context: Context, number: int) -> str:
+    """The label's name in the task.
+
+    Raises:
+        DataError: The task has no such label.
+    """
+    text = text_of(raw)
+    if text in context.options.drop_labels:
+        raise DropRow(f"label {text}")
+    name = context.source.label_map.get(text, text)
+    known = context.task.labels
+    if known and name not in _label_set(tuple(known)):
+        raise DataError(
+            f"label '{text}' is none of: {', '.join(known[:20])}",
+            where=where(context.path, number),
+            hint=near_names(name, known) if len(known) > 20 else "",
+        )
+    return name
+
+
+def raw_target(row: Row, context: Context) -> Any:
+    """The label as written, or None when there is none and that is allowed.
+
+    Raises:
+        DataError: There is none although `options.labels` is `required`.
+    """
+    optional = context.options.labels == "optional"
+    if optional and "target" not in context.source.columns:
+        return None
+    try:
+        value = row.get(str(context.source.columns["target"])) if optional else None
+    except Missing:
+        return None
+    if not optional:
+        value = value_of(row, context, "target")
+    if value is None or (isinstance(value, str) and not value.strip()):
+        if optional:
+            return None
+        raise wrong(row, context, "the label is missing")
+    return value

@@ -1,0 +1,215 @@
+"""Rows of a task: found below a data folder or on a hub, read, checked, and cut to size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xstilts.data.examples import Answer, Example
+from xstilts.data.labels import attach_labels
+from xstilts.data.layout import known_as
+from xstilts.data.located import Located, available_languages, locate, not_found
+from xstilts.data.readers import READERS
+from xstilts.data.rows import Dropped
+from xstilts.data.world import task_in_world
+from xstilts.errors import DataError, NotFoundError, OfflineError
+from xstilts.specs import TaskSpec
+
+__all__ = [
+    "Loaded",
+    "Located",
+    "available_languages",
+    "check_source_language",
+    "data_digest",
+    "load",
+    "load_rows",
+    "locate",
+    "read_located",
+    "subset",
+    "task_in_world",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rows and how many were left out.
+
+    Attributes:
+        dropped: Reason to number of rows that the data set says to leave out.
+    """
+
+    examples: list[Example]
+    dropped: Mapping[str, int]
+    located: Located
+
+
+def load(
+    task: TaskSpec,
+    split: str,
+    language: str,
+    root: Path | None,
+    *,
+    offline: bool = False,
+    limit: int = 0,
+    seed: int = 42,
+) -> list[Example]:
+    """The rows of a split in a language, in file order, each with its label where there is one.
+
+    `root` is a folder with original files or copies of hub data sets, None means the hub; `limit`
+    keeps at most that many rows, the same nested subset for a seed (see `subset`).
+
+    Raises:
+        NotFoundError: No source has them; every place that was tried is listed.
+        OfflineError: Only a hub has them.
+        DataError: A file is broken; file and row are named.
+    """
+    rows = load_rows(task, split, language, root, offline=offline).examples
+    return subset(rows, limit, seed)
+
+
+def load_rows(
+    task: TaskSpec, split: str, language: str, root: Path | None, *, offline: bool = False
+) -> Loaded:
+    """Like `load`, with the number of rows left out and where they came from."""
+    require_language(task, language)
+    located = locate(task, split, language, root)
+    if located is None:
+        raise not_found(task, split, language, root)
+    if located.remote and offline:
+        tried = not_found(task, split, language, root)
+        raise OfflineError(
+            f"task {task.name}, split '{split}' in '{language}' is only on a hub, and this is "
+            "an offline run",
+            where=tried.where,
+            hint=tried.hint,
+        )
+    examples, dropped = read_located(located)
+    if split == "train" or located.source.options.get("id_language"):
+        check_source_language(examples, task, language)
+    return Loaded(examples, dropped, located)
+
+
+def require_language(task: TaskSpec, language: str) -> None:
+    """Refuse a language that the task does not have.
+
+    Raises:
+        NotFoundError: It has none of that code; the nearest ones are shown.
+    """
+    known = [*task.languages, task.source_language]
+    if language not in known:
+        raise NotFoundError.named(f"language of task {task.name}", language, known)
+
+
+def read_located(located: Located) -> tuple[list[Example], dict[str, int]]:
+    """The rows of a located source, and reason to number of rows left out.
+
+    Raises:
+        DataError: A file is broken, has no usable row, or repeats an id.
+    """
+    if located.parts:
+        return _read_parts(located)
+    source, task, language = located.source, located.task, located.language
+    reader = READERS.get(source.reader)
+    examples: list[Example] = []
+    dropped: Counter[str] = Counter()
+    for row in reader.read(located.paths, source, task, language, located.split):
+        if isinstance(row, Dropped):
+            dropped[row.reason] += 1
+        else:
+            examples.append(row)
+    if not examples:
+        where = ", ".join(str(path) for path in located.paths) or source.reader
+        raise DataError("no usable row", where=where)
+    for path in located.labels:
+        examples = attach_labels(examples, path, source, task, language)
+    repeated = str(source.options.get("repeated_ids", "error"))
+    return _unique(examples, located, number=repeated == "number"), dict(dropped)
+
+
+def _read_parts(located: Located) -> tuple[list[Example], dict[str, int]]:
+    examples: list[Example] = []
+    dropped: Counter[str] = Counter()
+    for part in located.parts:
+        rows, left_out = read_located(part)
+        dropped.update(left_out)
+        name = part.task.name
+        if len({p.task.name for p in located.parts}) < len(located.parts):
+            name = f"{name}/{part.split}"
+        examples += [replace(row, id=f"{name}:{row.id}") for row in rows]
+    return examples, dict(dropped)
+
+
+def _unique(examples: list[Example], located: Located, *, number: bool) -> list[Example]:
+    seen: dict[str, Example] = {}
+    result = []
+    for example in examples:
+        if example.id in seen:
+            if not number:
+                raise DataError(
+                    f"id '{example.id}' repeats (first at {seen[example.id].place})",
+                    where=f"{', '.join(str(path) for path in located.paths)} at {example.place}",
+                    hint="Ids are unique within a split and language.",
+                )
+            count = 2
+            while f"{example.id}#{count}" in seen:
+                count += 1
+            example = replace(example, id=f"{example.id}#{count}")
+        seen[example.id] = example
+        result.append(example)
+    return result
+
+
+def check_source_language(examples: Iterable[Example], task: TaskSpec, language: str) -> None:
+    """Refuse rows whose id names another language, as in TyDiQA's file of nine languages.
+
+    Ids that begin with no language of the task are not judged.
+
+    Raises:
+        DataError: A row's id begins with the name of another language of the task.
+    """
+    names = {
+        name: code
+        for code in dict.fromkeys([*task.languages, task.source_language])
+        for name in known_as(task, code)
+    }
+    for example in examples:
+        prefix, dash, _ = example.id.partition("-")
+        found = names.get(prefix.lower(), language) if dash else language
+        if found != language:
+            raise DataError(
+                f"a row of '{found}' among the rows of '{language}': id '{example.id}'",
+                where=example.place,
+                hint="Zero-shot training must see one language only: split the file by language.",
+            )
+
+
+def subset(examples: Sequence[Example], limit: int, seed: int) -> list[Example]:
+    """At most `limit` rows in file order; a larger limit with the same seed only adds rows."""
+    if limit <= 0 or limit >= len(examples):
+        return list(examples)
+    order = list(range(len(examples)))
+    random.Random(seed).shuffle(order)  # noqa: S311  (sampling, no secret)
+    return [examples[position] for position in sorted(order[:limit])]
+
+
+def data_digest(examples: Iterable[Example]) -> str:
+    """The sha256 over id, fields and target of the rows in order, as 64 hex digits."""
+    total = hashlib.sha256()
+    for example in examples:
+        value = {"id": example.id, "fields": dict(example.fields), "target": example.target}
+        text = json.dumps(
+            value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_plain
+        )
+        total.update(text.encode("utf-8") + b"\n")
+    return total.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    assert isinstance(value, Answer)
+    return asdict(value)

@@ -1,0 +1,152 @@
+"""Rows of delimited text: what the `tsv` and `csv` readers share."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from xstilts.data.examples import Example
+from xstilts.data.row_formats import example_of
+from xstilts.data.rows import Context, Dropped, Missing, ReaderOptions, Row, options_of
+from xstilts.data.text import place, read_text, split_lines, where
+from xstilts.errors import DataError, near_names
+from xstilts.specs import SourceSpec, TaskSpec
+
+
+class TableOptions(ReaderOptions):
+    """Options of delimited text.
+
+    Attributes:
+        header: The first row names the columns.
+        delimiter: What separates columns.
+        quoting: `none`: quotes are characters; `csv`: quoted fields, which may hold delimiters and
+            line ends; `undo`: as `none`, but a field that a CSV writer quoted because it holds a
+            quote gets its text back (XTREME's processed files).
+        width: Number of columns; 0 takes it from the first row.
+        short_rows: What happens to a row with fewer columns.
+        line_ends: `mixed` accepts LF and CRLF in one file.
+    """
+
+    header: bool = False
+    delimiter: str = "\t"
+    quoting: Literal["none", "csv", "undo"] = "none"
+    width: int = 0
+    short_rows: Literal["error", "drop"] = "error"
+    line_ends: Literal["same", "mixed"] = "same"
+
+
+def read_table(
+    options_type: type[TableOptions],
+    paths: Sequence[Path],
+    source: SourceSpec,
+    task: TaskSpec,
+    language: str,
+) -> Iterator[Example | Dropped]:
+    """The rows of delimited files, in order.
+
+    Raises:
+        DataError: A row has another number of columns, lacks a value, or is not of the language
+            in any row.
+    """
+    options = options_of(options_type, source, task)
+    for path in paths:
+        context = Context(path, source, task, language, options)
+        prefix = f"{path.stem}-" if len(paths) > 1 else ""
+        yield from _file(context, options, prefix)
+
+
+def _file(context: Context, options: TableOptions, prefix: str) -> Iterator[Example | Dropped]:
+    rows = _cells(context.path, options)
+    names: list[str] = []
+    if options.header:
+        _, names = next(rows)
+        _check_header(names, context)
+    width = options.width or len(names)
+    wanted, seen = context.filter, False
+    for number, cells in rows:
+        width = width or len(cells)
+        if len(cells) != width:
+            if options.short_rows == "drop" and len(cells) < width:
+                yield Dropped(place(context.path, number), "too few columns")
+                continue
+            raise DataError(
+                f"{len(cells)} columns where {width} are expected",
+                where=where(context.path, number),
+                hint="A line end or delimiter inside a field, or a row that was cut off.",
+            )
+        row = Row(number, _getter(cells, names), names or [str(n) for n in range(width)])
+        if all(_matches(row, column, value, context) for column, value in wanted.items()):
+            seen = True
+            yield example_of(row, context, f"{prefix}{number - bool(options.header)}")
+    if not seen:
+        kind = f" of {dict(wanted)}" if wanted else ""
+        raise DataError(f"the file has no rows{kind}", where=str(context.path))
+
+
+def _check_header(names: list[str], context: Context) -> None:
+    for field, column in context.source.columns.items():
+        for name in str(column).split(","):
+            missing = name.strip() not in names and not name.strip().isdecimal()
+            optional = field == "target" and context.options.labels == "optional"
+            if missing and not optional:
+                raise DataError(
+                    f"the header has no column '{name.strip()}' (for '{field}')",
+                    where=where(context.path, 1),
+                    hint=near_names(name.strip(), names),
+                )
+
+
+def _matches(row: Row, column: str, value: str, context: Context) -> bool:
+    try:
+        return str(row.get(column)).strip() == value
+    except Missing:
+        raise DataError(
+            f"no column '{column}' to filter by",
+            where=where(context.path, row.number),
+            hint=near_names(column, row.columns),
+        ) from None
+
+
+def _getter(cells: list[str], names: list[str]) -> Callable[[str], Any]:
+    def get(column: str) -> str:
+        if column in names:
+            return cells[names.index(column)]
+        if column.isdecimal() and int(column) < len(cells):
+            return cells[int(column)]
+        raise Missing(column)
+
+    return get
+
+
+def _cells(path: Path, options: TableOptions) -> Iterator[tuple[int, list[str]]]:
+    text = read_text(path)
+    if options.quoting == "csv":
+        yield from _quoted(text, path, options.delimiter)
+        return
+    lines = split_lines(text, path, mixed=options.line_ends == "mixed")
+    for number, line in enumerate(lines, 1):
+        cells = line.split(options.delimiter)
+        yield number, [_undo(cell) for cell in cells] if options.quoting == "undo" else cells
+
+
+def _quoted(text: str, path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    number = 0
+    try:
+        for number, cells in enumerate(rows, 1):
+            yield number, cells
+    except csv.Error as error:
+        raise DataError(
+            f"not valid CSV: {error}", where=f"{where(path, number + 1)} (line {rows.line_num})"
+        ) from None
+
+
+def _undo(cell: str) -> str:
+    if len(cell) < 4 or cell[0] != '"' or cell[-1] != '"':
+        return cell
+    inner = cell[1:-1]
+    plain = inner.replace('""', "")
+    return inner.replace('""', '"') if '"' not in plain and plain != inner else cell

@@ -1,0 +1,155 @@
+"""Text files, read strictly: what is not the expected plain UTF-8 is an error with its row."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from xstilts.errors import DataError, NotFoundError
+
+_HTML = re.compile(r"\s*(?:<!doctype html|<html|<head|<\?xml[^>]*>\s*<error)", re.IGNORECASE)
+_BOMS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+
+
+def place(path: Path, row: int) -> str:
+    """Where a row is, for `Example.place`: file name and 1-based row."""
+    return f"{path.name}:{row}"
+
+
+def where(path: Path, row: int) -> str:
+    """Where a row is, for messages: whole path and 1-based row."""
+    return f"{path}:{row}"
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DataError: It is empty, not UTF-8, has a byte order mark, or is a web page, an archive or a
+            pointer file in place of the data.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise NotFoundError("no such data file", where=str(path)) from None
+    if not data.strip():
+        raise DataError("the file is empty", where=str(path), hint="Download it again.")
+    _refuse_binary(data, path)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"not UTF-8: byte 0x{data[error.start]:02x}",
+            where=where(path, row),
+            hint="Convert the file to UTF-8; a file with mixed encodings must be downloaded again.",
+        ) from None
+    _refuse_other_kinds(text, path)
+    return text
+
+
+def _refuse_binary(data: bytes, path: Path) -> None:
+    for mark, name in _BOMS.items():
+        if data.startswith(mark):
+            raise DataError(
+                f"the file begins with a byte order mark ({name})",
+                where=where(path, 1),
+                hint="Save it as UTF-8 without a byte order mark.",
+            )
+    for mark, name in _ARCHIVES.items():
+        if data.startswith(mark):
+            raise DataError(
+                f"the file is a {name} archive", where=str(path), hint="Unpack it first."
+            )
+    if b"\0" in data:
+        row = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise DataError("the file holds a NUL byte: not text", where=where(path, row))
+
+
+def _refuse_other_kinds(text: str, path: Path) -> None:
+    if _HTML.match(text):
+        raise DataError(
+            "the file is a web page, not data",
+            where=where(path, 1),
+            hint="The download gave an error or login page; fetch it again.",
+        )
+    if text.startswith("version https://git-lfs.github.com/spec/"):
+        raise DataError(
+            "the file is a Git LFS pointer, not data",
+            where=where(path, 1),
+            hint="Run `git lfs pull` where it came from.",
+        )
+
+
+def split_lines(text: str, path: Path, *, mixed: bool = False) -> list[str]:
+    r"""The lines of a text without their ends; only `\n` and `\r\n` end a line.
+
+    Raises:
+        DataError: Line ends are mixed, a sign of files pasted together, and not `mixed`.
+    """
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+        checked = lines
+    else:
+        checked = lines[:-1]
+    marked = sum(line.endswith("\r") for line in checked)
+    if marked and marked != len(checked) and not mixed:
+        kind = checked[0].endswith("\r")
+        row = next(n for n, line in enumerate(checked, 1) if line.endswith("\r") is not kind)
+        raise DataError(
+            "line ends are mixed (LF and CRLF)",
+            where=where(path, row),
+            hint="Make them the same (dos2unix), and check that no row was cut.",
+        )
+    return [line.removesuffix("\r") for line in lines] if marked else lines
+
+
+def read_lines(path: Path, *, mixed: bool = False) -> list[str]:
+    """The lines of a UTF-8 file, without their ends (see `read_text` and `split_lines`)."""
+    return split_lines(read_text(path), path, mixed=mixed)
+
+
+def parse_json(text: str, path: Path, row: int = 0) -> Any:
+    """The value of a JSON text; `row` is its row in the file, 0 when it is the whole file.
+
+    Raises:
+        DataError: Not JSON, or cut off.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"not valid JSON: {error.msg} (column {error.colno})",
+            where=where(path, row or error.lineno),
+            hint="The file may be cut off; download it again.",
+        ) from None
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file (see `read_text` and `parse_json`)."""
+    return parse_json(read_text(path), path)
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Row number and object of each line of a JSON-lines file, or of a JSON list of objects.
+
+    Raises:
+        DataError: A line is not a JSON object.
+    """
+    text = read_text(path)
+    values: Iterable[Any]
+    if text.lstrip().startswith("["):
+        values = parse_json(text, path)
+    else:
+        lines = enumerate(split_lines(text, path), 1)
+        values = (parse_json(line, path, n) for n, line in lines)
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, dict):
+            raise DataError("the row is not a JSON object", where=where(path, number))
+        yield number, value
