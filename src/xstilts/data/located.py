@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from xstilts.config import load_task
-from xstilts.data.layout import expand, filled_paths
+from xstilts.data.layout import expand, filled_paths, templates
 from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.specs import HubSource, SourceSpec, TaskSpec
 
@@ -81,6 +81,8 @@ def _local(
         folder = root / source.hub.repo
         ours = folder.is_dir() and _on_hub(task, source, split, language)
         return Located(task, split, language, source, (folder,)) if ours else None
+    if not _serves(task, source, split, language):
+        return None
     paths = expand(root, filled_paths(task, source, split, language))
     if not paths:
         return None
@@ -93,11 +95,28 @@ def _on_hub(task: TaskSpec, source: SourceSpec, split: str, language: str) -> bo
     hub: HubSource | None = source.hub
     if hub is None or (hub.splits and split.partition(".")[0] not in hub.splits):
         return False
-    per_language = any(
-        "{" in text for text in (hub.config, hub.repo, *hub.splits.values(), *_filters(source))
-    )
+    named = (hub.config, *hub.splits.values())
+    return _by_language(source, named) or language in _unnamed_languages(task, source)
+
+
+def _serves(task: TaskSpec, source: SourceSpec, split: str, language: str) -> bool:
+    """Whether the split's files hold the language: named in the path, or the only one there is."""
+    named = templates(source, split)
+    if split.endswith((".source", ".target", ".gold", ".order")):
+        return True
+    return _by_language(source, named) or language in _unnamed_languages(task, source)
+
+
+def _by_language(source: SourceSpec, named: Iterable[str]) -> bool:
     by_id = str(source.options.get("id_language", "")).lower() == "true"
-    return per_language or by_id or bool(source.languages) or language == task.source_language
+    return by_id or any("{" in text for text in (*named, *_filters(source)))
+
+
+def _unnamed_languages(task: TaskSpec, source: SourceSpec) -> list[str]:
+    """The languages of files that name none."""
+    if source.languages:
+        return source.languages
+    return task.languages if len(task.languages) == 1 else [task.source_language]
 
 
 def _filters(source: SourceSpec) -> list[str]:
@@ -159,10 +178,11 @@ def not_found(task: TaskSpec, split: str, language: str, root: Path | None) -> N
 
 
 def available_languages(task: TaskSpec, split: str, root: Path | None) -> list[str]:
-    """The task's languages (and its source language) whose split is below `root`, in task order."""
+    """The task's languages (and what it trains on) whose split is below `root`, in task order."""
     codes = list(dict.fromkeys([*task.languages, task.source_language]))
     keys = [split]
     if task.format == "retrieval":
+        codes = list(task.languages)
         keys = [f"{split}.source", f"{split}.target"]
     found = []
     for code in codes:

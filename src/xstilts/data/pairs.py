@@ -10,6 +10,7 @@ from xstilts.data.examples import Example
 from xstilts.data.located import Located, locate, not_found
 from xstilts.data.readers.bucc import read_gold
 from xstilts.data.sources import read_located, require_language
+from xstilts.data.text import read_lines
 from xstilts.errors import DataError, OfflineError, UsageError
 from xstilts.specs import TaskSpec
 
@@ -50,12 +51,20 @@ def load_pair(
     if task.format != "retrieval":
         raise UsageError(f"task {task.name} is not a retrieval task", where=f"it is {task.format}")
     split = split or task.eval_split
-    require_language(task, language)
     sides = {side: _side(task, split, side, language, root, offline) for side in _SIDES}
     source, target = sides["source"], sides["target"]
     gold = locate(task, f"{split}.gold", language, root)
     if gold is not None and not gold.remote:
         return BitextPair(source, target, _gold_from(gold, source, target))
+    order = locate(task, f"{split}.order", language, root)
+    if order is not None and not order.remote:
+        return BitextPair(source, target, _ordered(order.paths[0], len(source), len(target)))
+    if _order_apart(task, split, language, root):
+        raise DataError(
+            "the English side is sorted and the file that says how is missing",
+            where=f"task {task.name}, {language}, {split}",
+            hint="Use the original files, or convert them again to get the labels folder.",
+        )
     if len(source) != len(target):
         raise DataError(
             f"{len(source)} sentences on one side, {len(target)} on the other",
@@ -82,6 +91,7 @@ def _side(
     if located is None and split == task.eval_split:
         located = locate(task, side, language, root)
     if located is None:
+        require_language(task, language)
         raise not_found(task, f"{split}.{side}", language, root)
     if located.remote and offline:
         raise OfflineError(
@@ -110,3 +120,22 @@ def _gold_from(
                     raise DataError(f"no sentence has the id '{sentence}'", where=f"{path}:{row}")
             pairs.append((at_source[left], at_target[right]))
     return pairs
+
+
+def _ordered(path: Path, sources: int, targets: int) -> list[tuple[int, int]]:
+    """Gold of a sorted target side: line i names the 0-based source sentence of target i."""
+    lines = read_lines(path)
+    if len(lines) != targets:
+        raise DataError(f"{len(lines)} lines for {targets} sentences", where=str(path))
+    pairs = []
+    for row, line in enumerate(lines, 1):
+        if not line.strip().isdecimal() or int(line) >= sources:
+            raise DataError(f"'{line}' is no sentence number", where=f"{path}:{row}")
+        pairs.append((int(line), row - 1))
+    return sorted(pairs)
+
+
+def _order_apart(task: TaskSpec, split: str, language: str, root: Path | None) -> bool:
+    """Whether the sides come from a source that keeps their order in a file of its own."""
+    side = locate(task, f"{split}.target", language, root)
+    return side is not None and bool(side.source.files.get(f"{split}.order"))

@@ -46,14 +46,17 @@ def read_records(
     Raises:
         DataError: No record passes the filter.
     """
-    wanted, seen = context.filter, False
+    wanted, prefixes, seen = context.filter, context.id_prefixes, False
+    id_column = str(context.source.columns.get("id", "id"))
     for number, record in records:
         get = getter(record)
+        if prefixes and str(get(id_column)).split("-")[0].lower() not in prefixes:
+            continue
         if all(_equal(get, column, value) for column, value in wanted.items()):
             seen = True
             yield example_of(Row(number, get, record), context, f"{prefix}{number}")
     if not seen:
-        kind = f" of {dict(wanted)}" if wanted else ""
+        kind = f" of {dict(wanted)}" if wanted else f" in {context.language}" if prefixes else ""
         raise DataError(f"there are no rows{kind}", where=str(context.path))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field
 
 from xstilts.config import Layer, resolve
-from xstilts.data.layout import fill
+from xstilts.data.layout import fill, known_as
 from xstilts.data.text import where
 from xstilts.errors import DataError, near_names
 from xstilts.specs import SourceSpec, Spec, TaskSpec
@@ -27,6 +27,8 @@ class ReaderOptions(Spec):
         values: For a field, text as written to the text used (`question: {cause: "…"}`).
         filter: Column to the value that a row must have to belong to the language; `{code}` and
             the like are filled.
+        id_language: Keep only rows whose id begins with the language's name and a dash (TyDiQA's
+            file of nine languages).
         offsets: What happens to an answer that is not at its offset; `nearest` takes the
             occurrence closest to it.
         repeated_ids: `number` makes the ids of later rows unique, `error` refuses the file.
@@ -37,6 +39,7 @@ class ReaderOptions(Spec):
     blank: Literal["error", "keep", "drop"] = "error"
     values: dict[str, dict[str, str]] = Field(default_factory=dict)
     filter: dict[str, str] = Field(default_factory=dict)
+    id_language: bool = False
     offsets: Literal["error", "nearest", "drop"] = "error"
     repeated_ids: Literal["error", "number"] = "error"
 
@@ -73,6 +76,12 @@ class Context:
             column: fill(value, self.task, self.source, self.language)
             for column, value in self.options.filter.items()
         }
+
+    @property
+    def id_prefixes(self) -> frozenset[str]:
+        """What ids of the language begin with under `options.id_language`; empty means anything."""
+        wanted = known_as(self.task, self.language) if self.options.id_language else ()
+        return frozenset(wanted)
 
 
 @dataclass(frozen=True)

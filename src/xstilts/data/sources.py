@@ -77,9 +77,9 @@ def load_rows(
     task: TaskSpec, split: str, language: str, root: Path | None, *, offline: bool = False
 ) -> Loaded:
     """Like `load`, with the number of rows left out and where they came from."""
-    require_language(task, language)
     located = locate(task, split, language, root)
     if located is None:
+        require_language(task, language)
         raise not_found(task, split, language, root)
     if located.remote and offline:
         tried = not_found(task, split, language, root)

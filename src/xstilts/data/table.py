@@ -11,7 +11,7 @@ from typing import Any, Literal
 from xstilts.data.examples import Example
 from xstilts.data.row_formats import example_of
 from xstilts.data.rows import Context, Dropped, Missing, ReaderOptions, Row, options_of
-from xstilts.data.text import place, read_text, split_lines, where
+from xstilts.data.text import id_prefixes, place, read_text, split_lines, where
 from xstilts.errors import DataError, near_names
 from xstilts.specs import SourceSpec, TaskSpec
 
@@ -52,9 +52,8 @@ def read_table(
             in any row.
     """
     options = options_of(options_type, source, task)
-    for path in paths:
+    for path, prefix in zip(paths, id_prefixes(paths), strict=True):
         context = Context(path, source, task, language, options)
-        prefix = f"{path.stem}-" if len(paths) > 1 else ""
         yield from _file(context, options, prefix)
 
 

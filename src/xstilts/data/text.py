@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,17 @@ def place(path: Path, row: int) -> str:
 def where(path: Path, row: int) -> str:
     """Where a row is, for messages: whole path and 1-based row."""
     return f"{path}:{row}"
+
+
+def id_prefixes(paths: Sequence[Path]) -> list[str]:
+    """What row ids of each file begin with, so that they stay unique: nothing for one file."""
+    if len(paths) == 1:
+        return [""]
+    for name in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
+        names = [name(path) for path in paths]
+        if len(set(names)) == len(names):
+            return [f"{text}-" for text in names]
+    return [f"{number}-" for number in range(1, len(paths) + 1)]
 
 
 def read_text(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, label_name, options_of
-from xstilts.data.text import place, read_text, split_lines, where
+from xstilts.data.text import id_prefixes, place, read_text, split_lines, where
 from xstilts.errors import DataError
 from xstilts.specs import SourceSpec, TaskSpec
 
@@ -43,8 +43,7 @@ def read(
     """
     del split
     options = options_of(Options, source, task)
-    for path in paths:
-        prefix = f"{path.stem}-" if len(paths) > 1 else ""
+    for path, prefix in zip(paths, id_prefixes(paths), strict=True):
         context = Context(path, source, task, language, options)
         number = 0
         for number, sentence in enumerate(_sentences(path, options), 1):

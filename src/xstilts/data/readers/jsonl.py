@@ -8,7 +8,7 @@ from pathlib import Path
 from xstilts.data.readers import Rows
 from xstilts.data.records import read_records
 from xstilts.data.rows import Context, ReaderOptions, options_of
-from xstilts.data.text import json_lines
+from xstilts.data.text import id_prefixes, json_lines
 from xstilts.specs import SourceSpec, TaskSpec
 
 
@@ -26,7 +26,6 @@ def read(
     """
     del split
     options = options_of(Options, source, task)
-    for path in paths:
-        prefix = f"{path.stem}-" if len(paths) > 1 else ""
+    for path, prefix in zip(paths, id_prefixes(paths), strict=True):
         context = Context(path, source, task, language, options)
         yield from read_records(json_lines(path), context, prefix)

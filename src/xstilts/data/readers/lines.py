@@ -8,7 +8,7 @@ from pathlib import Path
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, checked_text, options_of
-from xstilts.data.text import place, read_lines
+from xstilts.data.text import id_prefixes, place, read_lines
 from xstilts.specs import SourceSpec, TaskSpec
 
 
@@ -26,8 +26,7 @@ def read(
     """
     del split
     options = options_of(Options, source, task)
-    for path in paths:
-        prefix = f"{path.stem}-" if len(paths) > 1 else ""
+    for path, prefix in zip(paths, id_prefixes(paths), strict=True):
         context = Context(path, source, task, language, options)
         for row, line in enumerate(read_lines(path), 1):
             try:

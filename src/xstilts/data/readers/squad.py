@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.data.examples import Example
-from xstilts.data.layout import known_as
 from xstilts.data.readers import Rows
 from xstilts.data.row_formats import answers_of
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, checked_text, options_of
@@ -21,12 +20,9 @@ class Options(ReaderOptions):
 
     Attributes:
         unanswerable: Questions without an answer are part of the data (SQuAD 2.0).
-        id_language: Keep only questions whose id begins with the language's name and a dash
-            (TyDiQA's file of all nine languages).
     """
 
     unanswerable: bool = False
-    id_language: bool = False
 
 
 def read(
@@ -39,18 +35,17 @@ def read(
     """
     del split
     options = options_of(Options, source, task)
-    names = known_as(task, language)
     for path in paths:
         context = Context(path, source, task, language, options)
-        seen = False
+        names, seen = context.id_prefixes, False
         for number, passage, question in _questions(path):
             prefix = str(question.get("id", "")).split("-")[0].lower()
-            if options.id_language and prefix not in names:
+            if names and prefix not in names:
                 continue
             seen = True
             yield _example(number, passage, question, context, options)
         if not seen:
-            kind = f" in {language}" if options.id_language else ""
+            kind = f" in {language}" if names else ""
             raise DataError(f"the file has no questions{kind}", where=str(path))
 
 
