@@ -1,0 +1,120 @@
+"""One label for a text or a pair of texts: NLI, paraphrases, sentiment.
+
+A pair is `<s> A </s></s> B </s>`, cut longest first. The head reads the first token's last hidden
+state through a new dense layer, as transformers' RoBERTa classification head does. It does not read
+the pooler: XLM-R's pretraining has no sentence objective, so the checkpoint's pooler is random or
+absent, and a second dense layer on top of it (as some STILTs code has it) hides that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xstilts.data.examples import Example
+from xstilts.data.features import Batch, Features, IntArray
+from xstilts.errors import DataError
+from xstilts.formats._fields import (
+    IGNORED,
+    HeadOptions,
+    label_ids,
+    label_table,
+    options,
+    room,
+    texts,
+)
+from xstilts.formats._heads import FirstTokenHead
+from xstilts.formats._pieces import pair_plan, single_plan, template, tokenise
+from xstilts.specs import TaskSpec
+
+FIELDS: tuple[str, ...] = ("text",)
+NEEDS_HEAD = True
+LABELLED = True
+PER_TOKEN = False
+PREDICTS = True
+
+
+def encode(
+    examples: Sequence[Example], tokenizer: Any, task: TaskSpec, max_length: int
+) -> Features:
+    """One row an example; `scalars["label"]` is the label's number, -100 without a target.
+
+    Raises:
+        DataError: A field is missing, only some examples have a `text_pair`, or a label is unknown.
+    """
+    options(HeadOptions, task)
+    labels = label_ids(examples, task)
+    paired = [example for example in examples if "text_pair" in example.fields]
+    if paired and len(paired) != len(examples):
+        alone = next(example for example in examples if "text_pair" not in example.fields)
+        raise DataError(
+            f"row '{alone.id}' has no 'text_pair', but others of task '{task.name}' have one",
+            where=alone.place,
+        )
+    first = tokenise(tokenizer, texts(examples, "text"))
+    if paired:
+        second = tokenise(tokenizer, texts(examples, "text_pair"))
+        around = template(tokenizer, pair=True)
+        left, right = longest_first(
+            first.lengths, second.lengths, room(max_length, around.size, task)
+        )
+        plan = pair_plan(around, (first.starts, left), (second.starts, right))
+        ids = plan.fill(around.prefix, first.values, around.middle, second.values, around.suffix)
+    else:
+        around = template(tokenizer, pair=False)
+        kept = np.minimum(first.lengths, room(max_length, around.size, task))
+        plan = single_plan(around, (first.starts, kept))
+        ids = plan.fill(around.prefix, first.values, around.suffix)
+    index = np.arange(len(examples), dtype=np.int64)
+    return Features(ids, index, len(examples), scalars={"label": labels})
+
+
+def longest_first(first: IntArray, second: IntArray, budget: int) -> tuple[IntArray, IntArray]:
+    """Lengths of both sides of each pair after taking tokens from the longer side's end.
+
+    The result is that of the tokenizers library: when both sides are cut, they end up equal, and
+    an odd token goes to the side that was longer (to the second on a tie).
+    """
+    short, long = np.minimum(first, second), np.maximum(first, second)
+    over = short + long > budget
+    long = np.where(over, np.maximum(short, budget - short), long)
+    both = short + long > budget
+    short = np.where(both, budget // 2, short)
+    long = np.where(both, budget - budget // 2, long)
+    swapped = first > second
+    return np.where(swapped, long, short), np.where(swapped, short, long)
+
+
+def make_head(
+    hidden_size: int,
+    task: TaskSpec,
+    generator: torch.Generator,
+    *,
+    embeddings: nn.Module | None = None,
+) -> nn.Module:
+    """Dropout, dense, tanh, dropout, linear on the first token: [B, T, D] to [B, labels]."""
+    dropout = options(HeadOptions, task).head_dropout
+    return FirstTokenHead(hidden_size, len(label_table(task)), dropout, generator)
+
+
+def loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of each example, [E] float32."""
+    return F.cross_entropy(
+        logits.float(), batch.scalars["label"], reduction="none", ignore_index=IGNORED
+    )
+
+
+def decode(
+    logits: Sequence[NDArray[np.float32]],
+    features: Features,
+    examples: Sequence[Example],
+    task: TaskSpec,
+) -> list[str]:
+    """The label with the highest score, for each example."""
+    return [task.labels[int(np.argmax(row))] for row in logits]

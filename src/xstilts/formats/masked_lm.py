@@ -1,0 +1,276 @@
+"""Masked words of running text (Devlin et al., 2019, arXiv:1810.04805).
+
+Short texts of one language share a row, `<s> text </s> text </s>`; a text that fits in a row is
+never cut, a longer one fills rows of its own and its rest is packed on. Each batch draws its masks
+anew. The head computes logits at masked positions only and is tied to the word embeddings, which it
+does not own: a saved head has no copy of them. Its parameters are named as in transformers'
+`lm_head`, so a pretrained one can be loaded into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xstilts.data.examples import Example
+from xstilts.data.features import Batch, Features, IntArray, Ragged
+from xstilts.errors import DataError, UsageError
+from xstilts.formats._fields import IGNORED, options, room, texts
+from xstilts.formats._heads import linear, mean_by_example
+from xstilts.formats._pieces import Int32, Pieces, RowPlan, template, tokenise
+from xstilts.specs import Spec, TaskSpec
+
+FIELDS: tuple[str, ...] = ("text",)
+NEEDS_HEAD = True
+LABELLED = False
+PER_TOKEN = False
+PREDICTS = False
+
+LONG_WORD = 8
+"""Sub-words above which a pre-token is masked piecewise even when whole words are asked for: in
+scripts without blanks it is a clause, and masking all of it leaves nothing to predict from."""
+
+
+class Options(Spec):
+    """Settings of masked language modelling.
+
+    Attributes:
+        mask_share: Share of the sub-words that are predicted.
+        replaced: Of these, the share shown as `<mask>`.
+        random: Of these, the share shown as a random sub-word; the rest is shown as it is.
+        whole_words: Mask all sub-words of a word together.
+        packing: `documents` puts several texts into a row, `none` starts a row for each text.
+    """
+
+    mask_share: float = Field(default=0.15, gt=0, lt=1)
+    replaced: float = Field(default=0.8, ge=0, le=1)
+    random: float = Field(default=0.1, ge=0, le=1)
+    whole_words: bool = False
+    packing: Literal["documents", "none"] = "documents"
+
+
+# ------------------------------------------------------------------------------------- rows
+
+
+def encode(
+    examples: Sequence[Example], tokenizer: Any, task: TaskSpec, max_length: int
+) -> Features:
+    """Packed rows, each counted as an example; texts without sub-words are left out.
+
+    `tokens["word"]` numbers the words of a row, -100 at special tokens; what shares a number is
+    masked together when whole words are asked for. A row never holds two languages.
+
+    Raises:
+        DataError: A row has no `text`, or no text has any sub-word.
+    """
+    settings = options(Options, task)
+    pieces = tokenise(tokenizer, texts(examples, "text"), words=True)
+    if not pieces.lengths.any():
+        raise DataError(f"task '{task.name}' has no text to mask")
+    around = template(tokenizer, pair=False)
+    budget = room(max_length, around.size, task)
+    joint = settings.packing == "documents"
+    languages = [example.language for example in examples]
+    slices, row = _pack(pieces, languages, budget, len(around.suffix), joint=joint)
+    opening, closing = _edges(row)
+    plan = RowPlan(
+        [
+            (np.zeros(len(row), np.int64), opening * len(around.prefix)),
+            (slices[:, 0], slices[:, 1]),
+            (np.zeros(len(row), np.int64), np.full(len(row), len(around.suffix))),
+        ],
+        len(row),
+    )
+    ids = plan.fill(around.prefix, pieces.values, around.suffix)
+    heads = plan.fill(IGNORED, _word_starts(pieces), IGNORED)
+    heads.values[plan.offsets[:-1] + opening * len(around.prefix)] = 1
+    bounds = plan.offsets[np.append(np.flatnonzero(opening), len(row))]
+    count = int(closing.sum())
+    return Features(
+        replace(ids, offsets=bounds),
+        np.arange(count, dtype=np.int64),
+        count,
+        {"word": _numbered(replace(heads, offsets=bounds))},
+    )
+
+
+def _pack(
+    pieces: Pieces, languages: Sequence[str], budget: int, gap: int, *, joint: bool
+) -> tuple[IntArray, IntArray]:
+    """Slices (start, length) of the pieces, and the row that each slice goes to."""
+    slices: list[tuple[int, int]] = []
+    rows: list[int] = []
+    row, left, before = -1, -1, ""
+    starts, lengths = pieces.starts.tolist(), pieces.lengths.tolist()
+    for start, length, language in zip(starts, lengths, languages, strict=True):
+        while length:
+            taken = min(length, budget)
+            if not joint or language != before or taken + gap > left:
+                row, left = row + 1, budget
+            else:
+                left -= gap
+            slices.append((start, taken))
+            rows.append(row)
+            start, length, left, before = start + taken, length - taken, left - taken, language
+    return np.array(slices, dtype=np.int64), np.array(rows, dtype=np.int64)
+
+
+def _edges(row: IntArray) -> tuple[IntArray, IntArray]:
+    """1 for the first slice of each row, and for the last one; else 0."""
+    change = np.diff(row) != 0
+    first = np.concatenate([[True], change]).astype(np.int64)
+    last = np.concatenate([change, [True]]).astype(np.int64)
+    return first, last
+
+
+def _word_starts(pieces: Pieces) -> Int32:
+    """1 for the first sub-word of each word and for all of one longer than `LONG_WORD`, else 0."""
+    word = pieces.more["word"]
+    new = np.ones(len(word), dtype=bool)
+    new[1:] = word[1:] != word[:-1]
+    new[pieces.ids.offsets[:-1][pieces.ids.lengths > 0]] = True
+    number = np.cumsum(new) - 1
+    size = np.bincount(number, minlength=1)[number]
+    return (new | (size > LONG_WORD)).astype(np.int32)
+
+
+def _numbered(starts: Ragged) -> Ragged:
+    """Word numbers, from 0 in each row, for the flags of `_word_starts`."""
+    total = np.cumsum(starts.values == 1)
+    before = np.concatenate([[0], total])[starts.offsets[:-1]]
+    number = total - np.repeat(before, starts.lengths) - 1
+    return replace(starts, values=np.where(starts.values < 0, IGNORED, number).astype(np.int32))
+
+
+def language_shares(counts: Mapping[str, int], alpha: float) -> dict[str, float]:
+    """Sampling share of each language, proportional to its size to the power of `alpha`.
+
+    `alpha` 1 keeps the sizes' proportions and 0 makes all languages equal (Conneau and Lample,
+    2019, arXiv:1901.07291, with 0.7; XLM-R used 0.3). Languages without text get 0.
+
+    Raises:
+        UsageError: No language has any text.
+    """
+    powers = {language: n**alpha if n > 0 else 0.0 for language, n in counts.items()}
+    total = sum(powers.values())
+    if not total:
+        raise UsageError("no language has any text to sample from")
+    return {language: power / total for language, power in powers.items()}
+
+
+# ------------------------------------------------------------------------------------- masks
+
+
+def corrupt(batch: Batch, tokenizer: Any, task: TaskSpec, generator: torch.Generator) -> Batch:
+    """The batch with masked input and `tokens["labels"]`: the true id where masked, else -100.
+
+    Each word (or sub-word) is chosen independently; a row in which none was gets the one that came
+    closest, so that every row has a loss.
+
+    Args:
+        batch: On the CPU, as collated.
+        tokenizer: Gives the mask token and the ids to draw from.
+        task: Its options say how much is masked and how.
+        generator: On the CPU; all draws come from it.
+    """
+    settings = options(Options, task)
+    word = batch.tokens["word"]
+    chosen = _chosen(word, settings, generator)
+    labels = torch.where(chosen, batch.input_ids, IGNORED)
+    fate = torch.rand(word.shape, generator=generator)
+    ids = batch.input_ids.clone()
+    ids[chosen & (fate < settings.replaced)] = int(tokenizer.mask_token_id)
+    drawn = _random_ids(tokenizer, word.shape, generator)
+    swap = chosen & (fate >= settings.replaced) & (fate < settings.replaced + settings.random)
+    ids = torch.where(swap, drawn, ids)
+    return replace(batch, input_ids=ids, tokens={**batch.tokens, "labels": labels})
+
+
+def _chosen(word: Tensor, settings: Options, generator: torch.Generator) -> Tensor:
+    """[B, T] bool: what is predicted."""
+    maskable = word != IGNORED
+    if settings.whole_words:
+        draws = torch.rand(len(word), max(int(word.max()), 0) + 1, generator=generator)
+        draw = draws.gather(1, word.clamp(min=0))
+    else:
+        draw = torch.rand(word.shape, generator=generator)
+    draw = draw.masked_fill(~maskable, 2.0)
+    lowest = draw.amin(1, keepdim=True)
+    return maskable & ((draw < settings.mask_share) | (draw == lowest) & (lowest < 2))
+
+
+def _random_ids(tokenizer: Any, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Ids drawn evenly from the vocabulary without its special tokens."""
+    special = sorted(set(tokenizer.all_special_ids))
+    ids = torch.randint(len(tokenizer) - len(special), shape, generator=generator)
+    for number in special:
+        ids += ids >= number
+    return ids
+
+
+# ------------------------------------------------------------------------------------- head
+
+
+class MaskedLMHead(nn.Module):
+    """Dense, GELU, layer norm, then the transposed word embeddings and a bias.
+
+    Shapes: B rows, T sub-words, D hidden size, M masked sub-words of the batch in row order, V
+    vocabulary.
+
+    Attributes:
+        inverse: Applied before the embeddings, when set: the reverse of an invertible module that
+            acts after them (Pfeiffer et al., 2020, arXiv:2005.00052). Not part of the head.
+    """
+
+    def __init__(
+        self, hidden_size: int, embeddings: nn.Embedding, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.dense = linear(hidden_size, hidden_size, generator)
+        self.layer_norm = nn.LayerNorm(hidden_size, eps=1e-5)
+        self.bias = nn.Parameter(torch.zeros(embeddings.num_embeddings))
+        self.inverse: Callable[[Tensor], Tensor] | None = None
+        # A plain list hides the module from parameters() and state_dict(): the backbone owns it.
+        self._tied = [embeddings]
+
+    def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
+        """[B, T, D] to [M, V]."""
+        masked_MD = hidden_BTD[batch.tokens["labels"] != IGNORED]
+        masked_MD = self.layer_norm(F.gelu(self.dense(masked_MD)))
+        if self.inverse is not None:
+            masked_MD = self.inverse(masked_MD)
+        return F.linear(masked_MD, self._tied[0].weight, self.bias)
+
+
+def make_head(
+    hidden_size: int,
+    task: TaskSpec,
+    generator: torch.Generator,
+    *,
+    embeddings: nn.Module | None = None,
+) -> nn.Module:
+    """A new head tied to `embeddings`, the backbone's word embedding module.
+
+    Raises:
+        UsageError: No embeddings were given.
+    """
+    options(Options, task)
+    if embeddings is None:
+        raise UsageError("a masked language model head needs the backbone's word embeddings")
+    return MaskedLMHead(hidden_size, cast("nn.Embedding", embeddings), generator)
+
+
+def loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Mean cross-entropy over each row's masked sub-words, [E] float32."""
+    labels = batch.tokens["labels"]
+    here = labels != IGNORED
+    values = F.cross_entropy(logits.float(), labels[here], reduction="none")
+    example = batch.example[:, None].expand_as(labels)[here]
+    return mean_by_example(values, example, batch.num_examples)

@@ -1,0 +1,159 @@
+"""One tag a word: parts of speech, entities, supertags.
+
+Words are split into sub-words one by one, as XTREME does for SentencePiece models. The first
+sub-word carries the label. A sentence that is too long becomes several rows, cut before the word
+that would overflow, and is one sentence again after decoding: no word is lost. A word without
+sub-words, or with more than a row holds, becomes one unknown sub-word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xstilts.data.examples import Example
+from xstilts.data.features import Batch, Features, IntArray, Ragged
+from xstilts.errors import DataError
+from xstilts.formats._fields import (
+    IGNORED,
+    HeadOptions,
+    label_id,
+    label_table,
+    lists,
+    options,
+    room,
+)
+from xstilts.formats._heads import TokenHead, mean_by_example
+from xstilts.formats._pieces import Int32, RowPlan, ranges, single_plan, template, tokenise
+from xstilts.specs import TaskSpec
+
+FIELDS: tuple[str, ...] = ("words",)
+NEEDS_HEAD = True
+LABELLED = True
+PER_TOKEN = True
+PREDICTS = True
+
+
+def encode(
+    examples: Sequence[Example], tokenizer: Any, task: TaskSpec, max_length: int
+) -> Features:
+    """One row a sentence, or several for a long one.
+
+    `tokens["word"]` holds a word's index in its sentence at the word's first sub-word, and
+    `tokens["labels"]` its label number there; both are -100 elsewhere.
+
+    Raises:
+        DataError: A field is missing, there are not as many labels as words, or one is unknown.
+    """
+    options(HeadOptions, task)
+    sentences = lists(examples, "words")
+    counts = np.array([len(words) for words in sentences], dtype=np.int64)
+    labels = _labels(examples, sentences, task)
+    pieces = tokenise(tokenizer, [word for words in sentences for word in words])
+    # XTREME keeps one more place free than a row needs (its separator is doubled, as between
+    # pairs): 125 sub-words of 128 for XLM-R, 126 for BERT. Kept, so that rows break where it does.
+    budget = room(max_length, template(tokenizer, pair=True).size - 1, task)
+    unknown = (pieces.lengths == 0) | (pieces.lengths > budget)
+    values = np.append(pieces.values, np.int32(tokenizer.unk_token_id))
+    starts = np.where(unknown, len(values) - 1, pieces.starts)
+    lengths = np.where(unknown, 1, pieces.lengths)
+    stream = values[ranges(starts, lengths)]
+    ends = np.cumsum(lengths)
+    first = np.zeros(len(stream), dtype=bool)
+    first[ends - lengths] = True
+    inside = np.arange(len(lengths)) - np.repeat(np.cumsum(counts) - counts, counts)
+    example, begin, end = _rows(counts, lengths, budget)
+    bounds = np.concatenate([[0], ends])
+    slices = (bounds[begin], bounds[end] - bounds[begin])
+    around = template(tokenizer, pair=False)
+    plan = single_plan(around, slices)
+    ids = plan.fill(around.prefix, stream, around.suffix)
+    tokens = {
+        "word": _beside(plan, first, inside.astype(np.int32)),
+        "labels": _beside(plan, first, labels),
+    }
+    return Features(ids, example, len(examples), tokens)
+
+
+def _beside(plan: RowPlan, first: NDArray[np.bool_], of_words: Int32) -> Ragged:
+    """`of_words` at first sub-words, -100 elsewhere, in the shape of the rows."""
+    stream = np.full(len(first), IGNORED, np.int32)
+    stream[first] = of_words
+    return plan.fill(IGNORED, stream, IGNORED)
+
+
+def _labels(
+    examples: Sequence[Example], sentences: Sequence[Sequence[str]], task: TaskSpec
+) -> Int32:
+    """Label numbers of all words, end to end."""
+    table = label_table(task)
+    found: list[int] = []
+    for example, words in zip(examples, sentences, strict=True):
+        if example.target is None:
+            found.extend([IGNORED] * len(words))
+            continue
+        if len(example.target) != len(words):
+            raise DataError(
+                f"row '{example.id}' has {len(words)} words but {len(example.target)} labels",
+                where=example.place,
+            )
+        found.extend(label_id(name, table, example) for name in example.target)
+    return np.array(found, dtype=np.int32)
+
+
+def _rows(counts: IntArray, lengths: IntArray, budget: int) -> tuple[IntArray, IntArray, IntArray]:
+    """For each row its sentence, and the range of its words among all words."""
+    rows: list[tuple[int, int, int]] = []
+    ends = np.cumsum(counts)
+    totals = np.concatenate([[0], np.cumsum(lengths)])
+    for sentence, (end, count) in enumerate(zip(ends.tolist(), counts.tolist(), strict=True)):
+        begin = end - count
+        while totals[end] - totals[begin] > budget:
+            cut = int(np.searchsorted(totals, totals[begin] + budget, side="right")) - 1
+            rows.append((sentence, begin, cut))
+            begin = cut
+        rows.append((sentence, begin, end))
+    example, begins, stops = np.array(rows, dtype=np.int64).reshape(-1, 3).T
+    return example, begins, stops
+
+
+def make_head(
+    hidden_size: int,
+    task: TaskSpec,
+    generator: torch.Generator,
+    *,
+    embeddings: nn.Module | None = None,
+) -> nn.Module:
+    """Dropout and one linear layer: [B, T, D] to [B, T, labels]."""
+    dropout = options(HeadOptions, task).head_dropout
+    return TokenHead(hidden_size, len(label_table(task)), dropout, generator)
+
+
+def loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Mean cross-entropy over the labelled sub-words of each example, [E] float32."""
+    labels = batch.tokens["labels"]
+    here = labels != IGNORED
+    values = F.cross_entropy(logits[here].float(), labels[here], reduction="none")
+    example = batch.example[:, None].expand_as(labels)[here]
+    return mean_by_example(values, example, batch.num_examples)
+
+
+def decode(
+    logits: Sequence[NDArray[np.float32]],
+    features: Features,
+    examples: Sequence[Example],
+    task: TaskSpec,
+) -> list[list[str]]:
+    """A tag for every word of every sentence, in order."""
+    tags: list[list[str]] = [[] for _ in range(features.num_examples)]
+    word = features.tokens["word"]
+    for row, scores in enumerate(logits):
+        best = np.argmax(scores[word[row] != IGNORED], axis=-1)
+        tags[int(features.example[row])].extend(task.labels[number] for number in best.tolist())
+    return tags
