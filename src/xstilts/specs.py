@@ -43,7 +43,8 @@ class SourceSpec(Spec):
             `{language_name}`, `{source}` and `{source_iso3}` are filled, `*` is expanded in sorted
             order. Retrieval tasks name a side and a gold file per split: `test.source`,
             `test.target`, `test.gold`. `test.labels` is a file with the labels of `test`.
-        parts: Other tasks whose rows are concatenated, as `task` or `task/split`.
+        parts: Other tasks whose rows are concatenated, as `task`, or `task/split` for training
+            rows that another split of that task provides.
         codes: Language code to what this source calls it, filled for `{code}`; the code itself
             where not listed.
         columns: Field of the example to a column name or 0-based number.

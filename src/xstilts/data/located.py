@@ -128,6 +128,8 @@ def _parts(
     task: TaskSpec, source: SourceSpec, split: str, language: str, root: Path | None
 ) -> Located | None:
     found = []
+    if split != "train" and any("/" in part for part in source.parts):
+        return None  # parts that name their split make up training rows
     for part in source.parts:
         name, _, part_split = part.partition("/")
         if name == task.name:
@@ -200,5 +202,5 @@ def split_names(task: TaskSpec) -> list[str]:
         names.update(dict.fromkeys(key.partition(".")[0] for key in keys))
         for part in source.parts:
             name, _, part_split = part.partition("/")
-            names.update(dict.fromkeys(split_names(load_task(name)) if not part_split else ()))
+            names.update(dict.fromkeys(["train"] if part_split else split_names(load_task(name))))
     return list(names)

@@ -40,8 +40,8 @@ def load_pair(
 ) -> BitextPair:
     """Both sides of a retrieval task in a language, and which sentences belong together.
 
-    Sentences with the same id belong together, line numbers being ids where a file has none; a
-    gold file, where there is one, decides instead.
+    Sentences with the same id belong together, line numbers being ids where a file has none. A gold
+    file decides instead, where there is one, or what both sides say in `target`.
 
     Raises:
         NotFoundError: A side is nowhere.
@@ -65,6 +65,8 @@ def load_pair(
             where=f"task {task.name}, {language}, {split}",
             hint="Use the original files, or convert them again to get the labels folder.",
         )
+    if source[0].target is not None:
+        return BitextPair(source, target, _by_target(source, target))
     if len(source) != len(target):
         raise DataError(
             f"{len(source)} sentences on one side, {len(target)} on the other",
@@ -102,9 +104,9 @@ def _side(
         columns = {"text": located.source.columns[side]}
         source = located.source.model_copy(update={"columns": columns})
         located = replace(located, source=source)
-    examples, _ = read_located(located)
     owner = language if side == "source" else task.source_language
-    return [replace(example, language=owner) for example in examples]
+    examples, _ = read_located(replace(located, language=owner))
+    return examples
 
 
 def _gold_from(
@@ -119,6 +121,21 @@ def _gold_from(
                 if sentence not in known:
                     raise DataError(f"no sentence has the id '{sentence}'", where=f"{path}:{row}")
             pairs.append((at_source[left], at_target[right]))
+    return pairs
+
+
+def _by_target(source: Sequence[Example], target: Sequence[Example]) -> list[tuple[int, int]]:
+    """Gold of sides whose rows name what they belong to in `target`."""
+    places: dict[str, list[int]] = {}
+    for at, example in enumerate(target):
+        for key in example.target:
+            places.setdefault(key, []).append(at)
+    pairs = []
+    for at, example in enumerate(source):
+        found = sorted({place for key in example.target for place in places.get(key, ())})
+        if not found:
+            raise DataError(f"nothing to find for '{example.id}'", where=example.place)
+        pairs += [(at, place) for place in found]
     return pairs
 
 
