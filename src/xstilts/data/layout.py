@@ -49,6 +49,13 @@ def fill(template: str, task: TaskSpec, source: SourceSpec, language: str) -> st
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
 
 
+def file_key(task: TaskSpec, source: SourceSpec, split: str) -> str:
+    """The key of a split in `source.files`; `test.source` may be written `source` alone."""
+    base, _, part = split.partition(".")
+    short = part and base == task.eval_split and split not in source.files and part in source.files
+    return part if short else split
+
+
 def templates(source: SourceSpec, key: str) -> list[str]:
     """The path templates of a split (or `split.side`), in order; empty when there are none."""
     found = source.files.get(key, [])
@@ -57,7 +64,8 @@ def templates(source: SourceSpec, key: str) -> list[str]:
 
 def filled_paths(task: TaskSpec, source: SourceSpec, key: str, language: str) -> list[str]:
     """The paths of a split below the data folder, wildcards unexpanded."""
-    return [fill(template, task, source, language) for template in templates(source, key)]
+    found = templates(source, file_key(task, source, key))
+    return [fill(template, task, source, language) for template in found]
 
 
 def expand(root: Path, patterns: Iterable[str]) -> tuple[Path, ...]:

@@ -199,7 +199,8 @@ def split_names(task: TaskSpec) -> list[str]:
     names: dict[str, None] = {}
     for source in task.sources:
         keys = [*source.files, *(source.hub.splits if source.hub else ())]
-        names.update(dict.fromkeys(key.partition(".")[0] for key in keys))
+        short = [task.eval_split if key in ("source", "target") else key for key in keys]
+        names.update(dict.fromkeys(key.partition(".")[0] for key in short if key != "gold"))
         for part in source.parts:
             name, _, part_split = part.partition("/")
             names.update(dict.fromkeys(["train"] if part_split else split_names(load_task(name))))

@@ -90,8 +90,6 @@ def _side(
     task: TaskSpec, split: str, side: str, language: str, root: Path | None, offline: bool
 ) -> list[Example]:
     located = locate(task, f"{split}.{side}", language, root)
-    if located is None and split == task.eval_split:
-        located = locate(task, side, language, root)
     if located is None:
         require_language(task, language)
         raise not_found(task, f"{split}.{side}", language, root)
