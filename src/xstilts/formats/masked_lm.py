@@ -79,20 +79,14 @@ def encode(
     joint = settings.packing == "documents"
     languages = [example.language for example in examples]
     slices, row = _pack(pieces, languages, budget, len(around.suffix), joint=joint)
-    opening, closing = _edges(row)
-    plan = RowPlan(
-        [
-            (np.zeros(len(row), np.int64), opening * len(around.prefix)),
-            (slices[:, 0], slices[:, 1]),
-            (np.zeros(len(row), np.int64), np.full(len(row), len(around.suffix))),
-        ],
-        len(row),
-    )
+    opening = np.diff(row, prepend=-1).astype(np.int64)
+    prefixes = (np.zeros(len(row), np.int64), opening * len(around.prefix))
+    plan = RowPlan([prefixes, (slices[:, 0], slices[:, 1]), len(around.suffix)], len(row))
     ids = plan.fill(around.prefix, pieces.values, around.suffix)
     heads = plan.fill(IGNORED, _word_starts(pieces), IGNORED)
     heads.values[plan.offsets[:-1] + opening * len(around.prefix)] = 1
     bounds = plan.offsets[np.append(np.flatnonzero(opening), len(row))]
-    count = int(closing.sum())
+    count = len(bounds) - 1
     return Features(
         replace(ids, offsets=bounds),
         np.arange(count, dtype=np.int64),
@@ -120,14 +114,6 @@ def _pack(
             rows.append(row)
             start, length, left, before = start + taken, length - taken, left - taken, language
     return np.array(slices, dtype=np.int64), np.array(rows, dtype=np.int64)
-
-
-def _edges(row: IntArray) -> tuple[IntArray, IntArray]:
-    """1 for the first slice of each row, and for the last one; else 0."""
-    change = np.diff(row) != 0
-    first = np.concatenate([[True], change]).astype(np.int64)
-    last = np.concatenate([change, [True]]).astype(np.int64)
-    return first, last
 
 
 def _word_starts(pieces: Pieces) -> Int32:
