@@ -78,35 +78,33 @@ def gold_logits(features):
 
 
 @pytest.mark.parametrize("length", [24, 33, 60])
-def test_windows_are_those_of_the_tokenizers_library(tokenizer, length):
+def test_windows_are_those_of_the_slow_way(tokenizer, length):
+    # Not checked against the tokenizers library: 0.23 stops reading a text that it will cut, and
+    # gives fewer windows than the text has.
     draw = random.Random(length)
-    stride, limit = 9, 11
+    stride = 9
     rows = [
-        example(" ".join(WORDS[:k]), " ".join(draw.choices(WORDS, k=draw.randint(1, 60))))
+        example(" ".join(WORDS[:k]), " ".join(draw.choices(WORDS, k=draw.randint(0, 60))))
         for k in (1, 3) * 15
     ]
-    features = qa.encode(rows, tokenizer, task(doc_stride=stride, question_length=limit), length)
-    expected = []
-    for row in rows:
-        question, context = row.fields["question"], row.fields["context"]
-        asked = len(tokenizer(question, add_special_tokens=False)["input_ids"])
-        assert asked <= limit
-        windows = tokenizer(
-            question,
-            context,
-            truncation="only_second",
-            max_length=length,
-            stride=max(length - 4 - asked - stride, 0),
-            return_overflowing_tokens=True,
-        )["input_ids"]
-        expected.append(windows)
-    assert [features.input_ids[i].tolist() for i in range(len(features))] == [
-        window for windows in expected for window in windows
-    ]
-    counts = [number for number, windows in enumerate(expected) for _ in windows]
-    assert features.example.tolist() == counts
+    features = qa.encode(rows, tokenizer, task(doc_stride=stride), length)
+    expected, example_of = [], []
+    for number, row in enumerate(rows):
+        question, context = (
+            tokenizer(row.fields[name], add_special_tokens=False)["input_ids"]
+            for name in ("question", "context")
+        )
+        start = 0
+        while True:
+            window = context[start : start + length - 4 - len(question)]
+            expected.append([0, *question, 2, 2, *window, 2])
+            example_of.append(number)
+            if start + len(window) >= len(context):
+                break
+            start += stride
+    assert [features.input_ids[i].tolist() for i in range(len(features))] == expected
+    assert features.example.tolist() == example_of
     assert len(features) > len(rows)
-    tokenizer.backend_tokenizer.no_truncation()
 
 
 def test_a_stride_longer_than_the_window_skips_nothing(tokenizer):

@@ -78,8 +78,8 @@ def encode(
 def longest_first(first: IntArray, second: IntArray, budget: int) -> tuple[IntArray, IntArray]:
     """Lengths of both sides of each pair after taking tokens from the longer side's end.
 
-    The result is that of the tokenizers library: when both sides are cut, they end up equal, and
-    an odd token goes to the side that was longer (to the second on a tie).
+    When both sides are cut, they end up equal, and an odd token goes to the side that was longer
+    (to the second on a tie), as in tokenizers 0.22; later versions give it to either.
     """
     short, long = np.minimum(first, second), np.maximum(first, second)
     over = short + long > budget
