@@ -42,7 +42,8 @@ class SourceSpec(Spec):
         files: Split name to a path below the data folder; `{language}`, `{code}`, `{iso3}`,
             `{language_name}`, `{source}` and `{source_iso3}` are filled, `*` is expanded in sorted
             order. Retrieval tasks name a side and a gold file per split: `test.source`,
-            `test.target`, `test.gold`. `test.labels` is a file with the labels of `test`.
+            `test.target`, `test.gold`. `test.labels` is a file with the labels of `test`; of
+            several label or gold files the first that exists is used.
         parts: Other tasks whose rows are concatenated, as `task`, or `task/split` for training
             rows that another split of that task provides.
         codes: Language code to what this source calls it, filled for `{code}`; the code itself

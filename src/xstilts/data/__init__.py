@@ -10,7 +10,7 @@ from typing import Any
 
 _PUBLIC = {
     "available_languages": "located",
-    "convert": "convert",
+    "convert": "conversion",
     "data_digest": "sources",
     "load": "sources",
     "load_pair": "pairs",

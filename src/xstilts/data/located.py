@@ -83,11 +83,22 @@ def _local(
         return Located(task, split, language, source, (folder,)) if ours else None
     if not _serves(task, source, split, language):
         return None
-    paths = expand(root, filled_paths(task, source, split, language))
+    paths = _existing(task, source, split, language, root)
     if not paths:
         return None
-    labels = expand(root, filled_paths(task, source, f"{split}.labels", language))
+    labels = _existing(task, source, f"{split}.labels", language, root)
     return Located(task, split, language, source, paths, labels)
+
+
+def _existing(
+    task: TaskSpec, source: SourceSpec, key: str, language: str, root: Path
+) -> tuple[Path, ...]:
+    """The files of a key: all of its paths, or for labels and gold the first that exists."""
+    filled = filled_paths(task, source, key, language)
+    if not key.endswith((".labels", ".gold", ".order")):
+        return expand(root, filled)
+    found = (expand(root, [path]) for path in filled)
+    return next((paths for paths in found if paths), ())
 
 
 def _on_hub(task: TaskSpec, source: SourceSpec, split: str, language: str) -> bool:

@@ -1,0 +1,202 @@
+"""Conversion of rows and lines: XNLI, PAWS-X, UD part-of-speech tags, PAN-X, BUCC, Tatoeba."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from xstilts.config import load_task
+from xstilts.data.fused import clean, fused, read_sentences, withheld
+from xstilts.data.raw import Raw, Written
+from xstilts.data.readers.bucc import read_gold
+from xstilts.data.text import read_lines, read_text, where
+from xstilts.errors import DataError
+
+SPLITS = ("train", "dev", "test")
+# XTREME-R's additions to the languages of XTREME.
+PANX_R = ("qu", "pl", "uk", "az", "lt", "pa", "gu", "ro")
+UDPOS_R = ("lt", "pl", "uk", "wo", "ro")
+
+
+def xnli(raw: Raw) -> Iterator[Written]:
+    """XNLI-1.0's dev and test by language, and the English training rows of XNLI-MT-1.0."""
+    train = raw.one("multinli.train.en.tsv")
+    if train is not None:
+        rows = [_label_last(cells[:3]) for cells in _table(train, 3)]
+        yield _tsv("train-en.tsv", rows)
+    for split in ("dev", "test"):
+        path = raw.one(f"xnli.{split}.tsv")
+        by_language: dict[str, list[list[str]]] = defaultdict(list)
+        for cells in _table(path, 8) if path is not None else ():
+            row = _label_last([cells[6].strip(), cells[7].strip(), cells[1].strip()])
+            by_language[cells[0].strip()].append(row)
+        for language, rows in by_language.items():
+            yield from _pairs(split, language, rows)
+
+
+def _label_last(cells: Sequence[str]) -> list[str]:
+    first, second, label = (cell.strip() for cell in cells)
+    return [first, second, "contradiction" if label == "contradictory" else label]
+
+
+def pawsx(raw: Raw) -> Iterator[Written]:
+    """PAWS-X by language; training rows in English only, as XTREME uses them."""
+    for language in load_task("pawsx").languages:
+        for split, name in (("train", "train"), ("dev", "dev_2k"), ("test", "test_2k")):
+            if split == "train" and language != "en":
+                continue
+            path = raw.one(f"{language}/{name}.tsv")
+            if path is not None:
+                rows = [[c[1].strip(), c[2].strip(), c[3].strip()] for c in _table(path, 4)]
+                yield from _pairs(split, language, rows)
+
+
+def _pairs(split: str, language: str, rows: Sequence[Sequence[str]]) -> Iterator[Written]:
+    name = f"{split}-{language}.tsv"
+    if split != "test":
+        yield _tsv(name, rows)
+        return
+    yield _tsv(name, [row[:2] for row in rows])
+    yield Written(name, "".join(f"{row[2]}\n" for row in rows), len(rows), label=True)
+
+
+def _tsv(name: str, rows: Sequence[Sequence[str]]) -> Written:
+    return Written(name, "".join("\t".join(row) + "\n" for row in rows), len(rows))
+
+
+def _table(path: Path, width: int) -> Iterator[list[str]]:
+    """The rows after the header, at least `width` columns each; quotes are characters."""
+    for row, line in enumerate(read_lines(path, mixed=True), 1):
+        if row == 1:
+            continue
+        cells = line.split("\t")
+        if len(cells) < width:
+            raise DataError(
+                f"{len(cells)} columns where {width} are needed",
+                where=where(path, row),
+                hint="The row was cut off, or the file is not the original.",
+            )
+        yield cells
+
+
+# ------------------------------------------------------------------------------------- tagging
+
+
+def udpos(raw: Raw) -> Iterator[Written]:
+    """UD treebanks of a language put together in the order of their file names, words fused."""
+    for language in (*load_task("udpos").languages, *UDPOS_R):
+        for split in SPLITS:
+            sentences: list[tuple[list[str], list[str]]] = []
+            for path in raw.all(f"{language}_*-ud-{split}.conllu"):
+                for sentence in read_sentences(path):
+                    words, tags = fused(sentence, language)
+                    if not withheld(words):
+                        sentences.append(([clean(word) for word in words], tags))
+            if sentences:
+                yield from _sentences(split, language, sentences)
+
+
+def _sentences(
+    split: str, language: str, sentences: Sequence[tuple[list[str], list[str]]]
+) -> Iterator[Written]:
+    name = f"{split}-{language}.tsv"
+    count = len(sentences)
+    if split != "test":
+        blocks = ["\n".join(map("\t".join, zip(*s, strict=True))) for s in sentences]
+        yield Written(name, "\n\n".join(blocks) + "\n", count)
+        return
+    yield Written(name, "\n\n".join("\n".join(words) for words, _ in sentences) + "\n", count)
+    labels = "\n\n".join("\n".join(tags) for _, tags in sentences) + "\n"
+    yield Written(name, labels, count, label=True)
+
+
+def panx(raw: Raw) -> Iterator[Written]:
+    """PAN-X without the language before each word; lines as XTREME's script treats them."""
+    for language in (*load_task("panx").languages, *PANX_R):
+        for split in SPLITS:
+            path = raw.one(f"{language}-{split}") or raw.one(f"{language}/{split}")
+            if path is not None:
+                yield from _panx_file(path, split, language)
+
+
+def _panx_file(path: Path, split: str, language: str) -> Iterator[Written]:
+    pairs: list[tuple[str, str]] = []
+    lines = _panx_lines(path)
+    for line in lines:
+        cells = line.strip().split("\t")
+        if len(cells) == 2:
+            # A line without a colon is no word of this data set and is left out.
+            _, colon, word = cells[0].partition(":")
+            if colon:
+                pairs.append((word.strip(), cells[1].strip()))
+        else:
+            pairs.append(("", ""))
+    name = f"{split}-{language}.tsv"
+    words = [word for word, _ in pairs]
+    count = sum(
+        bool(word) and not before for word, before in zip(words, ["", *words], strict=False)
+    )
+    if not count:
+        raise DataError("the file has no words", where=str(path))
+    if split != "test":
+        text = "".join(f"{word}\t{tag}\n" if word or tag else "\n" for word, tag in pairs)
+        yield Written(name, text, count)
+        return
+    yield Written(name, "".join(f"{word}\n" for word in words), count)
+    # A word that is only blanks ends the sentence in the row file, so it has no label either.
+    labels = "".join(f"{tag if word else ''}\n" for word, tag in pairs)
+    yield Written(name, labels, count, label=True)
+
+
+def _panx_lines(path: Path) -> list[str]:
+    lines = read_lines(path, mixed=True)
+    return lines[:-1] if not lines[-1].strip() else lines
+
+
+# ----------------------------------------------------------------------------------- retrieval
+
+
+def bucc2018(raw: Raw) -> Iterator[Written]:
+    """BUCC's training set renamed test, its sample set renamed dev; gold of test apart."""
+    for language in load_task("bucc2018").languages:
+        for split, name in (("dev", "sample"), ("test", "training")):
+            for side in (language, "en", "gold"):
+                path = raw.one(f"{language}-en.{name}.{side}")
+                if path is None:
+                    continue
+                rows = len(read_gold(path) if side == "gold" else _bucc_side(path))
+                hidden = side == "gold" and split == "test"
+                target = f"test-{language}.tsv" if hidden else f"{language}-en.{split}.{side}"
+                yield Written(target, read_text(path), rows, label=hidden)
+
+
+def _bucc_side(path: Path) -> list[str]:
+    lines = read_lines(path)
+    for row, line in enumerate(lines, 1):
+        if "\t" not in line:
+            raise DataError("expected `id TAB sentence`", where=where(path, row))
+    return lines
+
+
+def tatoeba(raw: Raw) -> Iterator[Written]:
+    """LASER's pairs: the foreign side as it is, the English side sorted, the order as labels."""
+    for language, code in load_task("tatoeba").sources[0].codes.items():
+        source = raw.one(f"tatoeba.{code}-eng.{code}")
+        target = raw.one(f"tatoeba.{code}-eng.eng")
+        if code == "eng" or source is None or target is None:
+            continue
+        foreign = read_lines(source)
+        english = [line.strip() for line in read_lines(target)]
+        if len(foreign) != len(english):
+            raise DataError(
+                f"{len(foreign)} lines on one side, {len(english)} on the other",
+                where=f"{source} and {target.name}",
+            )
+        order = sorted(range(len(english)), key=english.__getitem__)
+        count = len(english)
+        yield Written(f"{language}-en.{language}", read_text(source), count)
+        text = "".join(f"{english[at]}\n" for at in order)
+        yield Written(f"{language}-en.en", text, count)
+        labels = "".join(f"{at}\n" for at in order)
+        yield Written(f"test-{language}.tsv", labels, count, label=True)
