@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 from support.tokenizers import tiny_tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from xstilts.data.examples import Answer, Example
 from xstilts.data.features import collate
 from xstilts.errors import DataError, UsageError
 from xstilts.formats import extractive_qa as qa
-from xstilts.formats._spans import best_threshold, best_window
+from xstilts.formats._spans import best_window
 from xstilts.specs import TaskSpec
 
 HERE = Path(__file__).resolve().parents[2]
@@ -193,6 +195,20 @@ def test_an_end_on_a_bare_blank_piece_takes_no_letter(tokenizer):
     assert qa.decode([scores], features, [example("a", context)], task()) == ["old"]
 
 
+def test_unknown_subwords_of_a_wordpiece_model_keep_their_characters():
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "the": 4, "a": 5}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"}
+    special = {f"{name}_token": token for name, token in names.items()}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+    rows = [example("a", "the mill the", "mill")]
+    features = qa.encode(rows, tokenizer, task(), 20)
+    assert features.input_ids[0].tolist() == [2, 5, 3, 4, 1, 4, 3]
+    assert qa.decode(gold_logits(features), features, rows, task()) == ["mill"]
+
+
 def test_blanks_around_a_gold_answer_do_not_count(tokenizer):
     rows = [example("a", "the old town", " old ")]
     features = qa.encode(rows, tokenizer, task(), 64)
@@ -304,11 +320,11 @@ def test_no_answer_is_as_sure_as_its_least_sure_window(tokenizer):
 def test_best_threshold_by_hand():
     # Answer all up to a gap of -1: 1 + 0 + 0.5 answered, 1 for the empty one left: 2.5 of 4.
     gaps, answered, empty = [-3, -2, -1, 5], [1, 0, 0.5, 0], [0, 0, 0, 1]
-    assert best_threshold(gaps, answered, empty) == (-1.0, 2.5 / 4)
+    assert qa.best_threshold(gaps, answered, empty) == (-1.0, 2.5 / 4)
     # Nothing is worth answering.
-    assert best_threshold([1, 2], [0, 0], [1, 0]) == (-math.inf, 0.5)
+    assert qa.best_threshold([1, 2], [0, 0], [1, 0]) == (-math.inf, 0.5)
     # Equal gaps go together: all (1 of 3) is worse than none (2 of 3).
-    assert best_threshold([1, 1, 1], [1, 0, 0], [0, 1, 1]) == (-math.inf, 2 / 3)
+    assert qa.best_threshold([1, 1, 1], [1, 0, 0], [0, 1, 1]) == (-math.inf, 2 / 3)
 
 
 def test_best_threshold_is_the_best_of_all_thresholds():
@@ -320,7 +336,7 @@ def test_best_threshold_is_the_best_of_all_thresholds():
     def mean(threshold):
         return float(np.where(gaps > threshold, empty, answered).mean())
 
-    threshold, value = best_threshold(gaps, answered, empty)
+    threshold, value = qa.best_threshold(gaps, answered, empty)
     assert value == pytest.approx(mean(threshold))
     assert value == pytest.approx(max(mean(cut) for cut in [-9, *gaps]))
 

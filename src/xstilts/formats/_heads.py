@@ -1,4 +1,9 @@
-"""Heads that several formats share; parameter names are those of transformers' RoBERTa heads."""
+"""Heads that several formats share.
+
+Parameter names are those of transformers' RoBERTa classification and token classification heads.
+For an export to its other classes: a multiple choice head's `dense` is `pooler.dense` and its
+`out_proj` is `classifier`; a QA head's `classifier` is `qa_outputs`.
+"""
 
 from __future__ import annotations
 

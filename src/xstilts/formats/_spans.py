@@ -59,7 +59,9 @@ def trimmed(pieces: Pieces, texts: Sequence[str], tokenizer: Any) -> Pieces:
         end[part] = np.maximum(before[end[part]], start[part])
         end[part] = np.where(end[part] > start[part], behind[end[part]], end[part])
     blank = tokenizer.convert_tokens_to_ids("▁")
-    end = np.where(pieces.values == blank, start, end)
+    # A vocabulary without that piece answers with its unknown token.
+    if blank is not None and tokenizer.convert_ids_to_tokens(blank) == "▁":
+        end = np.where(pieces.values == blank, start, end)
     return replace(pieces, more={"start": start, "end": end.astype(np.int32)})
 
 

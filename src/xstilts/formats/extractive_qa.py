@@ -37,6 +37,8 @@ LABELLED = True
 PER_TOKEN = True
 PREDICTS = True
 
+best_threshold = _spans.best_threshold
+
 
 class Options(HeadOptions):
     """Settings of extractive QA; lengths are sub-words.
