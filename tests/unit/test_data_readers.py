@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
+import networkx
 import pytest
 
 from xstilts.data.examples import Answer, Example
+from xstilts.data.fused import _DEFAULT_ORDER, Sentence, Token, fused
 from xstilts.data.readers import READERS
 from xstilts.data.rows import Dropped
 from xstilts.errors import ConfigError, DataError, NotFoundError
@@ -482,6 +485,29 @@ def test_enhanced_heads_count_as_ancestors(tmp_path):
     (row,) = read(file(tmp_path, text, "de.conllu"), {"reader": "conllu"}, FREE_TAGS)
     assert row.fields["words"] == ("va", "xy", "z")
     assert row.target == ("VERB", "DET", "NOUN")
+
+
+def test_heads_of_fused_words_equal_those_of_a_graph_library():
+    draw = random.Random(5)
+    order = _DEFAULT_ORDER.split()
+    for _ in range(200):
+        count = draw.randint(2, 7)
+        graph = networkx.DiGraph()
+        tokens = {}
+        for number in range(1, count + 1):
+            heads = [draw.choice([h for h in range(count + 1) if h != number])]
+            heads += [draw.randint(0, count)] * draw.randint(0, 1)
+            graph.add_edges_from((head, number) for head in heads)
+            tokens[number] = Token(f"w{number}", draw.choice(order), tuple(heads))
+        first = draw.randint(1, count - 1)
+        span = range(first, draw.randint(first + 1, count) + 1)
+        depth = {number: len(networkx.ancestors(graph, number)) for number in span}
+        highest = [number for number in span if depth[number] == min(depth.values())]
+        head = min(highest, key=lambda number: order.index(tokens[number].tag))
+        words, tags = fused(Sentence(1, tokens, {first: (span[-1], "xy")}), "de")
+        assert words[first - 1] == "xy"
+        assert tags[first - 1] == tokens[head].tag
+        assert len(words) == count - len(span) + 1
 
 
 def test_sentences_without_text_are_dropped_and_words_cleaned(tmp_path):

@@ -40,7 +40,7 @@ ROWS = {
     ("nusax_senti", "validation"): dict.fromkeys(["en", "id", "jv", "min", "su"], 100),
     ("nusax_senti", "test"): dict.fromkeys(["en", "id", "jv", "min", "su"], 400),
     ("pawsx", "validation"): dict.fromkeys(["de", "en", "fr", "ja", "zh"], 2000),
-    ("qasrl", "validation"): {"en": 3714},
+    ("qasrl", "train"): {"en": 3714},
     ("socialiqa", "validation"): {"en": 1954},
     ("tydiqa", "train"): {"en": 3696},
     ("tydiqa", "test"): {"en": 440, "bn": 113, "id": 565, "ko": 276, "sw": 499},

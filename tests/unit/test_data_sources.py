@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -19,10 +20,18 @@ from xstilts.data.sources import (
     data_digest,
     load,
     load_rows,
+    shuffled_labels,
     subset,
 )
 from xstilts.data.world import read_world, task_in_world
-from xstilts.errors import DataError, NetworkError, NotFoundError, OfflineError, UsageError
+from xstilts.errors import (
+    ConfigError,
+    DataError,
+    NetworkError,
+    NotFoundError,
+    OfflineError,
+    UsageError,
+)
 from xstilts.specs import SourceSpec, TaskSpec
 
 
@@ -236,6 +245,65 @@ def test_subsets_are_nested_seeded_and_in_file_order():
     assert [int(row.id) for row in large] == sorted(int(row.id) for row in large)
     assert subset(rows, 10, 2) != small
     assert subset(rows, 0, 1) == subset(rows, 100, 1) == rows
+
+
+def test_one_file_serves_as_two_splits_by_row_range(tmp_path):
+    write(tmp_path, {"de.tsv": "".join(f"t{n}\tx\n" for n in range(1, 6))})
+    source = {
+        "reader": "tsv",
+        "files": {"train": "{language}.tsv", "test": "{language}.tsv"},
+        "columns": {"text": 0, "target": 1},
+    }
+    ranges = {"train": "1-2", "test": "4-9"}
+    task = task_of("classification", {**source, "options": {"rows": ranges}})
+    assert [row.id for row in load(task, "train", "de", tmp_path)] == ["1", "2"]
+    assert [row.id for row in load(task, "test", "de", tmp_path)] == ["4", "5"]
+    for wrong in ("0-3", "5", "3-2", "a-b"):
+        bad = task_of("classification", {**source, "options": {"rows": {"train": wrong}}})
+        with pytest.raises(ConfigError, match="not first-last"):
+            load(bad, "train", "de", tmp_path)
+
+
+def test_shuffled_labels_keep_their_counts_and_lose_their_rows():
+    def row(number, target, **fields):
+        return Example(str(number), "en", fields or {"text": str(number)}, target)
+
+    pairs = [row(n, "ab"[n % 2]) for n in range(100)]
+    shuffled = shuffled_labels(pairs, 1)
+    assert [r.id for r in shuffled] == [r.id for r in pairs]
+    assert Counter(r.target for r in shuffled) == {"a": 50, "b": 50}
+    # Half of them match by chance; 50 rows of 100 with a standard deviation of 5.
+    assert 30 < sum(r.target == s.target for r, s in zip(pairs, shuffled, strict=True)) < 70
+    assert shuffled_labels(pairs, 1) == shuffled != shuffled_labels(pairs, 2)
+    tagged = [row(n, ("O", "B", "I")[: n % 3 + 1]) for n in range(30)]
+    dealt = shuffled_labels(tagged, 1)
+    assert [len(r.target) for r in dealt] == [len(r.target) for r in tagged]
+    assert Counter(t for r in dealt for t in r.target) == {"O": 30, "B": 20, "I": 10}
+    choices = [row(n, str(n % k), choices=("x",) * k) for n in range(40) for k in (2, 4)]
+    for example in shuffled_labels(choices, 3):
+        assert int(example.target) < len(example.fields["choices"])
+    with pytest.raises(UsageError, match="no labels to shuffle"):
+        shuffled_labels([row(1, (Answer("x", 0),))], 1)
+    with pytest.raises(UsageError, match="no labels to shuffle"):
+        shuffled_labels([row(1, None)], 1)
+
+
+def test_any_file_is_a_task_from_one_yaml(tmp_path):
+    yaml = """
+        format: extractive_qa
+        languages: [de]
+        metric: squad
+        sources:
+          - reader: jsonl
+            files: {test: my/questions.jsonl}
+            columns: {id: nr, question: frage, context: text, target: antworten}
+    """
+    line = {"nr": 1, "frage": "Wer?", "text": "Ein Hund.", "antworten": [
+        {"text": "Hund", "answer_start": 4}]}  # fmt: skip
+    write(tmp_path, {"mine.yaml": yaml, "my/questions.jsonl": json.dumps(line) + "\n"})
+    task = load_task(str(tmp_path / "mine.yaml"))
+    (row,) = load(task, "test", "de", tmp_path)
+    assert (row.id, row.fields["question"], row.target) == ("1", "Wer?", (Answer("Hund", 4),))
 
 
 def test_the_digest_is_over_id_fields_and_target():

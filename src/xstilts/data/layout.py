@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from xstilts.errors import UsageError
+from xstilts.errors import NotFoundError, UsageError
 from xstilts.specs import SourceSpec, TaskSpec
 
 _CODE = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
@@ -16,10 +17,9 @@ _WILD = re.compile(r"[*?\[]")
 def language_names(code: str) -> tuple[str, str]:
     """ISO 639-3 code and English name of a language; the code itself where unknown."""
     try:
-        from xstilts.languages import language
-    except ImportError:
+        known = importlib.import_module("xstilts.languages").language(code)
+    except (ModuleNotFoundError, NotFoundError):
         return code, code
-    known = language(code)
     return known.iso3, known.name
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from xstilts.config import Layer, resolve
 from xstilts.data.layout import fill, known_as
@@ -31,6 +31,8 @@ class ReaderOptions(Spec):
             file of nine languages).
         offsets: What happens to an answer that is not at its offset; `nearest` takes the
             occurrence closest to it.
+        rows: Split to the rows of the file that belong to it, `first-last`, counted from 1: one
+            file can serve as two splits.
         repeated_ids: `number` makes the ids of later rows unique, `error` refuses the file.
     """
 
@@ -41,7 +43,27 @@ class ReaderOptions(Spec):
     filter: dict[str, str] = Field(default_factory=dict)
     id_language: bool = False
     offsets: Literal["error", "nearest", "drop"] = "error"
+    rows: dict[str, str] = Field(default_factory=dict)
     repeated_ids: Literal["error", "number"] = "error"
+
+    @field_validator("rows")
+    @classmethod
+    def _ranges(cls, value: dict[str, str]) -> dict[str, str]:
+        for text in value.values():
+            row_range(text)
+        return value
+
+
+def row_range(text: str) -> range:
+    """`"11-20"` to the positions of rows 11 to 20, counted from 0.
+
+    Raises:
+        ValueError: It is no such range.
+    """
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise ValueError(f"'{text}' is not first-last, such as 1-1000")
+    return range(int(first) - 1, int(last))
 
 
 O = TypeVar("O", bound=Spec)  # noqa: E741

@@ -16,9 +16,9 @@ from xstilts.data.labels import attach_labels
 from xstilts.data.layout import known_as
 from xstilts.data.located import Located, available_languages, locate, not_found
 from xstilts.data.readers import READERS
-from xstilts.data.rows import Dropped
+from xstilts.data.rows import Dropped, options_of, row_range
 from xstilts.data.world import task_in_world
-from xstilts.errors import DataError, NotFoundError, OfflineError
+from xstilts.errors import DataError, NotFoundError, OfflineError, UsageError
 from xstilts.specs import TaskSpec
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "load_rows",
     "locate",
     "read_located",
+    "shuffled_labels",
     "subset",
     "task_in_world",
 ]
@@ -123,6 +124,10 @@ def read_located(located: Located) -> tuple[list[Example], dict[str, int]]:
             dropped[row.reason] += 1
         else:
             examples.append(row)
+    wanted = options_of(reader.Options, source, task).rows.get(located.split)
+    if wanted:
+        within = row_range(wanted)
+        examples = examples[within.start : within.stop]
     if not examples:
         where = ", ".join(str(path) for path in located.paths) or source.reader
         raise DataError("no usable row", where=where)
@@ -196,6 +201,43 @@ def subset(examples: Sequence[Example], limit: int, seed: int) -> list[Example]:
     order = list(range(len(examples)))
     random.Random(seed).shuffle(order)  # noqa: S311  (sampling, no secret)
     return [examples[position] for position in sorted(order[:limit])]
+
+
+def shuffled_labels(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The rows with their labels dealt out anew: a control whose text says nothing about the label.
+
+    Labels move between rows, or for tagging between words; among choices only between rows with
+    equally many choices. How often each label occurs stays the same.
+
+    Raises:
+        UsageError: The rows have no labels that could move (spans, unlabelled text).
+    """
+    groups: dict[int, list[int]] = {}
+    tagged = all(isinstance(e.target, tuple) and _all_text(e.target) for e in examples)
+    if not tagged and not all(isinstance(example.target, str) for example in examples):
+        raise UsageError(
+            "these rows have no labels to shuffle",
+            hint="Classification, multiple choice and tagging have; spans and plain text have not.",
+        )
+    draw = random.Random(seed)  # noqa: S311  (sampling, no secret)
+    if tagged:
+        tags = [tag for example in examples for tag in example.target]
+        draw.shuffle(tags)
+        dealt = iter(tags)
+        return [replace(e, target=tuple(next(dealt) for _ in e.target)) for e in examples]
+    for position, example in enumerate(examples):
+        groups.setdefault(len(example.fields.get("choices", ())), []).append(position)
+    result = list(examples)
+    for positions in groups.values():
+        labels = [examples[position].target for position in positions]
+        draw.shuffle(labels)
+        for position, label in zip(positions, labels, strict=True):
+            result[position] = replace(examples[position], target=label)
+    return result
+
+
+def _all_text(values: Sequence[Any]) -> bool:
+    return bool(values) and all(isinstance(value, str) for value in values)
 
 
 def data_digest(examples: Iterable[Example]) -> str:

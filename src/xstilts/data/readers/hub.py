@@ -41,7 +41,7 @@ def read(
 
 
 def _load(hub: HubSource, paths: Sequence[Path], config: str, split: str) -> Any:
-    from datasets import DownloadConfig, load_dataset
+    from datasets import load_dataset
 
     if paths:
         name, revision = str(paths[0]), None
@@ -49,13 +49,7 @@ def _load(hub: HubSource, paths: Sequence[Path], config: str, split: str) -> Any
     else:
         name, revision = hub.repo, hub.revision
     try:
-        return load_dataset(
-            name,
-            config or None,
-            split=split,
-            revision=revision,
-            download_config=DownloadConfig(max_retries=2),
-        )
+        return load_dataset(name, config or None, split=split, revision=revision)
     except RuntimeError as error:
         if "scripts are no longer supported" in str(error):
             raise _script_error(hub.repo) from None

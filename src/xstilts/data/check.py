@@ -1,0 +1,216 @@
+"""What is wrong with data that loads: counts, labels, languages, overlap. Nothing here prints."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xstilts.data.examples import Example
+from xstilts.data.layout import filled_paths
+from xstilts.data.located import available_languages, locate, split_names
+from xstilts.data.pairs import load_pair
+from xstilts.data.sources import load_rows
+from xstilts.errors import XstiltsError
+from xstilts.files import sha256_file
+from xstilts.specs import TaskSpec
+
+SAMPLE = 2000
+"""Rows that a language profile is made of."""
+MIN_ROWS = 20
+"""Fewer rows say nothing about labels or language."""
+MARGIN = 0.05
+"""How much closer to another language's text a file must be to be called that language."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Attributes:
+        kind: `broken`, `count`, `labels`, `language`, `overlap`, `duplicate` or `checksum`.
+        message: What, in one sentence.
+        where: File and row of the first case, where there is one.
+    """
+
+    task: str
+    split: str
+    language: str
+    kind: str
+    message: str
+    where: str = ""
+
+
+Rows = Mapping[tuple[str, str], Sequence[Example]]
+
+
+def check(task: TaskSpec, root: Path | None) -> list[Finding]:
+    """Everything wrong with the task's data below `root`; an empty list when all is well.
+
+    A file that cannot be read is a finding too, so one broken file does not hide the others.
+    """
+    findings: list[Finding] = []
+    rows: dict[tuple[str, str], Sequence[Example]] = {}
+    for split in split_names(task):
+        for language in available_languages(task, split, root):
+            try:
+                found = _read(task, split, language, root)
+            except XstiltsError as error:
+                message = error.what
+                findings.append(Finding(task.name, split, language, "broken", message, error.where))
+                continue
+            rows[split, language] = found
+            findings += _checksums(task, split, language, root)
+            findings += check_count(task, split, language, len(found))
+            findings += check_labels(task, split, language, found)
+            findings += check_duplicates(task, split, language, found)
+    findings += check_overlap(task, rows)
+    findings += check_languages(task, rows)
+    return findings
+
+
+def _read(task: TaskSpec, split: str, language: str, root: Path | None) -> Sequence[Example]:
+    if task.format == "retrieval":
+        return load_pair(task, language, root, split).source
+    return load_rows(task, split, language, root).examples
+
+
+def _checksums(task: TaskSpec, split: str, language: str, root: Path | None) -> Iterator[Finding]:
+    located = locate(task, split, language, root)
+    if located is None or root is None or not located.source.sha256:
+        return
+    for name in filled_paths(task, located.source, split, language):
+        expected = located.source.sha256.get(name)
+        if expected and sha256_file(root / name) != expected:
+            message = "the file is not the published one (sha256 differs)"
+            yield Finding(task.name, split, language, "checksum", message, str(root / name))
+
+
+def check_count(task: TaskSpec, split: str, language: str, rows: int) -> Iterator[Finding]:
+    """Rows against the number that the protocol states, where it states one."""
+    stated = task.counts.get(split, {})
+    expected = stated.get(language, stated.get("*"))
+    if expected is not None and rows != expected:
+        message = f"{rows} rows where the protocol states {expected}"
+        yield Finding(task.name, split, language, "count", message)
+
+
+def check_labels(
+    task: TaskSpec, split: str, language: str, rows: Sequence[Example]
+) -> Iterator[Finding]:
+    """Labels that are missing in part, or all the same: placeholders of a withheld test set."""
+    if task.format in ("retrieval", "masked_lm") or not rows:
+        return
+    missing = [row for row in rows if row.target is None]
+    if missing and len(missing) < len(rows):
+        message = f"{len(missing)} of {len(rows)} rows have no label"
+        yield Finding(task.name, split, language, "labels", message, missing[0].place)
+    if missing and split == "train":
+        message = "training rows have no label"
+        yield Finding(task.name, split, language, "labels", message, missing[0].place)
+    labelled = [row for row in rows if row.target is not None]
+    kinds = {_label_kind(row) for row in labelled}
+    if len(labelled) >= MIN_ROWS and len(kinds) == 1:
+        message = f"all {len(labelled)} rows have the label {next(iter(kinds))}: a placeholder?"
+        yield Finding(task.name, split, language, "labels", message, labelled[0].place)
+
+
+def _label_kind(row: Example) -> Any:
+    target = row.target
+    if isinstance(target, tuple) and target and not isinstance(target[0], str):
+        return (target[0].start, target[0].text)
+    if isinstance(target, tuple):
+        return "/".join(sorted(set(target))) if target else "unanswerable"
+    return target
+
+
+def check_duplicates(
+    task: TaskSpec, split: str, language: str, rows: Sequence[Example]
+) -> Iterator[Finding]:
+    """Rows with the same text but different labels, where a text has one label."""
+    if task.format not in ("classification", "multiple_choice"):
+        return
+    seen: dict[str, Example] = {}
+    clashes = []
+    for row in rows:
+        first = seen.setdefault(_text(row), row)
+        if first.target != row.target:
+            clashes.append((first, row))
+    if clashes:
+        first, row = clashes[0]
+        message = (
+            f"{len(clashes)} rows repeat the text of another row with a different label, "
+            f"as {row.place} that of {first.place}"
+        )
+        yield Finding(task.name, split, language, "duplicate", message, row.place)
+
+
+def check_overlap(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+    """Rows of an evaluation split that are also training rows of the same language."""
+    for (split, language), evaluated in rows.items():
+        trained = rows.get(("train", language))
+        if split == "train" or trained is None or trained is evaluated:
+            continue
+        known = {_text(row) for row in trained}
+        shared = [row for row in evaluated if _text(row) in known]
+        if shared:
+            message = f"{len(shared)} of {len(evaluated)} rows are training rows too"
+            yield Finding(task.name, split, language, "overlap", message, shared[0].place)
+
+
+def _text(row: Example) -> str:
+    parts: list[str] = []
+    for name in sorted(row.fields):
+        value = row.fields[name]
+        parts.append(" ".join(value) if isinstance(value, tuple) else str(value))
+    return "\t".join(" ".join(part.split()).casefold() for part in parts)
+
+
+# ------------------------------------------------------------------------------------ language
+
+
+def check_languages(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+    """Files whose text is closer to another language of the task than to their own.
+
+    Compares counts of three-letter sequences with those of the other splits of each language, so
+    it says nothing about a language that has a single split.
+    """
+    profiles = {key: _profile(found) for key, found in rows.items() if len(found) >= MIN_ROWS}
+    for (split, language), profile in profiles.items():
+        near: dict[str, float] = {}
+        for (other_split, other), theirs in profiles.items():
+            if other_split != split:
+                near[other] = max(near.get(other, 0.0), _cosine(profile, theirs))
+        own = near.pop(language, None)
+        if own is None or not near:
+            continue
+        best = max(near, key=near.__getitem__)
+        if near[best] > own + MARGIN:
+            message = (
+                f"the text is closer to '{best}' ({near[best]:.2f}) than to '{language}' "
+                f"({own:.2f}) in the other splits"
+            )
+            place = rows[split, language][0].place
+            yield Finding(task.name, split, language, "language", message, place)
+
+
+def _profile(rows: Sequence[Example]) -> Counter[str]:
+    step = max(1, len(rows) // SAMPLE)
+    counts: Counter[str] = Counter()
+    for row in rows[::step]:
+        text = f" {_text(row)[:500]} "
+        counts.update(text[at : at + 3] for at in range(len(text) - 2))
+    return counts
+
+
+def _cosine(one: Counter[str], other: Counter[str]) -> float:
+    small, large = (one, other) if len(one) < len(other) else (other, one)
+    product = sum(count * large[key] for key, count in small.items() if key in large)
+    return product / (_norm(one) * _norm(other))
+
+
+def _norm(counts: Counter[str]) -> float:
+    return math.sqrt(sum(count * count for count in counts.values()))

@@ -1,0 +1,215 @@
+"""What data is where, getting it ready, and a first look at it. Nothing here prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from xstilts.data.conversion import Converted, convert
+from xstilts.data.examples import Example
+from xstilts.data.located import Located, available_languages, locate, not_found, split_names
+from xstilts.data.pairs import load_pair
+from xstilts.data.sources import load_rows
+from xstilts.files import sha256_file
+from xstilts.specs import TaskSpec
+
+SIDES = ("source", "target", "gold", "order")
+
+
+@dataclass(frozen=True)
+class Presence:
+    """A split of a task in a language, where it is or could be had from.
+
+    Attributes:
+        place: The data folder's name for the files, or `hub repo@revision`.
+        files: Files in reading order; empty when the rows are only on a hub.
+        num_bytes: Size of the files together.
+        rows: Rows, sentences, questions or gold pairs; None when not counted.
+        dropped: Reason to number of rows that the data set says to leave out.
+        sha256: File to checksum; empty when not asked for.
+        remote: The rows have to come from a hub.
+    """
+
+    task: str
+    split: str
+    language: str
+    reader: str
+    place: str
+    license: str
+    files: tuple[Path, ...] = ()
+    num_bytes: int = 0
+    rows: int | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    remote: bool = False
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A first look at a split.
+
+    Attributes:
+        examples: The first rows.
+        refused: Sources that exist but are not used, with the reason.
+    """
+
+    presence: Presence
+    examples: list[Example]
+    refused: dict[str, str]
+
+
+def list_data(
+    tasks: Sequence[TaskSpec], root: Path | None, *, count: bool = False, checksums: bool = False
+) -> Iterator[Presence]:
+    """Every split and language of the tasks that is below `root`, one after the other.
+
+    Args:
+        tasks: What to look for.
+        root: The data folder.
+        count: Read the rows and count them; slow for large files.
+        checksums: Give each file's sha256.
+
+    Raises:
+        DataError: `count` is set and a file is broken.
+    """
+    for task in tasks:
+        for split in split_names(task):
+            for language in available_languages(task, split, root):
+                yield look(task, split, language, root, count=count, checksums=checksums)
+
+
+def look(
+    task: TaskSpec,
+    split: str,
+    language: str,
+    root: Path | None,
+    *,
+    count: bool = False,
+    checksums: bool = False,
+) -> Presence:
+    """Where one split in one language is.
+
+    Raises:
+        NotFoundError: It is nowhere.
+        DataError: `count` is set and a file is broken.
+    """
+    found = _located(task, split, language, root)
+    if not found:
+        raise not_found(task, split, language, root)
+    first = found[0]
+    files = tuple(path for item in found for path in item.files if path.is_file())
+    rows, dropped = _count(task, split, language, root) if count else (None, {})
+    return Presence(
+        task=task.name,
+        split=split,
+        language=language,
+        reader=first.source.reader or "parts",
+        place=_place(first, root),
+        license=task.license,
+        files=files,
+        num_bytes=sum(path.stat().st_size for path in files),
+        rows=rows,
+        dropped=dropped,
+        sha256={_shown(path, root): sha256_file(path) for path in files} if checksums else {},
+        note=first.source.note,
+        remote=any(item.remote for item in found),
+    )
+
+
+def _located(task: TaskSpec, split: str, language: str, root: Path | None) -> list[Located]:
+    if task.format != "retrieval":
+        item = locate(task, split, language, root)
+        return [item] if item is not None else []
+    sides = [locate(task, f"{split}.{side}", language, root) for side in SIDES]
+    if sides[0] is None or sides[1] is None:
+        return []
+    return [item for item in sides if item is not None]
+
+
+def _count(
+    task: TaskSpec, split: str, language: str, root: Path | None
+) -> tuple[int, Mapping[str, int]]:
+    if task.format == "retrieval":
+        return len(load_pair(task, language, root, split).gold), {}
+    loaded = load_rows(task, split, language, root)
+    return len(loaded.examples), loaded.dropped
+
+
+def _place(located: Located, root: Path | None) -> str:
+    if located.remote and located.source.hub is not None:
+        hub = located.source.hub
+        return f"hub {hub.repo}@{hub.revision[:12]}"
+    paths = located.paths or located.files
+    return _shown(paths[0], root) if paths else "hub"
+
+
+def _shown(path: Path, root: Path | None) -> str:
+    below = root is not None and path.is_relative_to(root)
+    return path.relative_to(root).as_posix() if below and root is not None else str(path)
+
+
+def prepare(
+    task: TaskSpec,
+    root: Path | None,
+    *,
+    raw_dir: Path | None = None,
+    languages: Sequence[str] = (),
+    splits: Sequence[str] = (),
+    offline: bool = False,
+) -> Iterator[Presence | Converted]:
+    """Make a task's rows ready to use: convert original files, fetch what a hub has, read it all.
+
+    Args:
+        task: What to prepare.
+        root: The data folder. With `raw_dir`, `root/<task>` and `root/labels/<task>` are written.
+        raw_dir: Original files or archives to convert into XTREME's layout first.
+        languages: Only these; by default all of the task's and its source language.
+        splits: Only these; by default all that some source has.
+        offline: Fetch nothing.
+
+    Raises:
+        NotFoundError: A split asked for by name is nowhere.
+        OfflineError: It is only on a hub, and `offline` is set.
+        DataError: A file is broken.
+        UsageError: `root/<task>` already holds files, or there is no `root` to convert into.
+    """
+    if raw_dir is not None and root is not None:
+        yield convert(task.name, raw_dir, root / task.name, root / "labels" / task.name)
+    codes = list(languages) or list(dict.fromkeys([*task.languages, task.source_language]))
+    for split in list(splits) or split_names(task):
+        for language in codes:
+            found = _located(task, split, language, root)
+            wanted = bool(splits) and bool(languages)
+            if not found and not wanted:
+                continue
+            if not found:
+                raise not_found(task, split, language, root)
+            if offline and any(item.remote for item in found):
+                if wanted:
+                    load_rows(task, split, language, root, offline=True)
+                continue
+            yield look(task, split, language, root, count=True)
+
+
+def show(task: TaskSpec, split: str, language: str, root: Path | None, *, limit: int = 3) -> Shown:
+    """Where a split is, its first rows, and the sources that are refused and why.
+
+    Raises:
+        NotFoundError: It is nowhere.
+        DataError: A file is broken.
+    """
+    presence = look(task, split, language, root)
+    if task.format == "retrieval":
+        pair = load_pair(task, language, root, split)
+        examples = [row for s, t in pair.gold[:limit] for row in (pair.source[s], pair.target[t])]
+    else:
+        examples = list(islice(load_rows(task, split, language, root).examples, limit))
+    refused = {
+        (source.hub.repo if source.hub else source.reader): source.refused
+        for source in task.sources
+        if source.refused
+    }
+    return Shown(presence, examples, refused)
