@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 
-from xstilts.config import load_task, spec_names
+from xstilts import config
+from xstilts.config import Layer, resolve, spec_names
 from xstilts.data.layout import templates
 from xstilts.data.located import split_names
 from xstilts.data.readers import READERS
 from xstilts.data.rows import options_of
 from xstilts.formats import FORMATS
-from xstilts.specs import SourceSpec, TaskSpec
+from xstilts.specs import SourceSpec, TaskSpec, TrainSpec
 
 TASKS = spec_names("tasks")
+load_task = cache(config.load_task)
 PLACEHOLDERS = {
     "language", "code", "iso3", "language_name", "source", "source_code", "source_iso3",
     "source_name",
@@ -47,6 +50,15 @@ def test_it_names_things_that_exist(name):
     for source in task.sources:
         for part in source.parts:
             assert part.partition("/")[0] in TASKS
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_its_defaults_fit(name):
+    task = load_task(name)
+    resolve(TrainSpec, [Layer(f"task {name}, train", task.train)])
+    known = getattr(FORMATS.get(task.format), "Options", None)
+    if known is not None:
+        resolve(known, [Layer(f"task {name}, options", task.options)])
 
 
 @pytest.mark.parametrize("name", TASKS)
