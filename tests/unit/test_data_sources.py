@@ -526,6 +526,67 @@ def test_a_local_copy_of_a_hub_data_set_is_read_offline(tmp_path, monkeypatch):
     assert found[0].fields == {"text": "a", "text_pair": "b"}
 
 
+def hub_copy(folder, config: str, split: str, rows: dict, features=None) -> None:
+    """A data set folder as the hub has it, with one configuration and split."""
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_dict(rows, features=features)
+    (folder / config).mkdir(parents=True)
+    table.to_parquet(folder / config / f"{split}-00000-of-00001.parquet")
+    card = (
+        f"---\nconfigs:\n- config_name: {config}\n  data_files:\n  - split: {split}\n"
+        f"    path: {config}/{split}-*\n---\n"
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def test_hub_tags_answers_choices_and_bitexts(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    text, integer = datasets.Value("string"), datasets.Value("int32")
+    tags = datasets.ClassLabel(names=["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"])
+    root = tmp_path / "data"
+    hub_copy(
+        root / "google/xtreme",
+        "PAN-X.de",
+        "test",
+        {"tokens": [["Ada", "ging"]], "ner_tags": [[1, 0]]},
+        datasets.Features({"tokens": datasets.Sequence(text), "ner_tags": datasets.Sequence(tags)}),
+    )
+    hub_copy(
+        root / "google/xquad",
+        "xquad.de",
+        "validation",
+        {
+            "id": ["7"],
+            "context": ["Ein Hund."],
+            "question": ["Wer?"],
+            "answers": [{"text": ["Hund"], "answer_start": [4]}],
+        },
+        datasets.Features(
+            {
+                "id": text,
+                "context": text,
+                "question": text,
+                "answers": datasets.Sequence({"text": text, "answer_start": integer}),
+            }
+        ),
+    )
+    choices = {"label": ["A", "B"], "text": ["hier", "da"]}
+    rows = {"id": ["q"], "question": ["Wo?"], "choices": [choices], "answerKey": ["B"]}
+    hub_copy(root / "tau/commonsense_qa", "default", "validation", rows)
+    rows = {"sentence1": ["ja\n", "nein\n"], "sentence2": ["yes\n", "no\n"]}
+    hub_copy(root / "mteb/tatoeba-bitext-mining", "deu-eng", "test", rows)
+
+    assert load(load_task("panx"), "test", "de", root)[0].target == ("B-PER", "O")
+    assert load(load_task("xquad"), "test", "de", root)[0].target == (Answer("Hund", 4),)
+    (row,) = load(load_task("commonsenseqa"), "validation", "en", root)
+    assert (row.fields["choices"], row.target) == (("hier", "da"), "1")
+    pair = load_pair(load_task("tatoeba"), "de", root)
+    assert [(e.fields["text"], e.language) for e in pair.target] == [("yes", "en"), ("no", "en")]
+    assert pair.gold == [(0, 0), (1, 1)]
+
+
 def test_an_unreachable_hub_is_a_network_error(monkeypatch):
     datasets = pytest.importorskip("datasets")
     asked = []

@@ -9,6 +9,11 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
+    "BitextPair": "pairs",
+    "check_source_language": "sources",
+    "list_data": "prepare",
+    "load_rows": "sources",
+    "shuffled_labels": "sources",
     "available_languages": "located",
     "convert": "conversion",
     "data_digest": "sources",

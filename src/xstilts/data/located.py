@@ -11,7 +11,7 @@ from xstilts.data.layout import expand, filled_paths, templates
 from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.specs import HubSource, SourceSpec, TaskSpec
 
-_CONVERTED = "refs/convert/parquet"
+_LABEL_KEYS = (".labels", ".gold", ".order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _existing(
 ) -> tuple[Path, ...]:
     """The files of a key: all of its paths, or for labels and gold the first that exists."""
     filled = filled_paths(task, source, key, language)
-    if not key.endswith((".labels", ".gold", ".order")):
+    if not key.endswith(_LABEL_KEYS):
         return expand(root, filled)
     found = (expand(root, [path]) for path in filled)
     return next((paths for paths in found if paths), ())
@@ -104,6 +104,8 @@ def _existing(
 def _on_hub(task: TaskSpec, source: SourceSpec, split: str, language: str) -> bool:
     """Whether the hub data set has the split; one without `{language}` is in the source's only."""
     hub: HubSource | None = source.hub
+    if split.endswith(_LABEL_KEYS):
+        return False  # on a hub labels stand in the rows
     if hub is None or (hub.splits and split.partition(".")[0] not in hub.splits):
         return False
     named = (hub.config, *hub.splits.values())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xstilts.data.examples import Example
 from xstilts.data.located import Located, locate, not_found
+from xstilts.data.readers import READERS
 from xstilts.data.readers.bucc import read_gold
 from xstilts.data.sources import read_located, require_language
 from xstilts.data.text import read_lines
@@ -102,9 +103,11 @@ def _side(
         columns = {"text": located.source.columns[side]}
         source = located.source.model_copy(update={"columns": columns})
         located = replace(located, source=source)
-    owner = language if side == "source" else task.source_language
-    examples, _ = read_located(replace(located, language=owner))
-    return examples
+    examples, _ = read_located(located)
+    told = getattr(READERS.get(located.source.reader), "TELLS_LANGUAGE", False)
+    if side == "source" or told:
+        return examples
+    return [replace(example, language=task.source_language) for example in examples]
 
 
 def _gold_from(

@@ -3,7 +3,9 @@
 A reader module has
 - `Options`, a `ReaderOptions` with what it takes in `SourceSpec.options`;
 - `read(paths, source, task, language, split)`, an iterator over the rows in file order: an
-  `Example` each, or a `Dropped` for a row that the data set says to leave out.
+  `Example` each, or a `Dropped` for a row that the data set says to leave out;
+- optionally `TELLS_LANGUAGE = True`, when the target side of a retrieval task states the language
+  of each row; otherwise that side is in the task's source language.
 
 A reader never warns and repairs: a missing field, a wrong number of columns, an unknown label, a
 blank required field or a file that is not what it claims raises `DataError` with file and row.

@@ -19,6 +19,9 @@ from xstilts.data.text import place, read_json, where
 from xstilts.errors import DataError
 from xstilts.specs import SourceSpec, TaskSpec
 
+TELLS_LANGUAGE = True
+"""Rows of the target side are in languages of their own, not in the pivot."""
+
 
 class Options(ReaderOptions):
     """Options of LAReQA files.

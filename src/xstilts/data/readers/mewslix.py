@@ -23,6 +23,9 @@ from xstilts.specs import SourceSpec, TaskSpec
 
 _MARKED = re.compile(r"\{(.*?)\}")
 
+TELLS_LANGUAGE = True
+"""Rows of the target side are in languages of their own, not in the pivot."""
+
 
 class Options(ReaderOptions):
     """Nothing besides what all readers take."""
