@@ -54,34 +54,7 @@ def load_pair(
     split = split or task.eval_split
     sides = {side: _side(task, split, side, language, root, offline) for side in _SIDES}
     source, target = sides["source"], sides["target"]
-    gold = locate(task, f"{split}.gold", language, root)
-    if gold is not None and not gold.remote:
-        return BitextPair(source, target, _gold_from(gold, source, target))
-    order = locate(task, f"{split}.order", language, root)
-    if order is not None and not order.remote:
-        return BitextPair(source, target, _ordered(order.paths[0], len(source), len(target)))
-    if _order_apart(task, split, language, root):
-        raise DataError(
-            "the English side is sorted and the file that says how is missing",
-            where=f"task {task.name}, {language}, {split}",
-            hint="Use the original files, or convert them again to get the labels folder.",
-        )
-    if source[0].target is not None:
-        return BitextPair(source, target, _by_target(source, target))
-    if len(source) != len(target):
-        raise DataError(
-            f"{len(source)} sentences on one side, {len(target)} on the other",
-            where=f"task {task.name}, {language}, {split}",
-            hint="The files must have the same number of lines, in the same order.",
-        )
-    positions = {example.id: at for at, example in enumerate(target)}
-    try:
-        pairs = [(at, positions[example.id]) for at, example in enumerate(source)]
-    except KeyError as error:
-        raise DataError(
-            f"sentence {error} has no counterpart", where=f"task {task.name}, {language}, {split}"
-        ) from None
-    return BitextPair(source, target, pairs)
+    return BitextPair(source, target, _gold(task, split, language, root, source, target))
 
 
 _SIDES = ("source", "target")
@@ -108,6 +81,42 @@ def _side(
     if side == "source" or told:
         return examples
     return [replace(example, language=task.source_language) for example in examples]
+
+
+def _gold(
+    task: TaskSpec,
+    split: str,
+    language: str,
+    root: Path | None,
+    source: Sequence[Example],
+    target: Sequence[Example],
+) -> list[tuple[int, int]]:
+    spot = f"task {task.name}, {language}, {split}"
+    gold = locate(task, f"{split}.gold", language, root)
+    if gold is not None:
+        return _gold_from(gold, source, target)
+    order = locate(task, f"{split}.order", language, root)
+    if order is not None:
+        return _ordered(order.paths[0], len(source), len(target))
+    if _order_apart(task, split, language, root):
+        raise DataError(
+            "the English side is sorted and the file that says how is missing",
+            where=spot,
+            hint="Use the original files, or convert them again to get the labels folder.",
+        )
+    if source[0].target is not None:
+        return _by_target(source, target)
+    if len(source) != len(target):
+        raise DataError(
+            f"{len(source)} sentences on one side, {len(target)} on the other",
+            where=spot,
+            hint="The files must have the same number of lines, in the same order.",
+        )
+    positions = {example.id: at for at, example in enumerate(target)}
+    try:
+        return [(at, positions[example.id]) for at, example in enumerate(source)]
+    except KeyError as error:
+        raise DataError(f"sentence {error} has no counterpart", where=spot) from None
 
 
 def _gold_from(

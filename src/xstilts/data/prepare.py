@@ -183,15 +183,13 @@ def prepare(
         for language in codes:
             found = _located(task, split, language, root)
             wanted = bool(splits) and bool(languages)
-            if not found and not wanted:
-                continue
-            if not found:
+            if wanted and not found:
                 raise not_found(task, split, language, root)
-            if offline and any(item.remote for item in found):
-                if wanted:
-                    load_rows(task, split, language, root, offline=True)
-                continue
-            yield look(task, split, language, root, count=True)
+            unreachable = offline and any(item.remote for item in found)
+            if wanted and unreachable:
+                load_rows(task, split, language, root, offline=True)
+            if found and not unreachable:
+                yield look(task, split, language, root, count=True)
 
 
 def show(task: TaskSpec, split: str, language: str, root: Path | None, *, limit: int = 3) -> Shown:
