@@ -26,9 +26,15 @@ class Head:
     module: nn.Module
 
     @classmethod
-    def new(cls, task: TaskSpec, hidden_size: int, generator: Generator) -> Head:
-        """A freshly drawn head for `task`."""
-        return cls(task, FORMATS.get(task.format).make_head(hidden_size, task, generator))
+    def new(cls, task: TaskSpec, backbone: Backbone, generator: Generator) -> Head:
+        """A freshly drawn head for `task` on `backbone`."""
+        module = FORMATS.get(task.format).make_head(
+            backbone.shape.hidden_size,
+            task,
+            generator,
+            embeddings=backbone.encoder.embeddings.word_embeddings,
+        )
+        return cls(task, module)
 
     def serves(self, task: TaskSpec) -> bool:
         """Whether it can predict `task`: same format and family, every label known."""
@@ -58,7 +64,7 @@ class TaskModel(nn.Module):
     @contextmanager
     def attached(self) -> Iterator[TaskModel]:
         """Run with the composition acting in the encoder until the block ends."""
-        with self.backbone.acting(self.composed.nodes, self.composed.encoder_weights):
+        with self.backbone.acting(dict(self.composed.nodes.items()), self.composed.encoder_weights):
             yield self
 
     def logits(self, batch: Batch, task: str) -> Tensor:
@@ -84,13 +90,13 @@ def head_tensors(head: Head) -> dict[str, Tensor]:
     return {name: t.detach().cpu().contiguous() for name, t in head.module.state_dict().items()}
 
 
-def restore_head(task: TaskSpec, hidden_size: int, tensors: Mapping[str, Tensor]) -> Head:
+def restore_head(task: TaskSpec, backbone: Backbone, tensors: Mapping[str, Tensor]) -> Head:
     """The head of saved tensors.
 
     Raises:
         UsageError: The tensors are not those of a head for this task.
     """
-    head = Head.new(task, hidden_size, torch.Generator())
+    head = Head.new(task, backbone, torch.Generator())
     try:
         head.module.load_state_dict(dict(tensors))
     except RuntimeError as error:

@@ -29,7 +29,10 @@ def encode(
     """The features of `examples`, from the cache when they were made before.
 
     Args:
+        examples: Rows of the task.
         data_digest: Of the examples' content.
+        task: Names the format and its options.
+        tokenizer: A fast transformers tokenizer.
         tokenizer_digest: Of the tokenizer.
         max_length: Sub-words per row.
         cache: Folder to keep them in; None keeps nothing.

@@ -98,3 +98,14 @@ def _go_offline() -> None:
 
     for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
         os.environ[variable] = "1"
+
+
+def _register() -> None:
+    from xstilts.cli import info_commands
+
+    app.add_typer(info_commands.tasks_app, name="tasks")
+    app.add_typer(info_commands.config_app, name="config")
+    app.command("doctor")(info_commands.doctor)
+
+
+_register()

@@ -1,0 +1,136 @@
+"""`xstilts tasks`, `xstilts config`, `xstilts doctor`: what there is and what is in force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xstilts.cli.state import State
+
+tasks_app = typer.Typer(no_args_is_help=True, help="The tasks that can be trained and evaluated.")
+config_app = typer.Typer(no_args_is_help=True, help="Settings, and where each comes from.")
+
+
+@tasks_app.command("ls")
+def list_tasks(
+    context: typer.Context,
+    role: Annotated[str, typer.Option(help="`intermediate` or `target` only.")] = "",
+    format_: Annotated[str, typer.Option("--format", help="Tasks of one format only.")] = "",
+) -> None:
+    """List the tasks.
+
+    Example: xstilts tasks ls --role target
+    """
+    from xstilts.config import load_task, spec_names
+
+    state: State = context.obj
+    specs = [load_task(name) for name in spec_names("tasks")]
+    kept = [
+        spec
+        for spec in specs
+        if (not role or role in spec.roles) and (not format_ or spec.format == format_)
+    ]
+    columns = ("task", "format", "role", "languages", "metric", "trained on", "title")
+    rows = [
+        (s.name, s.format, "+".join(s.roles), len(s.languages), s.metric, s.train_task, s.title)
+        for s in kept
+    ]
+    state.emit([spec.model_dump() for spec in kept], lambda: _print(state, columns, rows))
+
+
+@tasks_app.command("show")
+def show_task(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="Name, or path of a task YAML.")],
+) -> None:
+    """Show one task: languages, labels, sources, defaults, known traps.
+
+    Example: xstilts tasks show xnli
+    """
+    from xstilts.config import load_task
+
+    state: State = context.obj
+    spec = load_task(task)
+    state.emit(spec.model_dump(), lambda: state.console.print(_yaml(spec.model_dump())))
+
+
+@config_app.command("show")
+def show_config(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="The task to be trained.")] = "mnli",
+    method: Annotated[str, typer.Option(help="Method preset.")] = "",
+    config: Annotated[Path | None, typer.Option(help="A YAML with settings.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as train.lr=3e-4.")
+    ] = None,
+    origin: Annotated[bool, typer.Option("--origin", help="Where each value comes from.")] = False,
+) -> None:
+    """Show the settings a training run would use.
+
+    Precedence: flag, then --set, --config, the project's and the user's xstilts.toml, the method
+    preset, the task, the default.
+
+    Example: xstilts config show mnli --method lora --set train.lr=3e-4 --origin
+    """
+    from xstilts.settings import resolve_run
+
+    state: State = context.obj
+    flags = {"method": method} if method else {}
+    resolved = resolve_run(task, flags, overrides or [], config, state.backbone)
+    columns = ("setting", "value", "origin") if origin else ("setting", "value")
+    rows = []
+    for key, where in resolved.origins.items():
+        value = _at(resolved.value.model_dump(), key)
+        rows.append((key, str(value), where) if origin else (key, str(value)))
+    record = {"settings": resolved.value.model_dump(), "origins": dict(resolved.origins)}
+    state.emit(record, lambda: _print(state, columns, rows))
+
+
+@config_app.command("schema")
+def config_schema(context: typer.Context) -> None:
+    """Print the JSON Schema of a settings file.
+
+    Example: xstilts config schema > settings.schema.json
+    """
+    from xstilts.settings import RunSpec
+
+    state: State = context.obj
+    schema = RunSpec.model_json_schema()
+    state.emit(schema, lambda: state.console.print_json(data=schema))
+
+
+def doctor(
+    context: typer.Context,
+    hub: Annotated[bool, typer.Option("--hub", help="Ask the hub too.")] = False,
+) -> None:
+    """Show versions, devices, folders, offline state and, with --hub, who the hub says you are.
+
+    Example: xstilts doctor --hub
+    """
+    from xstilts.diagnosis import diagnose
+
+    state: State = context.obj
+    report = diagnose(state.zoo, state.results, state.data, offline=state.offline, ask_hub=hub)
+    rows = [(item.name, item.value, item.advice) for item in report]
+    record = {item.name: {"value": item.value, "advice": item.advice} for item in report}
+    state.emit(record, lambda: _print(state, ("what", "value", "advice"), rows))
+
+
+def _print(state: State, columns: tuple[str, ...], rows: list[Any]) -> None:
+    from xstilts.cli.output import table
+
+    state.console.print(table(columns, rows))
+
+
+def _yaml(value: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100)
+
+
+def _at(value: Any, key: str) -> Any:
+    for part in key.split("."):
+        value = value[part]
+    return value

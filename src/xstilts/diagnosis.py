@@ -1,0 +1,96 @@
+"""What `xstilts doctor` finds: versions, devices, folders, the hub."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from xstilts import paths
+
+PACKAGES = (
+    "xstilts",
+    "torch",
+    "transformers",
+    "adapters",
+    "peft",
+    "datasets",
+    "huggingface_hub",
+    "accelerate",
+    "faiss-cpu",
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line: a name, what was found, and advice when something can be better."""
+
+    name: str
+    value: str
+    advice: str = ""
+
+
+def diagnose(
+    zoo: Path, results: Path, data: Path | None, *, offline: bool, ask_hub: bool
+) -> list[Item]:
+    """Everything worth knowing before asking for help; opens a socket only with `ask_hub`."""
+    items = [Item("python", platform.python_version())]
+    items += [_package(name) for name in PACKAGES]
+    items += _devices()
+    items += [
+        _folder("home", paths.home_folder()),
+        _folder("cache", paths.cache_folder()),
+        _folder("zoo", zoo),
+        _folder("results", results),
+        _folder("data", data) if data else Item("data", "not set", "Give --data or XSTILTS_DATA."),
+        Item("offline", "yes" if offline or os.environ.get("HF_HUB_OFFLINE") == "1" else "no"),
+    ]
+    if ask_hub:
+        items.append(_hub(offline))
+    return items
+
+
+def _package(name: str) -> Item:
+    try:
+        return Item(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Item(name, "not installed", f"pip install {name}")
+
+
+def _devices() -> list[Item]:
+    import torch
+
+    threads = Item("cpu threads", str(torch.get_num_threads()))
+    if not torch.cuda.is_available():
+        return [threads, Item("gpu", "none")]
+    count = torch.cuda.device_count()
+    return [threads, *(Item(f"gpu {n}", torch.cuda.get_device_name(n)) for n in range(count))]
+
+
+def _folder(name: str, path: Path) -> Item:
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free / 2**30
+    state = "" if path.exists() else " (not there yet)"
+    advice = "" if os.access(existing, os.W_OK) else "Not writable."
+    if free < 1:
+        advice = "Less than 1 GiB free."
+    return Item(name, f"{path}{state}, {free:.0f} GiB free", advice)
+
+
+def _hub(offline: bool) -> Item:
+    if offline:
+        return Item("hub", "not asked", "Run without --offline.")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        user = HfApi().whoami()
+    except HfHubHTTPError as error:
+        return Item("hub", f"refused: {error.response.status_code}", "Log in with `hf auth login`.")
+    except Exception as error:  # noqa: BLE001  (whatever a broken network raises is the finding)
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Item("hub", f"not reached: {first[:80]}", "Check the connection or HF_ENDPOINT.")
+    return Item("hub", f"reached as {user['name']}")

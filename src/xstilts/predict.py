@@ -1,0 +1,147 @@
+"""Model, task and language to a predictions file; nothing here trains or scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from xstilts import retrieval
+from xstilts.data.batching import evaluation_batches
+from xstilts.data.examples import Example
+from xstilts.data.features import Features, collate
+from xstilts.formats import FORMATS
+from xstilts.model import TaskModel
+from xstilts.specs import TaskSpec
+
+TOKEN_BUDGET = 8192
+"""Sub-words in a batch, padding included; what fits the caches of a CPU and fills a GPU."""
+
+Rows = Callable[[int], None]
+"""Called with the number of rows done since the last call."""
+
+
+def _ignore(_rows: int) -> None:
+    """Report nothing."""
+
+
+@torch.inference_mode()
+def logits(
+    model: TaskModel,
+    features: Features,
+    task: str,
+    *,
+    token_budget: int = TOKEN_BUDGET,
+    done: Rows = _ignore,
+) -> list[NDArray[np.float32]]:
+    """What the head says about every row, in the rows' order, padding cut.
+
+    Args:
+        model: In evaluation mode, its composition attached.
+        features: Rows of the head's format.
+        task: Name of the head.
+        token_budget: Sub-words per batch.
+        done: Told how many rows each batch had.
+    """
+    model.eval()
+    result: list[NDArray[np.float32] | None] = [None] * len(features)
+    pad_id = model.backbone.tokenizer.pad_token_id
+    per_token = FORMATS.get(model.tasks[task].format).PER_TOKEN
+    for rows in evaluation_batches(features, token_budget):
+        batch = collate(features, rows, pad_id).to(model.backbone.device)
+        scores = model.logits(batch, task).float().cpu().numpy()
+        for row, score in zip(rows, scores, strict=True):
+            result[row] = score[: features.lengths[row]] if per_token else score
+        done(len(rows))
+    return [row for row in result if row is not None]
+
+
+@torch.inference_mode()
+def embed(
+    model: TaskModel,
+    features: Features,
+    layers: Sequence[int],
+    pooling: str,
+    *,
+    token_budget: int = TOKEN_BUDGET,
+    done: Rows = _ignore,
+) -> dict[int, NDArray[np.float32]]:
+    """Sentence vectors of every row at each of `layers`; no block above the highest runs.
+
+    Args:
+        model: Its composition attached.
+        features: Rows of any format.
+        layers: Block numbers, 0 for the embedding output.
+        pooling: `mean` over all sub-words, special ones included, or `cls`.
+        token_budget: Sub-words per batch.
+        done: Told how many rows each batch had.
+
+    Returns:
+        Layer to an array [rows, D], not normalised.
+    """
+    model.eval()
+    size = model.backbone.shape.hidden_size
+    vectors = {layer: np.empty((len(features), size), np.float32) for layer in layers}
+    pad_id = model.backbone.tokenizer.pad_token_id
+    for rows in evaluation_batches(features, token_budget):
+        batch = collate(features, rows, pad_id).to(model.backbone.device)
+        states = model.backbone.hidden_states(
+            batch.input_ids, batch.attention_mask, up_to=max(layers)
+        )
+        for layer in layers:
+            pooled = retrieval.pool(states, batch.attention_mask, layer, pooling)
+            vectors[layer][rows] = pooled.float().cpu().numpy()
+        done(len(rows))
+    return vectors
+
+
+def predictions(
+    model: TaskModel,
+    features: Features,
+    examples: Sequence[Example],
+    head: str,
+    task: TaskSpec,
+    *,
+    done: Rows = _ignore,
+) -> list[Any]:
+    """One prediction an example, in order: a label name, tag names, an answer text, a choice."""
+    scores = logits(model, features, head, done=done)
+    spoken = task.model_copy(update={"labels": model.tasks[head].labels})
+    decoded: list[Any] = FORMATS.get(task.format).decode(scores, features, examples, spoken)
+    return decoded
+
+
+# ---------------------------------------------------------------------------------------- files
+
+
+def file_text(task: TaskSpec, examples: Sequence[Example], predicted: Sequence[Any]) -> str:
+    """The content of a predictions file in XTREME's layout."""
+    if task.format == "extractive_qa":
+        answers = {example.id: answer for example, answer in zip(examples, predicted, strict=True)}
+        return json.dumps(answers, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
+    if task.format == "tagging":
+        return "\n".join("\n".join(tags) + "\n" for tags in predicted)
+    return "".join(f"{label}\n" for label in predicted)
+
+
+def file_suffix(task: TaskSpec) -> str:
+    """`json` for question answering, else `tsv`."""
+    return "json" if task.format == "extractive_qa" else "tsv"
+
+
+def comparable(
+    task: TaskSpec, examples: Sequence[Example], predicted: Sequence[Any]
+) -> tuple[Any, Any]:
+    """Predictions and references in the shape that the task's metric takes."""
+    if task.format == "extractive_qa":
+        return (
+            {e.id: answer for e, answer in zip(examples, predicted, strict=True)},
+            {e.id: tuple(answer.text for answer in e.target) for e in examples},
+        )
+    if task.format == "tagging":
+        return [list(tags) for tags in predicted], [list(e.target) for e in examples]
+    return list(predicted), [e.target for e in examples]
