@@ -1,0 +1,26 @@
+"""BUCC: F1 of the mined pairs against the gold pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from xstilts.metrics import percent
+
+MAIN = "f1"
+
+Pairs = Collection[tuple[str, ...]]
+
+
+def outcomes(predictions: Pairs, references: Pairs, *, language: str = "en") -> list[list[int]]:
+    """One row: [right, predicted, gold] pairs; repeated lines count once."""
+    del language
+    predicted, gold = set(predictions), set(references)
+    return [[len(predicted & gold), len(predicted), len(gold)]]
+
+
+def compute(predictions: Pairs, references: Pairs, *, language: str = "en") -> dict[str, float]:
+    """`f1`, `precision` and `recall`, 0..100; all 0 when nothing is right."""
+    ((right, predicted, gold),) = outcomes(predictions, references, language=language)
+    precision, recall = percent(right, predicted), percent(right, gold)
+    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+    return {"f1": f1, "precision": precision, "recall": recall}

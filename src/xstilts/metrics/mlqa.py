@@ -1,0 +1,70 @@
+"""MLQA's exact match and F1, with its rules for each of seven languages."""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from xstilts.errors import UsageError
+from xstilts.metrics import squad
+
+MAIN = "mean"
+
+_ARTICLES = {
+    "en": r"\b(a|an|the)\b",
+    "es": r"\b(un|una|unos|unas|el|la|los|las)\b",
+    "de": r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b",
+    "vi": r"\b(của|là|cái|chiếc|những)\b",
+    "ar": "ال",  # the letters alef-lam anywhere: the reference pattern's other branch never matches
+    "hi": "",
+    "zh": "",
+}
+
+
+def words(text: str, language: str) -> list[str]:
+    """The normalised tokens of an answer.
+
+    Raises:
+        UsageError: MLQA has no rules for the language.
+    """
+    if language not in _ARTICLES:
+        known = ", ".join(sorted(_ARTICLES))
+        raise UsageError(f"MLQA's metric has no rules for '{language}'", hint=f"Known: {known}.")
+    text = "".join(c for c in text.lower() if not _is_punctuation(c))
+    if _ARTICLES[language]:
+        text = re.sub(_ARTICLES[language], " ", text)
+    return _mixed(text) if language == "zh" else text.split()
+
+
+def _is_punctuation(character: str) -> bool:
+    return character in string.punctuation or unicodedata.category(character).startswith("P")
+
+
+def _mixed(text: str) -> list[str]:
+    """Every character of U+4E00..U+9FA5 a token, the text between them split at white space."""
+    tokens: list[str] = []
+    for piece in re.split(r"([\u4e00-\u9fa5])", text):
+        tokens += piece.split()
+    return tokens
+
+
+def outcomes(
+    predictions: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    *,
+    language: str = "en",
+) -> list[list[float]]:
+    """[exact match, F1] of each question, 0..1."""
+    return squad.per_question(predictions, references, lambda text: words(text, language))
+
+
+def compute(
+    predictions: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    *,
+    language: str = "en",
+) -> dict[str, float]:
+    """`exact_match`, `f1` and their `mean`, 0..100."""
+    return squad.summary(outcomes(predictions, references, language=language))

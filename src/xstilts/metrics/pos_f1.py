@@ -1,0 +1,27 @@
+"""XTREME's POS score: chunk F1 over bare UPOS tags, by the rule of seqeval up to 0.0.13.
+
+The units are maximal runs of equal tags, except that tags beginning with S (SCONJ, SYM) are one
+chunk a word. Later seqeval versions drop the first letter of a bare tag and score differently.
+Token accuracy stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xstilts.metrics import chunk_f1, token_accuracy
+
+MAIN = "f1"
+
+Tags = Sequence[Sequence[str]]
+
+
+def outcomes(predictions: Tags, references: Tags, *, language: str = "en") -> list[list[int]]:
+    """[right, predicted, gold] runs of each sentence."""
+    return chunk_f1.outcomes(predictions, references, language=language)
+
+
+def compute(predictions: Tags, references: Tags, *, language: str = "en") -> dict[str, float]:
+    """`f1`, `precision`, `recall` over runs and `token_accuracy`, 0..100."""
+    runs = chunk_f1.compute(predictions, references, language=language)
+    return runs | token_accuracy.compute(predictions, references, language=language)

@@ -1,0 +1,9 @@
+"""Tatoeba: share of queries whose nearest neighbour is the right sentence (top-1 accuracy)."""
+
+from __future__ import annotations
+
+from xstilts.metrics import accuracy
+
+MAIN = "accuracy"
+compute = accuracy.compute
+outcomes = accuracy.outcomes
