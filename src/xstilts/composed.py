@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
@@ -21,28 +21,32 @@ class Composed(nn.Module):
         nodes: Site key to what acts there.
         encoder_weights: Encoder tensors that replace the backbone's own, if a part is a full
             fine-tune.
+
+    Args:
+        given: `id` of every parameter that the modules brought.
     """
 
     def __init__(
-        self, nodes: Mapping[str, nn.Module], encoder_weights: Mapping[str, Tensor]
+        self,
+        nodes: Mapping[str, nn.Module],
+        encoder_weights: Mapping[str, Tensor],
+        given: Iterable[int] = (),
     ) -> None:
         super().__init__()
         self.nodes = nn.ModuleDict(dict(nodes))
         self.encoder_weights = dict(encoder_weights)
+        self._given = frozenset(given)
 
     def learned(self) -> dict[str, nn.Parameter]:
-        """The operators' own parameters (fusion matrices), by name."""
+        """The parameters of the operators in this expression (fusion matrices), by name.
+
+        Those of an operator inside one of its modules are not among them: they are that module's.
+        """
         return {
             name: parameter
             for name, parameter in self.nodes.named_parameters()
-            if "own" in name.split(".")
+            if "own" in name.split(".") and id(parameter) not in self._given
         }
-
-    def freeze_parts(self) -> None:
-        """Let only the operators' own parameters train."""
-        self.nodes.requires_grad_(False)
-        for parameter in self.learned().values():
-            parameter.requires_grad_(True)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class _Graph:
 
 def compose(
     expression: Expression,
-    modules: Mapping[str, Adapter],
+    modules: Mapping[str, Adapter | Composed],
     shape: EncoderShape,
     generator: Generator,
 ) -> Composed:
@@ -70,12 +74,13 @@ def compose(
     """
     built = _build(expression, modules, shape, generator)
     graph = _as_graph(built)
-    return Composed(graph.nodes, graph.encoder_weights)
+    given = [id(p) for module in modules.values() for p in module.parameters()]
+    return Composed(graph.nodes, graph.encoder_weights, given)
 
 
 def merge(
     expression: Expression,
-    modules: Mapping[str, Adapter],
+    modules: Mapping[str, Adapter | Composed],
     shape: EncoderShape,
     generator: Generator,
 ) -> Adapter | None:
@@ -86,12 +91,17 @@ def merge(
 
 def _build(
     expression: Expression,
-    modules: Mapping[str, Adapter],
+    modules: Mapping[str, Adapter | Composed],
     shape: EncoderShape,
     generator: Generator,
 ) -> Adapter | _Graph:
     if isinstance(expression, Ref):
-        return _Graph({}, {}) if expression.is_none else modules[expression.name]
+        if expression.is_none:
+            return _Graph({}, {})
+        module = modules[expression.name]
+        if isinstance(module, Composed):
+            return _Graph(dict(module.nodes.items()), module.encoder_weights)
+        return module
     operator = OPERATORS.get(expression.operator)
     options = {**operator.OPTIONS, **dict(expression.options)}
     if operator.MERGES:

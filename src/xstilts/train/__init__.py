@@ -1,1 +1,1 @@
-"""train."""
+"""Training: streams of steps, one loop, checkpoints, phases."""

@@ -1,0 +1,163 @@
+"""From an expression and the module library to a model that can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Generator, Tensor
+
+from xstilts.backbone import Backbone
+from xstilts.composed import Composed, check, compose
+from xstilts.composition import Expression, Ref, for_language, map_references, parse, references
+from xstilts.config import load_task
+from xstilts.errors import IntegrityError
+from xstilts.files import digest
+from xstilts.methods import METHODS, read_tensors
+from xstilts.model import Head, head_tensors, restore_head
+from xstilts.operators import PartInfo
+from xstilts.sites import Adapter
+from xstilts.specs import TaskSpec
+from xstilts.zoo import Entry, Manifest, Zoo
+
+HEAD, LEARNED = "head.safetensors", "learned.safetensors"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An expression with its weights.
+
+    Attributes:
+        expression: As written.
+        composed: What acts in the encoder.
+        head: The head that comes with the outermost module, or None.
+        entries: Its modules, in the order of the expression.
+        digest: Over the expression with modules by digest; empty for the untouched backbone.
+    """
+
+    expression: str
+    composed: Composed
+    head: Head | None
+    entries: tuple[Entry, ...]
+    digest: str
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest of the outermost module, if the expression is one module."""
+        return self.entries[0].manifest if len(self.entries) == 1 else None
+
+
+def resolve(
+    text: str, zoo: Zoo, backbone: Backbone, language: str = ""
+) -> tuple[Expression, dict[str, Entry]]:
+    """Parse, fill `{lang}`, find every module, and check the whole, without loading weights.
+
+    Raises:
+        UsageError: The expression does not parse or makes no sense.
+        NotFoundError: A module is not in the library.
+        BackboneMismatchError: A module belongs to another backbone.
+    """
+    expression = for_language(parse(text), language) if language else parse(text)
+    entries = {ref.name: zoo.find(ref.name, backbone.identity) for ref in references(expression)}
+    check(expression, {name: _info(name, entry.manifest) for name, entry in entries.items()})
+    return expression, entries
+
+
+def load_expression(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Loaded:
+    """The expression with its weights, every file verified; see `resolve` for what it raises."""
+    expression, entries = resolve(text, zoo, backbone, language)
+    modules = {name: load_module(entry, zoo, backbone) for name, entry in entries.items()}
+    composed = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
+    outer = _outermost(expression, entries)
+    head = load_head(outer, backbone) if outer else None
+    return Loaded(text, composed, head, tuple(entries.values()), pinned_digest(expression, entries))
+
+
+def pinned(expression: Expression, entries: Mapping[str, Entry]) -> str:
+    """The expression with every module by digest."""
+    return str(map_references(expression, lambda name: "@" + entries[name].manifest.digest))
+
+
+def pinned_digest(expression: Expression, entries: Mapping[str, Entry]) -> str:
+    """Identity of what an expression computes; empty for `none`."""
+    return digest(pinned(expression, entries)) if entries else ""
+
+
+def _info(name: str, manifest: Manifest) -> PartInfo:
+    whole = manifest.kind == "composition"
+    method = "" if whole else manifest.method
+    return PartInfo(name, method, manifest.options, merged=not whole)
+
+
+def _outermost(expression: Expression, entries: Mapping[str, Entry]) -> Entry | None:
+    """The module whose head speaks for the expression: itself, or the last of a stack."""
+    if isinstance(expression, Ref):
+        return entries.get(expression.name)
+    if expression.operator == "stack":
+        return _outermost(expression.parts[-1].expression, entries)
+    return None
+
+
+# --------------------------------------------------------------------------------------- folders
+
+
+def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter | Composed:
+    """The weights of one module; a composition brings the modules below it.
+
+    Raises:
+        IntegrityError: A file is not the one that was recorded.
+    """
+    from xstilts.zoo import verify_folder
+
+    manifest = verify_folder(entry.folder)
+    own: Adapter = METHODS.get(manifest.method).load(entry.folder, backbone.shape)
+    if manifest.kind != "composition":
+        return own
+    expression, entries = resolve(manifest.composition, zoo, backbone)
+    modules = {name: load_module(part, zoo, backbone) for name, part in entries.items()}
+    below = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
+    _restore_learned(below, entry.folder)
+    return on_top(below, own, backbone)
+
+
+def on_top(below: Composed, own: Adapter, backbone: Backbone) -> Composed:
+    """A new module over what is below it."""
+    parts: dict[str, Adapter | Composed] = {"below": below, "own": own}
+    return compose(parse("stack(below, own)"), parts, backbone.shape, Generator().manual_seed(0))
+
+
+def _restore_learned(composed: Composed, folder: Path) -> None:
+    learned = composed.learned()
+    saved: Mapping[str, Tensor] = read_tensors(folder / LEARNED) if learned else {}
+    if learned.keys() != saved.keys():
+        raise IntegrityError(f"{LEARNED} does not fit the expression", where=str(folder))
+    for name, parameter in learned.items():
+        parameter.data.copy_(saved[name])
+
+
+def save_learned(composed: Composed, folder: Path) -> None:
+    """Write the operators' own parameters, if there are any."""
+    learned = {n: p.detach().cpu().contiguous() for n, p in composed.learned().items()}
+    if learned:
+        save_file(learned, folder / LEARNED)
+
+
+def save_head(head: Head, folder: Path) -> None:
+    """Write a head's tensors."""
+    save_file(head_tensors(head), folder / HEAD)
+
+
+def load_head(entry: Entry, backbone: Backbone) -> Head | None:
+    """The head kept with a module, or None when it has none."""
+    path = entry.folder / HEAD
+    if not path.is_file():
+        return None
+    return restore_head(head_task(entry.manifest), backbone, read_tensors(path))
+
+
+def head_task(manifest: Manifest) -> TaskSpec:
+    """The task that a module's head speaks, with the labels of its training."""
+    task = load_task(manifest.task)
+    return task.model_copy(update={"labels": manifest.labels, "family": manifest.family})
