@@ -136,7 +136,7 @@ def _as_graph(built: Adapter | _Graph) -> _Graph:
 
 
 def _one_encoder(graphs: Sequence[_Graph]) -> Mapping[str, Tensor]:
-    return next((graph.encoder_weights for graph in graphs if graph.encoder_weights), {})
+    return next((g.encoder_weights for g in reversed(graphs) if g.encoder_weights), {})
 
 
 # ------------------------------------------------------------------------------------- checking

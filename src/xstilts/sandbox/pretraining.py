@@ -1,0 +1,149 @@
+"""The sandbox's tiny backbone: a real XLMRobertaModel with a real Unigram tokenizer.
+
+Alignment does not emerge from a minute of masked language modelling, so word embeddings start from
+a concept space that the languages share, plus noise of each language. It is a simulation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator
+
+from xstilts.data.examples import Example
+from xstilts.data.features import collate
+from xstilts.formats import FORMATS
+from xstilts.sandbox.languages import LANGUAGES, lexicon
+from xstilts.sandbox.meaning import CONCEPTS
+from xstilts.sandbox.world import SandboxSpec
+from xstilts.specs import TaskSpec
+
+Steps = Callable[[str, float], None]
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+HIDDEN = 128
+NOISE = 0.6
+"""Standard deviation of a language's noise, in units of the concept vectors' own."""
+
+
+def build_backbone(folder: Path, data: Path, spec: SandboxSpec, progress: Steps) -> None:
+    """Make the tokenizer, draw the encoder, pretrain it on the seen languages' text, save both."""
+    tokenizer, concept_of = build_tokenizer(folder, spec.seed)
+    model = _draw_encoder(len(tokenizer), concept_of, spec.seed)
+    _pretrain(model, tokenizer, data, spec, progress)
+    model.save_pretrained(folder)
+
+
+def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
+    """A Unigram tokenizer that knows every word, and the concept number of each of its ids."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pieces: list[tuple[str, float]] = [(token, 0.0) for token in SPECIAL]
+    concept_of: dict[int, int] = {}
+    known = set(SPECIAL)
+    characters: set[str] = {"▁"}
+    for language in LANGUAGES:
+        mark = "▁" if language.blanks else ""
+        for number, word in enumerate(lexicon(language, CONCEPTS, seed).values()):
+            characters.update(word)
+            if mark + word not in known:
+                known.add(mark + word)
+                concept_of[len(pieces)] = number
+                pieces.append((mark + word, -4.0))
+    pieces += [(character, -12.0) for character in sorted(characters - known)]
+    pieces.append(("<mask>", 0.0))
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    names = ("bos", "pad", "eos", "unk")
+    config = {f"{name}_token": token for name, token in zip(names, SPECIAL, strict=True)}
+    config |= {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return PreTrainedTokenizerFast.from_pretrained(folder), concept_of
+
+
+def _draw_encoder(vocabulary: int, concept_of: dict[int, int], seed: int) -> Any:
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    config = XLMRobertaConfig(
+        vocab_size=vocabulary,
+        hidden_size=HIDDEN,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=4 * HIDDEN,
+        max_position_embeddings=130,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        attn_implementation="sdpa",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = XLMRobertaModel(config, add_pooling_layer=False)
+    generator = Generator().manual_seed(seed)
+    concepts = torch.randn(len(CONCEPTS), HIDDEN, generator=generator) * 0.05
+    with torch.no_grad():
+        table = model.embeddings.word_embeddings.weight
+        for piece, concept in concept_of.items():
+            noise = torch.randn(HIDDEN, generator=generator) * 0.05 * NOISE
+            table[piece] = concepts[concept] + noise
+    return model
+
+
+def _pretrain(model: Any, tokenizer: Any, data: Path, spec: SandboxSpec, progress: Steps) -> None:
+    """Masked language modelling over the seen languages, one language a step."""
+    made = FORMATS.get("masked_lm")
+    task = TaskSpec(
+        name="mlm",
+        format="masked_lm",
+        languages=[],
+        metric="perplexity",
+        sources=[],
+        options={"packing": "none"},
+    )
+    generator = Generator().manual_seed(spec.seed)
+    head = made.make_head(HIDDEN, task, generator, embeddings=model.embeddings.word_embeddings)
+    features = {
+        lang.code: _rows(data, lang.code, tokenizer, task) for lang in LANGUAGES if lang.seen
+    }
+    parameters = [*model.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
+    codes = list(features)
+    model.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(spec.seed)
+        for step in range(spec.pretraining_steps):
+            optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / spec.pretraining_steps)
+            rows = features[codes[step % len(codes)]]
+            picked = torch.randperm(len(rows), generator=generator)[:64].sort().values
+            batch = collate(rows, picked.numpy(), 1)
+            batch = made.corrupt(batch, tokenizer, task, generator)
+            hidden = model(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask
+            ).last_hidden_state
+            made.loss(head(hidden, batch), batch).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            progress("pretraining its backbone", step / spec.pretraining_steps)
+    model.eval()
+
+
+def _rows(data: Path, code: str, tokenizer: Any, task: TaskSpec) -> Any:
+    lines = (data / "mlm" / f"{code}.txt").read_text(encoding="utf-8").splitlines()
+    examples = [Example(str(n), code, {"text": line}) for n, line in enumerate(lines)]
+    return FORMATS.get("masked_lm").encode(examples, tokenizer, task, 64)
