@@ -101,8 +101,22 @@ def _go_offline() -> None:
 
 
 def _register() -> None:
-    from xstilts.cli import info_commands
+    from xstilts.cli import (
+        eval_commands,
+        info_commands,
+        report_commands,
+        train_commands,
+        zoo_commands,
+    )
 
+    app.command("demo")(report_commands.demo)
+    app.command("train-adapter")(train_commands.train_adapter)
+    app.command("train")(train_commands.train)
+    app.command("compose")(train_commands.compose)
+    app.command("eval")(eval_commands.evaluate)
+    app.command("xtreme")(eval_commands.xtreme)
+    app.command("report")(report_commands.report)
+    app.add_typer(zoo_commands.app, name="zoo")
     app.add_typer(info_commands.tasks_app, name="tasks")
     app.add_typer(info_commands.config_app, name="config")
     app.command("doctor")(info_commands.doctor)

@@ -26,7 +26,7 @@ Steps = Callable[[str, float], None]
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 HIDDEN = 128
-NOISE = 0.6
+NOISE = 0.9
 """Standard deviation of a language's noise, in units of the concept vectors' own."""
 
 

@@ -1,0 +1,85 @@
+"""The tour that `xstilts demo` takes through every layer, on the sandbox world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xstilts.cli.state import State
+
+if TYPE_CHECKING:
+    from xstilts.backbone import Backbone
+    from xstilts.evaluate.results import Score
+    from xstilts.train.phases import Places
+
+_RATES = {"seq_bn": "2e-3", "lora": "2e-3", "full": "3e-4", "head": "2e-3"}
+"""Rates for a backbone of 4 x 128; a real one takes those of the method presets."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One module of the tour: `task` trained as `method` on `below`, kept as `name`."""
+
+    task: str
+    method: str
+    name: str
+    below: str = "none"
+
+
+MODULES = (
+    Stop("mnli", "seq_bn", "mnli"),
+    Stop("mnli", "lora", "mnli"),
+    Stop("mnli", "full", "mnli"),
+    Stop("qqp", "seq_bn", "qqp"),
+)
+TARGETS = (
+    ("none", Stop("mnli", "head", "xnli-probe")),
+    ("qqp", Stop("mnli", "seq_bn", "xnli-on-qqp", "qqp")),
+    (
+        "average(mnli/seq_bn, qqp)",
+        Stop("mnli", "head", "xnli-average", "average(mnli/seq_bn, qqp)"),
+    ),
+    ("fuse(mnli/seq_bn, qqp)", Stop("mnli", "head", "xnli-fused", "fuse(mnli/seq_bn, qqp)")),
+)
+ALONE = ("mnli/seq_bn", "mnli/lora", "mnli/full")
+"""Modules whose own head serves XNLI."""
+
+
+def take_tour(state: State) -> list[Score]:
+    """Train, compose and evaluate; everything done before is reused. Returns the score rows."""
+    from xstilts.backbone import Backbone
+    from xstilts.cli.eval_commands import run_requests
+    from xstilts.cli.train_commands import places
+    from xstilts.evaluate.suite import Request
+
+    state.note(f"world: {state.sandbox.data.parent}")
+    encoder = Backbone.load(state.backbone, offline=True)
+    where = places(state)
+    for stop in MODULES:
+        _train(state, encoder, where, stop)
+    requests = [Request(label, "xnli", label) for label in ALONE]
+    for label, stop in TARGETS:
+        digest = _train(state, encoder, where, stop)
+        requests.append(Request("@" + digest, "xnli", label))
+    labels = [*ALONE, *(label for label, _ in TARGETS)]
+    requests += [Request(label, "tatoeba", label) for label in labels]
+    outcome = run_requests(state, requests, state.backbone)
+    state.note(f"{outcome.computed} cells computed, {len(outcome.cells) - outcome.computed} reused")
+    return outcome.scores
+
+
+def _train(state: State, encoder: Backbone, where: Places, stop: Stop) -> str:
+    """Train one stop of the tour, or find it; returns its digest."""
+    from xstilts.settings import resolve_run
+    from xstilts.train.phases import Phase
+
+    training: dict[str, Any] = {"lr": _RATES[stop.method], "epochs": 4, "batch_size": 32}
+    flags = {"method": stop.method, "backbone": state.backbone, "train": training}
+    run = resolve_run(stop.task, flags, [], None, state.backbone).value
+    phase = Phase(stop.task, run, encoder, where, below=stop.below, name=stop.name)
+    known = where.zoo.find_run(phase.key)
+    entry = phase.execute()
+    verb = "found" if known else "trained"
+    score = entry.manifest.training["dev_score"]
+    state.note(f"{verb} {entry.reference}  dev {score:.1f}")
+    return entry.manifest.digest
