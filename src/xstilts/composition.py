@@ -129,7 +129,7 @@ def for_language(expression: Expression, language: str) -> Expression:
 # ------------------------------------------------------------------------------------- parsing
 
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w./@:{}~-])")
-_NAME = re.compile(r"(?:[A-Za-z0-9_{~]|\.{0,2}/)[\w./@:{}~-]*")
+_NAME = re.compile(r"(?:[A-Za-z0-9_{~@]|\.{0,2}/)[\w./@:{}~-]*")
 _SPACE = re.compile(r"\s*")
 
 

@@ -21,6 +21,7 @@ ROUND_TRIPS = [
     "mnli/lora/xlm-roberta-base@0a1b2c",
     "hf:org/name@v1.0",
     "./my-module",
+    "stack(@0a1b2c, mnli)",
     "s3://bucket/path",
     "stack(lang-{lang}, mnli)",
     "fuse(mnli, squad2, average(a*0.3, b*0.7))",
