@@ -43,11 +43,10 @@ def task_means(scores: Sequence[Score]) -> dict[tuple[str, str], float]:
             codes = {r.language for r in rows if r.intermediate == label and r.task == task}
             shared[task] = shared[task] & codes if task in shared else codes
     result = {}
-    for label in labels(rows):
-        for task, codes in shared.items():
-            values = [_over_seeds(rows, label, task, code) for code in sorted(codes)]
-            if any(r.intermediate == label and r.task == task for r in rows) and values:
-                result[label, task] = mean(values)
+    for label, task in dict.fromkeys((row.intermediate, row.task) for row in rows):
+        if shared[task]:
+            values = [_over_seeds(rows, label, task, code) for code in sorted(shared[task])]
+            result[label, task] = mean(values)
     return result
 
 

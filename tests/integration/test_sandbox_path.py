@@ -1,0 +1,169 @@
+"""One thin path through every layer on a small sandbox world, by the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xstilts.cli import main
+from xstilts.pretrained import fingerprint
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home with a small world in place of the default one."""
+    from xstilts import sandbox
+    from xstilts.sandbox.world import SandboxSpec
+
+    folder = tmp_path_factory.mktemp("home")
+    spec = SandboxSpec(
+        train_rows=120, dev_rows=30, test_rows=30, bitext_rows=30, text_rows=60, pretraining_steps=4
+    )
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XSTILTS_HOME", str(folder / "home"))
+    patch.setenv("XSTILTS_CACHE", str(folder / "cache"))
+    real = sandbox.ensure_world
+    patch.setattr(sandbox, "ensure_world", lambda cache, progress=None: real(cache, spec, progress))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture
+def run(home, capsys):
+    def call(*arguments, code=0):
+        """Run a command in the sandbox; its JSON, or its error text when it should fail."""
+        if code:
+            with pytest.raises(SystemExit) as caught:
+                main(["--world", "sandbox", "-q", *arguments])
+            output = capsys.readouterr()
+            assert caught.value.code == code, output.err
+            assert output.out == ""
+            return output.err
+        with pytest.raises(SystemExit) as caught:
+            main(["--world", "sandbox", "-q", "--json", *arguments])
+        output = capsys.readouterr()
+        assert caught.value.code in (0, None), output.err
+        return json.loads(output.out)
+
+    return call
+
+
+FAST = ("--set", "train.epochs=1", "--set", "train.lr=1e-3")
+
+
+def test_path(run, home):
+    plan = run("train-adapter", "mnli", *FAST, "--dry-run")
+    assert plan["rows"] == 120
+    assert plan["already there"] == "no"
+    assert run("zoo", "ls") == []
+
+    first = run("train-adapter", "mnli", *FAST)
+    assert first["reference"].startswith("mnli/seq_bn/sandbox@")
+    again = run("train-adapter", "mnli", *FAST)
+    assert again["digest"] == first["digest"]
+    run("train-adapter", "qqp", *FAST)
+    run("train-adapter", "mnli", "--method", "lora", *FAST)
+    run("train", "mnli", *FAST)
+    assert len(run("zoo", "ls")) == 4
+    assert run("zoo", "verify") == {"broken": []}
+
+    fused = run("compose", "fuse(mnli/seq_bn, qqp)", "--target", "xnli", "--save", "fused", *FAST)
+    assert fused["reference"].startswith("fused/head/")
+    expressions = ("mnli/seq_bn", "mnli/lora", "mnli/full", "fused")
+    scores = run("eval", *expressions, "--task", "xnli", "--langs", "qaa,qag")
+    assert scores["computed"] == 8
+    assert all(0 <= score["value"] <= 100 and score["n"] == 30 for score in scores["scores"])
+    scores = run("eval", *expressions, "--task", "xnli", "--langs", "qaa,qab,qag")
+    assert (scores["computed"], scores["cached"]) == (4, 8)
+
+    found = run("xtreme", "none", "fuse(mnli/seq_bn, qqp)", "--tasks", "tatoeba")
+    assert found["computed"] == 14
+    page = home / "report.html"
+    run("report", "--html", str(page))
+    text = page.read_text(encoding="utf-8")
+    assert "no evidence about real languages" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+
+
+def test_training_leaves_the_backbone_bit_equal(run, home):
+    from xstilts import paths, sandbox
+    from xstilts.backbone import Backbone
+    from xstilts.settings import resolve_run
+    from xstilts.train.phases import Phase, Places
+    from xstilts.zoo import Zoo
+
+    world = sandbox.ensure_world(paths.cache_folder())
+    encoder = Backbone.load(str(world.backbone), offline=True)
+    before = encoder.identity.fingerprint
+    places = Places(world.data, Zoo(home / "zoo2"), home / "runs2", None, quiet=True)
+    for method in ("seq_bn", "lora", "full"):
+        settings = resolve_run("mnli", {"method": method}, ["train.max_steps=3"], None, "x").value
+        Phase("mnli", settings, encoder, places).execute()
+        assert fingerprint(encoder.encoder) == before, method
+    assert not list((home / "runs2").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("train-adapter", "mnly"), 4, "mnli"),
+        (("train-adapter", "mnli", "--method", "lorra"), 2, "Did you mean 'lora'"),
+        (("train-adapter", "mnli", "--set", "train.epoch=1"), 2, "Did you mean 'epochs'"),
+        (("eval", "nothing", "--task", "xnli"), 4, "no module 'nothing'"),
+        (("eval", "none", "--task", "xnli"), 2, "no head for task xnli"),
+        (("eval", "none", "--task", "tatoeba", "--langs", "qzz"), 4, "qzz"),
+        (("eval", "fuse(a,", "--task", "xnli"), 2, "column 8"),
+        (("compose", "none", "--target", "tatoeba", "--save", "x"), 2, "needs no training"),
+        (("train-adapter", "mnli", "--name", "Bad Name"), 2, "cannot name a module"),
+    ],
+)
+def test_bad_input_is_a_clear_error(run, arguments, code, words):
+    assert words in run(*arguments, code=code)
+
+
+def test_two_problems_are_both_listed(run):
+    text = run("train-adapter", "mnli", "--set", "train.epoch=1", "--set", "train.lr=fast", code=2)
+    assert "2 problems" in text
+    assert "epoch" in text
+    assert "lr" in text
+
+
+def test_wrong_backbone_is_refused(run, home, tmp_path):
+    from xstilts import paths, sandbox
+    from xstilts.backbone import Backbone
+
+    run("train-adapter", "mnli", *FAST)
+    world = sandbox.ensure_world(paths.cache_folder())
+    other = Backbone.load(str(world.backbone), offline=True)
+    other.encoder.encoder.layer[0].output.dense.bias.data += 1
+    other.encoder.save_pretrained(tmp_path / "other")
+    other.tokenizer.save_pretrained(tmp_path / "other")
+    arguments = ("eval", "mnli/seq_bn", "--task", "xnli", "--backbone", str(tmp_path / "other"))
+    assert "was trained on sandbox" in run(*arguments, code=5)
+
+
+def test_changed_weights_are_refused(run):
+    folder = run("train-adapter", "mnli", "--name", "broken", *FAST)["folder"]
+    with Path(folder, "adapter.safetensors").open("r+b") as file:
+        file.seek(-5, 2)
+        file.truncate()
+    assert "adapter.safetensors" in run("eval", "broken", "--task", "xnli", code=5)
+    run("zoo", "rm", "broken", "--yes")
+
+
+def test_data_errors_name_the_row(run, home, tmp_path):
+    folder = tmp_path / "mnli"
+    folder.mkdir()
+    (tmp_path / "world.json").write_text((next((home / "cache").rglob("world.json"))).read_text())
+    (folder / "dev_matched.tsv").write_text("sentence1\tsentence2\tgold_label\na\tb\tneutral\n")
+    for body, words in (
+        ("a\tb\tmaybe\n", "maybe"),
+        ("a\tb\n", "train.tsv"),
+        ("", "train.tsv"),
+    ):
+        (folder / "train.tsv").write_text("sentence1\tsentence2\tgold_label\n" + body)
+        text = run("train-adapter", "mnli", "--data", str(tmp_path), *FAST, code=1)
+        assert words in text
+        assert "train.tsv" in text

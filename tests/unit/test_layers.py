@@ -1,0 +1,63 @@
+"""Imports point down, and the command line starts without heavy libraries."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import xstilts
+
+ROOT = Path(xstilts.__file__).parent
+LAYERS = (
+    ("errors", "files"),
+    ("registry", "specs", "paths", "languages", "reference"),
+    ("config", "metrics"),
+    ("data", "sites", "pretrained", "backbone", "settings", "diagnosis"),
+    ("methods", "formats", "retrieval"),
+    ("operators", "composition"),
+    ("composed", "tokenised", "model", "zoo"),
+    ("library", "predict"),
+    ("train", "hubs", "sandbox"),
+    ("evaluate",),
+    ("grid",),
+    ("cli",),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+TIED = {("operators", "composition"), ("composition", "operators")}
+
+
+def imports(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("xstilts"):
+            if node.module == "xstilts":
+                yield from (alias.name for alias in node.names)
+            else:
+                yield node.module.split(".")[1]
+
+
+def test_imports_point_down():
+    wrong = []
+    for path in ROOT.rglob("*.py"):
+        own = path.relative_to(ROOT).with_suffix("").parts[0]
+        if own == "__init__":
+            continue
+        for other in imports(path):
+            if other in LEVEL and LEVEL[other] > LEVEL[own] and (own, other) not in TIED:
+                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
+    assert wrong == []
+
+
+def test_every_module_has_a_layer():
+    names = {p.stem if p.is_file() else p.name for p in ROOT.iterdir() if p.suffix in ("", ".py")}
+    assert names - set(LEVEL) - {"__init__", "__pycache__", "_configs", "py"} == set()
+
+
+def test_command_line_imports_nothing_heavy():
+    code = (
+        "import sys; import xstilts.cli.app; "
+        "print([m for m in ('torch', 'transformers', 'numpy', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from xstilts.data.batching import evaluation_batches, example_lengths, training_batches
+from xstilts.data.features import Features, Ragged
+from xstilts.errors import InterruptedRunError, UsageError
+from xstilts.specs import TaskSpec, TrainSpec
+from xstilts.train.optim import make_optimizer, rate
+from xstilts.train.stream import Stream
+from xstilts.train.trainer import Trainer
+
+TASK = TaskSpec(
+    name="toy", format="classification", languages=["en"], metric="accuracy", sources=[]
+)
+
+
+class Tokenizer:
+    pad_token_id = 1
+
+
+class Toy(nn.Module):
+    """Mean of embeddings, dropout, two classes."""
+
+    def __init__(self, dropout=0.2):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.table = nn.Parameter(torch.randn(50, 8, generator=generator))
+        self.out = nn.Linear(8, 2)
+        with torch.no_grad():
+            self.out.weight.copy_(torch.randn(2, 8, generator=generator))
+            self.out.bias.zero_()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch, _task):
+        mask = batch.attention_mask[..., None].float()
+        mean = (self.table[batch.input_ids] * mask).sum(1) / mask.sum(1)
+        logits = self.out(self.dropout(mean))
+        return nn.functional.cross_entropy(logits, batch.scalars["label"], reduction="none")
+
+
+def features(count=70):
+    draw = np.random.default_rng(3)
+    rows = [draw.integers(4, 50, draw.integers(3, 20)).tolist() for _ in range(count)]
+    label = np.array([row[0] % 2 for row in rows], np.int64)
+    return Features(Ragged.of(rows), np.arange(count), count, {}, {"label": label})
+
+
+def trainer(folder, model=None, evaluate=None, **settings):
+    values = {"lr": 0.01, "epochs": 3, "batch_size": 8, "checkpoint_every": 5} | settings
+    spec = TrainSpec(**values)
+    stream = Stream(TASK, features(), Tokenizer(), spec)
+    return Trainer(model or Toy(), stream, spec, folder, inputs="x", evaluate=evaluate, quiet=True)
+
+
+def weights(model):
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_every_example_once_an_epoch_and_orders_differ():
+    lengths = np.random.default_rng(0).integers(3, 40, 103)
+    epochs = [training_batches(lengths, 8, 4, seed=1, epoch=e) for e in (0, 0, 1)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches).tolist()) == list(range(103))
+        assert sorted(len(b) for b in batches)[:2] == [7, 8]
+    assert all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[2], strict=True))
+
+
+def test_evaluation_keeps_the_budget_and_examples_whole():
+    lengths = [5, 9, 9, 3, 12, 4]
+    rows = Features(Ragged.of([[4] * n for n in lengths]), np.array([0, 1, 1, 2, 3, 4]), 5)
+    assert example_lengths(rows).tolist() == [5, 9, 3, 12, 4]
+    batches = evaluation_batches(rows, 20)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(6))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * rows.lengths[batch].max() <= 20
+        assert len({1, 2} & set(batch.tolist())) in (0, 2)
+
+
+def test_rate_by_hand():
+    spec = TrainSpec(lr=1.0, warmup=0.2)
+    # ten steps, two of warm-up: 1/2, 1, then (10 - step) / 8
+    got = [rate(spec, step, 10) for step in range(10)]
+    assert got == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    assert rate(TrainSpec(lr=1.0, warmup=5, schedule="constant"), 4, 10) == 1.0
+
+
+def test_optimizer_has_the_settings_given():
+    model = Toy()
+    spec = TrainSpec(adam_eps=1e-5, adam_beta1=0.8, adam_beta2=0.95, weight_decay=0.3)
+    optimizer = make_optimizer(dict(model.named_parameters()), spec)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
+    assert all(g["eps"] == 1e-5 and g["betas"] == (0.8, 0.95) for g in optimizer.param_groups)
+    assert [p.ndim for p in optimizer.param_groups[1]["params"]] == [1]
+
+
+def test_accumulation_equals_the_whole_batch(tmp_path):
+    results = []
+    for accumulation in (1, 4):
+        model = Toy(dropout=0.0)
+        trainer(tmp_path / str(accumulation), model, accumulation=accumulation).run()
+        results.append(weights(model))
+    for name in results[0]:
+        assert torch.allclose(results[0][name], results[1][name], atol=1e-5)
+
+
+def test_best_weights_come_back_and_patience_stops(tmp_path):
+    scores = iter([1.0, 3.0, 2.0, 3.0, 0.0, 0.0])
+    seen = []
+    model = Toy()
+
+    def evaluate():
+        seen.append(weights(model))
+        return next(scores)
+
+    result = trainer(tmp_path, model, evaluate, epochs=6, patience=2).run()
+    assert result.stopped_early
+    assert result.best_score == 3.0
+    assert result.best_step == 2 * 9
+    assert same(weights(model), seen[1])
+    looks = [json.loads(x) for x in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [x["dev_score"] for x in looks if "dev_score" in x] == [1.0, 3.0, 2.0, 3.0]
+
+
+def test_interrupt_checkpoints_and_resume_is_bit_equal(tmp_path):
+    whole = Toy()
+    trainer(tmp_path / "whole", whole).run()
+
+    model = Toy()
+    run = trainer(tmp_path / "cut", model)
+    forward = model.forward
+
+    def interrupting(batch, task):
+        if run.position.step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(batch, task)
+
+    model.forward = interrupting
+    with pytest.raises(InterruptedRunError, match="step 13"):
+        run.run()
+    again = Toy()
+    trainer(tmp_path / "cut", again).run()
+    assert same(weights(again), weights(whole))
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path):
+    trainer(tmp_path).run()
+    other = trainer(tmp_path)
+    other.inputs = "y"
+    with pytest.raises(UsageError, match="other settings"):
+        other.run()
+
+
+SCRIPT = """
+    import sys, time
+    sys.path.insert(0, {here!r})
+    from pathlib import Path
+    from safetensors.torch import save_file
+    import test_trainer
+    model = test_trainer.Toy()
+    forward = model.forward
+    def slow(batch, task):
+        time.sleep({pause})
+        return forward(batch, task)
+    model.forward = slow
+    test_trainer.trainer(Path(sys.argv[1]), model, epochs=6, checkpoint_every=1).run()
+    save_file(test_trainer.weights(model), sys.argv[2])
+"""
+
+
+def run_killed(folder, kills, pause=0.01):
+    """Start the training, kill it some time after its first checkpoint, and finish it."""
+    script = textwrap.dedent(SCRIPT.format(here=str(Path(__file__).parent), pause=pause))
+    command = [sys.executable, "-c", script, str(folder / "run"), str(folder / "out")]
+    draw = np.random.default_rng(kills)
+    for _ in range(kills):
+        process = subprocess.Popen(command)
+        deadline = time.monotonic() + 60
+        while not list((folder / "run").glob("checkpoint-*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(float(draw.uniform(0, 0.6)))
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True)
+    return load_file(folder / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+def test_kill_9_and_resume_is_bit_equal(number, tmp_path):
+    whole = Toy()
+    trainer(tmp_path / "whole", whole, epochs=6, checkpoint_every=1).run()
+    assert same(run_killed(tmp_path, kills=number + 1), weights(whole))
