@@ -96,7 +96,7 @@ def verify(context: typer.Context) -> None:
     """
     from xstilts.errors import IntegrityError
     from xstilts.zoo import Zoo
-    from xstilts.zoo.store import broken
+    from xstilts.zoo.upkeep import broken
 
     state: State = context.obj
     found = broken(Zoo(state.zoo))

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from xstilts.zoo.manifest import Manifest, read_manifest, verify_folder, write_manifest
-from xstilts.zoo.store import Entry, Zoo
+from xstilts.zoo.entry import Entry
+from xstilts.zoo.manifest import Manifest, read_manifest, require_name, write_manifest
+from xstilts.zoo.store import Zoo
+from xstilts.zoo.verify import verify_folder
 
-__all__ = ["Entry", "Manifest", "Zoo", "read_manifest", "verify_folder", "write_manifest"]
+__all__ = [
+    "Entry",
+    "Manifest",
+    "Zoo",
+    "read_manifest",
+    "require_name",
+    "verify_folder",
+    "write_manifest",
+]

@@ -1,73 +1,130 @@
-"""`manifest.json`: what a module is, where it comes from, and a checksum of every file."""
+"""`manifest.json`: what a module is, where it comes from, and a checksum of every file.
+
+The *digest* is the module's identity: the sha256 of the manifest in canonical form without its
+keys `digest`, `created` and `versions`, so that training again with the same result gives the same
+digest. It covers the name, the size and the sha256 of every file of the folder but these, which may
+change later: `README.md` (the card), `scores.json` (rows that the card shows), `model.sig`.
+
+An old manifest stays loadable: `_UPGRADES` turns the values of each past version into those of the
+next, after the digest was checked over the values as they were written.
+"""
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from xstilts.errors import IntegrityError
-from xstilts.files import digest, sha256_file, write_json
+from xstilts.errors import IntegrityError, UsageError
+from xstilts.files import digest, json_text, sha256_file, write_json
 from xstilts.specs import BackboneIdentity, Spec
+from xstilts.zoo.strict_json import read_json
 
 SCHEMA_VERSION = 1
-NAME = "manifest.json"
-UNLISTED = (NAME, "README.md")
-"""Files outside the digest: the manifest itself, and the card, which may gain scores."""
+NAME, CARD, SCORES, SIGNATURE = "manifest.json", "README.md", "scores.json", "model.sig"
+UNLISTED = (NAME, CARD, SCORES, SIGNATURE, ".gitattributes")
+"""Files outside the digest; `.gitattributes` is what hubs add."""
+
+_OUTSIDE_DIGEST = ("digest", "created", "versions")
+_NAME = re.compile(r"[a-z0-9_][a-z0-9._+-]{0,95}")
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Schema version to what turns its values into those of the next version."""
+
+Kind = Literal[
+    "adapter", "lora", "full", "fusion", "composition", "language", "merge", "head", "foreign"
+]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
 class FileRecord(Spec):
-    """One file of the folder."""
+    """One file of the folder.
 
-    path: str
-    size: int
-    sha256: str
+    Attributes:
+        path: A plain name; a module has no sub-folders.
+        role: `weights`, `head`, `learned`, `config` or `other`.
+    """
+
+    path: FileName
+    size: int = Field(ge=0)
+    sha256: Digest
+    role: str = "other"
 
 
 class Parent(Spec):
-    """A module that this one was made from, by digest."""
+    """A module that this one was made from.
+
+    Attributes:
+        reference: As it was written.
+        role: `below` is in force while this one acts, `fused` and `merged` are operands, `init` is
+            where training started.
+        weight: As an operand of a merge.
+    """
 
     reference: str
-    digest: str
+    digest: Digest
+    role: Literal["below", "fused", "merged", "init"] = "below"
+    weight: float = 1.0
+
+
+class DataRecord(Spec):
+    """Rows that were trained on or selected with.
+
+    Attributes:
+        sha256: Over the rows as read, in order.
+        source: Where they came from, such as a hub data set; never a local path.
+    """
+
+    task: str
+    split: str
+    language: str
+    rows: int = Field(ge=0)
+    sha256: str = ""
+    source: str = ""
 
 
 class Manifest(Spec):
     """Everything a module says of itself.
 
     Attributes:
-        kind: `adapter`, `lora`, `full` or `head` for one module, `composition` for several.
+        kind: What the folder holds; `composition` needs its parents, `foreign` is a module that
+            only the library which trained it can run.
         task: The task it was trained on; its head speaks that task's labels.
+        format: Of its head, with the `family` of tasks that may share it; empty without a head.
         preset: Method preset; `method` is the implementation.
         composition: The expression below its own weights, with parents by digest; `none` without.
         labels: Label names of the head, in order; empty without a head.
+        languages: That the module itself is for (a language adapter); `source_language` is what
+            the task was trained in.
         run: Digest of every input of the training, so that the same run is found again.
         training: Settings, steps, selection and dev score.
-        data: Rows trained on: task, split, language, rows, sha256.
         probe: Outputs on fixed input ids, to notice a reload that computes something else.
-        files: Every file but the manifest and the card.
-        digest: Over files and everything above; the module's identity.
+        files: Every file but those of `UNLISTED`.
+        digest: Over files and everything above but `versions`; the module's identity.
     """
 
     schema_version: int = SCHEMA_VERSION
-    name: str
-    kind: Literal["adapter", "lora", "full", "head", "composition"]
-    task: str
-    format: str
-    family: str
-    method: str
-    preset: str
+    name: Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
+    kind: Kind
+    task: str = ""
+    format: str = ""
+    family: str = ""
+    method: Annotated[str, Field(min_length=1)]
+    preset: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     backbone: BackboneIdentity
     composition: str = "none"
     parents: list[Parent] = Field(default_factory=list)
     labels: list[str] = Field(default_factory=list)
+    languages: list[str] = Field(default_factory=list)
     source_language: str = ""
     seed: int = 0
     run: str = ""
     training: dict[str, Any] = Field(default_factory=dict)
-    data: list[dict[str, Any]] = Field(default_factory=list)
+    data: list[DataRecord] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
     trainable_parameters: int = 0
     probe: list[float] = Field(default_factory=list)
@@ -76,71 +133,111 @@ class Manifest(Spec):
     files: list[FileRecord] = Field(default_factory=list)
     digest: str = ""
 
+    @property
+    def variant(self) -> str:
+        """What tells modules of one name apart in references: the preset, or the method."""
+        return self.preset or self.method
+
+
+def require_name(name: str) -> None:
+    """Refuse names that cannot be folders or stand in expressions.
+
+    Raises:
+        UsageError: Anything but lower-case ASCII letters, digits, `-`, `_`, `+` and inner dots.
+    """
+    if not _NAME.fullmatch(name) or name == "none":
+        raise UsageError(
+            f"{name!r} cannot name a module",
+            hint="Use lower-case ASCII letters, digits, - _ . and +, with no dot or sign first.",
+        )
+
+
+def role_of(name: str) -> str:
+    """What a file of this name is to a module."""
+    if name == "learned.safetensors":
+        return "learned"
+    if "head" in name:
+        return "head"
+    if name.endswith(".safetensors"):
+        return "weights"
+    return "config" if name.endswith(".json") else "other"
+
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Record every file of the folder and write the manifest; returns it with its digest."""
     files = [
-        FileRecord(path=path.name, size=path.stat().st_size, sha256=sha256_file(path))
+        FileRecord(
+            path=path.name,
+            size=path.stat().st_size,
+            sha256=sha256_file(path),
+            role=role_of(path.name),
+        )
         for path in sorted(folder.iterdir())
         if path.name not in UNLISTED
     ]
-    filled = manifest.model_copy(update={"files": files})
-    whole = filled.model_copy(update={"digest": _digest(filled)})
-    write_json(folder / NAME, whole.model_dump())
+    filled = manifest.model_copy(update={"files": files, "schema_version": SCHEMA_VERSION})
+    whole = filled.model_copy(update={"digest": content_digest(filled.model_dump(mode="json"))})
+    write_json(folder / NAME, whole.model_dump(mode="json"))
     return whole
 
 
-def _digest(manifest: Manifest) -> str:
-    values = manifest.model_dump()
-    return digest({k: v for k, v in values.items() if k not in ("digest", "created", "versions")})
+def content_digest(values: Mapping[str, Any]) -> str:
+    """The digest of a manifest's values as written, 64 hex digits."""
+    return digest({k: v for k, v in values.items() if k not in _OUTSIDE_DIGEST})
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a module folder.
+    """The manifest of a module folder; no other file is looked at.
 
     Raises:
         IntegrityError: It is missing, broken, from a newer version, or not what its digest says.
     """
     path = folder / NAME
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        manifest = Manifest.model_validate(values)
-    except FileNotFoundError:
-        raise IntegrityError("the folder is no module: no manifest.json", where=str(path)) from None
-    except (OSError, ValueError, RecursionError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise IntegrityError(f"manifest.json is broken: {first}", where=str(path)) from None
-    if manifest.schema_version > SCHEMA_VERSION:
+    if not path.is_symlink() and not path.exists():
+        raise IntegrityError("the folder is no module: no manifest.json", where=str(folder))
+    return manifest_of(read_json(path), str(path))
+
+
+def manifest_of(values: Any, where: str) -> Manifest:
+    """The manifest in parsed JSON; see `read_manifest`."""
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if type(version) is not int or version < 1:
+        raise IntegrityError("manifest.json states no schema version", where=where)
+    if version > SCHEMA_VERSION:
         raise IntegrityError(
-            f"the module is of schema {manifest.schema_version}, newer than {SCHEMA_VERSION}",
-            where=str(path),
+            f"the module is of schema {version}, newer than {SCHEMA_VERSION}",
+            where=where,
             hint="Update xstilts.",
         )
-    if _digest(manifest) != manifest.digest:
-        raise IntegrityError("manifest.json was changed: its digest differs", where=str(path))
+    stated, actual = values.get("digest"), content_digest(values)
+    for past in range(version, SCHEMA_VERSION):
+        values = _UPGRADES[past](values)
+    try:
+        manifest = Manifest.model_validate(values | {"schema_version": SCHEMA_VERSION})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = f"manifest.json is broken: {place}: {first['msg'].lower()}"
+        raise IntegrityError(message, where=where) from None
+    if stated != actual:
+        raise IntegrityError("manifest.json was changed: its digest differs", where=where)
     return manifest
 
 
-def verify_folder(folder: Path) -> Manifest:
-    """Check that every file is there, unchanged, and that there is no other.
+def schema_text() -> str:
+    """The JSON Schema of `manifest.json`, as shipped in `manifest.schema.json`."""
+    about = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"xstilts module manifest, schema {SCHEMA_VERSION}",
+    }
+    return json_text(_bare(Manifest.model_json_schema()) | about)
 
-    Raises:
-        IntegrityError: Anything differs; the file is named.
-    """
-    manifest = read_manifest(folder)
-    listed = {record.path: record for record in manifest.files}
-    there = {path.name for path in folder.iterdir()} - set(UNLISTED)
-    for name in sorted(there ^ listed.keys()):
-        what = "is missing" if name in listed else "is in no manifest"
-        raise IntegrityError(f"file '{name}' {what}", where=str(folder))
-    for name, record in listed.items():
-        path = folder / name
-        if "/" in name or "\\" in name or name.startswith(".") or path.is_symlink():
-            raise IntegrityError(f"file name '{name}' is not allowed", where=str(folder))
-        if path.stat().st_size != record.size or sha256_file(path) != record.sha256:
-            raise IntegrityError(
-                f"file '{name}' is not the one that was recorded",
-                where=str(folder),
-                hint="Remove the module and train or fetch it again.",
-            )
-    return manifest
+
+def _bare(schema: Any) -> Any:
+    """A schema without the texts that are only about our code."""
+    if isinstance(schema, list):
+        return [_bare(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    texts = {k for k in ("title", "description") if isinstance(schema.get(k), str)}
+    return {key: _bare(value) for key, value in schema.items() if key not in texts}

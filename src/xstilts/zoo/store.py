@@ -1,176 +1,262 @@
-"""A folder of modules, `<name>/<preset>/<backbone>@<digest>/`, safe for many writers."""
+"""A folder of modules, `<name>/<preset>/<backbone>@<digest>/`, safe for many readers and writers.
+
+A module is staged beside the others, verified, and renamed into place under a lock; it is removed
+by one rename. Readers take no lock: a folder with a manifest is a whole module. Names that start
+with a dot are the library's own:
+
+    .lock         held for each change
+    .staging/     modules that are being written; each has a lock that its writer holds
+    .trash/       modules that are being deleted
+    .tags/        <name>/<tag> holds a digest
+    index.json    one row a module, derived from the folders
+"""
 
 from __future__ import annotations
 
-import re
+import os
 import shutil
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
-from xstilts.errors import (
-    BackboneMismatchError,
-    IntegrityError,
-    NotFoundError,
-    UsageError,
-    near_names,
-)
+from xstilts.errors import IntegrityError, NotFoundError, UsageError, near_names
+from xstilts.files import write_text
 from xstilts.specs import BackboneIdentity
-from xstilts.zoo.manifest import Manifest, read_manifest, verify_folder
+from xstilts.zoo.entry import SHORT, Entry, fitting, is_backbone, matches, pair
+from xstilts.zoo.index import update_index
+from xstilts.zoo.manifest import NAME, Manifest, read_manifest, require_name
+from xstilts.zoo.reference import Reference, parse_reference, slug
+from xstilts.zoo.staging import discard, locked, staging
+from xstilts.zoo.verify import verify_folder
 
-SHORT = 12
-_NAME = re.compile(r"[a-z0-9_][a-z0-9._-]*")
+__all__ = ["Entry", "Fetch", "Zoo", "require_name"]
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A module and its folder."""
-
-    manifest: Manifest
-    folder: Path
-
-    @property
-    def reference(self) -> str:
-        """The reference that names exactly this module."""
-        m = self.manifest
-        return f"{m.name}/{m.preset}/{m.backbone.name}@{m.digest[:SHORT]}"
+Fetch = Callable[[str], Path]
+"""Turns a remote reference into a verified local folder."""
 
 
 class Zoo:
-    """The modules below `root`."""
+    """The modules below `root`.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: Made at the first write.
+        fetch: Gets modules on hubs for `find`; without it, remote references are refused.
+    """
 
-    def entries(self) -> list[Entry]:
-        """Every module, by reference; folders that are not modules are skipped."""
+    def __init__(self, root: Path, fetch: Fetch | None = None) -> None:
+        self.root, self.fetch = root, fetch
+
+    # -- reading
+
+    def folders(self, name: str = "") -> list[Path]:
+        """Every folder with a manifest, sorted, whether it verifies or not."""
+        names = [self.root / name] if name else _children(self.root)
+        variants = [path for parent in names for path in _children(parent)]
+        modules = [path for parent in variants for path in _children(parent)]
+        return [path for path in modules if (path / NAME).exists()]
+
+    def entries(
+        self,
+        *,
+        name: str = "",
+        task: str = "",
+        method: str = "",
+        backbone: str = "",
+        language: str = "",
+        kind: str = "",
+        min_score: float | None = None,
+    ) -> list[Entry]:
+        """The modules that fit every filter given, by reference; broken ones are left out.
+
+        Args:
+            name: Of the module.
+            task: That it was trained on.
+            method: Preset or method.
+            backbone: Short name, repository or the start of a fingerprint.
+            language: That the module is for, or was trained in.
+            kind: See `Manifest`.
+            min_score: Least score on the dev set, in the task's metric.
+        """
         found = []
-        for path in sorted(self.root.glob("*/*/*/manifest.json")):
-            if not any(part.startswith(".") for part in path.relative_to(self.root).parts):
-                found.append(Entry(read_manifest(path.parent), path.parent))
+        for folder in self.folders(name):
+            try:
+                entry = Entry(read_manifest(folder), folder)
+            except IntegrityError:
+                continue
+            m = entry.manifest
+            score = m.training.get("dev_score")
+            score = score if isinstance(score, int | float) else None
+            if (
+                (not task or m.task == task)
+                and (not method or method in (m.preset, m.method, slug(m.variant)))
+                and (not backbone or is_backbone(m.backbone, backbone))
+                and (not language or language in (*m.languages, m.source_language))
+                and (not kind or m.kind == kind)
+                and (min_score is None or (score is not None and score >= min_score))
+            ):
+                found.append(entry)
         return found
 
-    def add(self, build: Callable[[Path], Manifest]) -> Entry:
-        """Keep a new module: `build` fills a temporary folder, which is verified and renamed.
-
-        Raises:
-            UsageError: The module's name is not allowed.
-            OSError: The disk is full; nothing is left behind.
-        """
-        staged = self.root / ".incoming"
-        staged.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=staged))
-        try:
-            build(temporary)
-            manifest = verify_folder(temporary)
-            require_name(manifest.name)
-            entry = Entry(manifest, self._folder(manifest))
-            entry.folder.parent.mkdir(parents=True, exist_ok=True)
-            if not entry.folder.exists():
-                temporary.chmod(0o755)
-                temporary.rename(entry.folder)
-            return entry
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-    def _folder(self, manifest: Manifest) -> Path:
-        last = f"{manifest.backbone.name}@{manifest.digest[:SHORT]}"
-        return self.root / manifest.name / manifest.preset / last
-
-    def remove(self, entry: Entry) -> None:
-        """Delete a module: it leaves the library in one rename."""
-        gone = self.root / ".removed" / f"{entry.manifest.digest[:SHORT]}-{id(entry)}"
-        gone.parent.mkdir(parents=True, exist_ok=True)
-        entry.folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
-        for parent in (entry.folder.parent, entry.folder.parent.parent):
-            if not any(parent.iterdir()):
-                parent.rmdir()
-
-    def find_run(self, run: str) -> Entry | None:
-        """The module that a training with this input digest made, or None."""
-        return next((e for e in self.entries() if e.manifest.run == run), None)
-
-    def find(self, reference: str, backbone: BackboneIdentity | None = None) -> Entry:
-        """The one module that a reference means.
-
-        References are `mnli`, `mnli/lora`, `mnli/lora/xlm-roberta-base@0a1b`, `@0a1b`, or the path
-        of a module folder, `./path`.
+    def find(
+        self,
+        reference: str,
+        backbone: BackboneIdentity | None = None,
+        *,
+        allow_mismatch: bool = False,
+    ) -> Entry:
+        """The one module that a reference means; see `xstilts.zoo.reference` for the grammar.
 
         Args:
             reference: What to look for.
             backbone: Only modules of these weights count.
+            allow_mismatch: Take a module of another backbone when there is no other.
 
         Raises:
             NotFoundError: No such module; near names are shown.
             UsageError: Several modules fit; they are listed.
             BackboneMismatchError: It exists for another backbone only.
+            IntegrityError: The folder or the fetched module is no whole module.
         """
-        if reference.startswith(("./", "../", "/", "~")):
-            folder = Path(reference).expanduser()
-            if not folder.is_dir():
-                raise NotFoundError(f"no module folder {reference}")
-            return _fitting([Entry(read_manifest(folder), folder)], reference, backbone)
+        parsed = parse_reference(reference)
+        if parsed.kind == "folder":
+            if not parsed.path.is_dir():
+                raise NotFoundError(f"no module folder {parsed.text}", hint="Check the path.")
+            found = [Entry(read_manifest(parsed.path), parsed.path)]
+        elif parsed.kind == "remote":
+            if self.fetch is None:
+                raise NotFoundError(
+                    f"'{reference}' is not in the library",
+                    hint=f"Fetch it first: xstilts zoo pull {reference}",
+                )
+            folder = self.fetch(reference)
+            found = [Entry(read_manifest(folder), folder)]
+        else:
+            found = self._matching(parsed)
+        return fitting(found, reference, backbone, allow_mismatch)
+
+    def find_run(self, run: str) -> Entry | None:
+        """The module that a training with this input digest made, or None."""
+        return next((e for e in self.entries() if run and e.manifest.run == run), None)
+
+    def children(self, digest: str) -> list[Entry]:
+        """The modules that have this one as a parent."""
         entries = self.entries()
-        found = [entry for entry in entries if _matches(entry.manifest, reference)]
+        return [e for e in entries if any(p.digest == digest for p in e.manifest.parents)]
+
+    def _matching(self, wanted: Reference) -> list[Entry]:
+        digest = self._tagged(wanted) if wanted.tag else wanted.digest
+        entries = self.entries(name=wanted.name)
+        found = [entry for entry in entries if matches(entry.manifest, wanted, digest)]
         if not found:
-            names = {n for e in entries for n in (e.manifest.name, _pair(e.manifest))}
-            hint = near_names(reference, names) or "The library is empty: train a module first."
-            raise NotFoundError(f"no module '{reference}'", where=str(self.root), hint=hint)
-        return _fitting(found, reference, backbone)
+            self._report_broken(wanted, digest)
+            known = {n for e in self.entries() for n in (e.manifest.name, pair(e.manifest))}
+            hint = near_names(wanted.text, known) or "The library is empty: train a module first."
+            raise NotFoundError(f"no module '{wanted.text}'", where=str(self.root), hint=hint)
+        return found
 
+    def _tagged(self, wanted: Reference) -> str:
+        tags = {tag: digest for (name, tag), digest in self.tags().items() if name == wanted.name}
+        if wanted.tag not in tags:
+            raise NotFoundError.named("tag", f"{wanted.name}:{wanted.tag}", tags)
+        return tags[wanted.tag]
 
-def _pair(manifest: Manifest) -> str:
-    return f"{manifest.name}/{manifest.preset}"
+    def _report_broken(self, wanted: Reference, digest: str) -> None:
+        """Say why a module that the reference can mean is not listed."""
+        for folder in self.folders(wanted.name):
+            last = folder.name.rpartition("@")[2]
+            if wanted.variant in ("", folder.parent.name) and last.startswith(digest[:SHORT]):
+                read_manifest(folder)
 
+    # -- writing
 
-def _matches(manifest: Manifest, reference: str) -> bool:
-    path, _, digest = reference.partition("@")
-    wanted = [part for part in path.split("/") if part]
-    own = [manifest.name, manifest.preset, manifest.backbone.name]
-    return own[: len(wanted)] == wanted and manifest.digest.startswith(digest)
+    def add(self, build: Callable[[Path], object]) -> Entry:
+        """Keep a new module: `build` fills a temporary folder and writes its manifest.
 
+        The folder is verified, then renamed into place. A module that is there already is
+        returned as it is.
 
-def _fitting(found: list[Entry], reference: str, backbone: BackboneIdentity | None) -> Entry:
-    fits = [
-        entry
-        for entry in found
-        if backbone is None or entry.manifest.backbone.fingerprint == backbone.fingerprint
-    ]
-    if not fits and backbone is not None:
-        other = found[0].manifest.backbone
-        raise BackboneMismatchError(
-            f"module '{reference}' was trained on {other.name} ({other.fingerprint[:SHORT]}); "
-            f"this backbone is {backbone.name} ({backbone.fingerprint[:SHORT]})",
-            hint=f"Use --backbone {other.repo}, or train the module on {backbone.name}.",
-        )
-    if len(fits) > 1:
-        listed = "\n".join(f"  {entry.reference}  seed {entry.manifest.seed}" for entry in fits)
-        raise UsageError(
-            f"'{reference}' fits {len(fits)} modules", where=listed, hint="Name one of these."
-        )
-    return fits[0]
+        Raises:
+            UsageError: The module's name is not allowed.
+            IntegrityError: What `build` left is no whole module.
+            OSError: The disk is full; nothing is left behind.
+        """
+        with staging(self.root) as folder:
+            build(folder)
+            for path in folder.iterdir():
+                path.chmod(0o644)  # safetensors writes files that only their owner may read
+            manifest = verify_folder(folder)
+            require_name(manifest.name)
+            entry = Entry(manifest, self._folder(manifest))
+            with locked(self.root):
+                if not self._keep(entry):
+                    entry.folder.parent.mkdir(parents=True, exist_ok=True)
+                    folder.rename(entry.folder)
+                update_index(self.root, self.folders())
+        return entry
 
-
-def require_name(name: str) -> None:
-    """Refuse names that cannot be folders or stand in expressions.
-
-    Raises:
-        UsageError: Anything but lower-case ASCII letters, digits, `-`, `_` and inner dots.
-    """
-    if not _NAME.fullmatch(name) or name == "none":
-        raise UsageError(
-            f"'{name}' cannot name a module", hint="Use lower-case letters, digits, - and _."
-        )
-
-
-def broken(zoo: Zoo) -> list[tuple[Path, IntegrityError]]:
-    """The module folders that do not verify, and why."""
-    found = []
-    for path in sorted(zoo.root.glob("*/*/*/manifest.json")):
+    def _keep(self, entry: Entry) -> bool:
+        """Whether the module is there already; a broken one makes room."""
+        if not entry.folder.exists():
+            return False
         try:
-            verify_folder(path.parent)
-        except IntegrityError as error:
-            found.append((path.parent, error))
-    return found
+            return verify_folder(entry.folder).digest == entry.manifest.digest
+        except IntegrityError:
+            discard(self.root, entry.folder)
+            return False
+
+    def _folder(self, manifest: Manifest) -> Path:
+        last = f"{slug(manifest.backbone.name)}@{manifest.digest[:SHORT]}"
+        return self.root / manifest.name / slug(manifest.variant) / last
+
+    def remove(self, entry: Entry) -> None:
+        """Delete a module and its tags; it leaves the library in one rename.
+
+        Raises:
+            NotFoundError: It is gone already.
+            UsageError: It is a folder outside the library.
+        """
+        if entry.folder != self._folder(entry.manifest):
+            raise UsageError(f"{entry.folder} is not in the library", where=str(self.root))
+        with locked(self.root):
+            if not entry.folder.is_dir():
+                raise NotFoundError(f"no module '{entry.reference}'", where=str(self.root))
+            gone = discard(self.root, entry.folder)
+            for name, tag in [k for k, v in self.tags().items() if v == entry.manifest.digest]:
+                (self.root / ".tags" / name / tag).unlink(missing_ok=True)
+            for parent in (entry.folder.parent, entry.folder.parent.parent):
+                if not any(parent.iterdir()):
+                    parent.rmdir()
+            update_index(self.root, self.folders())
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def tag(self, entry: Entry, tag: str) -> str:
+        """Let `<name>:<tag>` mean this module from now on; returns that reference.
+
+        Raises:
+            UsageError: The tag is no plain lower-case word.
+        """
+        reference = f"{entry.manifest.name}:{tag}"
+        if parse_reference(reference).tag != tag or not tag:
+            raise UsageError(f"{tag!r} is no tag", hint="Use lower-case letters, digits, - _ .")
+        with locked(self.root):
+            write_text(self.root / ".tags" / entry.manifest.name / tag, entry.manifest.digest)
+        return reference
+
+    def tags(self) -> dict[tuple[str, str], str]:
+        """(name, tag) to digest."""
+        found = {}
+        for folder in _children(self.root / ".tags"):
+            for path in sorted(folder.glob("[!.]*")):
+                with suppress(FileNotFoundError):  # removed by another process meanwhile
+                    found[folder.name, path.name] = path.read_text(encoding="utf-8").strip()
+        return found
+
+
+def _children(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted; none when it is gone, as another process may remove it."""
+    try:
+        with os.scandir(folder) as items:
+            names = [item.name for item in items if item.is_dir() and item.name[0] != "."]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names)]

@@ -1,0 +1,86 @@
+"""A module in a library, and which of several a reference means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xstilts.errors import BackboneMismatchError, UsageError
+from xstilts.specs import BackboneIdentity
+from xstilts.zoo.manifest import Manifest
+from xstilts.zoo.reference import Reference, slug
+
+SHORT = 12
+"""Digits of a digest in folder names and references."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A module and its folder."""
+
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def reference(self) -> str:
+        """The reference that names exactly this module."""
+        m = self.manifest
+        return f"{m.name}/{slug(m.variant)}/{slug(m.backbone.name)}@{m.digest[:SHORT]}"
+
+
+def is_backbone(identity: BackboneIdentity, wanted: str) -> bool:
+    """Whether `wanted` is its name, its repository or the start of its fingerprint."""
+    names = (identity.name, identity.repo, slug(identity.name))
+    return wanted in names or identity.fingerprint.startswith(wanted)
+
+
+def pair(manifest: Manifest) -> str:
+    """`name/preset`."""
+    return f"{manifest.name}/{slug(manifest.variant)}"
+
+
+def matches(manifest: Manifest, wanted: Reference, digest: str) -> bool:
+    """Whether a reference, its tag resolved to `digest`, can mean this module."""
+    m = manifest
+    return (
+        wanted.name in ("", m.name)
+        and wanted.variant in ("", m.preset, m.method, slug(m.variant))
+        and wanted.backbone in ("", m.backbone.name, slug(m.backbone.name))
+        and m.digest.startswith(digest)
+    )
+
+
+def fitting(
+    found: list[Entry], reference: str, backbone: BackboneIdentity | None, allow_mismatch: bool
+) -> Entry:
+    """The one of `found` that is for `backbone`; see `Zoo.find` for what is raised."""
+    fits = [
+        entry
+        for entry in found
+        if backbone is None or entry.manifest.backbone.fingerprint == backbone.fingerprint
+    ]
+    if not fits and backbone is not None:
+        if not allow_mismatch:
+            raise _mismatch(reference, found[0].manifest.backbone, backbone)
+        fits = found
+    if len(fits) > 1:
+        listed = "\n".join(f"  {entry.reference}  seed {entry.manifest.seed}" for entry in fits)
+        raise UsageError(
+            f"'{reference}' fits {len(fits)} modules", where=listed, hint="Name one of these."
+        )
+    return fits[0]
+
+
+def _mismatch(
+    reference: str, other: BackboneIdentity, backbone: BackboneIdentity
+) -> BackboneMismatchError:
+    return BackboneMismatchError(
+        f"module '{reference}' was trained on {_described(other)}; "
+        f"this backbone is {_described(backbone)}",
+        hint=f"Use --backbone {other.repo}, or train the module on {backbone.name}.",
+    )
+
+
+def _described(identity: BackboneIdentity) -> str:
+    revision = f" revision {identity.revision[:SHORT]}" if identity.revision else ""
+    return f"{identity.name}{revision} (fingerprint {identity.fingerprint[:SHORT]})"

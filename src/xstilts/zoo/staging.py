@@ -1,0 +1,69 @@
+"""How a library changes: under a lock, from a folder beside it, and back to it after a kill."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the library's lock; it is let go when the process ends, however it ends."""
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        yield
+
+
+@contextmanager
+def staging(root: Path) -> Iterator[Path]:
+    """A folder to write in, which is gone afterwards; leftovers of killed writers go first."""
+    area = root / ".staging"
+    token = uuid4().hex
+    mine = FileLock(area / f"{token}.lock")
+    with locked(root):
+        sweep(root)
+        area.mkdir(exist_ok=True)
+        mine.acquire()
+        (area / token).mkdir()
+    try:
+        yield area / token
+    finally:
+        shutil.rmtree(area / token, ignore_errors=True)
+        (area / f"{token}.lock").unlink(missing_ok=True)
+        mine.release()
+
+
+def discard(root: Path, folder: Path) -> Path:
+    """Take a module folder out of the library in one rename; returns where it waits for deletion.
+
+    The caller holds the library's lock.
+    """
+    gone = root / ".trash" / uuid4().hex
+    gone.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(gone)
+    return gone
+
+
+def sweep(root: Path, *, dry_run: bool = False) -> list[Path]:
+    """Delete what killed writers left; the caller holds the library's lock.
+
+    A writer holds the lock beside its folder, so a lock that can be taken belongs to none.
+    """
+    gone = list(root.glob(".trash/*"))
+    for lock in root.glob(".staging/*.lock"):
+        try:
+            with FileLock(lock, timeout=0):
+                gone += [lock.with_suffix(""), lock]
+        except Timeout:
+            continue
+    for path in () if dry_run else gone:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return gone
