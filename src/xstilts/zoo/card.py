@@ -1,0 +1,251 @@
+"""The model card: `README.md`, which hubs read and people see.
+
+It is made from the manifest and from score rows, lies outside the digest, and can be written again
+when there are more scores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xstilts.config import load_task, spec_names
+from xstilts.errors import DataError
+from xstilts.files import json_text, write_text
+from xstilts.zoo.manifest import CARD, SCORES, Manifest, read_manifest
+from xstilts.zoo.snippets import snippets
+from xstilts.zoo.strict_json import read_json
+
+ScoreRow = Mapping[str, Any]
+"""At least `task`, `language`, `split`, `metric` and `value` (0..100); more keys may be there."""
+
+LIBRARIES = {
+    "adapter": "adapter-transformers",
+    "language": "adapter-transformers",
+    "lora": "peft",
+    "full": "transformers",
+}
+"""Kind to what hubs call the library that loads it."""
+
+_RELATION = {"full": "finetune", "merge": "merge"}
+_PIPELINE = {
+    "classification": "text-classification",
+    "multiple_choice": "multiple-choice",
+    "tagging": "token-classification",
+    "extractive_qa": "question-answering",
+    "masked_lm": "fill-mask",
+}
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_KEYS = ("task", "language", "split", "metric", "value")
+
+
+def write_card(folder: Path, scores: Sequence[ScoreRow] = (), *, repo: str = "") -> None:
+    """Write `README.md` and `scores.json` into a module folder.
+
+    Args:
+        folder: Of a module.
+        scores: Rows that the card shows; with none, those that are in the folder already stay.
+        repo: Where the module will be, such as `org/name`, for the snippets.
+    """
+    rows = list(scores) or read_scores(folder)
+    if rows:
+        write_text(folder / SCORES, json_text([_plain(row) for row in rows]))
+    write_text(folder / CARD, render_card(read_manifest(folder), rows, repo=repo))
+
+
+def read_scores(folder: Path) -> list[dict[str, Any]]:
+    """The score rows kept with a module; none when there is no `scores.json`.
+
+    Raises:
+        IntegrityError: The file is not JSON.
+        DataError: A row lacks a key.
+    """
+    if not (folder / SCORES).is_file():
+        return []
+    rows = read_json(folder / SCORES)
+    return [_plain(row) for row in (rows if isinstance(rows, list) else [rows])]
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    missing = [key for key in _KEYS if not isinstance(row, Mapping) or key not in row]
+    if missing:
+        raise DataError(f"a score row has no {', '.join(missing)}", hint="See docs/guides.")
+    kept = {key: row[key] for key in (*_KEYS, "n", "seed", "predictions_sha256") if key in row}
+    return kept | {"value": float(row["value"])}
+
+
+def render_card(manifest: Manifest, scores: Iterable[ScoreRow] = (), *, repo: str = "") -> str:
+    """The card's text.
+
+    Args:
+        manifest: Of the module.
+        scores: Rows to show; see `ScoreRow`.
+        repo: Where the module will be, for the snippets; a placeholder when empty.
+    """
+    rows = sorted(map(_plain, scores), key=lambda r: tuple(str(r[key]) for key in _KEYS[:4]))
+    values = metadata(manifest, rows)
+    head = yaml.safe_dump(values, allow_unicode=True, sort_keys=True, width=100)
+    parts = [
+        f"---\n{head}---\n\n# {manifest.name}\n\n{_summary(manifest)}",
+        _facts(manifest),
+        _scores(rows),
+        f"## Use\n\n{snippets(manifest, repo)}",
+        _training(manifest),
+        _TRUST,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+# ------------------------------------------------------------------------------------ metadata
+
+
+def metadata(manifest: Manifest, rows: Sequence[ScoreRow]) -> dict[str, Any]:
+    """What hubs index: the YAML head of the card, without empty values."""
+    m = manifest
+    values: dict[str, Any] = {
+        "library_name": LIBRARIES.get(m.kind, "xstilts"),
+        "base_model": base_model(m),
+        "base_model_relation": _RELATION.get(m.kind, "adapter") if base_model(m) else "",
+        "pipeline_tag": _PIPELINE.get(m.format, ""),
+        "language": _languages(m),
+        "license": m.license,
+        "datasets": datasets(m),
+        "metrics": sorted({str(row["metric"]) for row in rows}),
+        "tags": _tags(m),
+        "model-index": _model_index(m, rows),
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def base_model(manifest: Manifest) -> str:
+    """The backbone's hub id, or nothing when it came from a local folder."""
+    backbone = manifest.backbone
+    on_hub = backbone.revision or _REPOSITORY.fullmatch(backbone.repo)
+    return backbone.repo if on_hub else ""
+
+
+def _languages(manifest: Manifest) -> list[str]:
+    found = {*manifest.languages, manifest.source_language}
+    return sorted(code for code in found if _LANGUAGE.fullmatch(code))
+
+
+def datasets(manifest: Manifest) -> list[str]:
+    """Hub ids of what the module was trained on: as recorded, else the task's own."""
+    found = {record.source for record in manifest.data if _REPOSITORY.fullmatch(record.source)}
+    if not found and manifest.task in spec_names("tasks"):
+        sources = load_task(manifest.task).sources
+        found = {source.hub.repo for source in sources if source.hub}
+    return sorted(found)
+
+
+def _tags(manifest: Manifest) -> list[str]:
+    m = manifest
+    library = {"adapter-transformers": "adapters", "peft": "peft"}.get(LIBRARIES.get(m.kind, ""))
+    role = f"intermediate:{m.task}" if m.task and m.kind != "language" else ""
+    tags = ["xstilts", library, m.kind, m.method, m.preset, role, m.backbone.model_type, "xtreme"]
+    return list(dict.fromkeys(tag for tag in tags if tag))
+
+
+def _model_index(manifest: Manifest, rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
+    """One result a task, language and split, each with its metrics."""
+    grouped: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        key = (str(row["task"]), str(row["language"]), str(row["split"]))
+        metric = str(row["metric"])
+        entry = {"type": metric, "name": metric, "value": round(row["value"], 2)}
+        grouped.setdefault(key, []).append(entry)
+    results = []
+    for (task, language, split), metrics in grouped.items():
+        dataset = {"type": task, "name": f"{task} ({language})", "config": language, "split": split}
+        kind = {"type": _pipeline_of(task), "name": task}
+        results.append({"task": kind, "dataset": dataset, "metrics": metrics})
+    return [{"name": manifest.name, "results": results}] if results else []
+
+
+def _pipeline_of(task: str) -> str:
+    if task not in spec_names("tasks"):
+        return "other"
+    return _PIPELINE.get(load_task(task).format, "sentence-similarity")
+
+
+# ---------------------------------------------------------------------------------------- text
+
+
+def _summary(manifest: Manifest) -> str:
+    m = manifest
+    what = {
+        "adapter": "A bottleneck adapter",
+        "language": "A language adapter",
+        "lora": "A LoRA module",
+        "full": "A fine-tuned encoder",
+        "head": "A head on the frozen encoder",
+        "fusion": "A fusion of modules",
+        "merge": "A merge of modules",
+        "composition": "A composition of modules",
+        "foreign": "A module",
+    }[m.kind]
+    on = f" trained on {m.task}" if m.task else ""
+    language = f" in {m.source_language}" if m.task and m.source_language else ""
+    return f"{what}{on}{language} for {m.backbone.name}, made with xstilts."
+
+
+def _facts(manifest: Manifest) -> str:
+    m = manifest
+    revision = f" at `{m.backbone.revision}`" if m.backbone.revision else ""
+    rows = [
+        ("backbone", f"`{m.backbone.repo}`{revision}"),
+        ("backbone fingerprint", f"`{m.backbone.fingerprint}`"),
+        ("module digest", f"`{m.digest}`"),
+        ("method", f"{m.method}" + (f" (preset {m.preset})" if m.preset else "")),
+        ("trainable parameters", f"{m.trainable_parameters:,}" if m.trainable_parameters else ""),
+        ("labels", ", ".join(map(_cell, m.labels))),
+        ("languages", ", ".join(m.languages)),
+        ("composition", f"`{m.composition}`" if m.composition != "none" else ""),
+        ("made from", ", ".join(f"{p.reference} `{p.digest[:12]}`" for p in m.parents)),
+        ("seed", str(m.seed)),
+    ]
+    lines = [f"| {name} | {value} |" for name, value in rows if value]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _scores(rows: Sequence[ScoreRow]) -> str:
+    if not rows:
+        return ""
+    lines = [
+        f"| {_cell(r['task'])} | {_cell(r['language'])} | {_cell(r['split'])} "
+        f"| {_cell(r['metric'])} | {r['value']:.2f} |"
+        for r in rows
+    ]
+    head = ["| task | language | split | metric | value |", "|---|---|---|---|---:|"]
+    return "\n".join(["## Scores", "", *head, *lines])
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _training(manifest: Manifest) -> str:
+    m = manifest
+    lines = [
+        f"- {record.task} {record.split} ({record.language}): {record.rows:,} rows"
+        + (f" from {record.source}" if record.source else "")
+        for record in m.data
+    ]
+    lines += [
+        f"- {key.replace('_', ' ')}: {value}"
+        for key, value in m.training.items()
+        if isinstance(value, str | int | float) and value != ""
+    ]
+    return "\n".join(["## Training", "", *lines]) if lines else ""
+
+
+_TRUST = """## Trust
+
+`manifest.json` holds the sha256 of every file but this card and `scores.json`. The module holds no
+code and no pickle. It works on the backbone with the fingerprint above only; xstilts checks that,
+the libraries do not."""
