@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from xstilts.errors import UsageError
 from xstilts.pretrained import backbone_spec, clean_config, fetch, identify
-from xstilts.sites import BLOCKS, LINEARS, SUBLAYERS, EncoderShape, Site
+from xstilts.sites import BLOCKS, EMBEDDINGS, LINEARS, SUBLAYERS, EncoderShape, Site
 from xstilts.specs import BackboneIdentity
 
 
@@ -159,16 +159,31 @@ class Backbone:
         return originals
 
     def _act(self, site: Site, node: nn.Module) -> nn.Module:
-        block = self.blocks[site.block]
-        path = LINEARS[site.name] if site.is_linear else SUBLAYERS[site.name]
-        module = block.get_submodule(path)
+        module = self._module_at(site)
         if "forward" in vars(module):
             raise UsageError(f"a module already acts at block {site.block}, {site.name}")
-        if site.is_linear:
+        if site.name == EMBEDDINGS:
+            module.forward = _embeddings_forward(module.forward, node)
+        elif site.is_linear:
             module.forward = _linear_forward(cast("nn.Linear", module), node)
         else:
             module.forward = _sublayer_forward(module, node)
         return module
+
+    def _module_at(self, site: Site) -> nn.Module:
+        """The encoder's own module whose output a site changes."""
+        if site.name == EMBEDDINGS:
+            return cast("nn.Module", self.encoder.get_submodule(EMBEDDINGS))
+        path = LINEARS[site.name] if site.is_linear else SUBLAYERS[site.name]
+        return self.blocks[site.block].get_submodule(path)
+
+
+def _embeddings_forward(original: Any, node: nn.Module) -> Any:
+    def forward(*arguments: Any, **named: Any) -> Tensor:
+        hidden: Tensor = original(*arguments, **named)
+        return hidden + node(hidden, hidden, None)
+
+    return forward
 
 
 def _linear_forward(linear: nn.Linear, node: nn.Module) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,8 @@ from xstilts.composed import Composed
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
 from xstilts.formats import FORMATS
+from xstilts.operators.stack import StackedSublayer
+from xstilts.sites import EMBEDDINGS, Site
 from xstilts.specs import TaskSpec
 
 
@@ -64,8 +67,16 @@ class TaskModel(nn.Module):
     @contextmanager
     def attached(self) -> Iterator[TaskModel]:
         """Run with the composition acting in the encoder until the block ends."""
-        with self.backbone.acting(dict(self.composed.nodes.items()), self.composed.encoder_weights):
-            yield self
+        nodes = dict(self.composed.nodes.items())
+        tied: list[Any] = [head for head in self.heads.values() if hasattr(head, "inverse")]
+        for head in tied:
+            head.inverse = inverse_at_embeddings(nodes)
+        try:
+            with self.backbone.acting(nodes, self.composed.encoder_weights):
+                yield self
+        finally:
+            for head in tied:
+                head.inverse = None
 
     def logits(self, batch: Batch, task: str) -> Tensor:
         """What the head of `task` says about a batch; the shape is the format's."""
@@ -83,6 +94,32 @@ class TaskModel(nn.Module):
     def trainable_parameters(self) -> int:
         """How many numbers train."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def inverse_at_embeddings(nodes: Mapping[str, nn.Module]) -> Callable[[Tensor], Tensor] | None:
+    """What takes a hidden state back through the invertible parts that act at the embeddings.
+
+    Raises:
+        UsageError: What acts there cannot be inverted.
+    """
+    node = nodes.get(Site(-1, EMBEDDINGS).key)
+    if node is None:
+        return None
+    if isinstance(node, StackedSublayer):
+        parts = [_inverse(part) for part in reversed(node.parts)]
+        return lambda hidden: reduce(lambda state, back: back(state), parts, hidden)
+    return _inverse(node)
+
+
+def _inverse(node: nn.Module) -> Callable[[Tensor], Tensor]:
+    inverse: Any = getattr(node, "inverse", None)
+    if inverse is None:
+        raise UsageError(
+            "a masked language model needs the inverse of what acts at the embeddings, and this "
+            "combination has none",
+            hint="Use one language adapter, or a stack of them.",
+        )
+    return cast("Callable[[Tensor], Tensor]", inverse)
 
 
 def head_tensors(head: Head) -> dict[str, Tensor]:

@@ -3,10 +3,11 @@
 A *linear* site is a projection `y = W x + b`; what sits there maps x [B, T, in] to an update of y
 [B, T, out]. A *sublayer* site is the end of the attention or feed-forward sub-layer, where
 `norm(hidden + residual)` is computed; what sits there maps (hidden, residual, norm) to an update of
-`hidden`, all [B, T, D]. Everything at a site is therefore an update that is added, so zero is the
-identity.
+`hidden`, all [B, T, D]. The *embeddings* site is the output of the embedding layer; what sits there
+is called as at a sublayer, with the hidden state as its own residual and no norm. Everything at a
+site is therefore an update that is added, so zero is the identity.
 
-Site keys are `<block>_<name>`, such as `3_ffn`.
+Site keys are `<block>_<name>`, such as `3_ffn`; the embeddings are `-1_embeddings`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ LINEARS: Mapping[str, str] = {
 
 SUBLAYERS: Mapping[str, str] = {"attention": "attention.output", "ffn": "output"}
 """Sublayer sites: name to the path of the module that ends the sub-layer inside a block."""
+
+EMBEDDINGS = "embeddings"
+"""The site after the embedding layer, and the path of that layer; its block number is -1."""
 
 BLOCKS = "encoder.layer"
 SUPPORTED = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
@@ -57,7 +61,7 @@ class EncoderShape:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Site:
-    """One place: block number (0-based) and site name."""
+    """One place: block number (0-based, -1 for the embeddings) and site name."""
 
     block: int
     name: str

@@ -7,11 +7,12 @@ arXiv:1902.00751), `par_bn` (He et al., 2022, arXiv:2110.04366).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
@@ -73,7 +74,7 @@ class Bottleneck(nn.Module):
         size = max(1, int(hidden_size // options.reduction_factor))
         self.down = nn.Linear(hidden_size, size)
         self.up = nn.Linear(size, hidden_size)
-        self.activation = _ACTIVATIONS[options.non_linearity]()
+        self.activation = ACTIVATIONS[options.non_linearity]()
         self.dropout = nn.Dropout(options.dropout)
         self.reads: Reads = options.reads
         self.scaling = options.scaling
@@ -85,7 +86,7 @@ class Bottleneck(nn.Module):
         return cast("Tensor", self.dropout(update))
 
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
     "swish": nn.SiLU,
@@ -177,42 +178,68 @@ def options_of(config: dict[str, Any], where: Path) -> Options:
                 where=str(where),
                 hint="Load it through the adapters library: --method adapters:<config>.",
             )
-    sites = [s for s, k in (("attention", "mh_adapter"), ("ffn", "output_adapter")) if config[k]]
+    names = (("attention", "mh_adapter"), ("ffn", "output_adapter"))
     parallel = config.get("is_parallel", False)
     normed = config.get("original_ln_before", False)
-    return Options.model_validate(
-        {
-            "sites": sites,
-            "reads": "residual" if parallel else "normed" if normed else "hidden",
-            "reduction_factor": config["reduction_factor"],
-            "non_linearity": config["non_linearity"],
-            "scaling": config.get("scaling", 1.0),
-            "dropout": config.get("dropout", 0.0),
-            "leave_out": config.get("leave_out", []),
-        }
-    )
+    try:
+        return Options.model_validate(
+            {
+                "sites": [site for site, key in names if config[key]],
+                "reads": "residual" if parallel else "normed" if normed else "hidden",
+                "reduction_factor": config["reduction_factor"],
+                "non_linearity": config["non_linearity"],
+                "scaling": config.get("scaling", 1.0),
+                "dropout": config.get("dropout", 0.0),
+                "leave_out": config.get("leave_out", []),
+            }
+        )
+    except (KeyError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise IntegrityError(f"{CONFIG} is not supported: {first}", where=str(where)) from None
 
 
-def _keys(site: Site, name: str, prefix: str) -> dict[str, str]:
-    """Our parameter name to the library's key, for one site."""
-    stem = f"{prefix}.encoder.layer.{site.block}.{SUBLAYERS[site.name]}.adapters.{name}."
+def key_prefix(model_type: str) -> str:
+    """What the library's keys start with: the name of the encoder inside its model class."""
+    return _PREFIX.get(model_type, "roberta")
+
+
+def library_keys(adapter: Adapter, name: str, model_type: str) -> dict[str, str]:
+    """Our parameter name to the library's key, for the sub-layer sites of an adapter."""
+    keys = {}
+    prefix = key_prefix(model_type)
     names = {"down": "adapter_down.0", "up": "adapter_up"}
-    return {
-        f"{site.key}.{ours}.{kind}": f"{stem}{theirs}.{kind}"
-        for ours, theirs in names.items()
-        for kind in ("weight", "bias")
-    }
+    for site in adapter.sites():
+        if site.name in SUBLAYERS:
+            stem = f"{prefix}.encoder.layer.{site.block}.{SUBLAYERS[site.name]}.adapters.{name}."
+            for ours, theirs in names.items():
+                for kind in ("weight", "bias"):
+                    keys[f"{site.key}.{ours}.{kind}"] = f"{stem}{theirs}.{kind}"
+    return keys
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
-    """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
+def write_folder(
+    adapter: Adapter,
+    keys: Mapping[str, str],
+    config: Mapping[str, Any],
+    folder: Path,
+    name: str,
+    backbone: Backbone,
+) -> None:
+    """Write a folder of the adapters library.
+
+    Args:
+        adapter: Its parameters are written.
+        keys: Our parameter name to the library's key.
+        config: The library's `config` entry.
+        folder: Exists.
+        name: What the library calls the adapter.
+        backbone: Named in the config.
+    """
     identity = backbone.identity
-    prefix = _PREFIX.get(identity.model_type, "roberta")
-    keys = {k: v for site in adapter.sites() for k, v in _keys(site, name, prefix).items()}
     state = adapter.at.state_dict()
     save_file({keys[k]: v.detach().cpu().contiguous() for k, v in state.items()}, folder / WEIGHTS)
-    config = {
-        "config": library_config(cast("Options", adapter.options)),
+    outer = {
+        "config": dict(config),
         "hidden_size": identity.hidden_size,
         "model_class": _MODEL_CLASS.get(identity.model_type, "XLMRobertaAdapterModel"),
         "model_name": identity.repo,
@@ -220,22 +247,43 @@ def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
         "name": name,
         "version": "adapters.1.3.0",
     }
-    write_json(folder / CONFIG, config)
+    write_json(folder / CONFIG, outer)
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
-    """The adapter in a folder written by `save` or by the adapters library."""
+def read_config(folder: Path) -> tuple[dict[str, Any], str, str]:
+    """The `config` entry, the adapter's name and the model type in a folder of the library.
+
+    Raises:
+        IntegrityError: The config is missing or broken.
+    """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        options = options_of(config["config"], folder)
-        name, model_type = config["name"], config["model_type"]
+        inner, name, model_type = config["config"], config["name"], config["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{CONFIG} is broken: {error}", where=str(folder)) from None
-    adapter = create(shape, options, Generator())
-    prefix = _PREFIX.get(model_type, "roberta")
-    keys = {k: v for site in adapter.sites() for k, v in _keys(site, name, prefix).items()}
+    if not isinstance(inner, dict):
+        raise IntegrityError(f"{CONFIG} is broken: `config` is no object", where=str(folder))
+    return inner, str(name), str(model_type)
+
+
+def read_weights(adapter: Adapter, keys: Mapping[str, str], folder: Path) -> Adapter:
+    """Fill an adapter from a folder of the library, no key missing and none left over."""
     found = read_tensors(folder / WEIGHTS)
     state = adapter.at.state_dict()
     require_same_keys(found, {keys[k]: v for k, v in state.items()}, folder)
     adapter.at.load_state_dict({k: found[keys[k]] for k in state})
     return adapter
+
+
+def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+    """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
+    keys = library_keys(adapter, name, backbone.identity.model_type)
+    config = library_config(cast("Options", adapter.options))
+    write_folder(adapter, keys, config, folder, name, backbone)
+
+
+def load(folder: Path, shape: EncoderShape) -> Adapter:
+    """The adapter in a folder written by `save` or by the adapters library."""
+    config, name, model_type = read_config(folder)
+    adapter = create(shape, options_of(config, folder), Generator())
+    return read_weights(adapter, library_keys(adapter, name, model_type), folder)

@@ -38,7 +38,7 @@ def check(parts: Sequence[PartInfo]) -> None:
                 f"'{part.name}' is of method {part.method}, '{first.name}' of {first.method}",
                 hint="Weights of different methods cannot be combined; stack them instead.",
             )
-        if part.method == "bottleneck" and part.options != first.options:
+        if part.method in ("bottleneck", "language") and part.options != first.options:
             raise UsageError(
                 f"adapters '{part.name}' and '{first.name}' have different options",
                 hint="Parameters can only be combined when sites and sizes are the same.",
