@@ -1,3 +1,20 @@
 """Modular cross-lingual transfer: intermediate-task modules for XLM-R, composed and evaluated."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xstilts.api import Prediction, Predictor, load
+
 __version__ = "0.1.0"
+__all__ = ["Prediction", "Predictor", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the API when it is first used, so that `import xstilts` stays light."""
+    if name in ("Prediction", "Predictor", "load"):
+        from xstilts import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'xstilts' has no attribute {name!r}")

@@ -21,7 +21,7 @@ LAYERS = (
     ("library", "predict"),
     ("train", "hubs", "sandbox"),
     ("evaluate",),
-    ("grid",),
+    ("grid", "api"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

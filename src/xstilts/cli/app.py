@@ -104,6 +104,7 @@ def _register() -> None:
     from xstilts.cli import (
         eval_commands,
         info_commands,
+        predict_commands,
         report_commands,
         train_commands,
         zoo_commands,
@@ -115,6 +116,7 @@ def _register() -> None:
     app.command("compose")(train_commands.compose)
     app.command("eval")(eval_commands.evaluate)
     app.command("xtreme")(eval_commands.xtreme)
+    app.command("predict")(predict_commands.predict)
     app.command("report")(report_commands.report)
     app.add_typer(zoo_commands.app, name="zoo")
     app.add_typer(info_commands.tasks_app, name="tasks")

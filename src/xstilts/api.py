@@ -1,0 +1,240 @@
+"""Trained modules in a program: `xstilts.load("fuse(mnli, squad2)").predict(…)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xstilts import library, paths, predict
+from xstilts.backbone import Backbone
+from xstilts.composition import LANGUAGE_SLOT
+from xstilts.data.examples import Example
+from xstilts.data.features import Features
+from xstilts.errors import DataError, UsageError
+from xstilts.formats import FORMATS
+from xstilts.library import Loaded
+from xstilts.model import Head, TaskModel
+from xstilts.zoo import Zoo
+
+Row = str | Sequence[str] | Mapping[str, Any]
+"""One input: a text, several texts, or fields by name."""
+
+_POSITIONS: dict[str, tuple[str, ...]] = {
+    "classification": ("text", "text_pair"),
+    "extractive_qa": ("question", "context"),
+}
+_FIELDS: dict[str, tuple[str, ...]] = _POSITIONS | {
+    "multiple_choice": ("context", "question", "choices"),
+    "tagging": ("words",),
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head says about one input.
+
+    Attributes:
+        id: The input's own, or its number.
+        value: A label name, an answer text (empty for none), the number of a choice, or a tag for
+            every word.
+        scores: Probability of each label, or of each choice by its number; empty for tags and
+            answers.
+        fields: The input as the format read it.
+    """
+
+    id: str
+    value: Any
+    scores: Mapping[str, float]
+    fields: Mapping[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """The prediction as plain JSON values."""
+        result: dict[str, Any] = {"id": self.id, "prediction": self.value}
+        if self.scores:
+            result["scores"] = {name: round(score, 6) for name, score in self.scores.items()}
+        if "words" in self.fields:
+            result["words"] = list(self.fields["words"])
+        if "choices" in self.fields:
+            result["choice"] = self.fields["choices"][self.value]
+        return result
+
+
+class Predictor:
+    """An expression on its backbone, ready to be asked.
+
+    Attributes:
+        expression: As written.
+        backbone: Shared: it is as it was whenever `predict` is not running.
+        model: What predicts; `with model.attached():` lets the modules act.
+        tokenizer: The backbone's.
+        head: The head that answers, and the task it was trained on.
+        loaded: The modules, with their manifests.
+    """
+
+    def __init__(self, loaded: Loaded, backbone: Backbone, head: Head) -> None:
+        self.loaded, self.backbone, self.head = loaded, backbone, head
+        self.expression = loaded.expression
+        self.tokenizer = backbone.tokenizer
+        self.model = TaskModel(backbone, loaded.composed, {head.task.name: head})
+        self.model.to(backbone.device).eval()
+
+    @property
+    def format(self) -> str:
+        """The head's format; it decides which fields an input has."""
+        return self.head.task.format
+
+    def predict(self, rows: Row | Sequence[Row], *, language: str = "") -> list[Prediction]:
+        """One prediction an input, in order.
+
+        Args:
+            rows: A text, or a list of inputs. An input is a text, texts in the order of the
+                fields, or a mapping of fields: `text` and `text_pair` (classification), `words`
+                (tagging; a text is cut at blanks), `question` and `context` (extractive_qa),
+                `context`, `question` and `choices` (multiple_choice).
+            language: XTREME code of the inputs, where the format splits words by language.
+
+        Raises:
+            DataError: An input lacks a field; the message says which.
+        """
+        listed: Sequence[Row] = [rows] if isinstance(rows, str | Mapping) else list(rows)
+        if not listed:
+            return []
+        code = language or self.head.task.source_language
+        examples = [self._example(row, number, code) for number, row in enumerate(listed)]
+        task, made = self.head.task, FORMATS.get(self.format)
+        length = min(task.max_length, self.backbone.max_length)
+        features = made.encode(examples, self.tokenizer, task, length)
+        with self.model.attached():
+            scores = predict.logits(self.model, features, task.name)
+        values = made.decode(scores, features, examples, task)
+        shares = self._shares(scores, features)
+        return [
+            Prediction(e.id, int(v) if self.format == "multiple_choice" else v, s, e.fields)
+            for e, v, s in zip(examples, values, shares, strict=True)
+        ]
+
+    def _example(self, row: Row, number: int, language: str) -> Example:
+        fields = _fields(self.format, row)
+        name = str(row.get("id", number)) if isinstance(row, Mapping) else str(number)
+        return Example(name, language, fields, place=f"input {name}")
+
+    def _shares(
+        self, scores: list[NDArray[np.float32]], features: Features
+    ) -> Iterator[dict[str, float]]:
+        """Softmax over the labels or choices of each example."""
+        if self.format == "classification":
+            for row in scores:
+                yield dict(zip(self.head.task.labels, _softmax(row), strict=True))
+        elif self.format == "multiple_choice":
+            bounds = np.searchsorted(features.example, np.arange(features.num_examples + 1))
+            for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+                row = np.array([float(np.asarray(s).reshape(())) for s in scores[start:end]])
+                yield {str(number): share for number, share in enumerate(_softmax(row))}
+        else:
+            yield from ({} for _ in range(features.num_examples))
+
+
+def _softmax(row: NDArray[Any]) -> list[float]:
+    powers = np.exp(row.astype(np.float64) - row.max())
+    return [float(share) for share in powers / powers.sum()]
+
+
+def _fields(format_name: str, row: Row) -> dict[str, Any]:
+    """The fields of an input, by the names of the format."""
+    if isinstance(row, Mapping):
+        fields = {name: row[name] for name in _FIELDS[format_name] if name in row}
+    elif format_name == "tagging":
+        fields = {"words": row}
+    elif isinstance(row, str):
+        fields = {_FIELDS[format_name][0]: row}
+    else:
+        names = _POSITIONS.get(format_name, ())
+        if len(row) > len(names):
+            raise DataError(f"an input of {len(row)} texts", hint=fields_hint(format_name))
+        fields = dict(zip(names, row, strict=False))
+    if isinstance(fields.get("words"), str):
+        fields["words"] = fields["words"].split()
+    for name in ("words", "choices"):
+        if isinstance(fields.get(name), list):
+            fields[name] = tuple(fields[name])
+    return fields
+
+
+def fields_hint(format_name: str) -> str:
+    """A sentence with the fields of a format's inputs."""
+    return f"Inputs of format {format_name} have: " + ", ".join(_FIELDS[format_name]) + "."
+
+
+# ------------------------------------------------------------------------------------- loading
+
+
+def load(
+    expression: str,
+    *,
+    backbone: str = "",
+    zoo: str | Path | None = None,
+    world: str = "",
+    language: str = "",
+    device: str = "",
+    offline: bool = False,
+) -> Predictor:
+    """The expression with its weights and head, ready to predict.
+
+    Args:
+        expression: A module reference or an expression, such as `stack(lang-{lang}, mnli)`.
+        backbone: Preset, folder or `org/name@revision`; xlm-roberta-base when empty.
+        zoo: The module library; the one of `xstilts zoo ls` when None.
+        world: `sandbox` for the built-in world's backbone and library.
+        language: Fills `{lang}`.
+        device: Such as `cuda:0`; the best one when empty.
+        offline: Never open a socket.
+
+    Raises:
+        UsageError: The expression makes no sense, needs a language, or has no head that predicts.
+        NotFoundError: A module or the backbone is not there.
+        BackboneMismatchError: A module belongs to another backbone.
+    """
+    base, folder = _defaults(backbone, zoo, world)
+    encoder = Backbone.load(base, offline=offline or bool(world)).to(device or best_device())
+    return predictor(expression, Zoo(folder), encoder, language)
+
+
+def predictor(expression: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Predictor:
+    """As `load`, on a backbone and library that are there."""
+    if LANGUAGE_SLOT in expression and not language:
+        raise UsageError(
+            f"'{expression}' needs a language", hint="Give it with --lang, or language=…."
+        )
+    loaded = library.load_expression(expression, zoo, backbone, language)
+    head = loaded.head
+    if head is None:
+        raise UsageError(
+            f"'{expression}' has no head",
+            hint=f"Train one: xstilts compose '{expression}' --target TASK --save NAME",
+        )
+    if head.task.format not in _FIELDS:
+        raise UsageError(f"a head of format {head.task.format} gives no predictions")
+    return Predictor(loaded, backbone, head)
+
+
+def _defaults(backbone: str, zoo: str | Path | None, world: str) -> tuple[str, Path]:
+    """Backbone and library, where they are not given."""
+    if not world:
+        return backbone or "xlm-roberta-base", Path(zoo) if zoo else paths.zoo_folder()
+    from xstilts.sandbox import ensure_world
+
+    built = ensure_world(paths.cache_folder())
+    own = paths.home_folder() / "worlds" / world / "adapters_zoo"
+    return backbone or str(built.backbone), Path(zoo) if zoo else own
+
+
+def best_device() -> str:
+    """The best device of this machine."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,112 @@
+"""`xstilts predict`: ask a trained module."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xstilts.cli.state import State
+
+_CHUNK = 1024
+"""Inputs predicted at once."""
+
+Texts = list[str] | None
+
+
+def predict(
+    context: typer.Context,
+    expression: Annotated[str, typer.Argument(help="A module or an expression with a head.")],
+    text: Annotated[Texts, typer.Option(help="A text; repeat it for several.")] = None,
+    text2: Annotated[Texts, typer.Option(help="The second text of each pair.")] = None,
+    question: Annotated[Texts, typer.Option(help="A question (about --context).")] = None,
+    passage: Annotated[Texts, typer.Option("--context", help="What it is about.")] = None,
+    choice: Annotated[Texts, typer.Option(help="A choice; repeat it for each.")] = None,
+    file: Annotated[
+        str, typer.Option("--input", help="JSON lines with the fields; `-` is stdin.")
+    ] = "",
+    language: Annotated[str, typer.Option("--lang", help="Of the inputs; fills {lang}.")] = "",
+    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+) -> None:
+    """Predict with a trained module; one JSON line for each input.
+
+    Fields of a line: `text` and `text_pair`; `words` (or `text` cut at blanks) for taggers;
+    `question` and `context`; `context`, `question` and `choices`. An `id` is kept.
+
+    Example: xstilts predict mnli --text "A man runs." --text2 "Somebody moves."
+    """
+    from xstilts import api
+    from xstilts.backbone import Backbone
+    from xstilts.cli.train_commands import device
+    from xstilts.zoo import Zoo
+
+    state: State = context.obj
+    flags = {"text": text, "text_pair": text2, "question": question, "context": passage}
+    given = {name: values for name, values in flags.items() if values}
+    rows = _from_file(file) if file else iter(_from_flags(given, choice))
+    _require_one_source(file, given, choice)
+    encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
+    asked = api.predictor(expression, Zoo(state.zoo), encoder, language)
+    while chunk := list(islice(rows, _CHUNK)):
+        fields = [_as_words(row) if asked.format == "tagging" else row for row in chunk]
+        for prediction in asked.predict(fields, language=language):
+            sys.stdout.write(json.dumps(prediction.record(), ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+def _require_one_source(file: str, given: dict[str, list[str]], choice: Texts) -> None:
+    from xstilts.errors import UsageError
+
+    if bool(file) == bool(given or choice):
+        raise UsageError(
+            "give inputs either as options or with --input",
+            hint="For example --text 'A man runs.', or --input rows.jsonl.",
+        )
+
+
+def _from_flags(given: dict[str, list[str]], choice: Texts) -> list[dict[str, Any]]:
+    """Inputs of options that are repeated together; all choices belong to one input."""
+    from xstilts.errors import UsageError
+
+    counts = {len(values) for values in given.values()} or {1}
+    if len(counts) > 1 or (choice and counts != {1}):
+        shown = ", ".join(f"{len(values)} of {name}" for name, values in given.items())
+        raise UsageError(
+            f"the options do not pair up: {shown}",
+            hint="Repeat each equally often; several inputs with choices go into --input FILE.",
+        )
+    rows: list[dict[str, Any]] = [
+        {name: values[i] for name, values in given.items()} for i in range(counts.pop())
+    ]
+    if choice:
+        rows[0] = {"context": "", "question": "", **rows[0], "choices": choice}
+    return rows
+
+
+def _from_file(file: str) -> Iterator[dict[str, Any]]:
+    from xstilts.errors import DataError, NotFoundError
+
+    if file != "-" and not Path(file).is_file():
+        raise NotFoundError(f"no file {file}", hint="Check --input.")
+    source = sys.stdin if file == "-" else Path(file).open(encoding="utf-8")  # noqa: SIM115
+    with source as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"no JSON: {error}", where=f"{file}:{number}") from None
+            if not isinstance(row, dict):
+                raise DataError("the line holds no JSON object", where=f"{file}:{number}")
+            yield {"id": str(number - 1), **row}
+
+
+def _as_words(row: dict[str, Any]) -> dict[str, Any]:
+    """A tagger's words; a text is cut at blanks."""
+    return row if "words" in row or "text" not in row else {**row, "words": row["text"]}

@@ -1,0 +1,71 @@
+"""A backbone folder with a tokenizer, and modules of every format on it, all random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from support.models import encoder, randomise
+from support.tokenizers import tiny_tokenizer
+
+from xstilts.backbone import Backbone
+from xstilts.config import load_method, load_task
+from xstilts.methods import METHODS
+from xstilts.model import Head, head_tensors
+from xstilts.zoo import Manifest, Zoo, write_manifest
+
+TEXTS = [
+    "a man runs home",
+    "somebody moves quickly",
+    "nobody is there",
+    "where does the man run ?",
+    "the old man runs to the house near the river",
+]
+TASKS = {"mnli": "mnli", "squad2": "squad2", "hellaswag": "hellaswag", "udpos": "udpos"}
+
+
+def backbone_folder(folder: Path) -> Path:
+    """A tiny XLM-R as a model folder."""
+    tokenizer = tiny_tokenizer(TEXTS * 20, 120)
+    model = encoder(vocab_size=len(tokenizer))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def add_module(zoo: Zoo, base: Backbone, task_name: str, preset: str = "seq_bn", seed: int = 7):
+    """A random module with a random head for a task."""
+    spec, task = load_method(preset), load_task(task_name)
+    method = METHODS.get(spec.method)
+    values = method.Options.model_validate(spec.options)
+
+    def write(folder: Path) -> Manifest:
+        adapter = method.create(base.shape, values, torch.Generator().manual_seed(seed))
+        randomise(adapter, seed, 0.3)
+        if spec.method == "full":
+            randomised = {k: p.detach() * 1.1 for k, p in base.encoder.named_parameters()}
+            adapter.encoder_weights = randomised
+        method.save(adapter, folder, task_name, base)
+        head = Head.new(task, base, torch.Generator().manual_seed(seed))
+        randomise(head.module, seed, 0.5)
+        save_file(head_tensors(head), folder / "head.safetensors")
+        return write_manifest(
+            folder,
+            Manifest(
+                name=task_name,
+                kind=method.KIND,
+                task=task_name,
+                format=task.format,
+                family=task.head_family,
+                method=spec.method,
+                preset=preset,
+                options=values.model_dump(),
+                backbone=base.identity,
+                labels=task.labels,
+                source_language=task.source_language,
+                seed=seed,
+            ),
+        )
+
+    return zoo.add(write)

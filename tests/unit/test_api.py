@@ -1,0 +1,183 @@
+"""`xstilts.load` and `xstilts predict`, against plain transformers calls."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from support.trained import add_module, backbone_folder
+
+import xstilts
+from xstilts.backbone import Backbone
+from xstilts.cli import main
+from xstilts.errors import DataError, UsageError
+from xstilts.methods import METHODS
+from xstilts.zoo import Zoo
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("api")
+    base = Backbone.load(str(backbone_folder(folder / "pico")))
+    zoo = Zoo(folder / "zoo")
+    for task in ("mnli", "squad2", "hellaswag", "udpos"):
+        add_module(zoo, base, task)
+    add_module(zoo, base, "mlm", "lang")
+    return folder
+
+
+@pytest.fixture
+def loaded(place):
+    return lambda text: xstilts.load(text, backbone=str(place / "pico"), zoo=place / "zoo")
+
+
+def by_hand(asked, first, second):
+    """Hidden states of a pair through plain transformers calls."""
+    entry = asked.loaded.entries[0]
+    adapter = METHODS.get("bottleneck").load(entry.folder, asked.backbone.shape)
+    row = asked.tokenizer(first, second, return_tensors="pt")
+    with asked.backbone.acting(adapter.at), torch.no_grad():
+        return row, asked.backbone(row["input_ids"], row["attention_mask"])
+
+
+def test_classification(loaded):
+    asked = loaded("mnli")
+    pair = ("a man runs home", "somebody moves")
+    (found,) = asked.predict([pair])
+    _, hidden = by_hand(asked, *pair)
+    head = asked.head.module
+    with torch.no_grad():
+        scores = head.out_proj(torch.tanh(head.dense(hidden[:, 0])))[0].softmax(-1)
+    labels = ["entailment", "neutral", "contradiction"]
+    assert found.value == labels[int(scores.argmax())]
+    assert found.scores == pytest.approx(dict(zip(labels, scores.tolist(), strict=True)), abs=1e-5)
+    named = asked.predict({"text": pair[0], "text_pair": pair[1], "id": "x"})[0]
+    assert (named.id, named.value) == ("x", found.value)
+
+
+def test_multiple_choice(loaded):
+    asked = loaded("hellaswag")
+    choices = ["nobody", "the house", "quickly home"]
+    row = {"context": "a man", "question": "runs", "choices": choices}
+    (found,) = asked.predict([row])
+    scores = []
+    head = asked.head.module
+    for choice in choices:
+        _, hidden = by_hand(asked, "a man runs", choice)
+        with torch.no_grad():
+            scores.append(head.out_proj(torch.tanh(head.dense(hidden[:, 0])))[0, 0])
+    shares = torch.stack(scores).softmax(0).tolist()
+    assert list(found.scores.values()) == pytest.approx(shares, abs=1e-5)
+    assert found.record()["choice"] == choices[shares.index(max(shares))]
+
+
+def test_tagging(loaded):
+    asked = loaded("udpos")
+    one, two = asked.predict(["a man runs home", ["nobody", "moves"]])
+    assert len(one.value) == 4
+    assert len(two.value) == 2
+    assert set(one.value) | set(two.value) <= set(asked.head.task.labels)
+    assert one.record()["words"] == ["a", "man", "runs", "home"]
+
+
+def test_answers_are_spans_of_the_context(loaded):
+    asked = loaded("squad2")
+    context = "the old man runs to the house near the river"
+    (found,) = asked.predict([("where does the man run ?", context)])
+    assert found.value in context
+
+
+def test_the_backbone_is_left_as_it_was(loaded):
+    asked = loaded("mnli")
+    ids = torch.arange(5, 12)[None]
+    before = asked.backbone(ids, torch.ones_like(ids))
+    asked.predict(["a man"])
+    assert torch.equal(asked.backbone(ids, torch.ones_like(ids)), before)
+    assert asked.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "rows", "words"),
+    [
+        ("squad2", [{"context": "a man"}], "'question'"),
+        ("hellaswag", ["a man"], "'choices'"),
+        ("mnli", [("a", "b", "c")], "3 texts"),
+        ("udpos", [{"text": "a"}], "'words'"),
+    ],
+)
+def test_missing_fields_are_named(loaded, expression, rows, words):
+    with pytest.raises(DataError, match=words):
+        loaded(expression).predict(rows)
+
+
+def test_what_cannot_answer_is_refused(loaded):
+    for expression, words in (
+        ("none", "no head"),
+        ("mlm", "no predictions"),
+        ("stack(lang-{lang}, mnli)", "needs a language"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            loaded(expression)
+
+
+def run(place, *arguments):
+    flags = ("--backbone", str(place / "pico"), "--zoo", str(place / "zoo"))
+    with pytest.raises(SystemExit) as caught:
+        main(["predict", *arguments, *flags])
+    return caught.value.code
+
+
+def test_command(place, capsys, tmp_path, loaded):
+    assert not run(
+        place, "mnli", "--text", "a man", "--text2", "nobody", "--text", "b", "--text2", "c"
+    )
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["id"] for line in lines] == ["0", "1"]
+    assert lines[0]["prediction"] == loaded("mnli").predict([("a man", "nobody")])[0].value
+    assert sum(lines[0]["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": "q", "question": "where ?", "context": "the house"}\n\n', "utf-8")
+    assert not run(place, "squad2", "--input", str(rows))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["id"] == "q"
+
+    assert not run(place, "udpos", "--text", "a man runs")
+    assert len(json.loads(capsys.readouterr().out)["prediction"]) == 3
+    assert not run(place, "hellaswag", "--context", "a man", "--choice", "runs", "--choice", "is")
+    assert json.loads(capsys.readouterr().out)["choice"] in ("runs", "is")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("mnli",), 2, "--input"),
+        (("mnli", "--text", "a", "--text2", "b", "--text2", "c"), 2, "do not pair up"),
+        (("mnli", "--input", "nowhere.jsonl"), 4, "nowhere.jsonl"),
+        (("mlni", "--text", "a"), 4, "mnli"),
+    ],
+)
+def test_bad_input_is_a_clear_error(place, capsys, arguments, code, words):
+    assert run(place, *arguments) == code
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert words in output.err
+
+
+def test_a_broken_line_is_named(place, capsys, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "a"}\nno json\n', "utf-8")
+    assert run(place, "mnli", "--input", str(rows)) == 1
+    assert "rows.jsonl:2" in capsys.readouterr().err
+
+
+def test_importing_the_package_is_light():
+    code = "import sys, xstilts; print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert callable(xstilts.load)
+    with pytest.raises(AttributeError):
+        _ = xstilts.nothing
