@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from xstilts.errors import ConfigError, NotFoundError, Problem, UsageError, near_names
-from xstilts.specs import BackboneSpec, MethodSpec, Spec, TaskSpec
+from xstilts.specs import BackboneSpec, MethodSpec, MixtureSpec, Spec, TaskSpec
 
 T = TypeVar("T", bound=Spec)
 V = TypeVar("V")
@@ -253,6 +253,11 @@ def _named(spec: type[T], kind: str, singular: str, name: str) -> T:
 def load_task(name: str) -> TaskSpec:
     """The task called `name`, or the one in the YAML file of that path."""
     return _named(TaskSpec, "tasks", "task", name)
+
+
+def load_mixture(name: str) -> MixtureSpec:
+    """A mixture of tasks by name or by the path of a YAML; see `load_task` for what it raises."""
+    return _named(MixtureSpec, "mixtures", "mixture", name)
 
 
 def load_method(name: str) -> MethodSpec:

@@ -13,7 +13,7 @@ from xstilts.backbone import Backbone
 from xstilts.composed import Composed, check, compose
 from xstilts.composition import Expression, Ref, for_language, map_references, parse, references
 from xstilts.config import load_task
-from xstilts.errors import IntegrityError
+from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import digest
 from xstilts.methods import METHODS, read_tensors
 from xstilts.model import Head, head_tensors, restore_head
@@ -21,6 +21,7 @@ from xstilts.operators import PartInfo
 from xstilts.sites import Adapter
 from xstilts.specs import TaskSpec
 from xstilts.zoo import Entry, Manifest, Zoo
+from xstilts.zoo.manifest import HeadRecord
 
 HEAD, LEARNED = "head.safetensors", "learned.safetensors"
 
@@ -32,16 +33,20 @@ class Loaded:
     Attributes:
         expression: As written.
         composed: What acts in the encoder.
-        head: The head that comes with the outermost module, or None.
+        heads: The heads that come with the outermost module.
         entries: Its modules, in the order of the expression.
         digest: Over the expression with modules by digest; empty for the untouched backbone.
     """
 
     expression: str
     composed: Composed
-    head: Head | None
+    heads: tuple[Head, ...]
     entries: tuple[Entry, ...]
     digest: str
+
+    def head_for(self, task: TaskSpec) -> Head | None:
+        """The head that can predict a task, or None."""
+        return next((head for head in self.heads if head.serves(task)), None)
 
     @property
     def manifest(self) -> Manifest | None:
@@ -71,8 +76,10 @@ def load_expression(text: str, zoo: Zoo, backbone: Backbone, language: str = "")
     modules = {name: load_module(entry, zoo, backbone) for name, entry in entries.items()}
     composed = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
     outer = _outermost(expression, entries)
-    head = load_head(outer, backbone) if outer else None
-    return Loaded(text, composed, head, tuple(entries.values()), pinned_digest(expression, entries))
+    heads = load_heads(outer, backbone) if outer else ()
+    return Loaded(
+        text, composed, heads, tuple(entries.values()), pinned_digest(expression, entries)
+    )
 
 
 def pinned(expression: Expression, entries: Mapping[str, Entry]) -> str:
@@ -144,20 +151,67 @@ def save_learned(composed: Composed, folder: Path) -> None:
         save_file(learned, folder / LEARNED)
 
 
-def save_head(head: Head, folder: Path) -> None:
-    """Write a head's tensors."""
-    save_file(head_tensors(head), folder / HEAD)
+def save_heads(heads: Mapping[str, Head], folder: Path) -> list[HeadRecord]:
+    """Write the tensors of heads; a single one is in `head.safetensors`."""
+    records = []
+    for name, head in heads.items():
+        file = HEAD if len(heads) == 1 else f"head-{name}.safetensors"
+        save_file(head_tensors(head), folder / file)
+        task = head.task
+        records.append(
+            HeadRecord(
+                file=file,
+                task=task.name,
+                format=task.format,
+                family=task.head_family,
+                labels=task.labels,
+            )
+        )
+    return records
 
 
-def load_head(entry: Entry, backbone: Backbone) -> Head | None:
-    """The head kept with a module, or None when it has none."""
-    path = entry.folder / HEAD
-    if not path.is_file():
-        return None
-    return restore_head(head_task(entry.manifest), backbone, read_tensors(path))
+def load_heads(entry: Entry, backbone: Backbone) -> tuple[Head, ...]:
+    """The heads kept with a module."""
+    return tuple(
+        restore_head(_head_task(record), backbone, read_tensors(entry.folder / record.file))
+        for record in head_records(entry.manifest)
+        if (entry.folder / record.file).is_file()
+    )
 
 
-def head_task(manifest: Manifest) -> TaskSpec:
-    """The task that a module's head speaks, with the labels of its training."""
-    task = load_task(manifest.task)
-    return task.model_copy(update={"labels": manifest.labels, "family": manifest.family})
+def head_records(manifest: Manifest) -> list[HeadRecord]:
+    """The heads that a manifest speaks of."""
+    if manifest.heads or not manifest.format:
+        return list(manifest.heads)
+    m = manifest
+    return [HeadRecord(file=HEAD, task=m.task, format=m.format, family=m.family, labels=m.labels)]
+
+
+def _head_task(record: HeadRecord) -> TaskSpec:
+    """The task that a head speaks, with the labels of its training."""
+    task = load_task(record.task)
+    return task.model_copy(update={"labels": record.labels, "family": record.family})
+
+
+def start_from(new: Adapter, entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter:
+    """A module of the kind of `new` that starts with the weights of one in the library.
+
+    Raises:
+        UsageError: That one is a composition, or of another method or shape.
+    """
+    found = load_module(entry, zoo, backbone)
+    if not isinstance(found, Adapter):
+        raise UsageError(
+            f"{entry.reference} is a composition, so nothing can start from it",
+            hint="Train on top of it instead, with --on.",
+        )
+    states = new.at.state_dict(), found.at.state_dict()
+    shapes = [{key: value.shape for key, value in state.items()} for state in states]
+    if found.method != new.method or shapes[0] != shapes[1]:
+        raise UsageError(
+            f"{entry.reference} has not the method and sizes of the new module",
+            hint=f"Use the same --method and options: {entry.manifest.preset}.",
+        )
+    new.at.load_state_dict(states[1])
+    new.encoder_weights = found.encoder_weights
+    return new

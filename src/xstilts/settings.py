@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from xstilts.config import (
     Layer,
     Resolved,
     load_method,
+    load_mixture,
     load_task,
     parse_overrides,
     read_yaml,
@@ -21,9 +22,44 @@ from xstilts.config import (
     spec_names,
 )
 from xstilts.errors import ConfigError, NotFoundError, Problem, near_names
-from xstilts.specs import Spec, TrainSpec
+from xstilts.specs import MixSpec, Spec, TrainSpec
 
 DEFAULT_METHOD = "seq_bn"
+
+
+class SourceMix(Spec):
+    """The languages that training rows come from.
+
+    Attributes:
+        languages: Empty means the task's source language.
+        how: `added` takes every row of every language; `mixed` takes each row number in one
+            language only, so that the whole is as large as one language.
+        rows: Exactly this many training rows, the same nested subset for a seed; too few are
+            refused. 0 means all.
+    """
+
+    languages: list[str] = Field(default_factory=list)
+    how: Literal["added", "mixed"] = "added"
+    rows: int = Field(default=0, ge=0)
+
+
+class MlmSpec(Spec):
+    """Masked language modelling beside other tasks, or alone.
+
+    Attributes:
+        share: Of all optimiser steps; 0 switches it off.
+        languages: Empty means every language with text below the data folder.
+        text: `language=FILE` entries instead of the data folder's text.
+        alpha: Languages are sampled by their amount of text to this power (Conneau et al., 2020,
+            arXiv:1911.02116, with 0.3).
+        options: For the masked_lm format, such as `whole_words`.
+    """
+
+    share: float = Field(default=0.0, ge=0, lt=1)
+    languages: list[str] = Field(default_factory=list)
+    text: list[str] = Field(default_factory=list)
+    alpha: float = Field(default=0.3, ge=0, le=1)
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class RunSpec(Spec):
@@ -34,12 +70,36 @@ class RunSpec(Spec):
         method: Preset name.
         options: The method's options, over those of the preset.
         train: How it is trained.
+        mix: How the steps are shared among several tasks.
+        mlm: Masked language modelling beside them.
+        source: The languages of the training rows.
+        labels: `shuffled` deals the training labels out anew, as a control.
+        select_on: Whose dev rows pick the checkpoint: the source language's, or those of the
+            target's other languages (no longer zero-shot; every score row says so).
+        target: The target task, for `target-dev`.
     """
 
     backbone: str = "xlm-roberta-base"
     method: str = DEFAULT_METHOD
     options: dict[str, Any] = Field(default_factory=dict)
     train: TrainSpec = Field(default_factory=TrainSpec)
+    mix: MixSpec = Field(default_factory=MixSpec)
+    mlm: MlmSpec = Field(default_factory=MlmSpec)
+    source: SourceMix = Field(default_factory=SourceMix)
+    labels: Literal["true", "shuffled"] = "true"
+    select_on: Literal["source-dev", "target-dev"] = "source-dev"
+    target: str = ""
+
+
+def tasks_of(name: str) -> list[str]:
+    """The tasks of a mixture, or of a comma-separated list, or the task itself.
+
+    Raises:
+        NotFoundError: One of them is unknown.
+    """
+    if name in spec_names("mixtures"):
+        return list(load_mixture(name).tasks)
+    return [load_task(part).name for part in name.split(",") if part]
 
 
 def resolve_run(
@@ -48,23 +108,24 @@ def resolve_run(
     overrides: Sequence[str],
     config: Path | None,
     backbone: str,
+    world: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Resolved[RunSpec]:
-    """Settings from every layer: default, task, method, user, project, file, --set, flags.
+    """Settings from every layer: default, task, method, world, user, project, file, --set, flags.
 
     Args:
-        task: Name of the task to be trained; its `train` defaults are a layer.
+        task: Name of the task or mixture to be trained; its defaults are a layer.
         flags: Nested settings from the command line.
         overrides: `key=value` texts.
         config: A YAML file of settings, or None.
         backbone: The default when no layer names one.
+        world: Method preset to the training defaults of the data's world; `""` holds for all.
 
     Raises:
         ConfigError: Unknown keys, wrong values or an unknown method; all are listed.
         NotFoundError: No such task or file.
     """
     layers = [Layer("default", {"backbone": backbone})]
-    spec = load_task(task)
-    layers.append(Layer(f"task {task}", {"train": spec.train}))
+    layers.append(_task_layer(task))
     chosen: list[Layer] = settings_layers(Path.cwd(), paths.home_folder())
     if config is not None:
         chosen.append(Layer(str(config), read_yaml(config)))
@@ -80,4 +141,19 @@ def resolve_run(
         problem = Problem("method", f"unknown method '{method}'.", hint)
         raise ConfigError("settings", [problem]) from None
     layers.append(Layer(f"method {method}", {"train": preset.train, "options": preset.options}))
+    if world is not None:
+        train = {**world.get("", {}), **world.get(method, {})}
+        layers.append(Layer("world", {"train": train}))
     return resolve(RunSpec, [*layers, *chosen])
+
+
+def _task_layer(name: str) -> Layer:
+    """What a mixture or a single task says of its training; a list of tasks says nothing."""
+    if name in spec_names("mixtures"):
+        mixture = load_mixture(name)
+        return Layer(
+            f"mixture {name}", {"train": mixture.train, "mix": mixture.mix, "mlm": mixture.mlm}
+        )
+    if "," in name:
+        return Layer(f"tasks {name}", {})
+    return Layer(f"task {name}", {"train": load_task(name).train})

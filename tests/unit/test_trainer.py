@@ -13,65 +13,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from support.toy import Toy, same, trainer, weights
 
 from xstilts.data.batching import evaluation_batches, example_lengths, training_batches
 from xstilts.data.features import Features, Ragged
 from xstilts.errors import InterruptedRunError, UsageError
-from xstilts.specs import TaskSpec, TrainSpec
+from xstilts.specs import TrainSpec
 from xstilts.train.optim import make_optimizer, rate
-from xstilts.train.stream import Stream
-from xstilts.train.trainer import Trainer
-
-TASK = TaskSpec(
-    name="toy", format="classification", languages=["en"], metric="accuracy", sources=[]
-)
-
-
-class Tokenizer:
-    pad_token_id = 1
-
-
-class Toy(nn.Module):
-    """Mean of embeddings, dropout, two classes."""
-
-    def __init__(self, dropout=0.2):
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.table = nn.Parameter(torch.randn(50, 8, generator=generator))
-        self.out = nn.Linear(8, 2)
-        with torch.no_grad():
-            self.out.weight.copy_(torch.randn(2, 8, generator=generator))
-            self.out.bias.zero_()
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, batch, _task):
-        mask = batch.attention_mask[..., None].float()
-        mean = (self.table[batch.input_ids] * mask).sum(1) / mask.sum(1)
-        logits = self.out(self.dropout(mean))
-        return nn.functional.cross_entropy(logits, batch.scalars["label"], reduction="none")
-
-
-def features(count=70):
-    draw = np.random.default_rng(3)
-    rows = [draw.integers(4, 50, draw.integers(3, 20)).tolist() for _ in range(count)]
-    label = np.array([row[0] % 2 for row in rows], np.int64)
-    return Features(Ragged.of(rows), np.arange(count), count, {}, {"label": label})
-
-
-def trainer(folder, model=None, evaluate=None, **settings):
-    values = {"lr": 0.01, "epochs": 3, "batch_size": 8, "checkpoint_every": 5} | settings
-    spec = TrainSpec(**values)
-    stream = Stream(TASK, features(), Tokenizer(), spec)
-    return Trainer(model or Toy(), stream, spec, folder, inputs="x", evaluate=evaluate, quiet=True)
-
-
-def weights(model):
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_every_example_once_an_epoch_and_orders_differ():
@@ -129,7 +77,7 @@ def test_best_weights_come_back_and_patience_stops(tmp_path):
 
     def evaluate():
         seen.append(weights(model))
-        return next(scores)
+        return {"toy": next(scores)}
 
     result = trainer(tmp_path, model, evaluate, epochs=6, patience=2).run()
     assert result.stopped_early
@@ -174,21 +122,21 @@ SCRIPT = """
     sys.path.insert(0, {here!r})
     from pathlib import Path
     from safetensors.torch import save_file
-    import test_trainer
-    model = test_trainer.Toy()
+    from support import toy
+    model = toy.Toy()
     forward = model.forward
     def slow(batch, task):
         time.sleep({pause})
         return forward(batch, task)
     model.forward = slow
-    test_trainer.trainer(Path(sys.argv[1]), model, epochs=6, checkpoint_every=1).run()
-    save_file(test_trainer.weights(model), sys.argv[2])
+    toy.trainer(Path(sys.argv[1]), model, epochs=6, checkpoint_every=1).run()
+    save_file(toy.weights(model), sys.argv[2])
 """
 
 
 def run_killed(folder, kills, pause=0.01):
     """Start the training, kill it some time after its first checkpoint, and finish it."""
-    script = textwrap.dedent(SCRIPT.format(here=str(Path(__file__).parent), pause=pause))
+    script = textwrap.dedent(SCRIPT.format(here=str(Path(__file__).parents[1]), pause=pause))
     command = [sys.executable, "-c", script, str(folder / "run"), str(folder / "out")]
     draw = np.random.default_rng(kills)
     for _ in range(kills):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xstilts.cli.state import State
 
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from xstilts.backbone import Backbone
     from xstilts.evaluate.results import Score
     from xstilts.train.phases import Places
-
-_RATES = {"seq_bn": "2e-3", "lora": "2e-3", "full": "3e-4", "head": "2e-3"}
-"""Rates for a backbone of 4 x 128; a real one takes those of the method presets."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,9 @@ def _train(state: State, encoder: Backbone, where: Places, stop: Stop) -> str:
     from xstilts.settings import resolve_run
     from xstilts.train.phases import Phase
 
-    training: dict[str, Any] = {"lr": _RATES[stop.method], "epochs": 4, "batch_size": 32}
-    flags = {"method": stop.method, "backbone": state.backbone, "train": training}
-    run = resolve_run(stop.task, flags, [], None, state.backbone).value
+    flags = {"method": stop.method, "backbone": state.backbone}
+    world = state.training_defaults
+    run = resolve_run(stop.task, flags, [], None, state.backbone, world).value
     phase = Phase(stop.task, run, encoder, where, below=stop.below, name=stop.name)
     known = where.zoo.find_run(phase.key)
     entry = phase.execute()

@@ -98,12 +98,14 @@ def _with_head(
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
     loaded = library.load_expression(expression, where.zoo, encoder)
     task = task_in_world(load_task(target), where.data)
-    if loaded.head is not None and loaded.head.serves(task):
+    if loaded.head_for(task) is not None:
         return expression
     trained = training_task(state, target)
     method = "head" if "fuse" in operators(parse(expression)) else top
     flags: dict[str, Any] = {"method": method, "backbone": backbone or state.backbone}
-    run = resolve_run(trained, flags, overrides, None, state.backbone).value
+    flags["target"] = target
+    world = state.training_defaults
+    run = resolve_run(trained, flags, overrides, None, state.backbone, world).value
     name = f"{target}-on-{digest(expression)[:8]}" if loaded.entries else f"{target}-alone"
     phase = Phase(trained, run, encoder, where, below=expression, name=name)
     state.note(f"target phase: {trained} as {method} on {expression}")

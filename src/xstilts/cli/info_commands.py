@@ -78,7 +78,8 @@ def show_config(
 
     state: State = context.obj
     flags = {"method": method} if method else {}
-    resolved = resolve_run(task, flags, overrides or [], config, state.backbone)
+    world = state.training_defaults
+    resolved = resolve_run(task, flags, overrides or [], config, state.backbone, world)
     columns = ("setting", "value", "origin") if origin else ("setting", "value")
     rows = []
     for key, where in resolved.origins.items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +79,13 @@ class State:
         return str(self.sandbox.backbone) if self.world else "xlm-roberta-base"
 
     @property
+    def training_defaults(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """What the world says of training: method preset to settings; None for real data."""
+        from xstilts.sandbox import TRAINING
+
+        return TRAINING if self.world else None
+
+    @property
     def zoo(self) -> Path:
         """The module library in use."""
         if self.zoo_option:
@@ -115,6 +123,8 @@ class State:
 
     def emit(self, value: Any, human: Callable[[], object]) -> None:
         """Print a result: `value` as JSON with `--json`, else whatever `human` prints."""
+        if os.environ.get("RANK", "0") != "0":
+            return
         if self.as_json:
             json.dump(value, sys.stdout, ensure_ascii=False, indent=2, sort_keys=True, default=str)
             sys.stdout.write("\n")

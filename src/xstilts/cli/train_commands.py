@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -16,38 +18,90 @@ if TYPE_CHECKING:
     from xstilts.train.phases import Phase, Places
     from xstilts.zoo import Entry
 
-TaskArgument = Annotated[str, typer.Argument(help="A task (`xstilts tasks ls`) or its YAML.")]
+TaskArgument = Annotated[
+    str, typer.Argument(help="A task (`xstilts tasks ls`), tasks joined by commas, or multitask.")
+]
 Backbone = Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
-Limit = Annotated[int, typer.Option(help="At most this many training rows.")]
+Limit = Annotated[int, typer.Option(help="At most this many training rows of each task.")]
 Config = Annotated[Path | None, typer.Option(help="A YAML with settings.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, such as train.lr=3e-4.")
 ]
 Name = Annotated[str, typer.Option(help="Name in the library; the task's when empty.")]
 On = Annotated[str, typer.Option(help="Expression that acts, frozen, below the new module.")]
+InitFrom = Annotated[str, typer.Option(help="Module whose weights the new one starts from.")]
 Force = Annotated[bool, typer.Option("--force", help="Train again even when it was done before.")]
+SourceLang = Annotated[
+    str, typer.Option(help="Comma-separated languages of the training rows; empty: the task's.")
+]
+Mlm = Annotated[
+    float, typer.Option(help="Share of the steps that train masked language modelling, 0 to 1.")
+]
+Text = Annotated[
+    list[str] | None,
+    typer.Option(help="[LANG=]FILE of plain text for masked language modelling, one text a line."),
+]
+SelectOn = Annotated[
+    str, typer.Option(help="source-dev, or target-dev (every score row then says so).")
+]
+Target = Annotated[str, typer.Option(help="The target of target-dev.")]
+Track = Annotated[
+    str, typer.Option(help="Comma-separated trackers: tensorboard, trackio, wandb, mlflow.")
+]
+Nproc = Annotated[int, typer.Option(help="Processes that train together on this machine.")]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A training as the command line states it."""
+
+    task: str
+    flags: dict[str, Any]
+    overrides: list[str]
+    config: Path | None
+    below: str
+    init: str
+    name: str
+    force: bool
 
 
 def train_adapter(
     context: typer.Context,
     task: TaskArgument,
     method: Annotated[str, typer.Option(help="Method preset: seq_bn, par_bn, lora, …")] = "",
+    on_task: Annotated[
+        str, typer.Option("--task", help="The task, when the argument is the module's name.")
+    ] = "",
     backbone: Backbone = "",
     on: On = "none",
+    init_from: InitFrom = "",
     name: Name = "",
     seed: Seed = -1,
     limit: Limit = 0,
+    source_lang: SourceLang = "",
+    mlm: Mlm = 0.0,
+    text: Text = None,
+    select_on: SelectOn = "",
+    target: Target = "",
+    track: Track = "",
+    nproc: Nproc = 1,
     config: Config = None,
     overrides: Overrides = None,
     force: Force = False,
 ) -> None:
-    """Train one task as a module on the frozen backbone and keep it in the library.
+    """Train one task, or several, as a module on the frozen backbone and keep it in the library.
 
     Example: xstilts train-adapter mnli --method lora --set train.lr=3e-4
+    Example: xstilts train-adapter lang-sw --task mlm --text sw.txt --method lang
     """
+    if on_task:
+        name, task = name or task, on_task
+        text = [entry if "=" in entry else f"{_language(name)}={entry}" for entry in text or []]
     flags = _flags(method, backbone, seed, limit)
-    _run(context.obj, task, flags, overrides or [], config, on, name, force)
+    flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
+    job = _Job(task, flags, overrides or [], config, on, init_from, name, force)
+    _run(context.obj, job, track=track, nproc=nproc)
 
 
 def train(
@@ -55,19 +109,29 @@ def train(
     task: TaskArgument,
     backbone: Backbone = "",
     on: On = "none",
+    init_from: InitFrom = "",
     name: Name = "",
     seed: Seed = -1,
     limit: Limit = 0,
+    source_lang: SourceLang = "",
+    mlm: Mlm = 0.0,
+    text: Text = None,
+    select_on: SelectOn = "",
+    target: Target = "",
+    track: Track = "",
+    nproc: Nproc = 1,
     config: Config = None,
     overrides: Overrides = None,
     force: Force = False,
 ) -> None:
-    """Train one task by full fine-tuning; --on FULL-MODULE starts from its encoder (STILTs).
+    """Train by full fine-tuning; --on FULL-MODULE starts from its encoder (STILTs).
 
-    Example: xstilts train mnli --set train.epochs=2
+    Example: xstilts train multitask --mlm 0.1 --set train.epochs=2
     """
     flags = _flags("full", backbone, seed, limit)
-    _run(context.obj, task, flags, overrides or [], config, on, name, force)
+    flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
+    job = _Job(task, flags, overrides or [], config, on, init_from, name, force)
+    _run(context.obj, job, track=track, nproc=nproc)
 
 
 def compose(
@@ -98,9 +162,9 @@ def compose(
         return
     if not save:
         raise UsageError("--target needs --save NAME")
-    flags = _flags(top, backbone, seed, limit)
+    flags = _flags(top, backbone, seed, limit) | {"target": target}
     task = training_task(state, target)
-    _run(state, task, flags, overrides or [], config, expression, save, force)
+    _run(state, _Job(task, flags, overrides or [], config, expression, "", save, force))
 
 
 def training_task(state: State, target: str) -> str:
@@ -127,7 +191,26 @@ def _flags(method: str, backbone: str, seed: int, limit: int) -> dict[str, Any]:
     return flags | ({"train": training} if training else {})
 
 
-def places(state: State) -> Places:
+def _data_flags(
+    source_lang: str, mlm: float, text: list[str], select_on: str, target: str
+) -> dict[str, Any]:
+    """Nested settings of what is learned from; only those that were given."""
+    flags: dict[str, Any] = {}
+    if source_lang:
+        flags["source"] = {"languages": [code for code in source_lang.split(",") if code]}
+    beside = {k: v for k, v in (("share", mlm), ("text", text)) if v}
+    if beside:
+        flags["mlm"] = beside
+    given = {"select_on": select_on, "target": target}
+    return flags | {key: value for key, value in given.items() if value}
+
+
+def _language(name: str) -> str:
+    """The language that a module's name ends with, as in `lang-sw`."""
+    return name.rpartition("-")[2]
+
+
+def places(state: State, track: str = "") -> Places:
     """Where the global options say that a phase reads and writes."""
     from xstilts import paths
     from xstilts.train.phases import Places
@@ -140,58 +223,90 @@ def places(state: State) -> Places:
         cache=paths.cache_folder(),
         offline=state.offline or bool(state.world),
         quiet=state.quiet,
+        trackers=_trackers(track),
     )
 
 
-def _run(
-    state: State,
-    task: str,
-    flags: dict[str, Any],
-    overrides: list[str],
-    config: Path | None,
-    below: str,
-    name: str,
-    force: bool,
-) -> None:
+def _trackers(track: str) -> tuple[str, ...]:
+    from xstilts.errors import NotFoundError
+    from xstilts.train.processes import TRACKERS
+
+    names = tuple(name for name in track.split(",") if name)
+    for name in names:
+        if name not in TRACKERS:
+            raise NotFoundError.named("tracker", name, TRACKERS)
+    return names
+
+
+def _run(state: State, job: _Job, *, track: str = "", nproc: int = 1) -> None:
     from xstilts.backbone import Backbone as Encoder
     from xstilts.settings import resolve_run
     from xstilts.train.phases import Phase
 
-    run = resolve_run(task, flags, overrides, config, state.backbone).value
+    if nproc > 1 and "RANK" not in os.environ:
+        _start_processes(nproc)
+    world = state.training_defaults
+    run = resolve_run(job.task, job.flags, job.overrides, job.config, state.backbone, world).value
     encoder = Encoder.load(run.backbone, offline=state.offline).to(device())
     command = shlex.join(["xstilts", *sys.argv[1:]])
-    phase = Phase(task, run, encoder, places(state), below=below, name=name, command=command)
+    phase = Phase(
+        job.task,
+        run,
+        encoder,
+        places(state, track),
+        below=job.below,
+        init=job.init,
+        name=job.name,
+        command=command,
+    )
     if state.dry_run:
         _print_plan(state, phase)
         return
     began = time.monotonic()
-    entry = phase.execute(force=force)
+    entry = phase.execute(force=job.force)
     _print_entry(state, entry, time.monotonic() - began)
 
 
+def _start_processes(count: int) -> NoReturn:
+    """Become `count` processes that run this same command together."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    command = [sys.executable, *launcher, "-m", "xstilts", *sys.argv[1:]]
+    os.execv(sys.executable, command)  # noqa: S606  (our own interpreter and arguments)
+
+
 def device() -> str:
-    """The best device of this machine."""
+    """The best device of this machine; each of several local processes has its own."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
 
 def _print_plan(state: State, phase: Phase) -> None:
     from xstilts.cli.output import table
+    from xstilts.train.estimate import estimate
 
     plan = phase.plan()
+    expected = estimate(phase, plan)
     record: dict[str, object] = {
-        "task": phase.task.name,
+        "task": phase.task.name if len(phase.tasks) == 1 else ", ".join(phase.tasks),
         "module": phase.name,
         "method": phase.run.method,
         "rows": plan.rows,
         "dev rows": plan.dev_rows,
         "steps": plan.steps,
+        "tokens": plan.tokens,
         "trainable parameters": plan.trainable_parameters,
         "backbone parameters": plan.backbone_parameters,
+        "estimated minutes": round(expected.seconds / 60, 2),
+        "tokens a second": round(expected.tokens_per_second),
+        "peak memory MB": round(expected.peak_bytes / 1e6),
         "disk MB": round(plan.disk_bytes / 1e6, 2),
         "already there": plan.known.reference if plan.known else "no",
     }
+    if len(plan.shares) > 1:
+        record["shares"] = {name: round(share, 4) for name, share in plan.shares.items()}
     rows = [(key, f"{v:,}" if isinstance(v, int) else v) for key, v in record.items()]
     state.emit(record, lambda: state.console.print(table(("plan", "value"), rows)))
 

@@ -15,21 +15,26 @@ def training_batches(
     """One epoch's steps: every example once, in an order that depends on `seed` and `epoch` only.
 
     Shuffled examples are sorted by length within stretches of `bucket` batches, then the batches
-    are shuffled. The last batch of the epoch may be short.
+    are shuffled. Every batch has `batch_size` examples but one: when they do not divide evenly the
+    rest is a short batch of its own, never dropped and never filled up.
 
     Args:
         lengths: Sub-words of each example.
         batch_size: Examples per optimiser step.
-        bucket: Batches per stretch; 1 switches sorting off.
+        bucket: Batches per stretch; 1 switches sorting off, and the short batch is then the last.
         seed: Of the run.
         epoch: 0-based.
+
+    Returns:
+        Example numbers of each batch.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
     if bucket > 1:
         stretch = bucket * batch_size
         parts = [order[i : i + stretch] for i in range(0, len(order), stretch)]
-        order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+        parts = [part[np.argsort(lengths[part], kind="stable")] for part in parts]
+        order = np.concatenate(parts) if parts else order
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     if bucket > 1:
         batches = [batches[i] for i in generator.permutation(len(batches))]
@@ -43,31 +48,55 @@ def example_lengths(features: Features) -> IntArray:
     return longest
 
 
-def evaluation_batches(features: Features, token_budget: int) -> list[IntArray]:
-    """All rows, longest examples first, each batch within the budget of padded sub-words.
+def example_tokens(features: Features) -> IntArray:
+    """The sub-words of each example over all of its rows, padding not counted."""
+    total = np.zeros(features.num_examples, np.int64)
+    np.add.at(total, features.example, features.lengths)
+    return total
 
-    Rows of one example stay together; an example over the budget is a batch of its own.
+
+def evaluation_batches(
+    features: Features, token_budget: int, *, whole_examples: bool = True
+) -> list[IntArray]:
+    """All rows, longest first, each batch within the budget of padded sub-words.
+
+    The row numbers say where each result belongs. What alone is over the budget is a batch of its
+    own.
+
+    Args:
+        features: The rows.
+        token_budget: Rows of a batch times its longest row, at most.
+        whole_examples: Keep the rows of an example together; False packs tighter, for results that
+            are one a row.
     """
-    longest = example_lengths(features)
-    rows_of = np.bincount(features.example, minlength=features.num_examples)
-    batches: list[IntArray] = []
-    current: list[int] = []
-    rows, width = 0, 0
-    for example in np.argsort(-longest, kind="stable"):
-        count = int(rows_of[example])
-        if current and (rows + count) * width > token_budget:
-            batches.append(features.rows_of(np.array(current)))
-            current, rows = [], 0
-        if not current:
-            width = int(longest[example])
-        current.append(int(example))
-        rows += count
-    if current:
-        batches.append(features.rows_of(np.array(current)))
-    return batches
+    if whole_examples:
+        widths = example_lengths(features)
+        heights = np.bincount(features.example, minlength=features.num_examples)
+    else:
+        widths, heights = features.lengths, np.ones(len(features), np.int64)
+    order = np.argsort(-widths, kind="stable")
+    groups = _within_budget(widths[order], heights[order], token_budget)
+    if not whole_examples:
+        return [order[start:end] for start, end in groups]
+    return [features.rows_of(order[start:end]) for start, end in groups]
+
+
+def _within_budget(widths: IntArray, heights: IntArray, budget: int) -> list[tuple[int, int]]:
+    """Stretches (start, end) of items, widest first, whose rows times width fit the budget."""
+    groups: list[tuple[int, int]] = []
+    start = rows = 0
+    for item, height in enumerate(heights.tolist()):
+        if item > start and (rows + height) * int(widths[start]) > budget:
+            groups.append((start, item))
+            start, rows = item, 0
+        rows += height
+    if len(widths) > start:
+        groups.append((start, len(widths)))
+    return groups
 
 
 def padding_share(features: Features, batches: Sequence[IntArray]) -> float:
-    """Share of padded positions that hold no sub-word, 0..1."""
+    """Share of the padded positions of some batches of rows that hold no sub-word, 0..1."""
     padded = sum(len(rows) * int(features.lengths[rows].max()) for rows in batches)
-    return 1 - float(features.lengths.sum()) / padded if padded else 0.0
+    real = sum(int(features.lengths[rows].sum()) for rows in batches)
+    return 1 - real / padded if padded else 0.0

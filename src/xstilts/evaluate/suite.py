@@ -216,7 +216,7 @@ class Evaluation:
         loaded: Loaded,
         layer: int,
     ) -> Score:
-        manifest = loaded.manifest
+        manifest, head = loaded.manifest, loaded.head_for(task)
         trained = sum(entry.manifest.trainable_parameters for entry in loaded.entries)
         return Score(
             expression=request.expression,
@@ -235,8 +235,9 @@ class Evaluation:
             seed=manifest.seed if manifest else -1,
             layer=layer,
             pooling=request.pooling if layer >= 0 else "",
-            source_language=task.source_language,
-            train_task=loaded.head.task.name if loaded.head and layer < 0 else "",
+            source_language=_source_language(loaded, task),
+            flags=_flags(loaded),
+            train_task=head.task.name if head and layer < 0 else "",
             trainable_parameters=trained,
             selection=str(manifest.training.get("selection", "")) if manifest else "",
         )
@@ -252,8 +253,8 @@ class Evaluation:
         _layer: int,
         _request: Request,
     ) -> tuple[str, str, dict[str, float], list[Any]]:
-        head = loaded.head
-        if head is None or not head.serves(task):
+        head = loaded.head_for(task)
+        if head is None:
             raise UsageError(
                 f"'{loaded.expression}' has no head for task {task.name}",
                 hint=f"Train one: xstilts compose '{loaded.expression}' --target {task.name} "
@@ -296,3 +297,20 @@ class Evaluation:
         scores = metric.compute(predicted, wanted, language=language)
         outcomes = metric.outcomes(predicted, wanted, language=language)
         return "".join(f"{line}\n" for line in predicted), "tsv", scores, outcomes
+
+
+def _source_language(loaded: Loaded, task: TaskSpec) -> str:
+    """The languages that the expression was trained on; those of a merge or stack are joined."""
+    codes = {
+        code
+        for entry in loaded.entries
+        for code in entry.manifest.source_language.split(",")
+        if code and not entry.manifest.languages
+    }
+    return ",".join(sorted(codes)) or task.source_language
+
+
+def _flags(loaded: Loaded) -> list[str]:
+    """What a reader of a score must know."""
+    chosen = (str(entry.manifest.training.get("selection", "")) for entry in loaded.entries)
+    return ["target-dev selection"] if any("(target dev)" in text for text in chosen) else []

@@ -1,11 +1,15 @@
-"""Checkpoints that hold everything: weights, optimiser, random state, position. No pickle."""
+"""Checkpoints that hold everything: weights, optimiser, position. No pickle.
+
+Every random draw of a run is a function of its seed, the step and the process, so that there is no
+random state to keep.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,6 +21,7 @@ from xstilts.errors import UsageError
 from xstilts.files import atomic_folder, write_json
 
 KEPT = 2
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass
@@ -28,6 +33,10 @@ class Position:
         best_step: Step of the best look at the dev set; -1 before the first.
         best_score: Its score.
         looks_without_gain: Since then.
+        taken: Part to the steps it had.
+        stopped: Parts that get no more steps.
+        parts: Part to its own best score and the looks without gain since.
+        averaged: Looks in the running mean of the weights, and the step of the last of them.
         history_bytes: Length of the history file at this step.
         inputs: Digest of everything that the run depends on.
     """
@@ -36,6 +45,10 @@ class Position:
     best_step: int = -1
     best_score: float = float("-inf")
     looks_without_gain: int = 0
+    taken: dict[str, int] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
+    parts: dict[str, tuple[float, int]] = field(default_factory=dict)
+    averaged: tuple[int, int] = (0, -1)
     history_bytes: int = 0
     inputs: str = ""
 
@@ -52,13 +65,9 @@ def save(
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
             moments[f"{names[parameter]}|{key}"] = torch.as_tensor(value).detach().cpu()
-    random = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["cuda"] = torch.cuda.get_rng_state()
     with atomic_folder(folder / f"checkpoint-{position.step:08d}") as new:
-        save_file(_copies(parameters), new / "weights.safetensors")
+        save_file(_copies(parameters), new / WEIGHTS)
         save_file(moments, new / "optimizer.safetensors")
-        save_file(random, new / "random.safetensors")
         values = asdict(position)
         if position.best_step < 0:
             values["best_score"] = None
@@ -81,9 +90,8 @@ def restore(
     for candidate in sorted(folder.glob("checkpoint-*"), reverse=True):
         try:
             values = json.loads((candidate / "position.json").read_text(encoding="utf-8"))
-            weights = load_file(candidate / "weights.safetensors")
+            weights = load_file(candidate / WEIGHTS)
             moments = load_file(candidate / "optimizer.safetensors")
-            random = load_file(candidate / "random.safetensors")
         except (OSError, ValueError, SafetensorError):
             continue
         if values["inputs"] != inputs:
@@ -96,9 +104,8 @@ def restore(
             values["best_score"] = float("-inf")
         put(parameters, weights)
         _put_moments(parameters, optimizer, moments)
-        torch.set_rng_state(random["cpu"])
-        if "cuda" in random and torch.cuda.is_available():
-            torch.cuda.set_rng_state(random["cuda"])
+        values["parts"] = {name: (best, looks) for name, (best, looks) in values["parts"].items()}
+        values["averaged"] = tuple(values["averaged"])
         return Position(**values)
     return None
 
@@ -110,15 +117,35 @@ def put(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -
             parameter.copy_(weights[name])
 
 
-def save_best(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Keep the weights of the best look."""
-    with atomic_folder(folder / "best") as new:
-        save_file(_copies(parameters), new / "weights.safetensors")
+def keep(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Write the weights alone to `folder`, whole or not at all."""
+    with atomic_folder(folder) as new:
+        save_file(_copies(parameters), new / WEIGHTS)
 
 
-def load_best(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Go back to the weights of the best look."""
-    put(parameters, load_file(folder / "best" / "weights.safetensors"))
+def bring_back(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Go back to the weights that `keep` wrote."""
+    put(parameters, load_file(folder / WEIGHTS))
+
+
+def keep_mean(
+    folder: Path, parameters: Mapping[str, nn.Parameter], averaged: tuple[int, int], step: int
+) -> tuple[int, int]:
+    """Add the weights to the running mean; returns the new `Position.averaged`.
+
+    The mean after each look is a folder of its own, so that a run which goes back to an older
+    checkpoint finds the mean that belongs to it.
+    """
+    count, last = averaged
+    weights = _copies(parameters)
+    if count:
+        mean = load_file(folder / f"mean-{last:08d}" / WEIGHTS)
+        weights = {k: mean[k] + (w - mean[k]) / (count + 1) for k, w in weights.items()}
+    with atomic_folder(folder / f"mean-{step:08d}") as new:
+        save_file(weights, new / WEIGHTS)
+    for old in sorted(folder.glob("mean-*"))[: -KEPT - 1]:
+        shutil.rmtree(old, ignore_errors=True)
+    return count + 1, step
 
 
 def _copies(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

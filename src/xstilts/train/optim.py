@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -9,22 +10,47 @@ from torch import nn
 
 from xstilts.specs import TrainSpec
 
+_BLOCK = re.compile(r"(?:^|\.)(?:encoder\.layer\.|nodes\.)(\d+)[._]")
 
-def make_optimizer(parameters: Mapping[str, nn.Parameter], spec: TrainSpec) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms) do not decay."""
-    groups = [
-        {
-            "params": [p for p in parameters.values() if p.ndim > 1],
-            "weight_decay": spec.weight_decay,
-        },
-        {"params": [p for p in parameters.values() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+
+def make_optimizer(
+    parameters: Mapping[str, nn.Parameter], spec: TrainSpec, blocks: int = 0
+) -> torch.optim.AdamW:
+    """AdamW; vectors (biases, norms) do not decay.
+
+    Each parameter group has a `scale` on the learning rate, 1 unless `spec.layer_decay` is below 1.
+
+    Args:
+        parameters: By name; the name says in which block a parameter is.
+        spec: The settings.
+        blocks: How many blocks the encoder has.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        decay = spec.weight_decay if parameter.ndim > 1 else 0.0
+        scale = spec.layer_decay ** distance(name, blocks)
+        groups.setdefault((decay, scale), []).append(parameter)
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        [
+            {"params": members, "weight_decay": decay, "scale": scale}
+            for (decay, scale), members in groups.items()
+        ],
         lr=spec.lr,
         betas=(spec.adam_beta1, spec.adam_beta2),
         eps=spec.adam_eps,
+        fused=True,
     )
+
+
+def distance(name: str, blocks: int) -> int:
+    """How many blocks lie between a parameter and the head: 0 for the head, 1 for the last block.
+
+    The embeddings are one further than the first block.
+    """
+    found = _BLOCK.search(name)
+    if found:
+        return blocks - int(found[1])
+    return blocks + 1 if "embeddings" in name else 0
 
 
 def rate(spec: TrainSpec, step: int, total: int) -> float:

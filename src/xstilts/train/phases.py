@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,33 +18,36 @@ from torch import Generator
 from xstilts import __version__, library, predict
 from xstilts.backbone import Backbone
 from xstilts.composed import Composed, compose
-from xstilts.config import load_method, load_task
+from xstilts.config import load_method
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.data.sources import data_digest, load, task_in_world
-from xstilts.errors import NotFoundError
+from xstilts.data.sources import data_digest
 from xstilts.files import digest
-from xstilts.formats import FORMATS, check_targets, with_labels
+from xstilts.formats.masked_lm import language_shares
 from xstilts.methods import METHODS
 from xstilts.metrics import METRICS
 from xstilts.model import Head, TaskModel
-from xstilts.settings import RunSpec
+from xstilts.settings import RunSpec, tasks_of
 from xstilts.sites import Adapter
-from xstilts.specs import TaskSpec
+from xstilts.specs import MixSpec, TaskSpec
 from xstilts.tokenised import encode
-from xstilts.train.stream import Stream
+from xstilts.train import parts as phase_parts
+from xstilts.train.checkpoint import bring_back
+from xstilts.train.parts import MLM, Dev, Part, make_parts
+from xstilts.train.processes import Processes
+from xstilts.train.stream import Mixture, Stream
 from xstilts.train.trainer import Trainer, TrainResult
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
-from xstilts.zoo.manifest import Parent
+from xstilts.zoo.manifest import HeadRecord, Parent
 from xstilts.zoo.store import require_name
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised when a training gives other weights for the same inputs."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a phase reads and writes."""
+    """Where a phase reads and writes, and whom it tells."""
 
     data: Path | None
     zoo: Zoo
@@ -50,6 +55,7 @@ class Places:
     cache: Path | None
     offline: bool = False
     quiet: bool = False
+    trackers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,16 @@ class Plan:
     """What a phase would do.
 
     Attributes:
+        tokens: Sub-words without padding over the whole run.
+        shares: Part to its stated share of the steps.
         known: The module, when this very training was done before.
     """
 
     rows: int
     dev_rows: int
     steps: int
+    tokens: int
+    shares: Mapping[str, float]
     trainable_parameters: int
     backbone_parameters: int
     disk_bytes: int
@@ -71,112 +81,132 @@ class Plan:
 
 
 class Phase:
-    """A training of `task` on a backbone, over what `below` composes.
+    """A training of some tasks on a backbone, over what `below` composes.
 
     Args:
-        task: Name of the task.
+        tasks: A task, a mixture, or several tasks joined by commas.
         run: Method, options and training settings.
         backbone: Loaded; it is left as it was.
         places: Where to read and write.
         below: Expression that acts, frozen, below the new module.
-        name: Of the new module; the task's when empty.
+        init: Module whose weights the new one starts from; empty for a fresh start.
+        name: Of the new module; that of `tasks` when empty.
         command: Shown to resume an interrupted run.
     """
 
     def __init__(
         self,
-        task: str,
+        tasks: str,
         run: RunSpec,
         backbone: Backbone,
         places: Places,
         *,
         below: str = "none",
+        init: str = "",
         name: str = "",
         command: str = "",
     ) -> None:
         self.run, self.backbone, self.places = run, backbone, places
-        self.below, self.name, self.command = below, name or task, command
+        self.name, self.command = name or tasks.replace(",", "+"), command
         require_name(self.name)
         self.preset = load_method(run.method)
         self.method = METHODS.get(self.preset.method)
         self.options = self.method.Options.model_validate(run.options)
         self.expression, self.parents = library.resolve(below, places.zoo, backbone)
-        spec = task_in_world(load_task(task), places.data)
-        self.task = with_labels(spec, self._load(spec, "train"))
+        self.init = places.zoo.find(init, backbone.identity) if init else None
+        self.tasks = tasks_of(tasks)
+        self.parts = make_parts(self.tasks, run, places.data, offline=places.offline)
 
-    # -- rows
+    @property
+    def task(self) -> TaskSpec:
+        """The first task."""
+        return self.parts[0].task
 
-    def _load(self, task: TaskSpec, split: str) -> list[Example]:
-        limit = self.run.train.limit if split == "train" else 0
-        seed = self.run.train.seed
-        language = task.source_language
-        places = self.places
-        return load(
-            task, split, language, places.data, offline=places.offline, limit=limit, seed=seed
-        )
-
-    @cached_property
+    @property
     def rows(self) -> list[Example]:
-        """Training rows in the source language."""
-        examples = self._load(self.task, "train")
-        if FORMATS.get(self.task.format).LABELLED:
-            check_targets(examples)
-        return examples
+        """The training rows of every part."""
+        return [row for part in self.parts for row in part.rows]
 
     @cached_property
-    def dev_rows(self) -> list[Example]:
-        """Rows of the source language that pick the checkpoint; empty when the last one is kept."""
-        if not self.task.select_split or not FORMATS.get(self.task.format).PREDICTS:
-            return []
-        try:
-            return self._load(self.task, self.task.select_split)
-        except NotFoundError:
-            return []
+    def heads(self) -> dict[str, TaskSpec]:
+        """Head name to the task whose format and labels it speaks."""
+        return {part.head: part.task for part in reversed(self.parts)}
 
-    def _features(self, examples: list[Example]) -> Features:
-        length = self.run.train.max_length or self.task.max_length
+    def _features(self, examples: Sequence[Example], task: TaskSpec) -> Features:
+        length = self.run.train.max_length or task.max_length
         return encode(
             examples,
             data_digest(examples),
-            self.task,
+            task,
             self.backbone.tokenizer,
             self.backbone.identity.tokenizer_sha256,
             min(length, self.backbone.max_length),
             self.places.cache,
         )
 
+    def mixture(self) -> Mixture:
+        """Where the steps get their rows."""
+        tokenizer, spec = self.backbone.tokenizer, self.run.train
+        streams = {
+            part.name: Stream(
+                part.task, self._features(part.rows, part.task), tokenizer, spec, part.head
+            )
+            for part in self.parts
+        }
+        return Mixture(streams, spec, self._mix())
+
+    def _mix(self) -> MixSpec:
+        """The run's mix, plain text spread over its languages."""
+        texts = {part.name: part.size for part in self.parts if part.task.name == MLM}
+        if not texts:
+            return self.run.mix
+        shares = language_shares(texts, self.run.mlm.alpha)
+        if len(texts) == len(self.parts):
+            return self.run.mix.model_copy(update={"rule": "fixed", "shares": shares})
+        whole = self.run.mlm.share or self.run.mix.beside.get(MLM, 0.0)
+        beside = {k: v for k, v in self.run.mix.beside.items() if k != MLM}
+        beside |= {name: whole * share for name, share in shares.items()}
+        return self.run.mix.model_copy(update={"beside": beside})
+
     # -- identity
 
     @cached_property
     def key(self) -> str:
         """Digest of everything that decides the weights."""
+        outside = {"checkpoint_every", "gradient_checkpointing"}
         return digest(
             {
                 "code": CODE_VERSION,
                 "name": self.name,
-                "task": self.task.model_dump(exclude={"sources", "note", "title"}),
-                "rows": data_digest(self.rows),
-                "dev": data_digest(self.dev_rows),
+                "parts": [phase_parts.identity(part) for part in self.parts],
+                "mix": self._mix().model_dump(),
                 "backbone": self.backbone.identity.fingerprint,
                 "method": self.preset.method,
                 "options": self.options.model_dump(),
                 "below": library.pinned(self.expression, self.parents),
-                "train": self.run.train.model_dump(exclude={"checkpoint_every"}),
+                "init": self.init.manifest.digest if self.init else "",
+                "train": self.run.train.model_dump(exclude=outside),
             }
         )
 
     def plan(self) -> Plan:
-        """What `execute` would do; nothing is written."""
+        """What `execute` would do; nothing is written but the cache of tokenised rows."""
         model, _, _ = self._model()
         trainable = model.trainable_parameters
         if self.preset.method == "full":
             trainable += sum(p.numel() for p in self.backbone.encoder.parameters())
-        spec = self.run.train
-        steps = spec.max_steps or -(-len(self.rows) // spec.batch_size) * spec.epochs
+        mixture = self.mixture()
+        steps = mixture.total_steps()
+        mean = {
+            name: stream.tokens.mean() * self.run.train.batch_size
+            for name, stream in mixture.streams.items()
+        }
         return Plan(
-            rows=len(self.rows),
-            dev_rows=len(self.dev_rows),
-            steps=int(steps),
+            rows=sum(len(part.rows) for part in self.parts),
+            dev_rows=sum(len(dev.rows) for part in self.parts for dev in part.dev),
+            steps=steps,
+            tokens=round(steps * sum(mean[name] * s for name, s in mixture.shares.items())),
+            shares=mixture.shares,
             trainable_parameters=trainable,
             backbone_parameters=sum(p.numel() for p in self.backbone.encoder.parameters()),
             disk_bytes=4 * trainable,
@@ -189,6 +219,8 @@ class Phase:
     def execute(self, *, force: bool = False) -> Entry:
         """Train and keep the module, or return the one that this very training made before.
 
+        With several processes, the first one writes and all return what it kept.
+
         Raises:
             InterruptedRunError: Ctrl-C; the same command resumes.
             DataError: A row is broken.
@@ -198,26 +230,42 @@ class Phase:
             return known
         model, own, below = self._model()
         folder = self.places.runs / self.key[:16]
+        processes = Processes(
+            self.run.train.precision,
+            trackers=self.places.trackers,
+            folder=folder,
+            run=(self.name, self.run.train.model_dump()),
+        )
         with self._training(model, own):
-            result = self._train(model, folder)
-            entry = self.places.zoo.add(lambda at: self._save(at, model, own, below, result))
-        shutil.rmtree(folder, ignore_errors=True)
-        return entry
+            result = self._train(model, folder, processes)
+            if processes.first:
+                self._keep_steps(model, own, below, folder, result)
+                entry = self.places.zoo.add(lambda at: self._save(at, model, own, below, result))
+                shutil.rmtree(folder, ignore_errors=True)
+        processes.wait()
+        processes.close()
+        kept = entry if processes.first else self.places.zoo.find_run(self.key)
+        assert kept is not None
+        return kept
 
     def _model(self) -> tuple[TaskModel, Adapter, Composed]:
         """The model to be trained, only what is new requiring gradients; its new part; the rest."""
         generator = Generator().manual_seed(self.run.train.seed)
         own: Adapter = self.method.create(self.backbone.shape, self.options, generator)
-        head = Head.new(self.task, self.backbone, generator)
+        heads = {
+            name: Head.new(task, self.backbone, generator) for name, task in self.heads.items()
+        }
+        if self.init:
+            own = library.start_from(own, self.init, self.places.zoo, self.backbone)
         below = self._below(generator)
         composed = library.on_top(below, own, self.backbone)
-        model = TaskModel(self.backbone, composed, {self.task.name: head})
+        model = TaskModel(self.backbone, composed, heads)
         model.requires_grad_(False)
-        head.module.requires_grad_(True)
+        model.heads.requires_grad_(True)
         own.requires_grad_(True)
         for parameter in below.learned().values():
             parameter.requires_grad_(True)
-        return model, own, below
+        return model.to(self.backbone.device), own, below
 
     def _below(self, generator: Generator) -> Composed:
         """What is below, the operators' own parameters freshly drawn."""
@@ -225,12 +273,12 @@ class Phase:
         modules = {n: library.load_module(e, zoo, self.backbone) for n, e in self.parents.items()}
         return compose(self.expression, modules, self.backbone.shape, generator)
 
-    def _training(self, model: TaskModel, own: Adapter) -> Any:
+    def _training(self, model: TaskModel, own: Adapter) -> AbstractContextManager[TaskModel]:
         """Attach the model; full fine-tuning works on copies of the encoder's weights."""
         if self.preset.method == "full":
-            start = model.composed.encoder_weights
+            start = own.encoder_weights or model.composed.encoder_weights
             weights = {
-                name: start.get(name, p.detach()).clone()
+                name: start.get(name, p.detach()).to(self.backbone.device, copy=True)
                 for name, p in self.backbone.encoder.named_parameters()
             }
             own.encoder_weights = weights
@@ -238,40 +286,70 @@ class Phase:
             self.backbone.encoder.requires_grad_(True)
         return model.attached()
 
-    def _train(self, model: TaskModel, folder: Path) -> TrainResult:
-        stream = Stream(
-            self.task, self._features(self.rows), self.backbone.tokenizer, self.run.train
-        )
-        trainer = Trainer(
-            model,
-            stream,
-            self.run.train,
-            folder,
-            inputs=self.key,
-            evaluate=self._evaluator(model) if self.dev_rows else None,
-            resume_command=self.command,
-            quiet=self.places.quiet,
-            title=f"{self.name} {self.run.method}",
-        )
-        try:
+    def _train(self, model: TaskModel, folder: Path, processes: Processes) -> TrainResult:
+        with self._trainer(model, folder, processes) as trainer:
             return trainer.run()
-        finally:
-            self.backbone.encoder.requires_grad_(False)
-            self.backbone.encoder.eval()
 
-    def _evaluator(self, model: TaskModel) -> Any:
-        features = self._features(self.dev_rows)
-        metric = METRICS.get(self.task.metric)
-
-        def score() -> float:
-            predicted = predict.predictions(
-                model, features, self.dev_rows, self.task.name, self.task
+    @contextmanager
+    def _trainer(self, model: TaskModel, folder: Path, processes: Processes) -> Iterator[Trainer]:
+        """A trainer of the model; the encoder is as before when the block ends."""
+        encoder, checkpointing = self.backbone.encoder, self.run.train.gradient_checkpointing
+        if checkpointing:
+            encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        try:
+            yield Trainer(
+                model,
+                self.mixture(),
+                self.run.train,
+                folder,
+                inputs=self.key,
+                evaluate=self._evaluator(model),
+                processes=processes,
+                resume_command=self.command,
+                quiet=self.places.quiet,
+                title=f"{self.name} {self.run.method}",
+                blocks=self.backbone.shape.num_layers,
             )
-            pair = predict.comparable(self.task, self.dev_rows, predicted)
-            values = metric.compute(*pair, language=self.task.source_language)
-            return float(values[metric.MAIN])
+        finally:
+            if checkpointing:
+                encoder.gradient_checkpointing_disable()
+            encoder.requires_grad_(False)
+            encoder.eval()
 
-        return score
+    @contextmanager
+    def rehearsal(self, folder: Path) -> Iterator[Trainer]:
+        """A trainer of a model that is thrown away when the block ends."""
+        model, own, _ = self._model()
+        processes = Processes.alone(self.run.train.precision)
+        with self._training(model, own), self._trainer(model, folder, processes) as trainer:
+            yield trainer
+
+    def _evaluator(self, model: TaskModel) -> Callable[[], dict[str, float]] | None:
+        """Part to the mean of its dev scores; None when no part has dev rows."""
+        looked_at = {part.name: part for part in self.parts if part.dev}
+        if not looked_at:
+            return None
+        features = {
+            (name, number): self._features(dev.rows, dev.task)
+            for name, part in looked_at.items()
+            for number, dev in enumerate(part.dev)
+        }
+
+        def score(name: str, part: Part) -> float:
+            scores = [
+                self._dev_score(model, part, dev, features[name, number])
+                for number, dev in enumerate(part.dev)
+            ]
+            return sum(scores) / len(scores)
+
+        return lambda: {name: score(name, part) for name, part in looked_at.items()}
+
+    def _dev_score(self, model: TaskModel, part: Part, dev: Dev, features: Features) -> float:
+        predicted = predict.predictions(model, features, dev.rows, part.head, dev.task)
+        metric = METRICS.get(dev.task.metric)
+        pair = predict.comparable(dev.task, dev.rows, predicted)
+        value: float = metric.compute(*pair, language=dev.language)[metric.MAIN]
+        return value
 
     # -- keeping
 
@@ -280,57 +358,117 @@ class Phase:
     ) -> Manifest:
         self.method.save(own, folder, self.name, self.backbone)
         library.save_learned(below, folder)
-        library.save_head(Head(self.task, model.heads[self.task.name]), folder)
-        manifest = self._manifest(model, result)
-        return write_manifest(folder, manifest)
+        heads = {name: Head(task, model.heads[name]) for name, task in self.heads.items()}
+        records = library.save_heads(heads, folder)
+        return write_manifest(folder, self._manifest(model, result, records))
 
-    def _manifest(self, model: TaskModel, result: TrainResult) -> Manifest:
+    def _keep_steps(
+        self, model: TaskModel, own: Adapter, below: Composed, folder: Path, result: TrainResult
+    ) -> None:
+        """Keep the weights of `train.save_every` as modules called `<name>+s<step>`."""
+        if not result.saved:
+            return
+        parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        final = {n: p.detach().clone() for n, p in parameters.items()}
+        for number in result.saved:
+            bring_back(folder / f"step-{number:08d}", parameters)
+            then = TrainResult(number, number, None, False, result.taken)
+
+            def build(at: Path, then: TrainResult = then) -> Manifest:
+                whole = self._save(at, model, own, below, then)
+                step = {
+                    "name": f"{self.name}+s{then.steps}",
+                    "run": digest([self.key, then.steps]),
+                }
+                return write_manifest(at, whole.model_copy(update=step))
+
+            self.places.zoo.add(build)
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(final[name])
+
+    def _manifest(
+        self, model: TaskModel, result: TrainResult, heads: Sequence[HeadRecord]
+    ) -> Manifest:
         composition = library.pinned(self.expression, self.parents)
-        pairs = ((name, e.manifest.digest) for name, e in self.parents.items())
+        parents = [Parent(reference=n, digest=e.manifest.digest) for n, e in self.parents.items()]
+        if self.init:
+            start = self.init.manifest
+            parents.append(Parent(reference=start.name, digest=start.digest, role="init"))
+        single = len(heads) == 1
+        languages = sorted({code for part in self.parts for code in part.languages})
         return Manifest(
             name=self.name,
             kind="composition" if self.parents else self.method.KIND,
-            task=self.task.name,
-            format=self.task.format,
-            family=self.task.head_family,
+            task="+".join(self.tasks),
+            format=heads[0].format if single else "",
+            family=heads[0].family if single else "",
+            heads=[] if single else list(heads),
             method=self.preset.method,
             preset=self.run.method,
             options=self.options.model_dump(),
             backbone=self.backbone.identity,
             composition=composition,
-            parents=[Parent(reference=name, digest=value) for name, value in pairs],
-            labels=self.task.labels,
-            source_language=self.task.source_language,
+            parents=parents,
+            labels=heads[0].labels if single else [],
+            languages=languages if self.tasks == [MLM] else [],
+            source_language=",".join(languages),
             seed=self.run.train.seed,
             run=self.key,
-            training={
-                "settings": self.run.train.model_dump(),
-                "steps": result.steps,
-                "kept_step": result.best_step,
-                "dev_score": result.best_score,
-                "stopped_early": result.stopped_early,
-                "selection": self._selection(),
-            },
-            data=[self._data("train", self.rows), self._data("dev", self.dev_rows)],
+            training=self._training_record(result),
+            data=self._data(),
             versions={"xstilts": __version__, **{p: version(p) for p in ("torch", "transformers")}},
             trainable_parameters=model.trainable_parameters,
             probe=probe(model),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    def _selection(self) -> str:
-        if self.run.train.select == "last" or not self.dev_rows:
-            return "last checkpoint"
-        return f"best {self.task.source_language} {self.task.select_split} {self.task.metric}"
-
-    def _data(self, split: str, examples: list[Example]) -> dict[str, Any]:
-        return {
-            "task": self.task.name,
-            "split": split,
-            "language": self.task.source_language,
-            "rows": len(examples),
-            "sha256": data_digest(examples),
+    def _training_record(self, result: TrainResult) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "settings": self.run.train.model_dump(),
+            "steps": result.steps,
+            "kept_step": result.best_step,
+            "dev_score": result.best_score,
+            "stopped_early": result.stopped_early,
+            "selection": self._selection(),
+            "labels": self.run.labels,
         }
+        if len(self.parts) > 1:
+            total = max(1, sum(result.taken.values()))
+            record["mix"] = self._mix().model_dump()
+            record["realised_shares"] = {n: taken / total for n, taken in result.taken.items()}
+        return record
+
+    def _selection(self) -> str:
+        looks = [dev for part in self.parts for dev in part.dev]
+        if self.run.train.select == "last" or not looks:
+            return "last checkpoint"
+        what = ", ".join(dict.fromkeys(f"{d.language} {d.split} {d.task.metric}" for d in looks))
+        rule = "mean of the looks" if self.run.train.select == "average" else f"best {what}"
+        return rule + (" (target dev)" if self.run.select_on == "target-dev" else "")
+
+    def _data(self) -> list[dict[str, Any]]:
+        records = []
+        for part in self.parts:
+            source = ", ".join(f"{code} {note}" for code, note in part.notes.items())
+            language = ",".join(part.languages)
+            records.append(_record(part.task.name, "train", language, part.rows, source))
+            for dev in part.dev:
+                records.append(_record(dev.task.name, dev.split, dev.language, dev.rows, ""))
+        return records
+
+
+def _record(
+    task: str, split: str, language: str, rows: Sequence[Example], source: str
+) -> dict[str, Any]:
+    return {
+        "task": task,
+        "split": split,
+        "language": language,
+        "rows": len(rows),
+        "sha256": data_digest(rows),
+        "source": source if source != f"{language} original" else "",
+    }
 
 
 @torch.inference_mode()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,11 +19,15 @@ from xstilts.specs import TrainSpec
 from xstilts.train import checkpoint
 from xstilts.train.checkpoint import Position
 from xstilts.train.optim import make_optimizer, rate
+from xstilts.train.processes import Processes
 from xstilts.train.progress import Progress
 from xstilts.train.signals import stop_requests
-from xstilts.train.stream import Stream
+from xstilts.train.stream import Mixture, Step
 
-Evaluate = Callable[[], float]
+Evaluate = Callable[[], Mapping[str, float]]
+"""Part to its dev score, higher is better."""
+
+CHECKPOINT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -30,52 +36,63 @@ class TrainResult:
 
     Attributes:
         steps: Optimiser steps done.
-        best_step: The step whose weights were kept.
-        best_score: Dev score there; None when there was no look.
+        best_step: The step whose weights were kept; the last one for an average.
+        best_score: Mean of the parts' dev scores there; None when there was no look.
         stopped_early: Whether patience ran out.
+        taken: Part to the steps that it had.
+        saved: Steps whose weights were kept besides, in `step-<number>` folders.
     """
 
     steps: int
     best_step: int
     best_score: float | None
     stopped_early: bool
+    taken: Mapping[str, int] = field(default_factory=dict)
+    saved: Sequence[int] = ()
 
 
 class Trainer:
     """Trains the parameters of `model` that require gradients.
 
     Args:
-        model: Called as `model(batch, task)`, gives the loss of each example [E], float32.
-        stream: Where steps get their rows.
+        model: Called as `model(batch, head)`, gives the loss of each example [E], float32. Its
+            `penalty()`, where it has one, is added to the mean loss of each step.
+        mixture: Where steps get their rows.
         spec: The settings; the rate is that of `optim.rate`.
         folder: For checkpoints, `best/` and `history.jsonl`.
         inputs: Digest of everything that the run depends on.
-        evaluate: Dev score, higher is better; None when there is no dev set.
+        evaluate: Dev scores; None when there is no dev set.
+        processes: Those that train together; one when None.
         resume_command: Shown when the run is interrupted.
         quiet: Show no progress.
         title: What is being trained, for the progress bar.
+        blocks: Blocks of the encoder, for rates by depth.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        stream: Stream,
+        mixture: Mixture,
         spec: TrainSpec,
         folder: Path,
         *,
         inputs: str,
         evaluate: Evaluate | None = None,
+        processes: Processes | None = None,
         resume_command: str = "",
         quiet: bool = False,
         title: str = "training",
+        blocks: int = 0,
     ) -> None:
-        self.model, self.stream, self.spec, self.folder = model, stream, spec, folder
+        self.model, self.mixture, self.spec, self.folder = model, mixture, spec, folder
         self.evaluate, self.resume_command, self.inputs = evaluate, resume_command, inputs
+        self.processes = processes or Processes.alone(spec.precision)
         self.quiet, self.title = quiet, title
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = make_optimizer(self.parameters, spec)
-        self.total = stream.total_steps()
+        self.optimizer = make_optimizer(self.parameters, spec, blocks)
+        self.total = mixture.total_steps()
         self.position = Position(inputs=inputs)
+        self._saved_at = time.monotonic()
 
     def run(self) -> TrainResult:
         """Train to the end, or from the newest checkpoint to the end.
@@ -85,109 +102,181 @@ class Trainer:
             PreemptedError: SIGTERM or SIGUSR1; a checkpoint was written.
             UsageError: The folder holds a checkpoint of another run.
         """
-        torch.manual_seed(self.spec.seed)
         restored = checkpoint.restore(self.folder, self.inputs, self.parameters, self.optimizer)
         self.position = restored or self.position
+        self.mixture.taken |= self.position.taken
+        self.mixture.stopped = list(self.position.stopped)
         self._cut_history()
-        accelerator = _accelerator(self.spec)
-        wrapped = accelerator.prepare_model(self.model) if _distributed(accelerator) else self.model
+        wrapped = self.processes.wrap(self.model)
         stopped = False
-        with (
-            stop_requests() as request,
-            Progress(
-                self.title, self.total, quiet=self.quiet or not accelerator.is_main_process
-            ) as progress,
-        ):
+        quiet = self.quiet or not self.processes.first
+        self._keep_step()
+        with stop_requests() as request, Progress(self.title, self.total, quiet=quiet) as progress:
             examples = tokens = 0
             while self.position.step < self.total and not stopped:
-                loss, count, seen = self._step(wrapped, accelerator)
-                examples, tokens = examples + count, tokens + seen
+                loss, step, seen = self._step(wrapped)
+                examples, tokens = examples + step.examples, tokens + seen
                 if progress.wants_loss:
                     progress.report(self.position.step, float(loss), examples, tokens)
-                stopped = self._after_step(accelerator)
-                if request.number and self.position.step < self.total:
-                    self._save(accelerator)
+                stopped = self._after_step()
+                number = self.processes.agreed(request.number)
+                if number and self.position.step < self.total:
+                    self._save()
+                    request.number = number
                     raise request.error(self.position.step, self.resume_command)
         return self._finish(stopped)
 
+    def rehearse(self, seconds: float) -> tuple[int, float]:
+        """Run the longest batch once, then some steps, keeping nothing.
+
+        Args:
+            seconds: Stop after about that long.
+
+        Returns:
+            Sub-words without padding of the timed steps, and the seconds they took.
+        """
+        wrapped = self.processes.wrap(self.model)
+        for stream in self.mixture.streams.values():
+            longest = stream.lengths.argsort()[::-1][: self.spec.batch_size].copy()
+            step = stream.cut(longest, 0)
+            for index, batch in enumerate(step.batches):
+                self._backward(wrapped, batch, step, penalised=index == 0)
+        self.optimizer.zero_grad(set_to_none=True)
+        began, tokens, steps = time.monotonic(), 0, 0
+        while steps < self.total and (steps < 2 or time.monotonic() - began < seconds):
+            tokens, steps = tokens + self._step(wrapped, write=False)[2], steps + 1
+        return tokens, time.monotonic() - began
+
     # -- one step
 
-    def _step(self, model: nn.Module, accelerator: Any) -> tuple[Tensor, int, int]:
-        """Forward, backward and update of one optimiser step."""
-        step = self.position.step
+    def _step(self, model: nn.Module, *, write: bool = True) -> tuple[Tensor, Step, int]:
+        """Forward, backward and update of one optimiser step; its loss, rows and sub-words."""
+        processes, number = self.processes, self.position.step
+        torch.manual_seed(_draw_seed(self.spec.seed, number, processes.rank))
         model.train()
-        lr = rate(self.spec, step, self.total)
+        lr = rate(self.spec, number, self.total)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        batches, examples = self.stream.step(
-            step, accelerator.process_index, accelerator.num_processes
-        )
-        total = torch.zeros((), device=accelerator.device)
-        for batch in batches:
-            total += self._backward(model, accelerator, batch, examples)
+            group["lr"] = lr * group["scale"]
+        step = self.mixture.step(number, processes.rank, processes.count)
+        total = torch.zeros((), device=processes.device)
+        for index, batch in enumerate(step.batches):
+            last = index == len(step.batches) - 1
+            with nullcontext() if last else processes.no_sync(model):
+                total += self._backward(model, batch, step, penalised=index == 0)
         norm = torch.zeros(())
         if self.spec.clip:
             norm = nn.utils.clip_grad_norm_(list(self.parameters.values()), self.spec.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.position.step += 1
-        seen = sum(batch.num_tokens for batch in batches)
-        self._write_history(accelerator, total, lr, norm, examples, seen)
-        return total, examples, seen
+        seen = sum(batch.num_tokens for batch in step.batches) if step.weight else 0
+        if write:
+            self._write_history(step, total, lr, norm, seen)
+        return total, step, seen
 
-    def _backward(self, model: nn.Module, accelerator: Any, batch: Batch, examples: int) -> Tensor:
+    def _backward(self, model: nn.Module, batch: Batch, step: Step, *, penalised: bool) -> Tensor:
         """Add the gradient of a micro-batch; each example weighs 1 / examples of the whole step."""
-        batch = batch.to(accelerator.device)
-        with accelerator.autocast():
-            losses: Tensor = model(batch, self.stream.task.name)
-        loss = losses.float().sum() / examples
-        # DDP divides gradients by the number of processes; the step's sum must not be divided.
-        (loss * accelerator.num_processes).backward()
-        return loss.detach()
+        processes = self.processes
+        batch = batch.to(processes.device)
+        with processes.autocast():
+            losses: Tensor = model(batch, step.head)
+        loss: Tensor = losses.float().sum() * (step.weight / step.examples)
+        reported = loss.detach()
+        penalty = getattr(self.model, "penalty", None)
+        if penalised and penalty is not None:
+            loss = loss + penalty() / processes.count
+        # Gradients are averaged over processes; the step's sum must not be divided.
+        torch.autograd.backward(loss * processes.count)
+        return reported
 
     # -- between steps
 
-    def _after_step(self, accelerator: Any) -> bool:
+    @property
+    def _look_every(self) -> int:
+        return self.spec.eval_every or max(1, round(self.mixture.steps_per_epoch))
+
+    def looks(self) -> int:
+        """How often a whole run looks at the dev set."""
+        return -(-self.total // self._look_every) if self.evaluate else 0
+
+    def _after_step(self) -> bool:
         """Look at the dev set and save when it is time; True when patience ran out."""
-        step, every = self.position.step, self.spec.eval_every or self.stream.steps_per_epoch
-        looked = False
-        if self.evaluate and (step % every == 0 or step == self.total):
-            self._look(accelerator)
-            looked = True
-        interval = self.spec.checkpoint_every or every
-        patience = self.spec.patience
-        stopped = bool(patience) and self.position.looks_without_gain >= patience
-        if not stopped and step < self.total and (step % interval == 0 or looked):
-            self._save(accelerator)
+        number, every = self.position.step, self._look_every
+        looked = bool(self.evaluate) and (number % every == 0 or number == self.total)
+        stopped = self._look() if looked else False
+        self._keep_step()
+        due = number % (self.spec.checkpoint_every or every) == 0 or looked or self._is_old()
+        if not stopped and number < self.total and due:
+            self._save()
         return stopped
 
-    def _look(self, accelerator: Any) -> None:
-        """Score the dev set; the earliest of equal scores is the best."""
-        assert self.evaluate is not None
-        with torch.random.fork_rng(enabled=True):
-            score = self.evaluate()
-        if score > self.position.best_score:
-            self.position.best_score, self.position.best_step = score, self.position.step
-            self.position.looks_without_gain = 0
-            if self.spec.select == "best" and accelerator.is_main_process:
-                checkpoint.save_best(self.folder, self.parameters)
-        else:
-            self.position.looks_without_gain += 1
-        self._append(accelerator, {"step": self.position.step, "dev_score": score})
+    def _is_old(self) -> bool:
+        """Whether the last checkpoint is old, in the opinion of the first process."""
+        if self.position.step % 10:
+            return False
+        old = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
+        return bool(self.processes.agreed(int(old)))
 
-    def _save(self, accelerator: Any) -> None:
-        if accelerator.is_main_process:
+    def _look(self) -> bool:
+        """Score the dev sets; the earliest of equal scores is the best. True when all is done."""
+        assert self.evaluate is not None
+        position, spec = self.position, self.spec
+        scores = self.processes.same(dict(self.evaluate()))
+        mean = sum(scores.values()) / len(scores)
+        gained = mean > position.best_score
+        if gained:
+            position.best_score, position.best_step = mean, position.step
+        position.looks_without_gain = 0 if gained else position.looks_without_gain + 1
+        if self.processes.first:
+            if gained and spec.select == "best":
+                checkpoint.keep(self.folder / "best", self.parameters)
+            if spec.select == "average" and position.step >= spec.average_from * self.total:
+                position.averaged = checkpoint.keep_mean(
+                    self.folder, self.parameters, position.averaged, position.step
+                )
+        self._append({"step": position.step, "dev_score": mean, "dev_scores": scores})
+        if self.mixture.mix.stop_parts:
+            return self._stop_parts(scores)
+        return bool(spec.patience) and position.looks_without_gain >= spec.patience
+
+    def _stop_parts(self, scores: Mapping[str, float]) -> bool:
+        """Stop parts whose own score has not risen for a while; True when none is left."""
+        position = self.position
+        for name, score in scores.items():
+            best, looks = position.parts.get(name, (float("-inf"), 0))
+            position.parts[name] = (score, 0) if score > best else (best, looks + 1)
+            tired = self.spec.patience and position.parts[name][1] >= self.spec.patience
+            if tired and name not in position.stopped:
+                position.stopped.append(name)
+        going = [name for name in scores if name not in position.stopped]
+        if going:
+            self.mixture.stopped = list(position.stopped)
+        return not going
+
+    def _keep_step(self) -> None:
+        every, number = self.spec.save_every, self.position.step
+        if every and number % every == 0 and self.processes.first:
+            checkpoint.keep(self.folder / f"step-{number:08d}", self.parameters)
+
+    def _save(self) -> None:
+        self.position.taken = dict(self.mixture.taken)
+        if self.processes.first:
             checkpoint.save(self.folder, self.position, self.parameters, self.optimizer)
+        self._saved_at = time.monotonic()
+        self.processes.wait()
 
     def _finish(self, stopped: bool) -> TrainResult:
-        position = self.position
-        looked = position.best_step >= 0
-        kept = position.step
-        if looked and self.spec.select == "best":
-            checkpoint.load_best(self.folder, self.parameters)
+        self.processes.wait()
+        position, kept = self.position, self.position.step
+        if position.best_step >= 0 and self.spec.select == "best":
+            checkpoint.bring_back(self.folder / "best", self.parameters)
             kept = position.best_step
-        score = position.best_score if looked else None
-        return TrainResult(position.step, kept, score, stopped)
+        elif self.spec.select == "average" and self.processes.same(position.averaged)[0]:
+            last = self.processes.same(position.averaged)[1]
+            checkpoint.bring_back(self.folder / f"mean-{last:08d}", self.parameters)
+        score = position.best_score if position.best_step >= 0 else None
+        saved = [int(path.name[5:]) for path in sorted(self.folder.glob("step-*"))]
+        return TrainResult(position.step, kept, score, stopped, dict(self.mixture.taken), saved)
 
     # -- history
 
@@ -197,40 +286,39 @@ class Trainer:
 
     def _cut_history(self) -> None:
         """Drop what was written after the checkpoint, so that no step stands twice."""
+        if not self.processes.first:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._history.touch()
         with self._history.open("r+b") as file:
             file.truncate(self.position.history_bytes)
 
     def _write_history(
-        self, accelerator: Any, loss: Tensor, lr: float, norm: Tensor, examples: int, tokens: int
+        self, step: Step, total: Tensor, lr: float, norm: Tensor, tokens: int
     ) -> None:
         if self.position.step % 10 and self.position.step != self.total:
             return
         record = {
             "step": self.position.step,
-            "loss": float(loss),
+            "part": step.part,
+            "loss": float(self.processes.sum(total)),
             "lr": lr,
             "gradient_norm": float(norm),
-            "examples": examples,
-            "tokens": tokens,
+            "examples": step.examples,
+            "tokens": int(self.processes.sum(torch.tensor(tokens, device=total.device))),
             "time": round(time.time(), 3),
         }
-        self._append(accelerator, record)
+        self._append(record)
+        self.processes.track(record, self.position.step)
 
-    def _append(self, accelerator: Any, record: Mapping[str, Any]) -> None:
-        if not accelerator.is_main_process:
+    def _append(self, record: Mapping[str, Any]) -> None:
+        if not self.processes.first:
             return
         with self._history.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, sort_keys=True) + "\n")
             self.position.history_bytes = file.tell()
 
 
-def _accelerator(spec: TrainSpec) -> Any:
-    from accelerate import Accelerator
-
-    return Accelerator(mixed_precision="bf16" if spec.precision == "bf16" else "no")
-
-
-def _distributed(accelerator: Any) -> bool:
-    return bool(accelerator.num_processes > 1)
+def _draw_seed(*numbers: int) -> int:
+    """One seed for torch from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

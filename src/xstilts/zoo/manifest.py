@@ -86,6 +86,21 @@ class DataRecord(Spec):
     source: str = ""
 
 
+class HeadRecord(Spec):
+    """One of several heads of a module.
+
+    Attributes:
+        file: Its tensors.
+        task: The task whose format and labels it speaks; `family` says which tasks may share it.
+    """
+
+    file: FileName
+    task: str
+    format: str
+    family: str = ""
+    labels: list[str] = Field(default_factory=list)
+
+
 class Manifest(Spec):
     """Everything a module says of itself.
 
@@ -97,6 +112,7 @@ class Manifest(Spec):
         preset: Method preset; `method` is the implementation.
         composition: The expression below its own weights, with parents by digest; `none` without.
         labels: Label names of the head, in order; empty without a head.
+        heads: When there are several; `format`, `family` and `labels` are empty then.
         languages: That the module itself is for (a language adapter); `source_language` is what
             the task was trained in.
         run: Digest of every input of the training, so that the same run is found again.
@@ -119,6 +135,7 @@ class Manifest(Spec):
     composition: str = "none"
     parents: list[Parent] = Field(default_factory=list)
     labels: list[str] = Field(default_factory=list)
+    heads: list[HeadRecord] = Field(default_factory=list)
     languages: list[str] = Field(default_factory=list)
     source_language: str = ""
     seed: int = 0

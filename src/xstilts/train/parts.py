@@ -1,0 +1,299 @@
+"""What a training phase learns from: a part for each task and each language of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xstilts.config import load_task
+from xstilts.data import translated
+from xstilts.data.examples import Example
+from xstilts.data.sources import (
+    available_languages,
+    data_digest,
+    load,
+    shuffled_labels,
+    subset,
+    task_in_world,
+)
+from xstilts.errors import DataError, NotFoundError, UsageError
+from xstilts.formats import FORMATS, check_targets, with_labels
+from xstilts.settings import RunSpec, SourceMix
+from xstilts.specs import TaskSpec
+
+MLM = "mlm"
+
+
+@dataclass(frozen=True)
+class Dev:
+    """Rows that pick the checkpoint, in one language of one task."""
+
+    task: TaskSpec
+    language: str
+    split: str
+    rows: Sequence[Example]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a mixture.
+
+    Attributes:
+        name: The task's, or `mlm/<language>` for plain text.
+        task: With its labels.
+        languages: Of the training rows.
+        rows: Training rows.
+        dev: Rows that pick the checkpoint; empty when the last one is kept.
+        head: Name of the head, the same for tasks of one family with the same labels.
+        size: What its share of the text is reckoned from, in characters; 0 for other tasks.
+    """
+
+    name: str
+    task: TaskSpec
+    languages: tuple[str, ...]
+    rows: Sequence[Example]
+    dev: Sequence[Dev] = ()
+    head: str = ""
+    size: int = 0
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def make_parts(
+    tasks: Sequence[str], run: RunSpec, root: Path | None, *, offline: bool
+) -> list[Part]:
+    """The parts of a phase, in the order of `tasks`, plain text last.
+
+    Raises:
+        NotFoundError: A task or language is unknown, or has no rows anywhere.
+        DataError: A row is broken, or fewer rows are there than the budget states.
+        UsageError: Settings that contradict each other.
+    """
+    parts: list[Part] = []
+    for name in tasks:
+        if name == MLM:
+            parts += _text_parts(run, root, offline=offline)
+        else:
+            parts.append(_task_part(name, run, root, offline=offline))
+    if run.mlm.share and MLM not in tasks:
+        parts += _text_parts(run, root, offline=offline)
+    heads: dict[str, Part] = {}
+    result = []
+    for part in parts:
+        family = part.task.head_family
+        shared = heads.setdefault(family, part).task
+        same = shared.labels == part.task.labels and shared.format == part.task.format
+        result.append(_with_head(part, family if same else part.task.name))
+    return result
+
+
+def _with_head(part: Part, head: str) -> Part:
+    return Part(
+        part.name, part.task, part.languages, part.rows, part.dev, head, part.size, part.notes
+    )
+
+
+# -- tasks
+
+
+def _task_part(name: str, run: RunSpec, root: Path | None, *, offline: bool) -> Part:
+    spec = task_in_world(load_task(name), root)
+    languages = tuple(run.source.languages) or (spec.source_language,)
+    rows, notes = _rows(spec, languages, run, root, offline=offline)
+    task = with_labels(spec, rows)
+    if FORMATS.get(task.format).LABELLED:
+        check_targets(rows)
+    if run.labels == "shuffled":
+        rows = shuffled_labels(rows, run.train.seed)
+    dev = _dev(task, languages, run, root, offline=offline)
+    return Part(name, task, languages, rows, dev, notes=notes)
+
+
+def _rows(
+    task: TaskSpec,
+    languages: Sequence[str],
+    run: RunSpec,
+    root: Path | None,
+    *,
+    offline: bool,
+) -> tuple[list[Example], dict[str, str]]:
+    """Training rows of all source languages under the run's budget, and where they came from."""
+    notes: dict[str, str] = {}
+    by_language: dict[str, list[Example]] = {}
+    for language in languages:
+        by_language[language], notes[language] = _in_language(task, language, root, offline)
+    rows = mix_languages(by_language, run.source, run.train.seed)
+    rows = subset(rows, run.train.limit, run.train.seed)
+    wanted = run.source.rows
+    if wanted and len(rows) < wanted:
+        raise DataError(
+            f"task {task.name} has {len(rows):,} training rows in {', '.join(languages)}, and the "
+            f"budget states {wanted:,}",
+            hint="Lower source.rows, or add a language.",
+        )
+    return subset(rows, wanted, run.train.seed), notes
+
+
+def _in_language(
+    task: TaskSpec, language: str, root: Path | None, offline: bool
+) -> tuple[list[Example], str]:
+    """Rows of one language: the task's own, else translated ones."""
+    if language in (*task.languages, task.source_language):
+        return load(task, "train", language, root, offline=offline), "original"
+    ready = translated.find(task, language, "train", root)
+    if ready is None:
+        known = [*task.languages, *translated.languages(task, root)]
+        raise NotFoundError(
+            f"task {task.name} has no training rows in '{language}'",
+            where=f"languages: {', '.join(dict.fromkeys(known))}",
+            hint=f"Translate them: xstilts data translate {task.name} --to {language} --model ID",
+        )
+    return translated.read(ready), f"translated by {translated.model_of(ready)}"
+
+
+def mix_languages(
+    by_language: dict[str, list[Example]], source: SourceMix, seed: int
+) -> list[Example]:
+    """One list of rows from several languages.
+
+    `added` is every row of every language. `mixed` deals the rows out: a row number is taken in one
+    language only, so that as many rows come out as the smallest language has.
+    """
+    lists = list(by_language.values())
+    tagged = len(lists) > 1
+    named = {
+        code: [_renamed(row, code) if tagged else row for row in rows]
+        for code, rows in by_language.items()
+    }
+    if source.how == "added" or not tagged:
+        return [row for rows in named.values() for row in rows]
+    count = min(len(rows) for rows in lists)
+    codes = list(named)
+    order = subset_order(count, seed)
+    chosen = {number: codes[place % len(codes)] for place, number in enumerate(order)}
+    return [named[chosen[number]][number] for number in range(count)]
+
+
+def subset_order(count: int, seed: int) -> list[int]:
+    """The numbers below `count` in an order that depends on the seed only."""
+    import random
+
+    order = list(range(count))
+    random.Random(seed).shuffle(order)  # noqa: S311  (sampling, no secret)
+    return order
+
+
+def _renamed(row: Example, language: str) -> Example:
+    from dataclasses import replace
+
+    return replace(row, id=f"{language}:{row.id}")
+
+
+def _dev(
+    task: TaskSpec, languages: Sequence[str], run: RunSpec, root: Path | None, *, offline: bool
+) -> list[Dev]:
+    """Rows of the source language, or of the target's languages where that is asked for."""
+    if run.select_on == "target-dev":
+        return _target_dev(task, run, root, offline=offline)
+    if not task.select_split or not FORMATS.get(task.format).PREDICTS:
+        return []
+    found = []
+    for language in languages:
+        if language not in (*task.languages, task.source_language):
+            continue
+        try:
+            rows = load(task, task.select_split, language, root, offline=offline)
+        except NotFoundError:
+            continue
+        found.append(Dev(task, language, task.select_split, rows))
+    return found
+
+
+def _target_dev(task: TaskSpec, run: RunSpec, root: Path | None, *, offline: bool) -> list[Dev]:
+    if not run.target:
+        raise UsageError(
+            "selection on a target's dev set needs to know the target", hint="Add --target TASK."
+        )
+    target = task_in_world(load_task(run.target), root)
+    target = target.model_copy(update={"labels": target.labels or task.labels})
+    split = target.select_split or "validation"
+    codes = [c for c in available_languages(target, split, root) if c != target.source_language]
+    if not codes:
+        raise NotFoundError(f"task {target.name} has no split '{split}' in a target language")
+    return [Dev(target, c, split, load(target, split, c, root, offline=offline)) for c in codes]
+
+
+# -- plain text
+
+
+def _text_parts(run: RunSpec, root: Path | None, *, offline: bool) -> list[Part]:
+    task = task_in_world(load_task(MLM), root)
+    options = {**task.options, **run.mlm.options}
+    task = task.model_copy(update={"options": options})
+    texts = _text_files(run.mlm.text)
+    if not texts:
+        codes = run.mlm.languages or available_languages(task, "train", root)
+        texts = dict.fromkeys(codes)
+    if not texts:
+        raise NotFoundError(
+            "there is no text for masked language modelling",
+            hint="Give files, --text sw=FILE, or put mlm/<language>.txt below the data folder.",
+        )
+    parts = []
+    for language, path in texts.items():
+        rows = (
+            load(task, "train", language, root, offline=offline)
+            if path is None
+            else read_text(path, language)
+        )
+        rows = subset(rows, run.train.limit, run.train.seed)
+        size = sum(len(row.fields["text"]) for row in rows)
+        name = f"{MLM}/{language}"
+        parts.append(Part(name, task, (language,), rows, size=size))
+    return parts
+
+
+def _text_files(entries: Sequence[str]) -> dict[str, Path | None]:
+    files: dict[str, Path | None] = {}
+    for entry in entries:
+        language, equals, path = entry.partition("=")
+        if not equals or not language or not path:
+            raise UsageError(f"'{entry}' names no language", hint="Write --text sw=FILE.")
+        files[language] = Path(path)
+    return files
+
+
+def read_text(path: Path, language: str) -> list[Example]:
+    """One text a line, blank lines skipped.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DataError: It is not UTF-8, or holds no text.
+    """
+    from xstilts.data.text import read_lines
+
+    if not path.is_file():
+        raise NotFoundError(f"no text file {path}", hint="Check --text.")
+    rows = [
+        Example(str(number), language, {"text": line.strip()}, None, f"{path}:{number}")
+        for number, line in enumerate(read_lines(path), 1)
+        if line.strip()
+    ]
+    if not rows:
+        raise DataError("the file holds no text", where=str(path))
+    return rows
+
+
+# -- identity
+
+
+def identity(part: Part) -> dict[str, object]:
+    """Everything of a part that decides what is learned from it."""
+    return {
+        "name": part.name,
+        "task": part.task.model_dump(exclude={"sources", "note", "title", "counts", "citation"}),
+        "languages": list(part.languages),
+        "head": part.head,
+        "rows": data_digest(part.rows),
+        "dev": [(dev.task.name, dev.language, data_digest(dev.rows)) for dev in part.dev],
+    }

@@ -1,0 +1,125 @@
+"""The processes that train together, as accelerate and torch.distributed set them up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+TRACKERS = ("tensorboard", "trackio", "wandb", "mlflow")
+
+T = TypeVar("T")
+
+
+class Processes:
+    """One process, or all those that `torchrun` or `accelerate launch` started.
+
+    Args:
+        precision: `fp32` or `bf16`.
+        trackers: Names of `TRACKERS` that are told the history.
+        folder: For trackers that write files.
+        run: Name of the run and its settings, for trackers.
+    """
+
+    def __init__(
+        self,
+        precision: str,
+        *,
+        trackers: Sequence[str] = (),
+        folder: Path | None = None,
+        run: tuple[str, Mapping[str, Any]] = ("xstilts", {}),
+    ) -> None:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+
+        self._accelerator: Any = Accelerator(
+            mixed_precision="bf16" if precision == "bf16" else "no",
+            log_with=list(trackers) or None,
+            project_dir=str(folder) if folder else None,
+            # A step runs one head of many, and a module may have no part in it.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        self.tracked = bool(trackers)
+        if trackers:
+            plain = {k: v for k, v in run[1].items() if isinstance(v, str | int | float | bool)}
+            self._accelerator.init_trackers(run[0], config=plain)
+
+    @classmethod
+    def alone(cls, precision: str) -> Processes:
+        """Without trackers."""
+        return cls(precision)
+
+    @property
+    def rank(self) -> int:
+        """Number of this process, 0-based."""
+        return int(self._accelerator.process_index)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._accelerator.num_processes)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self._accelerator.is_main_process)
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return cast("torch.device", self._accelerator.device)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over processes."""
+        if self.count == 1:
+            return model
+        return cast("nn.Module", self._accelerator.prepare_model(model))
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The forward pass in the run's precision."""
+        return cast("AbstractContextManager[Any]", self._accelerator.autocast())
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Keep gradients to this process until the block ends."""
+        if self.count == 1:
+            return nullcontext()
+        return cast("AbstractContextManager[Any]", self._accelerator.no_sync(model))
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        self._accelerator.wait_for_everyone()
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum over processes."""
+        if self.count == 1:
+            return value
+        return cast("Tensor", self._accelerator.reduce(value, "sum"))
+
+    def agreed(self, number: int) -> int:
+        """The largest of the processes' numbers."""
+        if self.count == 1:
+            return number
+        gathered = self._accelerator.gather(torch.tensor([number], device=self.device))
+        return int(gathered.max())
+
+    def same(self, value: T) -> T:
+        """The value of the first process."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        return cast("T", broadcast_object_list([value])[0])
+
+    def track(self, record: Mapping[str, Any], step: int) -> None:
+        """Tell the trackers."""
+        if self.tracked:
+            values = {k: v for k, v in record.items() if isinstance(v, int | float)}
+            self._accelerator.log(values, step=step)
+
+    def close(self) -> None:
+        """End the trackers."""
+        if self.tracked:
+            self._accelerator.end_training()
