@@ -49,6 +49,11 @@ class Loaded:
         return next((head for head in self.heads if head.serves(task)), None)
 
     @property
+    def head(self) -> Head | None:
+        """The first of the heads, or None."""
+        return self.heads[0] if self.heads else None
+
+    @property
     def manifest(self) -> Manifest | None:
         """The manifest of the outermost module, if the expression is one module."""
         return self.entries[0].manifest if len(self.entries) == 1 else None

@@ -60,15 +60,15 @@ def read_world(root: Path | None) -> World | None:
 def task_in_world(task: TaskSpec, root: Path | None) -> TaskSpec:
     """The task with the languages of the data folder, where that declares any.
 
-    A task that the world does not list has all languages when it is only a target, and the source
-    language otherwise; retrieval leaves the source language out, being the pivot. Row counts of
+    A task that the world does not list has all languages when it is only a target or plain text,
+    and the source language otherwise; retrieval leaves the source language out, being the pivot. Row counts of
     the real data are dropped.
     """
     world = read_world(root)
     if world is None:
         return task
     codes = world.tasks.get(task.name)
-    if codes is None and "target" not in task.roles:
+    if codes is None and "target" not in task.roles and task.format != "masked_lm":
         codes = [world.source_language]
     elif codes is None:
         codes = list(world.languages)
