@@ -61,8 +61,8 @@ def task_in_world(task: TaskSpec, root: Path | None) -> TaskSpec:
     """The task with the languages of the data folder, where that declares any.
 
     A task that the world does not list has all languages when it is only a target or plain text,
-    and the source language otherwise; retrieval leaves the source language out, being the pivot. Row counts of
-    the real data are dropped.
+    and the source language otherwise; retrieval leaves the source language out, being the pivot.
+    Row counts of the real data are dropped.
     """
     world = read_world(root)
     if world is None:
