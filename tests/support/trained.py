@@ -9,11 +9,14 @@ from safetensors.torch import save_file
 from support.models import encoder, randomise
 from support.tokenizers import tiny_tokenizer
 
+from xstilts import library
 from xstilts.backbone import Backbone
+from xstilts.composed import compose
 from xstilts.config import load_method, load_task
 from xstilts.methods import METHODS
 from xstilts.model import Head, head_tensors
 from xstilts.zoo import Manifest, Zoo, write_manifest
+from xstilts.zoo.manifest import Parent
 
 TEXTS = [
     "a man runs home",
@@ -22,7 +25,6 @@ TEXTS = [
     "where does the man run ?",
     "the old man runs to the house near the river",
 ]
-TASKS = {"mnli": "mnli", "squad2": "squad2", "hellaswag": "hellaswag", "udpos": "udpos"}
 
 
 def backbone_folder(folder: Path) -> Path:
@@ -65,6 +67,43 @@ def add_module(zoo: Zoo, base: Backbone, task_name: str, preset: str = "seq_bn",
                 labels=task.labels,
                 source_language=task.source_language,
                 seed=seed,
+            ),
+        )
+
+    return zoo.add(write)
+
+
+def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: str, seed: int = 7):
+    """A head over a frozen expression, its operators' own parameters random, as a module."""
+    task = load_task(task_name)
+
+    def write(folder: Path) -> Manifest:
+        expression, entries = library.resolve(text, zoo, base)
+        modules = {key: library.load_module(entry, zoo, base) for key, entry in entries.items()}
+        below = compose(expression, modules, base.shape, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in below.learned().values():
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        library.save_learned(below, folder)
+        head = Head.new(task, base, generator)
+        randomise(head.module, seed, 0.5)
+        library.save_head(head, folder)
+        pairs = ((key, entry.manifest.digest) for key, entry in entries.items())
+        return write_manifest(
+            folder,
+            Manifest(
+                name=name,
+                kind="composition",
+                task=task_name,
+                format=task.format,
+                family=task.head_family,
+                method="head",
+                preset="head",
+                backbone=base.identity,
+                composition=library.pinned(expression, entries),
+                parents=[Parent(reference=key, digest=digest) for key, digest in pairs],
+                labels=task.labels,
+                source_language=task.source_language,
             ),
         )
 

@@ -19,7 +19,7 @@ LAYERS = (
     ("operators", "composition"),
     ("composed", "tokenised", "model", "zoo"),
     ("library", "predict"),
-    ("train", "hubs", "sandbox"),
+    ("train", "hubs", "sandbox", "export"),
     ("evaluate",),
     ("grid", "api"),
     ("cli",),

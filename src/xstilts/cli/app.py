@@ -103,6 +103,7 @@ def _go_offline() -> None:
 def _register() -> None:
     from xstilts.cli import (
         eval_commands,
+        export_commands,
         info_commands,
         predict_commands,
         report_commands,
@@ -116,6 +117,7 @@ def _register() -> None:
     app.command("compose")(train_commands.compose)
     app.command("eval")(eval_commands.evaluate)
     app.command("xtreme")(eval_commands.xtreme)
+    app.command("export")(export_commands.export)
     app.command("predict")(predict_commands.predict)
     app.command("report")(report_commands.report)
     app.add_typer(zoo_commands.app, name="zoo")

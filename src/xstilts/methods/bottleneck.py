@@ -117,7 +117,6 @@ def _initialise(module: Bottleneck, generator: Generator) -> None:
 # ------------------------------------------------------------------------- the library's format
 
 _PREFIX = {"bert": "bert"}
-_MODEL_CLASS = {"bert": "BertAdapterModel"}
 _FIXED: dict[str, Any] = {
     "adapter_residual_before_ln": False,
     "cross_adapter": False,
@@ -203,6 +202,11 @@ def key_prefix(model_type: str) -> str:
     return _PREFIX.get(model_type, "roberta")
 
 
+def model_class(model_type: str) -> str:
+    """The library's model class."""
+    return "BertAdapterModel" if model_type == "bert" else "XLMRobertaAdapterModel"
+
+
 def library_keys(adapter: Adapter, name: str, model_type: str) -> dict[str, str]:
     """Our parameter name to the library's key, for the sub-layer sites of an adapter."""
     keys = {}
@@ -241,7 +245,7 @@ def write_folder(
     outer = {
         "config": dict(config),
         "hidden_size": identity.hidden_size,
-        "model_class": _MODEL_CLASS.get(identity.model_type, "XLMRobertaAdapterModel"),
+        "model_class": model_class(identity.model_type),
         "model_name": identity.repo,
         "model_type": identity.model_type,
         "name": name,

@@ -1,0 +1,201 @@
+"""Export: a trained module as something that runs without xstilts.
+
+A kind is one file of this package with these names:
+
+    ABOUT: str                      one line for the card
+    write(source, folder) -> float | None
+        Write into an empty folder; the largest difference of a reload to our own output, or None
+        where nothing can be reloaded here. Raises `UsageError` when the source cannot be expressed.
+
+The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+
+from xstilts import library
+from xstilts.backbone import Backbone
+from xstilts.composed import merge
+from xstilts.composition import Expression
+from xstilts.data.features import Batch
+from xstilts.errors import IntegrityError, UsageError
+from xstilts.files import atomic_folder, write_text
+from xstilts.library import Loaded
+from xstilts.model import Head, TaskModel
+from xstilts.registry import Registry
+from xstilts.sites import Adapter
+from xstilts.zoo import Entry, Zoo
+
+EXPORTS = Registry("xstilts.export", "kind of export")
+
+TOLERANCE = 1e-4
+"""Largest difference of logits, over their largest size (at least 1), that counts as the same."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        name: For what is written; plain letters, digits, `-` and `_`.
+        expression: What the modules mean, without a head that was trained on top.
+        entries: Its modules, by reference.
+        adapter: The one module that the expression is, or None when it computes with several.
+    """
+
+    name: str
+    backbone: Backbone
+    zoo: Zoo
+    loaded: Loaded
+    expression: Expression
+    entries: dict[str, Entry]
+    adapter: Adapter | None
+
+    @property
+    def head(self) -> Head | None:
+        """The head, or None."""
+        return self.loaded.head
+
+    @property
+    def model(self) -> TaskModel:
+        """The expression with its head, in evaluation mode."""
+        heads = {self.head.task.name: self.head} if self.head else {}
+        return TaskModel(self.backbone, self.loaded.composed, heads).eval()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an export did.
+
+    Attributes:
+        files: Names of the files, sorted.
+        difference: Largest difference of a reload, relative as in `TOLERANCE`; None when unchecked.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    difference: float | None
+
+
+def export(
+    kind: str, text: str, zoo: Zoo, backbone: Backbone, to: Path, language: str = ""
+) -> Result:
+    """Write the expression `text` as `kind` into the new folder `to`.
+
+    Raises:
+        NotFoundError: No such kind or module.
+        UsageError: The folder exists, or the expression cannot be expressed that way.
+        IntegrityError: What was written computes something else; nothing is left.
+    """
+    made = EXPORTS.get(kind)
+    if to.exists():
+        raise UsageError(f"{to} exists", hint="Name a folder that does not.")
+    chosen = source(text, zoo, backbone, language)
+    with atomic_folder(to) as folder:
+        difference = made.write(chosen, folder)
+        if difference is not None and not difference <= TOLERANCE:
+            raise IntegrityError(
+                f"the {kind} export differs by {difference:.2g} when it is loaded again",
+                where=str(to),
+                hint="Nothing was kept. Please report the versions that `xstilts doctor` prints.",
+            )
+        write_text(folder / "README.md", _card(chosen, str(made.ABOUT)))
+    files = sorted(path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file())
+    return Result(to, tuple(files), difference)
+
+
+def source(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Source:
+    """Load an expression for export; see `library.load_expression` for what it raises."""
+    loaded = library.load_expression(text, zoo, backbone, language)
+    expression, entries = library.resolve(text, zoo, backbone, language)
+    manifest = loaded.manifest
+    if manifest is not None and manifest.kind == "composition" and manifest.method == "head":
+        expression, entries = library.resolve(manifest.composition, zoo, backbone)
+    modules = {name: library.load_module(entry, zoo, backbone) for name, entry in entries.items()}
+    adapter = merge(expression, modules, backbone.shape, Generator().manual_seed(0))
+    name = plain_name(manifest.name if manifest else "composition")
+    return Source(name, backbone, zoo, loaded, expression, entries, adapter)
+
+
+def plain_name(name: str) -> str:
+    """`name` with only letters, digits, `-` and `_`: the libraries read dots as paths."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+
+
+def parts_of(chosen: Source) -> list[tuple[str, Adapter]]:
+    """Name and weights of every module of the expression, names made different."""
+    result: list[tuple[str, Adapter]] = []
+    for entry in chosen.entries.values():
+        module = library.load_module(entry, chosen.zoo, chosen.backbone)
+        if not isinstance(module, Adapter):
+            raise UsageError(f"'{entry.reference}' is itself a composition")
+        name = plain_name(entry.manifest.name)
+        if any(name == other for other, _ in result):
+            name = f"{name}-{entry.manifest.digest[:6]}"
+        result.append((name, module))
+    return result
+
+
+# --------------------------------------------------------------------------------------- parity
+
+
+def probe(backbone: Backbone, rows: int = 2, width: int = 12) -> tuple[Tensor, Tensor]:
+    """Fixed ids and a mask [rows, width]; every row but the first ends in padding."""
+    identity = backbone.identity
+    pad = int(backbone.encoder.config.pad_token_id or 0)
+    ids = (torch.arange(rows * width).reshape(rows, width) * 7 + 5) % identity.vocab_size
+    ids[ids == pad] = (pad + 1) % identity.vocab_size
+    mask = torch.ones_like(ids)
+    for row in range(1, rows):
+        mask[row, width - min(2 * row, width - 2) :] = 0
+    ids[mask == 0] = pad
+    return ids, mask
+
+
+@torch.inference_mode()
+def reference(chosen: Source, ids: Tensor, mask: Tensor) -> Tensor:
+    """Our own logits, or the last hidden state where there is no head."""
+    model, device = chosen.model, chosen.backbone.device
+    with model.attached():
+        hidden = chosen.backbone(ids.to(device), mask.to(device))
+        if chosen.head is None:
+            return hidden.cpu()
+        output: Tensor = chosen.head.module.to(device).eval()(hidden, _everywhere(ids, mask))
+        return output.cpu()
+
+
+def _everywhere(ids: Tensor, mask: Tensor) -> Batch:
+    """A batch in which a masked language model's head scores every position."""
+    rows = torch.arange(len(ids))
+    return Batch(ids, mask, rows, rows.numpy(), len(ids), {"labels": torch.zeros_like(ids)})
+
+
+def difference(found: Tensor, wanted: Tensor, mask: Tensor) -> float:
+    """Largest difference over the largest size (at least 1); padding does not count."""
+    if found.shape != wanted.shape:
+        return float("inf")
+    if wanted.dim() == 3:
+        found, wanted = found[mask.bool()], wanted[mask.bool()]
+    return float((found.float() - wanted.float()).abs().max() / wanted.abs().max().clamp(min=1))
+
+
+def _card(chosen: Source, about: str) -> str:
+    identity = chosen.backbone.identity
+    entries = chosen.loaded.entries
+    lines = [
+        f"# {chosen.name}",
+        "",
+        about,
+        "",
+        f"- expression: `{chosen.loaded.expression}`",
+        f"- base model: `{identity.repo}`" + (f" at {identity.revision}" * bool(identity.revision)),
+    ]
+    lines += [f"- module: `{entry.reference}`" for entry in entries]
+    if chosen.head:
+        lines.append(f"- head: {chosen.head.task.format}, task {chosen.head.task.name}")
+    return "\n".join(lines) + "\n"

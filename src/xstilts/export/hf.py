@@ -1,0 +1,75 @@
+"""A plain transformers model of the task's class, everything folded into its weights."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xstilts.errors import UsageError
+from xstilts.export import Source, difference, probe, reference
+from xstilts.export._fold import folded
+from xstilts.export._heads import class_name, label_options, transformers_head
+
+ABOUT = "A transformers model with its head: load it with the Auto class of its task."
+
+
+def write(source: Source, folder: Path) -> float | None:
+    """Write config.json, model.safetensors and the tokenizer; reloads and compares logits."""
+    import transformers
+
+    if source.head is None:
+        raise UsageError(
+            f"'{source.loaded.expression}' has no head", hint="Export the encoder alone: merged."
+        )
+    model_class = getattr(transformers, class_name(source.head))
+    config = plain_config(source, **label_options(source.head))
+    model = model_class.from_config(config, attn_implementation="sdpa")
+    fill(model, folded(source), transformers_head(source.head, config.model_type))
+    model.save_pretrained(folder)
+    source.backbone.tokenizer.save_pretrained(folder)
+    again = model_class.from_pretrained(folder, attn_implementation="sdpa").eval()
+    ids, mask = probe(source.backbone)
+    return difference(logits_of(again, source, ids, mask), reference(source, ids, mask), mask)
+
+
+def plain_config(source: Source, **options: Any) -> Any:
+    """The backbone's config with other options, and without a local path."""
+    config = copy.deepcopy(source.backbone.encoder.config)
+    config._name_or_path = ""
+    for key, value in options.items():
+        if key != "num_labels":  # follows from id2label
+            setattr(config, key, value)
+    return config
+
+
+def fill(model: Any, encoder: dict[str, Tensor], head: dict[str, Tensor]) -> None:
+    """Give a transformers model its weights; every tensor but an unused pooler must be there."""
+    prefix = model.base_model_prefix
+    state = {f"{prefix}.{name}": tensor for name, tensor in encoder.items()} | head
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    tied = ("lm_head.decoder.", "cls.predictions.decoder.", "position_ids", "token_type_ids")
+    left = [name for name in missing if not any(part in name for part in tied)]
+    assert not left, f"no value for {left[:3]}"
+    assert not unexpected, f"no place for {unexpected[:3]}"
+    if hasattr(model, "tie_weights"):
+        model.tie_weights()
+
+
+@torch.inference_mode()
+def logits_of(model: Any, source: Source, ids: Tensor, mask: Tensor) -> Tensor:
+    """What a plain transformers model says, in the shape of our head."""
+    assert source.head is not None
+    form = source.head.task.format
+    if form == "multiple_choice":  # one row a choice: all rows as the choices of one example
+        output = model(input_ids=ids[None], attention_mask=mask[None]).logits
+        return torch.as_tensor(output[0])
+    output = model(input_ids=ids, attention_mask=mask)
+    if form == "extractive_qa":
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+    if form == "masked_lm":
+        return torch.as_tensor(output.logits.flatten(0, 1))
+    return torch.as_tensor(output.logits)

@@ -1,0 +1,38 @@
+"""The encoder alone, everything folded into its weights: a backbone like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from xstilts.export import Source, difference, probe, reference
+from xstilts.export._fold import folded
+from xstilts.export.hf import plain_config
+
+ABOUT = "A plain encoder without a head: load it with AutoModel, or give it as --backbone."
+
+
+def write(source: Source, folder: Path) -> float | None:
+    """Write config.json, model.safetensors and the tokenizer; reloads and compares the output."""
+    model_class = type(source.backbone.encoder)
+    model = model_class(plain_config(source), add_pooling_layer=False)
+    model.load_state_dict(folded(source))
+    model.save_pretrained(folder)
+    source.backbone.tokenizer.save_pretrained(folder)
+    again = model_class.from_pretrained(
+        folder, add_pooling_layer=False, attn_implementation="sdpa"
+    ).eval()
+    ids, mask = probe(source.backbone)
+    with torch.inference_mode():
+        found = again(input_ids=ids, attention_mask=mask).last_hidden_state
+    return difference(found, hidden(source, ids, mask), mask)
+
+
+def hidden(source: Source, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Our own last hidden state."""
+    if source.head is None:
+        return reference(source, ids, mask)
+    device = source.backbone.device
+    with torch.inference_mode(), source.model.attached():
+        return source.backbone(ids.to(device), mask.to(device)).cpu()

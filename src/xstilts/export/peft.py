@@ -1,0 +1,64 @@
+"""A folder that plain peft loads: LoRA, with the head where there is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from xstilts.errors import UsageError
+from xstilts.export import Source
+from xstilts.export._heads import base_prefix, class_name, transformers_head
+from xstilts.files import write_json
+from xstilts.methods import METHODS, lora
+
+ABOUT = (
+    "A LoRA module for peft: PeftModel.from_pretrained(model, folder), where `model` is the base "
+    "model in the class that `task_type` names (AutoModel without one)."
+)
+
+_TASK_TYPES = {
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForTokenClassification": "TOKEN_CLS",
+    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+}
+
+
+def write(source: Source, folder: Path) -> float | None:
+    """Write adapter_model.safetensors and adapter_config.json."""
+    adapter = source.adapter
+    if adapter is None or adapter.method != "lora":
+        raise UsageError(
+            f"'{source.loaded.expression}' is no LoRA module, so peft cannot hold it",
+            hint="Sums, averages and merges of LoRA modules are one; others: adapters or onnx.",
+        )
+    METHODS.get("lora").save(adapter, folder, source.name, source.backbone)
+    if source.head is not None:
+        _add_head(source, folder)
+    return None
+
+
+def _add_head(source: Source, folder: Path) -> None:
+    """Move the tensors into the class with the head, and the head beside them."""
+    assert source.head is not None
+    model_type = source.backbone.identity.model_type
+    head = transformers_head(source.head, model_type)
+    start = "base_model.model."
+    inner = start + base_prefix(model_type) + "."
+    tensors = {k.replace(start, inner, 1): v for k, v in load_file(folder / lora.WEIGHTS).items()}
+    tensors |= {start + name: tensor for name, tensor in head.items()}
+    save_file(tensors, folder / lora.WEIGHTS)
+    config = json.loads((folder / lora.CONFIG).read_text(encoding="utf-8"))
+    saved = sorted({_module(name) for name in head})
+    config |= {
+        "task_type": _TASK_TYPES.get(class_name(source.head)),
+        "modules_to_save": saved,
+    }
+    write_json(folder / lora.CONFIG, config)
+
+
+def _module(name: str) -> str:
+    """The module of transformers' class that peft keeps whole."""
+    parts = name.split(".")
+    return "pooler" if "pooler" in parts else parts[0]
