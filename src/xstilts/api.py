@@ -15,7 +15,7 @@ from xstilts.backbone import Backbone
 from xstilts.composition import LANGUAGE_SLOT
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.errors import DataError, UsageError
+from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.formats import FORMATS
 from xstilts.library import Loaded
 from xstilts.model import Head, TaskModel
@@ -180,6 +180,7 @@ def load(
     zoo: str | Path | None = None,
     world: str = "",
     language: str = "",
+    task: str = "",
     device: str = "",
     offline: bool = False,
 ) -> Predictor:
@@ -191,6 +192,7 @@ def load(
         zoo: The module library; the one of `xstilts zoo ls` when None.
         world: `sandbox` for the built-in world's backbone and library.
         language: Fills `{lang}`.
+        task: Which head, for a module with several; the first one when empty.
         device: Such as `cuda:0`; the best one when empty.
         offline: Never open a socket.
 
@@ -201,17 +203,22 @@ def load(
     """
     base, folder = _defaults(backbone, zoo, world)
     encoder = Backbone.load(base, offline=offline or bool(world)).to(device or best_device())
-    return predictor(expression, Zoo(folder), encoder, language)
+    return predictor(expression, Zoo(folder), encoder, language, task)
 
 
-def predictor(expression: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Predictor:
+def predictor(
+    expression: str, zoo: Zoo, backbone: Backbone, language: str = "", task: str = ""
+) -> Predictor:
     """As `load`, on a backbone and library that are there."""
     if LANGUAGE_SLOT in expression and not language:
         raise UsageError(
             f"'{expression}' needs a language", hint="Give it with --lang, or language=…."
         )
     loaded = library.load_expression(expression, zoo, backbone, language)
-    head = loaded.head
+    named = {head.task.name: head for head in loaded.heads}
+    if task and named and task not in named:
+        raise NotFoundError.named("head", task, named)
+    head = named[task] if task and named else loaded.head
     if head is None:
         raise UsageError(
             f"'{expression}' has no head",

@@ -87,7 +87,7 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
         library.save_learned(below, folder)
         head = Head.new(task, base, generator)
         randomise(head.module, seed, 0.5)
-        library.save_head(head, folder)
+        library.save_heads({task_name: head}, folder)
         pairs = ((key, entry.manifest.digest) for key, entry in entries.items())
         return write_manifest(
             folder,

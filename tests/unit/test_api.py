@@ -13,7 +13,7 @@ from support.trained import add_module, backbone_folder
 import xstilts
 from xstilts.backbone import Backbone
 from xstilts.cli import main
-from xstilts.errors import DataError, UsageError
+from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.methods import METHODS
 from xstilts.zoo import Zoo
 
@@ -88,6 +88,13 @@ def test_answers_are_spans_of_the_context(loaded):
     context = "the old man runs to the house near the river"
     (found,) = asked.predict([("where does the man run ?", context)])
     assert found.value in context
+
+
+def test_heads_are_chosen_by_task(place):
+    options = {"backbone": str(place / "pico"), "zoo": place / "zoo"}
+    assert xstilts.load("mnli", task="mnli", **options).head.task.name == "mnli"
+    with pytest.raises(NotFoundError, match="mnli"):
+        xstilts.load("mnli", task="xnli", **options)
 
 
 def test_the_backbone_is_left_as_it_was(loaded):

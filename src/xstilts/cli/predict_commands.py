@@ -31,6 +31,7 @@ def predict(
         str, typer.Option("--input", help="JSON lines with the fields; `-` is stdin.")
     ] = "",
     language: Annotated[str, typer.Option("--lang", help="Of the inputs; fills {lang}.")] = "",
+    task: Annotated[str, typer.Option(help="Which head, for a module with several.")] = "",
     backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
 ) -> None:
     """Predict with a trained module; one JSON line for each input.
@@ -51,7 +52,7 @@ def predict(
     rows = _from_file(file) if file else iter(_from_flags(given, choice))
     _require_one_source(file, given, choice)
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
-    asked = api.predictor(expression, Zoo(state.zoo), encoder, language)
+    asked = api.predictor(expression, Zoo(state.zoo), encoder, language, task)
     while chunk := list(islice(rows, _CHUNK)):
         fields = [_as_words(row) if asked.format == "tagging" else row for row in chunk]
         for prediction in asked.predict(fields, language=language):
