@@ -13,7 +13,7 @@ from xstilts.backbone import Backbone
 from xstilts.composed import Composed, check, compose
 from xstilts.composition import Expression, Ref, for_language, map_references, parse, references
 from xstilts.config import load_task
-from xstilts.errors import IntegrityError, UsageError
+from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import digest
 from xstilts.methods import METHODS, read_tensors
 from xstilts.model import Head, head_tensors, restore_head
@@ -193,9 +193,16 @@ def head_records(manifest: Manifest) -> list[HeadRecord]:
 
 
 def _head_task(record: HeadRecord) -> TaskSpec:
-    """The task that a head speaks, with the labels of its training."""
-    task = load_task(record.task)
-    return task.model_copy(update={"labels": record.labels, "family": record.family})
+    """The task that a head speaks, with the labels of its training.
+
+    A task that was a YAML of the person who trained it is known by its format and labels only.
+    """
+    own = {"labels": record.labels, "family": record.family}
+    try:
+        task = load_task(record.task)
+    except NotFoundError:
+        task = TaskSpec(name=record.task, format=record.format, languages=[], metric="", sources=[])
+    return task.model_copy(update=own)
 
 
 def start_from(new: Adapter, entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter:

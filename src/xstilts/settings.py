@@ -92,14 +92,18 @@ class RunSpec(Spec):
 
 
 def tasks_of(name: str) -> list[str]:
-    """The tasks of a mixture, or of a comma-separated list, or the task itself.
-
-    Raises:
-        NotFoundError: One of them is unknown.
-    """
+    """The tasks of a mixture, or of a comma-separated list, or the task itself; YAMLs by path."""
     if name in spec_names("mixtures"):
         return list(load_mixture(name).tasks)
-    return [load_task(part).name for part in name.split(",") if part]
+    return [part for part in name.split(",") if part]
+
+
+def short_name(name: str) -> str:
+    """What a mixture, some tasks or a task's YAML are called."""
+    parts = (
+        Path(part).stem if part.endswith((".yaml", ".yml")) else part for part in tasks_of(name)
+    )
+    return name if name in spec_names("mixtures") else "-".join(parts)
 
 
 def resolve_run(

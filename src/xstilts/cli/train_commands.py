@@ -270,7 +270,12 @@ def _run(state: State, job: _Job, *, track: str = "", nproc: int = 1) -> None:
 def _start_processes(count: int) -> NoReturn:
     """Become `count` processes that run this same command together."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    command = [sys.executable, *launcher, "-m", "xstilts", *sys.argv[1:]]
+    own = sys.argv[1:]
+    for index, argument in enumerate(own):  # the launcher would take it for one of its own
+        if argument.split("=")[0] == "--nproc":
+            own = own[:index] + own[index + (1 if "=" in argument else 2) :]
+            break
+    command = [sys.executable, *launcher, "-m", "xstilts", *own]
     os.execv(sys.executable, command)  # noqa: S606  (our own interpreter and arguments)
 
 

@@ -106,7 +106,7 @@ def _task_part(name: str, run: RunSpec, root: Path | None, *, offline: bool) -> 
     if run.labels == "shuffled":
         rows = shuffled_labels(rows, run.train.seed)
     dev = _dev(task, languages, run, root, offline=offline)
-    return Part(name, task, languages, rows, dev, notes=notes)
+    return Part(task.name, task, languages, rows, dev, notes=notes)
 
 
 def _rows(

@@ -27,7 +27,7 @@ from xstilts.formats.masked_lm import language_shares
 from xstilts.methods import METHODS
 from xstilts.metrics import METRICS
 from xstilts.model import Head, TaskModel
-from xstilts.settings import RunSpec, tasks_of
+from xstilts.settings import RunSpec, short_name, tasks_of
 from xstilts.sites import Adapter
 from xstilts.specs import MixSpec, TaskSpec
 from xstilts.tokenised import encode
@@ -107,7 +107,7 @@ class Phase:
         command: str = "",
     ) -> None:
         self.run, self.backbone, self.places = run, backbone, places
-        self.name, self.command = name or tasks.replace(",", "+"), command
+        self.name, self.command = name or short_name(tasks), command
         require_name(self.name)
         self.preset = load_method(run.method)
         self.method = METHODS.get(self.preset.method)
@@ -241,7 +241,7 @@ class Phase:
             if processes.first:
                 self._keep_steps(model, own, below, folder, result)
                 entry = self.places.zoo.add(lambda at: self._save(at, model, own, below, result))
-                shutil.rmtree(folder, ignore_errors=True)
+                _tidy(folder)
         processes.wait()
         processes.close()
         kept = entry if processes.first else self.places.zoo.find_run(self.key)
@@ -365,7 +365,7 @@ class Phase:
     def _keep_steps(
         self, model: TaskModel, own: Adapter, below: Composed, folder: Path, result: TrainResult
     ) -> None:
-        """Keep the weights of `train.save_every` as modules called `<name>+s<step>`."""
+        """Keep the weights of `train.save_every` as modules called `<name>-step<step>`."""
         if not result.saved:
             return
         parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -377,7 +377,7 @@ class Phase:
             def build(at: Path, then: TrainResult = then) -> Manifest:
                 whole = self._save(at, model, own, below, then)
                 step = {
-                    "name": f"{self.name}+s{then.steps}",
+                    "name": f"{self.name}-step{then.steps}",
                     "run": digest([self.key, then.steps]),
                 }
                 return write_manifest(at, whole.model_copy(update=step))
@@ -400,7 +400,7 @@ class Phase:
         return Manifest(
             name=self.name,
             kind="composition" if self.parents else self.method.KIND,
-            task="+".join(self.tasks),
+            task=self.task.name if single else short_name(",".join(self.tasks)),
             format=heads[0].format if single else "",
             family=heads[0].family if single else "",
             heads=[] if single else list(heads),
@@ -469,6 +469,13 @@ def _record(
         "sha256": data_digest(rows),
         "source": source if source != f"{language} original" else "",
     }
+
+
+def _tidy(folder: Path) -> None:
+    """Leave only the history of a finished run."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @torch.inference_mode()

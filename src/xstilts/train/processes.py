@@ -36,6 +36,7 @@ class Processes:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self._accelerator: Any = Accelerator(
+            cpu=not torch.cuda.is_available(),
             mixed_precision="bf16" if precision == "bf16" else "no",
             log_with=list(trackers) or None,
             project_dir=str(folder) if folder else None,

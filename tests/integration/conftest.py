@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def small_cache(tmp_path_factory):
+    """A cache that holds a small sandbox world."""
+    from xstilts import sandbox
+    from xstilts.sandbox.world import SandboxSpec
+
+    folder = tmp_path_factory.mktemp("cache")
+    spec = SandboxSpec(
+        train_rows=120, dev_rows=30, test_rows=30, bitext_rows=30, text_rows=60, pretraining_steps=4
+    )
+    real = sandbox.ensure_world
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            sandbox, "ensure_world", lambda cache, progress=None: real(cache, spec, progress)
+        )
+        sandbox.ensure_world(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def home(small_cache, tmp_path_factory):
+    """A home with the small world in place of the default one; the cache is `home / "cache"`."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "cache").symlink_to(small_cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XSTILTS_HOME", str(folder / "home"))
+        patch.setenv("XSTILTS_CACHE", str(folder / "cache"))
+        yield folder

@@ -1,0 +1,162 @@
+"""Training phases through the command line: mixtures, several processes, kills and resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from xstilts import paths, sandbox
+from xstilts.config import config_folder
+
+
+@pytest.fixture
+def world(home):
+    """The small world's data and backbone, for commands in processes of their own."""
+    return sandbox.ensure_world(paths.cache_folder())
+
+
+def command(world, folder, *arguments, backbone=None):
+    """A command line that reads the small world and writes below `folder`."""
+    options = ("--data", str(world.data), "--zoo", str(folder / "zoo"), "--offline", "-q", "--json")
+    chosen = ("--backbone", str(backbone or world.backbone)) if arguments[0] != "zoo" else ()
+    return [sys.executable, "-m", "xstilts", *options, *arguments, *chosen]
+
+
+def environment(folder):
+    return os.environ | {"XSTILTS_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+
+
+def run(world, folder, *arguments, backbone=None):
+    done = subprocess.run(
+        command(world, folder, *arguments, backbone=backbone),
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+FAST = (
+    "--set",
+    "train.batch_size=8",
+    "--set",
+    "train.lr=1e-3",
+    "--set",
+    "train.checkpoint_every=2",
+)
+KINDS = {
+    "single": ("train-adapter", "mnli", *FAST),
+    "lora": ("train-adapter", "mnli", "--method", "lora", *FAST),
+    "full": ("train", "mnli", *FAST),
+    "multitask": ("train-adapter", "mnli,qqp", *FAST, "--set", "mix.rule=uniform"),
+    "mlm": ("train-adapter", "mnli", "--mlm", "0.3", *FAST, "--set", "train.select=average"),
+    "two processes": ("train-adapter", "mnli,qqp", "--nproc", "2", *FAST),
+}
+
+
+def test_a_mixture_keeps_its_heads_and_says_its_shares(world, tmp_path):
+    arguments = (*KINDS["multitask"], "--mlm", "0.2", "--set", "train.max_steps=12")
+    made = run(world, tmp_path, *arguments, "--name", "mixed", "--set", "train.save_every=6")
+    manifest = json.loads(Path(made["folder"], "manifest.json").read_text())
+    assert manifest["task"] == "mnli-qqp"
+    assert sorted(head["family"] for head in manifest["heads"]) == ["mlm", "nli", "qqp"]
+    shares = manifest["training"]["realised_shares"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert {name.partition("/")[0] for name in shares} == {"mnli", "qqp", "mlm"}
+    listed = run(world, tmp_path, "zoo", "ls")
+    assert {row["reference"].partition("/")[0] for row in listed} == {
+        "mixed",
+        "mixed-step0",
+        "mixed-step6",
+        "mixed-step12",
+    }
+    scores = run(
+        world, tmp_path, "eval", "mixed", "mixed-step0", "--task", "xnli", "--langs", "qab"
+    )
+    assert [row["train_task"] for row in scores["scores"]] == ["mnli", "mnli"]
+    history = next((tmp_path / "home" / "runs").rglob("history.jsonl"))
+    assert any("dev_scores" in json.loads(line) for line in history.read_text().splitlines())
+
+
+def test_training_starts_from_another_module(world, tmp_path):
+    none = ("--set", "train.max_steps=1", "--set", "train.lr=1e-12", "--set", "train.clip=0")
+    first = run(world, tmp_path, *KINDS["single"], "--set", "train.max_steps=6")
+    second = run(world, tmp_path, "train-adapter", "qqp", "--init-from", "mnli", *none)
+    states = [load_file(Path(made["folder"], "adapter.safetensors")) for made in (first, second)]
+    renamed = {key.replace(".mnli.", ".qqp."): value for key, value in states[0].items()}
+    assert renamed.keys() == states[1].keys()
+    assert all(torch.allclose(renamed[key], states[1][key], atol=1e-9) for key in renamed)
+    manifest = json.loads(Path(second["folder"], "manifest.json").read_text())
+    assert [(p["reference"], p["role"]) for p in manifest["parents"]] == [("mnli", "init")]
+
+
+@pytest.mark.slow
+def test_two_processes_follow_the_loss_curve_of_one(world, tmp_path):
+    calm = tmp_path / "calm"
+    shutil.copytree(world.backbone, calm)
+    config = json.loads((calm / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (calm / "config.json").write_text(json.dumps(config))
+    for name in ("mnli", "qqp"):
+        text = (config_folder() / "tasks" / f"{name}.yaml").read_text(encoding="utf-8")
+        (tmp_path / f"{name}.yaml").write_text(text + "options: {head_dropout: 0}\n")
+    tasks = f"{tmp_path / 'mnli.yaml'},{tmp_path / 'qqp.yaml'}"
+    settings = ("train-adapter", tasks, "--mlm", "0.3", *FAST, "--set", "train.max_steps=20")
+    curves = []
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        run(world, folder, *settings, "--nproc", str(count), backbone=calm)
+        history = next((folder / "home" / "runs").rglob("history.jsonl"))
+        records = [json.loads(line) for line in history.read_text().splitlines()]
+        curves.append([r for r in records if "loss" in r])
+    assert [r["part"] for r in curves[0]] == [r["part"] for r in curves[1]]
+    for one, two in zip(*curves, strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], abs=1e-4)
+        assert (two["tokens"], two["examples"]) == (one["tokens"], one["examples"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_kills_and_resumes_end_with_the_same_module(kind, world, tmp_path):
+    arguments = (*KINDS[kind], "--set", "train.epochs=4")
+    whole = run(world, tmp_path / "whole", *arguments)
+    folder, draw, kills = tmp_path / "killed", random.Random(kind), 0
+    while kills < 5:
+        process = subprocess.Popen(
+            command(world, folder, *arguments),
+            env=environment(folder),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        runs, before = folder / "home" / "runs", set()
+        if runs.exists():
+            before = {path.name for path in runs.rglob("checkpoint-*")}
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if runs.exists() and {p.name for p in runs.rglob("checkpoint-*")} - before:
+                break
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0, 0.05))
+        if process.poll() is not None:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+        broken = run(world, folder, "zoo", "verify") if (folder / "zoo").exists() else {}
+        assert not broken.get("broken")
+    assert kills >= 3
+    assert run(world, folder, *arguments)["digest"] == whole["digest"]
