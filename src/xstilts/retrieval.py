@@ -5,7 +5,7 @@ Margin-based mining: Artetxe and Schwenk, 2019, arXiv:1811.01136.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,13 +15,25 @@ from torch import Tensor
 from xstilts.errors import UsageError
 
 Vectors = NDArray[np.float32]
+Scores = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 Candidate = tuple[float, int, int]
 """(score, source number, target number)."""
 Margin = Literal["ratio", "distance", "absolute"]
-Direction = Literal["max", "forward", "backward", "intersect"]
+Direction = Literal["max", "forward", "backward", "intersection"]
+Share = Callable[[float], None]
+"""Called with the share of the work that is done, 0..1."""
 
-BLOCK = 65536
-"""Queries per search; bounds the memory of the results."""
+MARGINS = ("absolute", "distance", "ratio")
+DIRECTIONS = ("backward", "forward", "intersection", "max")
+_ALSO = {"fwd": "forward", "bwd": "backward", "intersect": "intersection"}
+
+BLOCK = 8192
+"""Queries per search; bounds the memory of the results, and is how often progress is told."""
+
+
+def _ignore(_share: float) -> None:
+    """Report nothing."""
 
 
 def pool(
@@ -53,19 +65,31 @@ def normalised(vectors: Vectors) -> Vectors:
     return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
 
-def nearest(query: Vectors, database: Vectors, k: int = 1) -> tuple[Vectors, NDArray[np.int64]]:
+def nearest(
+    query: Vectors, database: Vectors, k: int = 1, told: Share = _ignore
+) -> tuple[Vectors, Numbers]:
     """The k nearest rows of `database` for each row of `query`, exact, by cosine.
 
     Returns:
-        Similarities and row numbers, both [queries, k], best first.
+        Similarities and row numbers, both [queries, min(k, rows)], best first.
     """
+    return _search(normalised(query), normalised(database), k, told)
+
+
+def _search(query: Vectors, database: Vectors, k: int, told: Share) -> tuple[Vectors, Numbers]:
+    """`nearest` of rows that are normalised."""
     import faiss
 
     index: Any = faiss.IndexFlatIP(database.shape[1])
-    index.add(normalised(database))
-    query = normalised(query)
-    found = [index.search(query[i : i + BLOCK], k) for i in range(0, len(query), BLOCK)]
-    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+    index.add(database)
+    width = min(k, len(database))
+    similarity = np.empty((len(query), width), np.float32)
+    numbers = np.empty((len(query), width), np.int64)
+    for start in range(0, len(query), BLOCK):
+        rows = slice(start, start + BLOCK)
+        similarity[rows], numbers[rows] = index.search(query[rows], width)
+        told(min(1.0, (start + BLOCK) / len(query)))
+    return similarity, numbers
 
 
 # --------------------------------------------------------------------------------------- Tatoeba
@@ -86,8 +110,12 @@ def mine(
     margin: Margin = "ratio",
     direction: Direction = "max",
     threshold: float = 0.0,
+    told: Share = _ignore,
 ) -> list[Candidate]:
     """Pairs of sentences that are each other's translation, best first.
+
+    Neighbours are found in float32; their cosines, margins and order are float64. Besides the two
+    sides, memory holds three normalised copies and k numbers a sentence.
 
     Args:
         source: [S, D], the foreign side.
@@ -96,59 +124,83 @@ def mine(
         margin: How a cosine is set against the mean of its neighbourhood: `ratio`, `distance`
             (difference) or `absolute` (the cosine itself).
         direction: `forward` takes the best target of each source, `backward` the reverse,
-            `intersect` the pairs in both, `max` both lists merged greedily, each sentence once.
+            `intersection` the pairs in both, `max` both lists merged greedily, each sentence once.
         threshold: `max` keeps scores strictly above it.
+        told: Told the share that is done.
+
+    Raises:
+        UsageError: Another margin or direction, or a side without sentences.
     """
-    forward_similarity, forward_ids = nearest(source, target, min(k, len(target)))
-    backward_similarity, backward_ids = nearest(target, source, min(k, len(source)))
-    source_mean, target_mean = forward_similarity.mean(1), backward_similarity.mean(1)
-    forward = _best(
-        _scores(margin, forward_similarity, source_mean[:, None], target_mean[forward_ids]),
-        forward_ids,
-    )
-    backward = _best(
-        _scores(margin, backward_similarity, target_mean[:, None], source_mean[backward_ids]),
-        backward_ids,
-    )
+    direction = require_mining(margin, direction)
+    if not len(source) or not len(target) or k < 1:
+        raise UsageError("mining needs sentences on both sides and at least one neighbour")
+    ahead = _neighbours(source, target, k, lambda share: told(share / 2))
+    back = _neighbours(target, source, k, lambda share: told(0.5 + share / 2))
+    source_mean, target_mean = ahead[0].mean(1), back[0].mean(1)
+    forward = _best(_margin(margin, ahead[0], source_mean[:, None], target_mean[ahead[1]]), ahead)
+    backward = _best(_margin(margin, back[0], target_mean[:, None], source_mean[back[1]]), back)
     return _pairs(forward, backward, direction, threshold)
 
 
-def _scores(margin: str, similarity: Vectors, own: Vectors, other: Vectors) -> Vectors:
+def require_mining(margin: str, direction: str) -> Any:
+    """The full name of a direction.
+
+    Raises:
+        UsageError: There is no such margin or direction.
+    """
+    full = _ALSO.get(direction, direction)
+    if margin not in MARGINS:
+        raise UsageError(f"no margin named '{margin}'", hint=f"Known: {', '.join(MARGINS)}.")
+    if full not in DIRECTIONS:
+        known = ", ".join(DIRECTIONS)
+        raise UsageError(f"no direction named '{direction}'", hint=f"Known: {known}.")
+    return full
+
+
+def _neighbours(query: Vectors, database: Vectors, k: int, told: Share) -> tuple[Scores, Numbers]:
+    """The nearest rows with exact cosines, best first, the lower number first among equals."""
+    _, numbers = _search(normalised(query), normalised(database), k, told)
+    cosines = np.empty(numbers.shape, np.float64)
+    lengths = np.linalg.norm(database, axis=1).astype(np.float64)
+    for start in range(0, len(query), BLOCK // 4):
+        rows = slice(start, start + BLOCK // 4)
+        own = query[rows].astype(np.float64)
+        found = database[numbers[rows]]
+        size = np.linalg.norm(own, axis=1)[:, None] * lengths[numbers[rows]]
+        cosines[rows] = np.einsum("qd,qkd->qk", own, found) / np.maximum(size, 1e-24)
+    order = np.lexsort((numbers, -cosines), axis=-1)
+    return np.take_along_axis(cosines, order, 1), np.take_along_axis(numbers, order, 1)
+
+
+def _margin(margin: str, similarity: Scores, own: Scores, other: Scores) -> Scores:
     middle = (own + other) / 2
     if margin == "ratio":
-        return np.asarray(similarity / middle, np.float32)
-    if margin == "distance":
-        return np.asarray(similarity - middle, np.float32)
-    if margin == "absolute":
-        return similarity
-    raise UsageError(f"no margin named '{margin}'", hint="Known: absolute, distance, ratio.")
+        return similarity / middle
+    return similarity - middle if margin == "distance" else similarity
 
 
-def _best(scores: Vectors, ids: NDArray[np.int64]) -> tuple[Vectors, NDArray[np.int64]]:
+def _best(scores: Scores, neighbours: tuple[Scores, Numbers]) -> tuple[Scores, Numbers]:
     """Score and number of the best candidate of each row."""
     best = scores.argmax(1)
     rows = np.arange(len(scores))
-    return scores[rows, best], ids[rows, best]
+    return scores[rows, best], neighbours[1][rows, best]
 
 
 def _pairs(
-    forward: tuple[Vectors, NDArray[np.int64]],
-    backward: tuple[Vectors, NDArray[np.int64]],
+    forward: tuple[Scores, Numbers],
+    backward: tuple[Scores, Numbers],
     direction: str,
     threshold: float,
 ) -> list[Candidate]:
     ahead = [(float(s), i, int(j)) for i, (s, j) in enumerate(zip(*forward, strict=True))]
     back = [(float(s), int(i), j) for j, (s, i) in enumerate(zip(*backward, strict=True))]
-    if direction in ("forward", "fwd"):
+    if direction == "forward":
         return sorted(ahead, key=lambda c: -c[0])
-    if direction in ("backward", "bwd"):
+    if direction == "backward":
         return sorted(back, key=lambda c: -c[0])
-    if direction == "intersect":
+    if direction == "intersection":
         both = {(i, j) for _, i, j in back}
         return sorted((c for c in ahead if c[1:] in both), key=lambda c: -c[0])
-    if direction != "max":
-        known = "backward, forward, intersect, max"
-        raise UsageError(f"no direction named '{direction}'", hint=f"Known: {known}.")
     sources: set[int] = set()
     targets: set[int] = set()
     kept: list[Candidate] = []
@@ -170,6 +222,7 @@ def mine_texts(
     margin: Margin = "ratio",
     direction: Direction = "max",
     threshold: float = 0.0,
+    told: Share = _ignore,
 ) -> list[Candidate]:
     """Mine line numbers from texts that may repeat, as XTREME's BUCC scripts do.
 
@@ -179,7 +232,8 @@ def mine_texts(
     source_last = {text: number for number, text in enumerate(source_texts)}
     target_last = {text: number for number, text in enumerate(target_texts)}
     source_rows, target_rows = list(source_last.values()), list(target_last.values())
-    found = mine(source[source_rows], target[target_rows], k, margin, direction, threshold)
+    mined = source[source_rows], target[target_rows]
+    found = mine(*mined, k, margin, direction, threshold, told)
     lone_source, lone_target = _lone(source_texts), _lone(target_texts)
     return [
         (score, source_rows[i], target_rows[j])
@@ -199,14 +253,14 @@ def _lone(texts: Sequence[str]) -> set[int]:
     return {number for key, number in first.items() if key not in repeated}
 
 
-def optimize_threshold(candidates: Sequence[Candidate], gold: Collection[tuple[int, int]]) -> float:
+def optimize_threshold(candidates: Sequence[Candidate], gold: Iterable[Sequence[Any]]) -> float:
     """The score threshold with the best F1 on labelled candidates.
 
     Walks down the scores and, at each new best F1, sets the threshold midway to the next score;
     at the last candidate it is that candidate's own score. 0 when no candidate is right.
     """
     ordered = sorted(candidates, key=lambda c: -c[0])
-    wanted = set(gold)
+    wanted = {tuple(pair) for pair in gold}
     right, best, threshold = 0, 0.0, 0.0
     for number, (score, i, j) in enumerate(ordered, 1):
         right += (i, j) in wanted
