@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from xstilts import retrieval
 from xstilts.data.batching import evaluation_batches
 from xstilts.data.examples import Example
-from xstilts.data.features import Features, collate
+from xstilts.data.features import Batch, Features, collate
 from xstilts.formats import FORMATS
 from xstilts.model import TaskModel
 from xstilts.specs import TaskSpec
@@ -113,6 +114,59 @@ def predictions(
     spoken = task.model_copy(update={"labels": model.tasks[head].labels})
     decoded: list[Any] = FORMATS.get(task.format).decode(scores, features, examples, spoken)
     return decoded
+
+
+@torch.inference_mode()
+def masked_losses(
+    model: TaskModel,
+    features: Features,
+    head: str,
+    *,
+    seed: int = 0,
+    token_budget: int = TOKEN_BUDGET,
+    done: Rows = _ignore,
+) -> list[tuple[float, int]]:
+    """Of each row, the summed loss of its masked sub-words (nats) and how many were masked.
+
+    Masks are drawn for each row from `seed` and the row's number, so batches do not change them.
+
+    Args:
+        model: In evaluation mode, its composition attached.
+        features: Rows of a format that corrupts its batches.
+        head: Name of the head's task.
+        seed: Of the masks.
+        token_budget: Sub-words per batch.
+        done: Told how many rows each batch had.
+    """
+    model.eval()
+    task, tokenizer = model.tasks[head], model.backbone.tokenizer
+    made = FORMATS.get(task.format)
+    result: list[tuple[float, int]] = [(0.0, 0)] * len(features)
+    for rows in evaluation_batches(features, token_budget):
+        alone = [_corrupted(made, features, int(row), tokenizer, task, seed) for row in rows]
+        batch = collate(features, rows, tokenizer.pad_token_id)
+        labels = torch.full_like(batch.input_ids, -100)
+        ids = batch.input_ids.clone()
+        for place, one in enumerate(alone):
+            width = one.input_ids.shape[1]
+            ids[place, :width], labels[place, :width] = one.input_ids[0], one.tokens["labels"][0]
+        batch = replace(batch, input_ids=ids, tokens={**batch.tokens, "labels": labels})
+        batch = batch.to(model.backbone.device)
+        losses = made.loss(model.logits(batch, head), batch).float().cpu()
+        counts = (labels != -100).sum(1)
+        for row, loss, count in zip(rows, losses.tolist(), counts.tolist(), strict=True):
+            result[int(row)] = (loss * count, count)
+        done(len(rows))
+    return result
+
+
+def _corrupted(
+    made: Any, features: Features, row: int, tokenizer: Any, task: TaskSpec, seed: int
+) -> Batch:
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + row)
+    one = collate(features, np.array([row]), tokenizer.pad_token_id)
+    batch: Batch = made.corrupt(one, tokenizer, task, generator)
+    return batch
 
 
 # ---------------------------------------------------------------------------------------- files

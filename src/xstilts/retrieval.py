@@ -71,7 +71,8 @@ def nearest(
     """The k nearest rows of `database` for each row of `query`, exact, by cosine.
 
     Returns:
-        Similarities and row numbers, both [queries, min(k, rows)], best first.
+        Similarities and row numbers, both [queries, min(k, rows)], best first, the lower number
+        first among equals.
     """
     return _search(normalised(query), normalised(database), k, told)
 
@@ -89,7 +90,8 @@ def _search(query: Vectors, database: Vectors, k: int, told: Share) -> tuple[Vec
         rows = slice(start, start + BLOCK)
         similarity[rows], numbers[rows] = index.search(query[rows], width)
         told(min(1.0, (start + BLOCK) / len(query)))
-    return similarity, numbers
+    order = np.lexsort((numbers, -similarity), axis=-1)
+    return np.take_along_axis(similarity, order, 1), np.take_along_axis(numbers, order, 1)
 
 
 # --------------------------------------------------------------------------------------- Tatoeba

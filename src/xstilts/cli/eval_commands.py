@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
 Split = Annotated[str, typer.Option(help="Empty means the task's own.")]
-Layer = Annotated[int, typer.Option(help="Block pooled for retrieval; -1 is the backbone's.")]
-Pooling = Annotated[str, typer.Option(help="mean or cls, for retrieval.")]
+Layer = Annotated[
+    str,
+    typer.Option(help="Blocks pooled for retrieval, such as 7 or 5,7-9; empty: the backbone's."),
+]
+Pooling = Annotated[str, typer.Option(help="mean or cls, for retrieval; empty: the task's.")]
 BackboneOption = Annotated[str, typer.Option("--backbone", help="Preset, folder or hub id.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute finished cells again.")]
 
@@ -27,8 +30,12 @@ def evaluate(
     task: Annotated[str, typer.Option(help="The task.")],
     languages: Languages = "",
     split: Split = "",
-    layer: Layer = -1,
-    pooling: Pooling = "mean",
+    layer: Layer = "",
+    pooling: Pooling = "",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Option of the task: margin=distance, decode=whitespace, …"),
+    ] = None,
     backbone: BackboneOption = "",
     force: Force = False,
 ) -> None:
@@ -39,9 +46,11 @@ def evaluate(
     from xstilts.evaluate.suite import Request
 
     chosen = tuple(code for code in languages.split(",") if code)
+    shared: dict[str, Any] = {"split": split, "pooling": pooling, "options": _options(overrides)}
     requests = [
-        Request(e, task, languages=chosen, split=split, layer=layer, pooling=pooling)
+        Request(e, task, _label(e, block, layer), chosen, layer=block, **shared)
         for e in expressions
+        for block in _layers(layer)
     ]
     state: State = context.obj
     print_outcome(state, run_requests(state, requests, backbone, force))
@@ -56,8 +65,8 @@ def xtreme(
     ] = "seq_bn",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="For that training.")] = None,
     split: Split = "",
-    layer: Layer = -1,
-    pooling: Pooling = "mean",
+    layer: Layer = "",
+    pooling: Pooling = "",
     backbone: BackboneOption = "",
     force: Force = False,
 ) -> None:
@@ -75,10 +84,46 @@ def xtreme(
             used = expression
             if load_task(task).format != "retrieval":
                 used = _with_head(state, expression, task, top, overrides or [], backbone)
-            requests.append(
-                Request(used, task, expression, split=split, layer=layer, pooling=pooling)
-            )
+            requests += [
+                Request(
+                    used,
+                    task,
+                    _label(expression, block, layer),
+                    split=split,
+                    layer=block,
+                    pooling=pooling,
+                )
+                for block in _layers(layer)
+            ]
     print_outcome(state, run_requests(state, requests, backbone, force))
+
+
+def _layers(text: str) -> list[int]:
+    """The blocks of `5,7-9`; -1, the default, for an empty text."""
+    from xstilts.errors import UsageError
+
+    blocks: list[int] = []
+    for part in text.split(",") if text else ():
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"'{text}' names no blocks", hint="Such as 7, or 5,7-9.")
+        blocks += range(int(first), int(last or first) + 1)
+    return blocks or [-1]
+
+
+def _label(expression: str, block: int, layers: str) -> str:
+    """What stands for an expression in tables: with the block, where several are asked for."""
+    return f"{expression} (block {block})" if len(_layers(layers)) > 1 else expression
+
+
+def _options(overrides: list[str] | None) -> dict[str, str]:
+    from xstilts.errors import UsageError
+
+    for text in overrides or ():
+        if "=" not in text:
+            raise UsageError(f"--set needs key=value, not '{text}'")
+    pairs = (text.partition("=") for text in overrides or ())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _with_head(

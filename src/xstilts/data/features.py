@@ -28,7 +28,7 @@ class Ragged:
     offsets: IntArray
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[int]]) -> Ragged:
+    def of(cls, rows: Iterable[Sequence[int] | NDArray[np.int32]]) -> Ragged:
         """Pack a sequence of integer rows."""
         parts = [np.asarray(row, dtype=np.int32) for row in rows]
         lengths = np.array([0, *(len(part) for part in parts)], dtype=np.int64)
@@ -80,6 +80,11 @@ class Features:
         ends = np.searchsorted(self.example, examples, side="right")
         parts = [np.arange(s, e) for s, e in zip(starts, ends, strict=True)]
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def take(self, rows: Sequence[int] | IntArray) -> Features:
+        """The sub-words of the given rows, each row an example of its own."""
+        ids = Ragged.of([self.input_ids[int(row)] for row in rows])
+        return Features(ids, np.arange(len(rows), dtype=np.int64), len(rows))
 
     def save(self, path: Path) -> None:
         """Write everything to one safetensors file."""

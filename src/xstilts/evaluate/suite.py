@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from xstilts import library, predict, retrieval
+from xstilts import library, predict
 from xstilts.backbone import Backbone
 from xstilts.composition import needs_language, parse
 from xstilts.config import load_task
@@ -17,69 +16,35 @@ from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair, load_pair
 from xstilts.data.sources import available_languages, data_digest, load, task_in_world
-from xstilts.errors import NotFoundError, UsageError
-from xstilts.evaluate.results import Cell, ResultStore, Score, cell_key
+from xstilts.errors import DataError, NotFoundError, UsageError
+from xstilts.evaluate.provenance import Data, Job, identity, score_rows
+from xstilts.evaluate.request import Computed, Outcome, Request, Told
+from xstilts.evaluate.results import Cell, ResultStore, cell_key
+from xstilts.evaluate.retrieve import Embed, retrieve
+from xstilts.evaluate.vectors import SentenceVectors
+from xstilts.formats import FORMATS
+from xstilts.formats._fields import options
+from xstilts.formats.retrieval import Options
 from xstilts.library import Loaded
 from xstilts.metrics import METRICS
 from xstilts.model import TaskModel
+from xstilts.retrieval import Vectors
 from xstilts.specs import TaskSpec
 from xstilts.tokenised import encode
 from xstilts.train.phases import Places
 
-VERSION = 1
-"""Raised when an evaluation gives other numbers for the same inputs."""
+__all__ = ["Evaluation", "Outcome", "Request"]
 
-Told = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be evaluated.
-
-    Attributes:
-        expression: As written.
-        label: What stands for it in tables; the expression when empty.
-        task: Name of the task.
-        languages: Empty means every language of the task that has data.
-        split: Empty means the task's own.
-        layer: Block for retrieval; -1 means the backbone's default.
-        pooling: `mean` or `cls`, for retrieval.
-    """
-
-    expression: str
-    task: str
-    label: str = ""
-    languages: tuple[str, ...] = ()
-    split: str = ""
-    layer: int = -1
-    pooling: str = "mean"
-
-
-@dataclass
-class Outcome:
-    """What an evaluation did.
-
-    Attributes:
-        cells: Every cell asked for, found or computed.
-        computed: How many of them were computed now.
-        missing: Languages of the task that have no data, as `task/language`.
-    """
-
-    cells: list[Cell] = field(default_factory=list)
-    computed: int = 0
-    missing: list[str] = field(default_factory=list)
-
-    @property
-    def scores(self) -> list[Score]:
-        """The rows of every cell."""
-        return [score for cell in self.cells for score in cell.scores]
+TUNED_ON = "validation"
+"""The split that tunes the threshold of mining."""
 
 
 class Evaluation:
-    """Evaluates expressions on one backbone; models and tokenised rows are shared."""
+    """Evaluates expressions on one backbone; models, tokenised rows and vectors are shared."""
 
     def __init__(self, backbone: Backbone, places: Places, store: ResultStore) -> None:
         self.backbone, self.places, self.store = backbone, places, store
+        self.vectors = SentenceVectors(backbone, places.cache)
         self._loaded: dict[tuple[str, str], Loaded] = {}
 
     def run(self, requests: Sequence[Request], told: Told, *, force: bool = False) -> Outcome:
@@ -88,31 +53,86 @@ class Evaluation:
         Raises:
             UsageError: An expression has no head for a task; the message says how to train one.
             NotFoundError: A module, task or language is unknown, or a task has no data at all.
+            DataError: Rows are broken, or have no gold labels.
         """
         outcome = Outcome()
-        work = [(r, task, lang) for r in requests for task, lang in self._languages(r, outcome)]
-        for number, (request, task, language) in enumerate(work):
-            told(f"{request.expression} {task.name} {language}", number / len(work))
-            cell, computed = self._cell(request, task, language, force)
+        work = self._jobs(requests, outcome)
+        for number, job in enumerate(work):
+            name = f"{job.request.expression} {job.task.name} {job.language}"
+
+            def within(share: float, what: str = "", *, name: str = name, at: int = number) -> None:
+                told(f"{name} {what}".rstrip(), (at + min(share, 1.0)) / len(work))
+
+            within(0.0)
+            cell, computed = self._cell(job, force, within)
             outcome.cells.append(cell)
             outcome.computed += computed
         return outcome
 
-    def _languages(self, request: Request, outcome: Outcome) -> list[tuple[TaskSpec, str]]:
+    # -- what is asked for
+
+    def _jobs(self, requests: Sequence[Request], outcome: Outcome) -> list[Job]:
+        jobs = [job for request in requests for job in self._of(request, outcome)]
+        layers: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for job in jobs:
+            layers[job.request.expression, job.pooling].add(job.layer)
+        return [_with_layers(job, layers[job.request.expression, job.pooling]) for job in jobs]
+
+    def _of(self, request: Request, outcome: Outcome) -> Iterator[Job]:
         task = task_in_world(load_task(request.task), self.places.data)
+        changed = {**task.options, **request.options}
+        task = task.model_copy(update={"options": changed})
         split = request.split or task.eval_split
+        settings = self._settings(request, task) if task.format == "retrieval" else None
+        for language in self._languages(request, task, split, outcome):
+            yield Job(request, task, language, split, settings)
+
+    def _languages(
+        self, request: Request, task: TaskSpec, split: str, outcome: Outcome
+    ) -> Sequence[str]:
         for language in request.languages:
             if language not in task.languages:
                 kind = f"language of task {task.name}"
                 raise NotFoundError.named(kind, language, task.languages)
         if request.languages:
-            return [(task, language) for language in request.languages]
+            return request.languages
         there = available_languages(task, split, self.places.data)
         languages = [language for language in task.languages if language in there]
         if not languages:
             languages = task.languages[:1]  # loading it lists every place that was tried
         outcome.missing += [f"{task.name}/{c}" for c in task.languages if c not in languages]
-        return [(task, language) for language in languages]
+        return languages
+
+    def _settings(self, request: Request, task: TaskSpec) -> Options:
+        """The task's retrieval options with what the request and the backbone say."""
+        settings = options(Options, task)
+        asked = request.layer if request.layer >= 0 else settings.layer
+        layer = asked if asked >= 0 else self.backbone.retrieval_layer
+        if layer > len(self.backbone.blocks):
+            raise UsageError(f"layer {layer}: the backbone has {len(self.backbone.blocks)} blocks")
+        pooling = request.pooling or settings.pooling
+        if pooling not in ("mean", "cls"):
+            raise UsageError(f"no pooling named '{pooling}'", hint="Known: cls, mean.")
+        return settings.model_copy(update={"layer": layer, "pooling": pooling})
+
+    # -- one cell
+
+    def _cell(self, job: Job, force: bool, told: Callable[..., None]) -> tuple[Cell, bool]:
+        loaded = self._load(job.request.expression, job.language)
+        data = self._data(job)
+        key = identity(job, self.backbone, [loaded, *self._of_targets(job, data[0])], data)
+        known = None if force else self.store.get(cell_key(key))
+        if known:
+            return known, False
+        began = time.monotonic()
+        if job.settings is not None:
+            computed = self._retrieve(job, data, told)
+        else:
+            computed = self._predict(job, loaded, data[0], told)
+        rows = score_rows(job, self.backbone, loaded, computed)
+        seconds = time.monotonic() - began
+        kept = computed.text, computed.suffix, computed.outcomes, seconds
+        return self.store.put(key, rows, *kept), True
 
     def _load(self, expression: str, language: str) -> Loaded:
         key = (expression, language if needs_language(parse(expression)) else "")
@@ -122,45 +142,30 @@ class Evaluation:
             )
         return self._loaded[key]
 
-    def _cell(
-        self, request: Request, task: TaskSpec, language: str, force: bool
-    ) -> tuple[Cell, bool]:
-        loaded = self._load(request.expression, language)
-        split = request.split or task.eval_split
-        is_retrieval = task.format == "retrieval"
-        data: Any = (
-            self._pair(task, language, split) if is_retrieval else self._rows(task, language, split)
-        )
-        layer = self._layer(request) if is_retrieval else -1
-        identity = self._identity(request, task, language, split, loaded, data, layer)
-        known = None if force else self.store.get(cell_key(identity))
-        if known:
-            return known, False
-        began = time.monotonic()
-        compute = self._retrieve if is_retrieval else self._predict
-        text, suffix, scores, outcomes = compute(task, loaded, language, data, layer, request)
-        base = self._score(request, task, language, split, loaded, layer)
-        metric = METRICS.get(task.metric)
-        n = len(outcomes)
-        rows = [
-            base.model_copy(
-                update={"metric": name, "value": value, "n": n, "main": name == metric.MAIN}
-            )
-            for name, value in scores.items()
-        ]
-        seconds = time.monotonic() - began
-        return self.store.put(identity, rows, text, suffix, outcomes, seconds), True
+    def _of_targets(self, job: Job, data: Data) -> list[Loaded]:
+        """The expression for the languages of a target side, where it has modules by language."""
+        if not isinstance(data, BitextPair) or not needs_language(parse(job.request.expression)):
+            return []
+        codes = dict.fromkeys(example.language for example in data.target)
+        return [self._load(job.request.expression, code) for code in codes]
 
-    # -- rows
-
-    def _rows(self, task: TaskSpec, language: str, split: str) -> list[Example]:
+    def _data(self, job: Job) -> list[Data]:
+        """The rows of a cell, and those that a mining threshold is tuned on."""
         places = self.places
-        return load(task, split, language, places.data, offline=places.offline)
+        if job.settings is None:
+            rows = load(job.task, job.split, job.language, places.data, offline=places.offline)
+            _require_gold(rows, job)
+            return [rows]
+        splits = [job.split]
+        tuned = job.task.metric == "bucc" and job.settings.threshold is None
+        if tuned and job.split != TUNED_ON:
+            splits.append(TUNED_ON)
+        return [
+            load_pair(job.task, job.language, places.data, split, offline=places.offline)
+            for split in splits
+        ]
 
-    def _pair(self, task: TaskSpec, language: str, split: str) -> BitextPair:
-        return load_pair(task, language, self.places.data, split, offline=self.places.offline)
-
-    def _features(self, examples: list[Example], task: TaskSpec) -> Features:
+    def _features(self, examples: Sequence[Example], task: TaskSpec) -> Features:
         return encode(
             examples,
             data_digest(examples),
@@ -171,89 +176,11 @@ class Evaluation:
             self.places.cache,
         )
 
-    def _layer(self, request: Request) -> int:
-        layer = request.layer if request.layer >= 0 else self.backbone.retrieval_layer
-        if layer > len(self.backbone.blocks):
-            raise UsageError(f"layer {layer}: the backbone has {len(self.backbone.blocks)} blocks")
-        return layer
-
-    # -- identity and rows of the result
-
-    def _identity(
-        self,
-        request: Request,
-        task: TaskSpec,
-        language: str,
-        split: str,
-        loaded: Loaded,
-        data: Any,
-        layer: int,
-    ) -> dict[str, Any]:
-        sides = [data.source, data.target] if isinstance(data, BitextPair) else [data]
-        return {
-            "version": VERSION,
-            "backbone": self.backbone.identity.fingerprint,
-            "expression": loaded.digest,
-            "label": request.label or request.expression,
-            "task": task.name,
-            "format": task.format,
-            "options": task.options,
-            "max_length": task.max_length,
-            "metric": task.metric,
-            "language": language,
-            "split": split,
-            "data": [data_digest(side) for side in sides],
-            "layer": layer,
-            "pooling": request.pooling if layer >= 0 else "",
-        }
-
-    def _score(
-        self,
-        request: Request,
-        task: TaskSpec,
-        language: str,
-        split: str,
-        loaded: Loaded,
-        layer: int,
-    ) -> Score:
-        manifest, head = loaded.manifest, loaded.head_for(task)
-        trained = sum(entry.manifest.trainable_parameters for entry in loaded.entries)
-        return Score(
-            expression=request.expression,
-            intermediate=request.label or request.expression,
-            digest=loaded.digest,
-            backbone=self.backbone.identity.name,
-            fingerprint=self.backbone.identity.fingerprint,
-            method=manifest.preset if manifest else "",
-            task=task.name,
-            domain=task.domain,
-            language=language,
-            split=split,
-            metric="",
-            value=0.0,
-            n=0,
-            seed=manifest.seed if manifest else -1,
-            layer=layer,
-            pooling=request.pooling if layer >= 0 else "",
-            source_language=_source_language(loaded, task),
-            flags=_flags(loaded),
-            train_task=head.task.name if head and layer < 0 else "",
-            trainable_parameters=trained,
-            selection=str(manifest.training.get("selection", "")) if manifest else "",
-        )
-
     # -- computing
 
-    def _predict(
-        self,
-        task: TaskSpec,
-        loaded: Loaded,
-        language: str,
-        examples: list[Example],
-        _layer: int,
-        _request: Request,
-    ) -> tuple[str, str, dict[str, float], list[Any]]:
-        head = loaded.head_for(task)
+    def _predict(self, job: Job, loaded: Loaded, data: Data, told: Callable[..., None]) -> Computed:
+        assert not isinstance(data, BitextPair)
+        task, head = job.task, loaded.head_for(job.task)
         if head is None:
             raise UsageError(
                 f"'{loaded.expression}' has no head for task {task.name}",
@@ -261,56 +188,100 @@ class Evaluation:
                 "--save NAME",
             )
         model = TaskModel(self.backbone, loaded.composed, {head.task.name: head})
-        with model.attached():
-            features = self._features(examples, task)
-            predicted = predict.predictions(model, features, examples, head.task.name, task)
+        features = self._features(data, task)
+        done = _Count(len(features), told)
         metric = METRICS.get(task.metric)
-        pair = predict.comparable(task, examples, predicted)
-        scores = metric.compute(*pair, language=language)
-        outcomes = metric.outcomes(*pair, language=language)
-        text = predict.file_text(task, examples, predicted)
-        return text, predict.file_suffix(task), scores, outcomes
-
-    def _retrieve(
-        self,
-        task: TaskSpec,
-        loaded: Loaded,
-        language: str,
-        pair: BitextPair,
-        layer: int,
-        request: Request,
-    ) -> tuple[str, str, dict[str, float], list[Any]]:
-        if task.metric != "tatoeba":
-            raise UsageError(f"task {task.name}: mining is not part of this evaluation yet")
-        model = TaskModel(self.backbone, loaded.composed, {})
         with model.attached():
-            sides = [
-                predict.embed(model, self._features(side, task), [layer], request.pooling)[layer]
-                for side in (pair.source, pair.target)
-            ]
-        order = retrieval.pivot_order([example.fields["text"] for example in pair.target])
-        gold = {target: source for source, target in pair.gold}
-        _, found = retrieval.nearest(sides[1][np.array(order)], sides[0])
-        predicted = [str(int(row[0])) for row in found]
-        wanted = [str(gold[number]) for number in order]
-        metric = METRICS.get(task.metric)
-        scores = metric.compute(predicted, wanted, language=language)
-        outcomes = metric.outcomes(predicted, wanted, language=language)
-        return "".join(f"{line}\n" for line in predicted), "tsv", scores, outcomes
+            if not FORMATS.get(task.format).PREDICTS:
+                losses = predict.masked_losses(model, features, head.task.name, done=done)
+                return Computed(
+                    "".join(f"{loss:.6f}\t{count}\n" for loss, count in losses),
+                    "tsv",
+                    metric.compute(losses, (), language=job.language),
+                    metric.outcomes(losses, (), language=job.language),
+                    len(losses),
+                )
+            predicted = predict.predictions(model, features, data, head.task.name, task, done=done)
+        pair = predict.comparable(task, data, predicted)
+        return Computed(
+            predict.file_text(task, data, predicted),
+            predict.file_suffix(task),
+            metric.compute(*pair, language=job.language),
+            metric.outcomes(*pair, language=job.language),
+            len(data),
+        )
+
+    def _retrieve(self, job: Job, data: Sequence[Data], told: Callable[..., None]) -> Computed:
+        assert job.settings is not None
+        pairs = [pair for pair in data if isinstance(pair, BitextPair)]
+        return retrieve(
+            job.task.metric,
+            pairs[0],
+            pairs[1] if len(pairs) > 1 else None,
+            self._embedding(job, told),
+            job.settings,
+            job.language,
+            lambda share: told(share, "searching"),
+        )
+
+    def _embedding(self, job: Job, told: Callable[..., None]) -> Embed:
+        """What embeds sentences, each with the modules of its own language."""
+        plain = job.task.model_copy(update={"options": {}})
+        by_language = needs_language(parse(job.request.expression))
+
+        def embed(examples: Sequence[Example]) -> Vectors:
+            features = self._features(examples, plain)
+            codes = [e.language if by_language else job.language for e in examples]
+            parts = dict.fromkeys(codes)
+            if len(parts) == 1:
+                return self._vectors(job, codes[0], features, told)
+            result = np.empty((len(codes), self.backbone.shape.hidden_size), np.float32)
+            for code in parts:
+                rows = np.flatnonzero(np.array(codes) == code)
+                result[rows] = self._vectors(job, code, features.take(rows), told)
+            return result
+
+        return embed
+
+    def _vectors(
+        self, job: Job, language: str, features: Features, told: Callable[..., None]
+    ) -> Vectors:
+        loaded = self._load(job.request.expression, language)
+        return self.vectors.of(
+            loaded,
+            features,
+            job.layer,
+            job.pooling,
+            lambda share: told(share, "embedding"),
+            layers=job.layers,
+        )
 
 
-def _source_language(loaded: Loaded, task: TaskSpec) -> str:
-    """The languages that the expression was trained on; those of a merge or stack are joined."""
-    codes = {
-        code
-        for entry in loaded.entries
-        for code in entry.manifest.source_language.split(",")
-        if code and not entry.manifest.languages
-    }
-    return ",".join(sorted(codes)) or task.source_language
+class _Count:
+    """Tells the share of rows done from the rows of each batch."""
+
+    def __init__(self, total: int, told: Callable[..., None]) -> None:
+        self.total, self.told, self.done = total, told, 0
+
+    def __call__(self, rows: int) -> None:
+        self.done += rows
+        self.told(self.done / self.total)
 
 
-def _flags(loaded: Loaded) -> list[str]:
-    """What a reader of a score must know."""
-    chosen = (str(entry.manifest.training.get("selection", "")) for entry in loaded.entries)
-    return ["target-dev selection"] if any("(target dev)" in text for text in chosen) else []
+def _with_layers(job: Job, layers: set[int]) -> Job:
+    if job.settings is None:
+        return job
+    return Job(job.request, job.task, job.language, job.split, job.settings, tuple(sorted(layers)))
+
+
+def _require_gold(rows: Sequence[Example], job: Job) -> None:
+    """Refuse rows that nothing can be scored against."""
+    if not FORMATS.get(job.task.format).LABELLED:
+        return
+    lacking = next((row for row in rows if row.target is None), None)
+    if lacking is not None:
+        raise DataError(
+            f"task {job.task.name}, {job.language}, {job.split}: row '{lacking.id}' has no label",
+            where=lacking.place,
+            hint="Put the gold labels beside the rows (labels/<task>/), or use `xstilts predict`.",
+        )

@@ -7,6 +7,8 @@ A format is one file of this package with these names:
     LABELLED: bool                  True when a training row needs a target
     PER_TOKEN: bool                 True when logits have a value a sub-word ([B, T, …])
     PREDICTS: bool                  False for masked_lm and retrieval: there is no `decode`
+    LABEL_SET: bool                 True when targets are names of a fixed set, which may be read
+                                    from the data; may be left out when False
 
     encode(examples, tokenizer, task, max_length) -> Features
         Rows in the order of the examples; a long example may give several rows. Raises `DataError`
@@ -54,12 +56,12 @@ def with_labels(task: TaskSpec, examples: Iterable[Example]) -> TaskSpec:
     """`task` with its labels, read from the targets of `examples` when it states none.
 
     Labels found are sorted by code point, with `O` first where it occurs (it is what an unsure
-    head falls back to on a tie).
+    head falls back to on a tie). Formats without a set of labels leave the task as it is.
 
     Raises:
         DataError: The task states no labels and no example has one.
     """
-    if task.labels:
+    if task.labels or not getattr(FORMATS.get(task.format), "LABEL_SET", False):
         return task
     found: set[str] = set()
     for example in examples:

@@ -1,26 +1,49 @@
 """Sentences to be embedded: no task training, no head, `<s> text </s>` cut at the end.
 
-Layer, pooling and mining belong to `xstilts.retrieval`.
+What is done with their vectors is in `xstilts.retrieval`; `Options` are a task's defaults for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.formats._fields import room, texts
+from xstilts.formats._fields import options, room, texts
 from xstilts.formats._pieces import single_plan, template, tokenise
-from xstilts.specs import TaskSpec
+from xstilts.specs import Spec, TaskSpec
 
 FIELDS: tuple[str, ...] = ("text",)
 NEEDS_HEAD = False
 LABELLED = False
 PER_TOKEN = True
 PREDICTS = False
+
+
+class Options(Spec):
+    """How sentences are compared, where a run does not say otherwise.
+
+    Attributes:
+        layer: Block that is pooled; -1 is the backbone's `retrieval_layer`.
+        pooling: `mean` over all sub-words, special ones included, or `cls`, the first.
+        neighbours: Neighbours looked at on each side in mining.
+        margin: How mining sets a cosine against its neighbourhood.
+        direction: Which best candidates mining takes.
+        threshold: Score from which a mined pair counts; tuned on the validation split when None.
+        depth: Ranks that count, where the metric looks at several.
+    """
+
+    layer: int = Field(default=-1, ge=-1)
+    pooling: Literal["mean", "cls"] = "mean"
+    neighbours: int = Field(default=4, gt=0)
+    margin: Literal["ratio", "distance", "absolute"] = "ratio"
+    direction: Literal["max", "forward", "backward", "intersection"] = "max"
+    threshold: float | None = None
+    depth: int = Field(default=20, gt=0)
 
 
 def encode(
@@ -31,6 +54,7 @@ def encode(
     Raises:
         DataError: A row has no `text`.
     """
+    options(Options, task)
     pieces = tokenise(tokenizer, texts(examples, "text"))
     around = template(tokenizer, pair=False)
     kept = np.minimum(pieces.lengths, room(max_length, around.size, task))

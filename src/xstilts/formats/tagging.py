@@ -38,6 +38,7 @@ NEEDS_HEAD = True
 LABELLED = True
 PER_TOKEN = True
 PREDICTS = True
+LABEL_SET = True
 
 
 def encode(

@@ -1,0 +1,148 @@
+"""What decides a cell's outcome, and what its score rows say of where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xstilts.backbone import Backbone
+from xstilts.data.examples import Example
+from xstilts.data.pairs import BitextPair
+from xstilts.data.sources import data_digest
+from xstilts.evaluate.request import Computed, Request
+from xstilts.evaluate.results import Score
+from xstilts.formats.retrieval import Options
+from xstilts.library import Loaded
+from xstilts.metrics import METRICS
+from xstilts.specs import TaskSpec
+
+VERSION = 2
+"""Raised when an evaluation gives other numbers for the same inputs."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to be evaluated.
+
+    Attributes:
+        task: With the request's options.
+        settings: How sentences are compared, for retrieval; None otherwise.
+        layers: Blocks that this run pools for the same expression, for retrieval.
+    """
+
+    request: Request
+    task: TaskSpec
+    language: str
+    split: str
+    settings: Options | None = None
+    layers: tuple[int, ...] = ()
+
+    @property
+    def layer(self) -> int:
+        """The block that is pooled; -1 where nothing is retrieved."""
+        return self.settings.layer if self.settings else -1
+
+    @property
+    def pooling(self) -> str:
+        """How it is pooled; empty where nothing is retrieved."""
+        return self.settings.pooling if self.settings else ""
+
+    @property
+    def label(self) -> str:
+        """What stands for the expression in tables."""
+        return self.request.label or self.request.expression
+
+
+Data = Sequence[Example] | BitextPair
+
+
+def identity(
+    job: Job, backbone: Backbone, loaded: Sequence[Loaded], data: Sequence[Data]
+) -> dict[str, Any]:
+    """Everything that decides the outcome of a cell.
+
+    Args:
+        job: The cell.
+        backbone: What it runs on.
+        loaded: The expression, for each language that is read with modules of its own.
+        data: The rows, and for mining those that the threshold is tuned on.
+    """
+    task = job.task
+    return {
+        "version": VERSION,
+        "backbone": backbone.identity.fingerprint,
+        "expression": loaded[0].digest,
+        "expression_of_targets": [item.digest for item in loaded[1:]],
+        "label": job.label,
+        "task": task.name,
+        "format": task.format,
+        "options": task.options,
+        "max_length": task.max_length,
+        "metric": task.metric,
+        "language": job.language,
+        "split": job.split,
+        "data": [data_digest(side) for rows in data for side in _sides(rows)],
+        "layer": job.layer,
+        "pooling": job.pooling,
+    }
+
+
+def _sides(data: Data) -> list[Sequence[Example]]:
+    return [data.source, data.target] if isinstance(data, BitextPair) else [data]
+
+
+def score_rows(job: Job, backbone: Backbone, loaded: Loaded, computed: Computed) -> list[Score]:
+    """One row for each score of a computed cell."""
+    main = METRICS.get(job.task.metric).MAIN
+    base = _score(job, backbone, loaded)
+    return [
+        base.model_copy(
+            update={"metric": name, "value": value, "n": computed.n, "main": name == main}
+        )
+        for name, value in computed.scores.items()
+    ]
+
+
+def _score(job: Job, backbone: Backbone, loaded: Loaded) -> Score:
+    task, manifest, head = job.task, loaded.manifest, loaded.head_for(job.task)
+    return Score(
+        expression=job.request.expression,
+        intermediate=job.label,
+        digest=loaded.digest,
+        backbone=backbone.identity.name,
+        fingerprint=backbone.identity.fingerprint,
+        method=manifest.preset if manifest else "",
+        task=task.name,
+        domain=task.domain,
+        language=job.language,
+        split=job.split,
+        metric="",
+        value=0.0,
+        n=0,
+        seed=manifest.seed if manifest else -1,
+        layer=job.layer,
+        pooling=job.pooling,
+        source_language=_source_language(loaded, task),
+        flags=_flags(loaded),
+        train_task=head.task.name if head and job.settings is None else "",
+        trainable_parameters=sum(e.manifest.trainable_parameters for e in loaded.entries),
+        selection=str(manifest.training.get("selection", "")) if manifest else "",
+    )
+
+
+def _source_language(loaded: Loaded, task: TaskSpec) -> str:
+    """The languages that the expression was trained on; those of a merge or stack are joined."""
+    codes = {
+        code
+        for entry in loaded.entries
+        for code in entry.manifest.source_language.split(",")
+        if code and not entry.manifest.languages
+    }
+    return ",".join(sorted(codes)) or task.source_language
+
+
+def _flags(loaded: Loaded) -> list[str]:
+    """What a reader of a score must know."""
+    chosen = (str(entry.manifest.training.get("selection", "")) for entry in loaded.entries)
+    return ["target-dev selection"] if any("(target dev)" in text for text in chosen) else []

@@ -1,0 +1,76 @@
+"""What an evaluation is asked and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from xstilts.evaluate.results import Cell, Score
+
+Told = Callable[[str, float], None]
+"""Called with what is being done and the share of everything that is done, 0..1."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be evaluated.
+
+    Attributes:
+        expression: As written.
+        label: What stands for it in tables; the expression when empty.
+        task: Name of the task.
+        languages: Empty means every language of the task that has data.
+        split: Empty means the task's own.
+        layer: Block for retrieval; -1 means the task's, or else the backbone's default.
+        pooling: `mean` or `cls`, for retrieval; empty means the task's.
+        options: Replace options of the task, such as `margin` or `decode`.
+    """
+
+    expression: str
+    task: str
+    label: str = ""
+    languages: tuple[str, ...] = ()
+    split: str = ""
+    layer: int = -1
+    pooling: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What an evaluation did.
+
+    Attributes:
+        cells: Every cell asked for, found or computed.
+        computed: How many of them were computed now.
+        missing: Languages of the task that have no data, as `task/language`.
+    """
+
+    cells: list[Cell] = field(default_factory=list)
+    computed: int = 0
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def scores(self) -> list[Score]:
+        """The rows of every cell."""
+        return [score for cell in self.cells for score in cell.scores]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What computing a cell gave.
+
+    Attributes:
+        text: Content of the predictions file, in the official format.
+        suffix: Of that file.
+        scores: Score name to value.
+        outcomes: What each example contributes.
+        n: Examples, questions or gold pairs scored.
+    """
+
+    text: str
+    suffix: str
+    scores: Mapping[str, float]
+    outcomes: list[Any]
+    n: int

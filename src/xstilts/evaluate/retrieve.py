@@ -1,0 +1,150 @@
+"""Retrieval tasks: both sides embedded, compared by the task's rule, scored (protocol section 5).
+
+`tatoeba` looks for the nearest sentence of each pivot sentence, `bucc` mines pairs, `ap_at_k` ranks
+candidates for each query. The metric's name decides which.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from xstilts import retrieval
+from xstilts.data.examples import Example
+from xstilts.data.pairs import BitextPair
+from xstilts.errors import UsageError
+from xstilts.evaluate.request import Computed
+from xstilts.formats.retrieval import Options
+from xstilts.metrics import METRICS
+from xstilts.retrieval import Candidate, Share, Vectors
+
+Embed = Callable[[Sequence[Example]], Vectors]
+"""Sentence vectors of examples."""
+
+KINDS = ("tatoeba", "bucc", "ap_at_k")
+
+
+def retrieve(
+    metric: str,
+    pair: BitextPair,
+    dev: BitextPair | None,
+    embed: Embed,
+    settings: Options,
+    language: str,
+    told: Share,
+) -> Computed:
+    """Evaluate a retrieval task.
+
+    Args:
+        metric: One of `KINDS`.
+        pair: Both sides and what belongs together.
+        dev: What a mining threshold is tuned on; `pair` itself when None.
+        embed: Gives sentence vectors.
+        settings: How sentences are compared.
+        language: Evaluated language.
+        told: Told the share of a search that is done.
+
+    Raises:
+        UsageError: The metric is not one of a retrieval task.
+    """
+    if metric == "tatoeba":
+        return _nearest(pair, embed, language)
+    if metric == "bucc":
+        return _mined(pair, dev or pair, embed, settings, language, told)
+    if metric == "ap_at_k":
+        return _ranked(pair, embed, settings, language, told)
+    raise UsageError(f"metric {metric} scores no retrieval", hint=f"Known: {', '.join(KINDS)}.")
+
+
+def _nearest(pair: BitextPair, embed: Embed, language: str) -> Computed:
+    """Top-1 accuracy with the pivot side as queries, in the order of its sorted lines."""
+    order = retrieval.pivot_order([example.fields["text"] for example in pair.target])
+    gold = {target: source for source, target in pair.gold}
+    queries = embed(pair.target)[np.array(order)]
+    _, found = retrieval.nearest(queries, embed(pair.source))
+    predicted = [str(int(row[0])) for row in found]
+    wanted = [str(gold[number]) for number in order]
+    metric = METRICS.get("tatoeba")
+    return Computed(
+        "".join(f"{line}\n" for line in predicted),
+        "tsv",
+        metric.compute(predicted, wanted, language=language),
+        metric.outcomes(predicted, wanted, language=language),
+        len(wanted),
+    )
+
+
+def _mined(
+    pair: BitextPair,
+    dev: BitextPair,
+    embed: Embed,
+    settings: Options,
+    language: str,
+    told: Share,
+) -> Computed:
+    """F1 of pairs mined with the threshold that is best on `dev`.
+
+    `threshold` and, where it was tuned on another split, `validation_f1` stand among the scores.
+    """
+    metric = METRICS.get("bucc")
+    extra: dict[str, float] = {}
+    candidates = None
+    threshold = settings.threshold
+    if threshold is None:
+        tuned = _candidates(dev, embed, settings, told)
+        threshold = retrieval.optimize_threshold(tuned, dev.gold)
+        if dev is pair:
+            candidates = tuned
+        else:
+            kept = retrieval.extract(tuned, threshold)
+            extra["validation_f1"] = metric.compute(kept, dev.gold, language=language)["f1"]
+    if candidates is None:
+        candidates = _candidates(pair, embed, settings, told)
+    found = retrieval.extract(candidates, threshold)
+    ids = [(pair.source[s].id, pair.target[t].id) for s, t in found]
+    scores = metric.compute(ids, pair.gold_ids, language=language)
+    return Computed(
+        "".join(f"{source}\t{target}\n" for source, target in ids),
+        "tsv",
+        {**scores, "threshold": threshold, **extra},
+        metric.outcomes(ids, pair.gold_ids, language=language),
+        len(pair.gold),
+    )
+
+
+def _candidates(pair: BitextPair, embed: Embed, settings: Options, told: Share) -> list[Candidate]:
+    return retrieval.mine_texts(
+        [example.fields["text"] for example in pair.source],
+        [example.fields["text"] for example in pair.target],
+        embed(pair.source),
+        embed(pair.target),
+        settings.neighbours,
+        settings.margin,
+        settings.direction,
+        told=told,
+    )
+
+
+def _ranked(
+    pair: BitextPair, embed: Embed, settings: Options, language: str, told: Share
+) -> Computed:
+    """Mean average precision of the first candidates of each source row."""
+    golds: list[list[str]] = [[] for _ in pair.source]
+    for source, target in pair.gold:
+        golds[source].append(pair.target[target].id)
+    depth = settings.depth
+    _, found = retrieval.nearest(embed(pair.source), embed(pair.target), depth, told)
+    ranked = [[pair.target[int(number)].id for number in row] for row in found]
+    metric = METRICS.get("ap_at_k")
+    options: dict[str, Any] = {"language": language, "k": depth}
+    answers = {e.id: ids for e, ids in zip(pair.source, ranked, strict=True)}
+    return Computed(
+        json.dumps(answers, ensure_ascii=False, indent=0, sort_keys=True) + "\n",
+        "json",
+        metric.compute(ranked, golds, **options),
+        metric.outcomes(ranked, golds, **options),
+        len(golds),
+    )

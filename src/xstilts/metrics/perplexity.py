@@ -1,0 +1,27 @@
+"""Perplexity of masked sub-words: e to the mean negative log-likelihood. Lower is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+MAIN = "perplexity"
+
+Losses = Sequence[tuple[float, int]]
+"""Of each row, the summed loss in nats and the number of sub-words predicted."""
+
+
+def outcomes(
+    predictions: Losses, references: Any = (), *, language: str = "en"
+) -> list[list[float]]:
+    """[summed loss, sub-words] of each row."""
+    del references, language
+    return [[float(loss), float(count)] for loss, count in predictions]
+
+
+def compute(predictions: Losses, references: Any = (), *, language: str = "en") -> dict[str, float]:
+    """`perplexity`, at least 1, and `loss`, nats a sub-word."""
+    rows = outcomes(predictions, references, language=language)
+    loss = sum(row[0] for row in rows) / max(sum(row[1] for row in rows), 1.0)
+    return {MAIN: math.exp(loss), "loss": loss}

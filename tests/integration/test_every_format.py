@@ -1,0 +1,269 @@
+"""Each kind of task from its original files to a predictions file, by the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.trained import backbone_folder
+
+from xstilts.cli import main
+
+CONTEXT = "the old man runs to the house near the river"
+FAST = ("--set", "train.max_steps=2", "--set", "train.batch_size=2")
+
+
+def squad(*answers: str, prefix: str = "q") -> dict:
+    qas = [
+        {
+            "id": f"{prefix}{number}",
+            "question": "where does the man run ?",
+            "answers": [{"text": a, "answer_start": CONTEXT.index(a)}] if a else [],
+            "is_impossible": not a,
+        }
+        for number, a in enumerate(answers)
+    ]
+    return {"version": "1.1", "data": [{"paragraphs": [{"context": CONTEXT, "qas": qas}]}]}
+
+
+def bucc(split: str, count: int) -> dict[str, str]:
+    texts = ["a man runs", "nobody is there", "the river", "somebody moves", "where ?", "quickly"]
+    sides = {
+        code: "".join(f"{code}-{n}\t{texts[n]}\n" for n in range(count)) for code in ("de", "en")
+    }
+    gold = "".join(f"de-{n}\ten-{n}\n" for n in range(count - 1))
+    return {
+        f"bucc2018/de-en.{split}.{side}": text for side, text in {**sides, "gold": gold}.items()
+    }
+
+
+def lareqa(language: str) -> dict:
+    document = squad("river", "house", prefix="same-")
+    document["data"][0]["paragraphs"][0]["sentence_breaks"] = [[0, 16], [16, len(CONTEXT)]]
+    return document
+
+
+def mention(number: int, entity: str, language: str) -> dict:
+    return {
+        "context": {
+            "language": language,
+            "text": "a man runs home",
+            "sentence_spans": [{"start": 0, "end": 15}],
+        },
+        "mentions": [
+            {
+                "example_id": f"m{number}",
+                "entity_id": entity,
+                "mention_span": {"start": 2, "end": 5, "text": "man"},
+            }
+        ],
+    }
+
+
+def entity(name: str, text: str) -> dict:
+    return {
+        "entity_id": name,
+        "description": text,
+        "description_language": "en",
+        "sentence_spans": [{"start": 0, "end": len(text)}],
+    }
+
+
+def lines(*records: dict) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def copa(*labels: int) -> str:
+    return lines(
+        *(
+            {
+                "idx": n,
+                "premise": "a man runs",
+                "question": "cause",
+                "choice1": "nobody is there",
+                "choice2": "the river",
+                "label": label,
+            }
+            for n, label in enumerate(labels)
+        )
+    )
+
+
+TAGGED = "the\tDET\nman\tNOUN\nruns\tVERB\n\nnobody\tPRON\n"
+FILES = {
+    "sst2/train.tsv": "sentence\tlabel\na man runs\t0\nnobody\t1\n",
+    "sst2/dev.tsv": "sentence\tlabel\nthe river\t0\nhome\t1\nold\t1\n",
+    "copa_en/train-en.jsonl": copa(0, 1, 0),
+    "copa_en/val-en.jsonl": copa(1, 0),
+    "xcopa/test.it.jsonl": copa(1, 0, 1),
+    "udpos/train-en.tsv": TAGGED,
+    "udpos/dev-en.tsv": TAGGED,
+    "udpos/test-de.tsv": TAGGED,
+    "squad1/train-v1.1.json": json.dumps(squad("river", "house")),
+    "squad1/dev-v1.1.json": json.dumps(squad("man")),
+    "xquad/xquad.de.json": json.dumps(squad("river", "old man")),
+    "squad2/train-v2.0.json": json.dumps(squad("river", "")),
+    "squad2/dev-v2.0.json": json.dumps(squad("", "house")),
+    "mlm/train-en.txt": "a man runs home\nnobody is there\n",
+    "mlm/dev-en.txt": "the old man runs\nsomebody moves quickly\n",
+    "mlm/dev-de.txt": "the river\n",
+    **bucc("dev", 4),
+    **bucc("test", 6),
+    "lareqa/xquad-r/de.json": json.dumps(lareqa("de")),
+    "lareqa/xquad-r/en.json": json.dumps(lareqa("en")),
+    "mewslix/wikinews_mentions-test.jsonl": lines(
+        mention(1, "Q1", "de"), mention(2, "Q2", "de"), mention(3, "Q1", "tr")
+    ),
+    "mewslix/candidate_set_entities.jsonl": lines(
+        entity("Q1", "a man"), entity("Q2", "the river"), entity("Q3", "nobody")
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("place")
+    for name, text in FILES.items():
+        path = folder / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    backbone_folder(folder / "pico")
+    return folder
+
+
+@pytest.fixture
+def run(place, capsys, monkeypatch):
+    monkeypatch.setenv("XSTILTS_HOME", str(place / "home"))
+    monkeypatch.setenv("XSTILTS_CACHE", str(place / "cache"))
+    where = ("--data", str(place / "data"), "--zoo", str(place / "zoo"), "-q", "--offline")
+
+    def call(*arguments, code=0):
+        base = ("--backbone", str(place / "pico"))
+        with pytest.raises(SystemExit) as caught:
+            main([*where, "--json", *arguments, *base])
+        output = capsys.readouterr()
+        assert caught.value.code in (code, None), output.err
+        return json.loads(output.out if not code else output.err)
+
+    return call
+
+
+def cell(place, scores) -> Path:
+    key = scores[0]["cell"]
+    return next((place / "home" / "results" / "cells" / key[:2] / key).glob("predictions.*"))
+
+
+def train(run, task):
+    return run("train-adapter", task, *FAST)["reference"]
+
+
+def evaluate(run, place, expression, task, *more):
+    found = run("eval", expression, "--task", task, *more)["scores"]
+    return {row["metric"]: row["value"] for row in found}, cell(place, found), found[0]
+
+
+def test_single_sentences(run, place):
+    scores, path, row = evaluate(run, place, train(run, "sst2"), "sst2")
+    assert set(path.read_text().split()) <= {"negative", "positive"}
+    assert (row["n"], path.suffix, len(path.read_text().splitlines())) == (3, ".tsv", 3)
+    gold = ["negative", "positive", "positive"]
+    right = sum(a == b for a, b in zip(path.read_text().split(), gold, strict=True))
+    assert scores["accuracy"] == pytest.approx(100 * right / 3)
+
+
+def test_choices(run, place):
+    _, path, row = evaluate(run, place, train(run, "copa"), "xcopa", "--langs", "it")
+    assert set(path.read_text().split()) <= {"0", "1"}
+    assert row["n"] == 3
+    assert row["train_task"] == "copa"
+
+
+def test_tags(run, place):
+    scores, path, row = evaluate(run, place, train(run, "udpos"), "udpos", "--langs", "de")
+    blocks = path.read_text().split("\n\n")
+    assert [len(block.split()) for block in blocks] == [3, 1]
+    assert row["n"] == 2
+    assert {"f1", "token_accuracy"} <= set(scores)
+
+
+def test_answers(run, place):
+    scores, path, row = evaluate(run, place, train(run, "squad1"), "xquad", "--langs", "de")
+    answers = json.loads(path.read_text())
+    assert set(answers) == {"q0", "q1"}
+    assert all(answer in CONTEXT for answer in answers.values())
+    assert scores["mean"] == pytest.approx((scores["exact_match"] + scores["f1"]) / 2)
+    assert row["n"] == 2
+
+
+def test_no_answers(run, place):
+    reference = train(run, "squad2")
+    more = ("--set", "null_threshold=-1000")
+    _, path, row = evaluate(run, place, reference, "squad2", *more)
+    assert json.loads(path.read_text()) == {"q0": "", "q1": ""}
+    assert row["n"] == 2
+    _, path, _ = evaluate(run, place, reference, "squad2", "--set", "null_threshold=1000")
+    assert all(json.loads(path.read_text()).values())
+
+
+def test_perplexity(run, place):
+    scores, path, row = evaluate(run, place, train(run, "mlm"), "mlm", "--langs", "en")
+    total, count = map(float, path.read_text().split("\t"))
+    assert row["n"] == 1  # both lines are packed into one row
+    assert count >= 1
+    assert scores["loss"] == pytest.approx(total / count, abs=1e-5)
+    assert scores["perplexity"] == pytest.approx(2.718281828 ** scores["loss"], rel=1e-5)
+
+
+def test_mining(run, place):
+    # Both sides hold the same six sentences, so each pair has cosine 1; five of them are gold.
+    same = ("--set", "margin=absolute", "--set", "threshold=0.9999")
+    scores, path, row = evaluate(run, place, "none", "bucc2018", "--langs", "de", *same)
+    found = {tuple(line.split("\t")) for line in path.read_text().splitlines()}
+    assert found == {(f"de-{n}", f"en-{n}") for n in range(6)}
+    assert (row["n"], scores["recall"]) == (5, 100.0)
+    assert scores["precision"] == pytest.approx(500 / 6)
+    scores, _, _ = evaluate(run, place, "none", "bucc2018", "--langs", "de")
+    assert scores["threshold"] > 0
+    dev, _, row = evaluate(run, place, "none", "bucc2018", "--langs", "de", "--split", "validation")
+    assert dev["f1"] == scores["validation_f1"]
+    assert row["split"] == "validation"
+    other = ("--set", "margin=absolute", "--set", "threshold=2")
+    none, path, _ = evaluate(run, place, "none", "bucc2018", "--langs", "de", *other)
+    assert none["f1"] == 0
+    assert path.read_text() == ""
+
+
+def test_ranking(run, place):
+    _, path, row = evaluate(run, place, "none", "lareqa", "--langs", "de")
+    ranked = json.loads(path.read_text())
+    assert set(ranked) == {"same-0_de", "same-1_de"}
+    assert all(len(ids) == 4 for ids in ranked.values())
+    assert row["n"] == 2
+    scores, path, row = evaluate(run, place, "none", "mewslix", "--langs", "de")
+    assert {len(ids) for ids in json.loads(path.read_text()).values()} == {3}
+    assert row["n"] == 2
+    assert 0 < scores["map"] <= 100
+
+
+def test_several_blocks_at_once(run, place):
+    found = run("eval", "none", "--task", "bucc2018", "--langs", "de", "--layer", "0,2-3")
+    assert found["computed"] == 3
+    labels = [row["intermediate"] for row in found["scores"] if row["main"]]
+    assert labels == ["none (block 0)", "none (block 2)", "none (block 3)"]
+    error = run("eval", "none", "--task", "bucc2018", "--layer", "4", code=2)
+    assert "3 blocks" in error["what"]
+    assert (
+        "names no blocks"
+        in run("eval", "none", "--task", "bucc2018", "--layer", "x", code=2)["what"]
+    )
+
+
+def test_unknown_options_and_missing_labels_are_told(run, place):
+    bad = ("--set", "margins=ratio")
+    error = run("eval", "none", "--task", "bucc2018", "--langs", "de", *bad, code=2)
+    assert "margin" in error["what"]
+    (place / "data" / "udpos" / "test-fr.tsv").write_text("le\nchat\n")
+    error = run("eval", train(run, "udpos"), "--task", "udpos", "--langs", "fr", code=1)
+    assert "no label" in error["what"]
+    assert error["where"] == "test-fr.tsv:1"
