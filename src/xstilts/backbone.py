@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from xstilts.errors import UsageError
 from xstilts.pretrained import backbone_spec, clean_config, fetch, identify
-from xstilts.sites import BLOCKS, EMBEDDINGS, LINEARS, SUBLAYERS, EncoderShape, Site
+from xstilts.sites import BLOCKS, EMBEDDINGS, LINEARS, SUBLAYERS, WHOLE, EncoderShape, Site
 from xstilts.specs import BackboneIdentity
+
+_WHOLE = Site(-2, WHOLE).key
 
 
 class Backbone:
@@ -64,6 +66,7 @@ class Backbone:
             config.hidden_size,
             config.intermediate_size,
             float(config.attention_probs_dropout_prob),
+            self.encoder,
         )
 
     @property
@@ -140,11 +143,17 @@ class Backbone:
         """
         patched: list[nn.Module] = []
         originals = self._swap(weights or {})
+        plain, cut = self.encoder, self._cut
         try:
+            if _WHOLE in nodes:
+                self.encoder, self._cut = _wrapped(nodes, plain), {}
+                yield
+                return
             for key, node in nodes.items():
                 patched.append(self._act(Site.of(key), node))
             yield
         finally:
+            self.encoder, self._cut = plain, cut
             for module in patched:
                 del module.forward
             self._swap(originals)
@@ -176,6 +185,17 @@ class Backbone:
             return cast("nn.Module", self.encoder.get_submodule(EMBEDDINGS))
         path = LINEARS[site.name] if site.is_linear else SUBLAYERS[site.name]
         return self.blocks[site.block].get_submodule(path)
+
+
+def _wrapped(nodes: Mapping[str, nn.Module], encoder: Any) -> Any:
+    """The encoder as another library wrapped it."""
+    if len(nodes) > 1:
+        raise UsageError(
+            "a module of another library acts alone",
+            hint="Train only a head on it (--method head), or use a method of this library.",
+        )
+    node: Any = nodes[_WHOLE]
+    return node.wrapping(encoder)
 
 
 def _embeddings_forward(original: Any, node: nn.Module) -> Any:

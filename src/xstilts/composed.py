@@ -165,6 +165,13 @@ def check(expression: Expression, infos: Mapping[str, PartInfo]) -> PartInfo:
         raise UsageError("a part has weight 0", where=where, hint="Leave that part out.")
     if any(part.name == "none" for part in parts):
         raise UsageError("`none` stands alone: it cannot be combined", where=where)
+    foreign = next((part for part in parts if part.method.startswith("foreign_")), None)
+    if foreign is not None:
+        raise UsageError(
+            f"'{foreign.name}' is run by another library, so it acts alone",
+            where=where,
+            hint="docs/guides/methods.md says which combinations that library computes wrongly.",
+        )
     if not operator.MERGES and sum(part.method == "full" for part in parts[1:]):
         raise UsageError(
             "a full fine-tune replaces the encoder, so it can only come first",

@@ -260,8 +260,23 @@ def load_mixture(name: str) -> MixtureSpec:
     return _named(MixtureSpec, "mixtures", "mixture", name)
 
 
+FOREIGN = {"adapters": ("foreign_adapters", "config"), "peft": ("foreign_peft", "tuner")}
+"""Library to the method that runs its modules, and the option that says which kind."""
+
+
 def load_method(name: str) -> MethodSpec:
-    """The method preset called `name`, or the one in the YAML file of that path."""
+    """The method preset called `name`, or the one in the YAML file of that path.
+
+    `peft:<tuner>` and `adapters:<config>` are presets of the libraries' own methods.
+    """
+    library, colon, kind = name.partition(":")
+    if colon and library in FOREIGN:
+        method, option = FOREIGN[library]
+        title = f"{kind}, run by the {library} library"
+        train = {"lr": 3e-4, "weight_decay": 0.0}
+        return MethodSpec(
+            name=name, method=method, title=title, options={option: kind}, train=train
+        )
     return _named(MethodSpec, "methods", "method", name)
 
 

@@ -80,7 +80,7 @@ class TaskModel(nn.Module):
 
     def logits(self, batch: Batch, task: str) -> Tensor:
         """What the head of `task` says about a batch; the shape is the format's."""
-        hidden_BTD = self.encoder(
+        hidden_BTD = self.backbone.encoder(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask
         ).last_hidden_state
         return cast("Tensor", self.heads[task](hidden_BTD, batch))

@@ -13,7 +13,8 @@ Site keys are `<block>_<name>`, such as `3_ffn`; the embeddings are `-1_embeddin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -36,6 +37,10 @@ SUBLAYERS: Mapping[str, str] = {"attention": "attention.output", "ffn": "output"
 EMBEDDINGS = "embeddings"
 """The site after the embedding layer, and the path of that layer; its block number is -1."""
 
+WHOLE = "encoder"
+"""The site of a module that another library runs: a wrapped encoder takes the place of the whole
+one. Its block number is -2, and nothing else acts beside it."""
+
 BLOCKS = "encoder.layer"
 SUPPORTED = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
 """Model types with these names; XL has no norm and no dropout at the end of its sub-layers."""
@@ -43,12 +48,17 @@ SUPPORTED = ("bert", "roberta", "xlm-roberta", "xlm-roberta-xl")
 
 @dataclass(frozen=True, slots=True)
 class EncoderShape:
-    """The sizes that a new module needs."""
+    """The sizes that a new module needs.
+
+    Attributes:
+        encoder: The encoder itself, for methods in which a library wraps it.
+    """
 
     num_layers: int
     hidden_size: int
     intermediate_size: int
     dropout: float = 0.1
+    encoder: Any = field(default=None, compare=False, repr=False)
 
     def linear_sizes(self, name: str) -> tuple[int, int]:
         """(in, out) features of a linear site."""
@@ -61,7 +71,7 @@ class EncoderShape:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Site:
-    """One place: block number (0-based, -1 for the embeddings) and site name."""
+    """One place: block number (0-based; -1 embeddings, -2 the whole encoder) and site name."""
 
     block: int
     name: str
