@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from xstilts.errors import ConfigError, NotFoundError, Problem, UsageError, near_names
-from xstilts.specs import BackboneSpec, MethodSpec, MixtureSpec, Spec, TaskSpec
+from xstilts.specs import BackboneSpec, MethodSpec, MixtureSpec, RecipeSpec, Spec, TaskSpec
 
 T = TypeVar("T", bound=Spec)
 V = TypeVar("V")
@@ -262,6 +262,25 @@ def load_mixture(name: str) -> MixtureSpec:
 
 FOREIGN = {"adapters": ("foreign_adapters", "config"), "peft": ("foreign_peft", "tuner")}
 """Library to the method that runs its modules, and the option that says which kind."""
+
+
+def load_recipe(name: str) -> RecipeSpec:
+    """A recipe by name or by the path of a YAML; see `load_task` for what it raises.
+
+    An intermediate that is only a name stands for the task or mixture of that name.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _recipe_path(name)
+    values = read_yaml(path)
+    rows = values.get("intermediates")
+    if isinstance(rows, list):
+        values["intermediates"] = [{"name": r} if isinstance(r, str) else r for r in rows]
+    return resolve(RecipeSpec, [Layer(str(path), {"name": path.stem, **values})]).value
+
+
+def _recipe_path(name: str) -> Path:
+    if name not in spec_names("recipes"):
+        raise NotFoundError.named("recipe", name, spec_names("recipes"))
+    return config_folder() / "recipes" / f"{name}.yaml"
 
 
 def load_method(name: str) -> MethodSpec:

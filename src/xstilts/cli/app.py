@@ -106,6 +106,7 @@ def _register() -> None:
         export_commands,
         info_commands,
         predict_commands,
+        recipe_commands,
         report_commands,
         train_commands,
         zoo_commands,
@@ -115,6 +116,8 @@ def _register() -> None:
     app.command("train-adapter")(train_commands.train_adapter)
     app.command("train")(train_commands.train)
     app.command("compose")(train_commands.compose)
+    app.command("run")(recipe_commands.run)
+    app.add_typer(recipe_commands.app, name="recipes")
     app.command("eval")(eval_commands.evaluate)
     app.command("xtreme")(eval_commands.xtreme)
     app.command("export")(export_commands.export)

@@ -89,6 +89,8 @@ class Phase:
         backbone: Loaded; it is left as it was.
         places: Where to read and write.
         below: Expression that acts, frozen, below the new module.
+        apart: Keep the new module by itself, so that something else can act below it later (a
+            language adapter of another language).
         init: Module whose weights the new one starts from; empty for a fresh start.
         name: Of the new module; that of `tasks` when empty.
         command: Shown to resume an interrupted run.
@@ -102,6 +104,7 @@ class Phase:
         places: Places,
         *,
         below: str = "none",
+        apart: bool = False,
         init: str = "",
         name: str = "",
         command: str = "",
@@ -113,6 +116,7 @@ class Phase:
         self.method = METHODS.get(self.preset.method)
         self.options = self.method.Options.model_validate(run.options)
         self.expression, self.parents = library.resolve(below, places.zoo, backbone)
+        self.apart = apart
         self.init = places.zoo.find(init, backbone.identity) if init else None
         self.tasks = tasks_of(tasks)
         self.parts = make_parts(self.tasks, run, places.data, offline=places.offline)
@@ -184,6 +188,7 @@ class Phase:
                 "method": self.preset.method,
                 "options": self.options.model_dump(),
                 "below": library.pinned(self.expression, self.parents),
+                "apart": self.apart,
                 "init": self.init.manifest.digest if self.init else "",
                 "train": self.run.train.model_dump(exclude=outside),
             }
@@ -357,7 +362,8 @@ class Phase:
         self, folder: Path, model: TaskModel, own: Adapter, below: Composed, result: TrainResult
     ) -> Manifest:
         self.method.save(own, folder, self.name, self.backbone)
-        library.save_learned(below, folder)
+        if not self.apart:
+            library.save_learned(below, folder)
         heads = {name: Head(task, model.heads[name]) for name, task in self.heads.items()}
         records = library.save_heads(heads, folder)
         return write_manifest(folder, self._manifest(model, result, records))
@@ -390,7 +396,7 @@ class Phase:
     def _manifest(
         self, model: TaskModel, result: TrainResult, heads: Sequence[HeadRecord]
     ) -> Manifest:
-        composition = library.pinned(self.expression, self.parents)
+        within = bool(self.parents) and not self.apart
         parents = [Parent(reference=n, digest=e.manifest.digest) for n, e in self.parents.items()]
         if self.init:
             start = self.init.manifest
@@ -399,7 +405,7 @@ class Phase:
         languages = sorted({code for part in self.parts for code in part.languages})
         return Manifest(
             name=self.name,
-            kind="composition" if self.parents else self.method.KIND,
+            kind="composition" if within else self.method.KIND,
             task=self.task.name if single else short_name(",".join(self.tasks)),
             format=heads[0].format if single else "",
             family=heads[0].family if single else "",
@@ -408,7 +414,7 @@ class Phase:
             preset=self.run.method,
             options=self.options.model_dump(),
             backbone=self.backbone.identity,
-            composition=composition,
+            composition=library.pinned(self.expression, self.parents) if within else "none",
             parents=parents,
             labels=heads[0].labels if single else [],
             languages=languages if self.tasks == [MLM] else [],
@@ -419,7 +425,7 @@ class Phase:
             data=self._data(),
             versions={"xstilts": __version__, **{p: version(p) for p in ("torch", "transformers")}},
             trainable_parameters=model.trainable_parameters,
-            probe=probe(model),
+            probe=[] if self.apart else probe(model),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

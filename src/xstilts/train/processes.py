@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,6 +14,11 @@ from torch import Tensor, nn
 TRACKERS = ("tensorboard", "trackio", "wandb", "mlflow")
 
 T = TypeVar("T")
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class Processes:
@@ -43,6 +49,8 @@ class Processes:
             # A step runs one head of many, and a module may have no part in it.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
+        if self.count > 1:
+            atexit.register(_leave)  # threads that are still there would abort the interpreter
         self.tracked = bool(trackers)
         if trackers:
             plain = {k: v for k, v in run[1].items() if isinstance(v, str | int | float | bool)}
@@ -121,6 +129,6 @@ class Processes:
             self._accelerator.log(values, step=step)
 
     def close(self) -> None:
-        """End the trackers."""
+        """End the trackers. The process group ends with the process: a next phase may need it."""
         if self.tracked:
             self._accelerator.end_training()

@@ -1,0 +1,231 @@
+"""`xstilts recipes` and `xstilts run`: the whole pipeline from one file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xstilts.cli.eval_commands import run_requests
+from xstilts.cli.state import State
+from xstilts.cli.train_commands import device, places
+
+if TYPE_CHECKING:
+    from xstilts.evaluate.results import Score
+    from xstilts.evaluate.suite import Request
+    from xstilts.specs import RecipeSpec
+    from xstilts.train.phases import Plan
+    from xstilts.train.recipes import Graph, Kitchen, Node
+
+app = typer.Typer(help="Recipes: from an encoder to evaluated targets.", no_args_is_help=True)
+Recipe = Annotated[str, typer.Argument(help="A recipe (`xstilts recipes ls`) or its YAML.")]
+
+
+@app.command("ls")
+def ls(context: typer.Context) -> None:
+    """The shipped recipes.
+
+    Example: xstilts recipes ls
+    """
+    from xstilts.cli.output import table
+    from xstilts.config import load_recipe, spec_names
+
+    state: State = context.obj
+    rows = []
+    for name in spec_names("recipes"):
+        recipe = load_recipe(name)
+        counts = f"{len(recipe.intermediates)} x {len(recipe.targets)}"
+        rows.append((name, counts, recipe.intermediate.method, recipe.title))
+    columns = ("recipe", "intermediates x targets", "method", "title")
+    records = [dict(zip(columns, row, strict=True)) for row in rows]
+    state.emit(records, lambda: state.console.print(table(columns, rows)))
+
+
+@app.command("cat")
+def cat(context: typer.Context, recipe: Recipe) -> None:
+    """Print a recipe's YAML.
+
+    Example: xstilts recipes cat x-stilts
+    """
+    state: State = context.obj
+    text = _path(recipe).read_text(encoding="utf-8")
+    state.emit({"recipe": recipe, "yaml": text}, lambda: print(text, end=""))
+
+
+@app.command("cp")
+def cp(
+    context: typer.Context,
+    recipe: Recipe,
+    to: Annotated[Path, typer.Argument(help="A new file, such as mine.yaml.")],
+) -> None:
+    """Copy a recipe to a file of your own.
+
+    Example: xstilts recipes cp quick mine.yaml
+    """
+    from xstilts.errors import UsageError
+    from xstilts.files import write_text
+
+    state: State = context.obj
+    if to.exists():
+        raise UsageError(f"{to} is there already", hint="Choose another name.")
+    write_text(to, _path(recipe).read_text(encoding="utf-8"))
+    state.emit({"recipe": recipe, "file": str(to)}, lambda: print(to))
+
+
+def _path(recipe: str) -> Path:
+    from xstilts.config import config_folder, load_recipe
+
+    load_recipe(recipe)
+    if recipe.endswith((".yaml", ".yml")):
+        return Path(recipe)
+    return config_folder() / "recipes" / f"{recipe}.yaml"
+
+
+def run(
+    context: typer.Context,
+    recipe: Recipe,
+    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+    rows: Annotated[str, typer.Option(help="Only these intermediates, comma-separated.")] = "",
+    targets: Annotated[str, typer.Option(help="Only these targets, comma-separated.")] = "",
+    seeds: Annotated[str, typer.Option(help="Other seeds, comma-separated.")] = "",
+) -> None:
+    """Run a recipe: what was done before is reused, what is missing is trained and evaluated.
+
+    Example: xstilts run quick --world sandbox
+    """
+    from xstilts.backbone import Backbone
+    from xstilts.config import load_recipe
+    from xstilts.train.recipes import Kitchen, spell_out
+
+    state: State = context.obj
+    chosen = _chosen(load_recipe(recipe), rows, targets, seeds)
+    encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
+    where = places(state)
+    graph = spell_out(chosen, where, sandbox=bool(state.world))
+    command = shlex.join(["xstilts", *sys.argv[1:]])
+    kitchen = Kitchen(chosen, encoder, where, state.training_defaults, command)
+    if state.dry_run:
+        _print_plan(state, graph, kitchen)
+        return
+    for number, (node, entry, known) in enumerate(kitchen.make(graph), 1):
+        state.note(
+            f"[{number}/{len(graph.nodes)}] {'found' if known else 'trained'} {node.kind} "
+            f"{entry.reference}"
+        )
+    outcome = run_requests(state, _requests(graph, kitchen), backbone or state.backbone)
+    _print_scores(state, outcome.scores, outcome.computed, graph)
+
+
+def _chosen(recipe: RecipeSpec, rows: str, targets: str, seeds: str) -> RecipeSpec:
+    """The recipe cut down to what the command line names."""
+    from xstilts.errors import NotFoundError
+
+    update: dict[str, Any] = {}
+    if rows:
+        names = {row.name: row for row in recipe.intermediates}
+        for name in rows.split(","):
+            if name not in names:
+                raise NotFoundError.named(f"intermediate of recipe {recipe.name}", name, names)
+        update["intermediates"] = [names[name] for name in rows.split(",")]
+    if targets:
+        for name in targets.split(","):
+            if name not in recipe.targets:
+                raise NotFoundError.named(f"target of recipe {recipe.name}", name, recipe.targets)
+        update["targets"] = targets.split(",")
+    if seeds:
+        update["seeds"] = [int(seed) for seed in seeds.split(",")]
+    return recipe.model_copy(update=update)
+
+
+def _requests(graph: Graph, kitchen: Kitchen) -> list[Request]:
+    from xstilts.evaluate.suite import Request
+
+    return [
+        Request(expression, evaluated.task, evaluated.label, languages=languages)
+        for evaluated in graph.evaluated
+        for languages, expression in kitchen.expressions(evaluated).items()
+    ]
+
+
+def _print_scores(state: State, scores: list[Score], computed: int, graph: Graph) -> None:
+    from xstilts.evaluate.views import main_table
+
+    view = main_table(scores)
+    record = {
+        "schema": "xstilts.scores/1",
+        "computed": computed,
+        "missing": list(graph.missing),
+        "scores": [score.model_dump() for score in scores],
+    }
+
+    def human() -> None:
+        from xstilts.cli.output import table
+
+        state.console.print(table(view.columns, view.rows, view.title))
+        for text in graph.missing:
+            state.note(f"missing: {text}")
+
+    state.emit(record, human)
+
+
+def _print_plan(state: State, graph: Graph, kitchen: Kitchen) -> None:
+    """Phases with steps, time and disk; one calibration for each method and task."""
+    from xstilts.cli.output import step_progress, table
+
+    rows = []
+    speeds: dict[tuple[str, str], float] = {}
+    with step_progress("calibrating", quiet=state.quiet) as progress:
+        for number, node in enumerate(graph.nodes):
+            progress(node.id, number / len(graph.nodes))
+            rows.append(_plan_row(kitchen, node, speeds))
+    new = [row for row in rows if row[-1] == "new"]
+    columns = ("phase", "kind", "rows", "steps", "trained numbers", "minutes", "MB", "state")
+    record = {
+        "phases": [dict(zip(columns, row, strict=True)) for row in rows],
+        "minutes": sum(row[5] for row in new),
+        "disk_mb": sum(row[6] for row in new),
+        "evaluations": len(graph.evaluated),
+        "missing": list(graph.missing),
+    }
+
+    def human() -> None:
+        state.console.print(table(columns, rows))
+        print(
+            f"{len(new)} of {len(rows)} phases to run: about {record['minutes']:.0f} minutes of "
+            f"training, {record['disk_mb']:.0f} MB; {len(graph.evaluated)} evaluations"
+        )
+        for text in graph.missing:
+            print(f"missing: {text}")
+
+    state.emit(record, human)
+
+
+def _plan_row(
+    kitchen: Kitchen, node: Node, speeds: dict[tuple[str, str], float]
+) -> tuple[str, str, int, int, int, float, float, str]:
+    """One phase; what is below it counts only when it is there already."""
+    from xstilts.train.estimate import estimate
+
+    ready = all(key in kitchen.made for key in node.below)
+    phase = kitchen.phase(node, alone=not ready)
+    plan: Plan = phase.plan()
+    if ready and plan.known:
+        kitchen.made[node.id] = plan.known
+    kind = (phase.run.method, node.tasks)
+    if kind not in speeds:
+        speeds[kind] = estimate(phase, plan, seconds=1.0).tokens_per_second
+    minutes = round(plan.tokens / speeds[kind] / 60, 1)
+    known = "found" if ready and plan.known else "new"
+    return (
+        node.id,
+        node.kind,
+        plan.rows,
+        plan.steps,
+        plan.trainable_parameters,
+        minutes,
+        round(plan.disk_bytes / 1e6, 1),
+        known,
+    )

@@ -1,0 +1,283 @@
+"""Recipes: intermediate phases, target phases on top of each, and what is evaluated at the end.
+
+Every phase is found again by its inputs, so that a recipe which was interrupted or changed runs
+only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xstilts.backbone import Backbone
+from xstilts.config import load_task
+from xstilts.data.sources import available_languages, task_in_world
+from xstilts.errors import ConfigError, NotFoundError, Problem
+from xstilts.formats import FORMATS
+from xstilts.settings import resolve_run, short_name
+from xstilts.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
+from xstilts.train.parts import MLM
+from xstilts.train.phases import Phase, Places
+from xstilts.zoo import Entry
+
+NONE = "none"
+LANGUAGE = "lang"
+"""Language adapters are called `lang-<language>`."""
+
+World = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One phase of a recipe.
+
+    Attributes:
+        id: Unique in the recipe.
+        kind: `language`, `intermediate` or `target`.
+        tasks: What it trains on.
+        below: Ids of the phases whose modules act below it, nearest to the backbone first.
+        name: Of its module.
+        flags: Its settings.
+    """
+
+    id: str
+    kind: str
+    tasks: str
+    below: tuple[str, ...]
+    name: str
+    flags: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One expression on one target: the phases that it is a stack of."""
+
+    label: str
+    task: str
+    parts: tuple[str, ...]
+    languages: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A recipe spelled out: phases in an order in which they can run, then evaluations."""
+
+    nodes: Sequence[Node]
+    evaluated: Sequence[Evaluated]
+    missing: Sequence[str] = field(default_factory=tuple)
+
+
+def spell_out(recipe: RecipeSpec, places: Places, *, sandbox: bool) -> Graph:
+    """The phases and evaluations of a recipe on the data at hand.
+
+    Raises:
+        ConfigError: A task, mixture or target is unknown; all problems are listed.
+        NotFoundError: Language adapters are asked for and there is no text.
+    """
+    _check(recipe)
+    made = _Spelling(recipe, places, sandbox)
+    for seed in recipe.seeds:
+        made.add_languages(seed)
+        for row in recipe.intermediates:
+            made.add_row(row, seed)
+    return Graph(list(made.nodes.values()), made.evaluated, made.missing)
+
+
+def _check(recipe: RecipeSpec) -> None:
+    problems = []
+    for place, names in (
+        ("intermediates", [row.tasks or row.name for row in recipe.intermediates]),
+        ("targets", recipe.targets),
+    ):
+        for name in names:
+            try:
+                for task in _tasks(name) if name != NONE else []:
+                    load_task(task)
+            except NotFoundError as error:
+                problems.append(Problem(place, error.what, error.hint))
+    if problems:
+        raise ConfigError(f"recipe {recipe.name}", problems)
+
+
+def _tasks(name: str) -> list[str]:
+    from xstilts.settings import tasks_of
+
+    return tasks_of(name)
+
+
+class _Spelling:
+    """Collects the nodes of a recipe; a node that is there already is not added again."""
+
+    def __init__(self, recipe: RecipeSpec, places: Places, sandbox: bool) -> None:
+        self.recipe, self.places, self.sandbox = recipe, places, sandbox
+        self.nodes: dict[str, Node] = {}
+        self.evaluated: list[Evaluated] = []
+        self.missing: list[str] = []
+        self.languages: list[str] = []
+
+    def section(self, name: str) -> SectionSpec:
+        own = {"intermediate": self.recipe.intermediate, "target": self.recipe.target}
+        section = own.get(name) or self.recipe.language or SectionSpec()
+        if not self.sandbox:
+            return section
+        return self.recipe.sandbox.get(name, SectionSpec(method=section.method))
+
+    def add_languages(self, seed: int) -> None:
+        if self.recipe.language is None:
+            return
+        task = task_in_world(load_task(MLM), self.places.data)
+        self.languages = available_languages(task, "train", self.places.data)
+        if not self.languages:
+            raise NotFoundError(
+                "language adapters need text, and there is none",
+                hint="Put mlm/<language>.txt files below the data folder.",
+            )
+        for code in self.languages:
+            flags = _flags(self.section("language"), MLM, seed)
+            flags["mlm"] = {**flags.get("mlm", {}), "languages": [code]}
+            self._add(
+                Node(f"{LANGUAGE}-{code}/{seed}", "language", MLM, (), f"{LANGUAGE}-{code}", flags)
+            )
+
+    def add_row(self, row: IntermediateSpec, seed: int) -> None:
+        below = self._source_language(seed)
+        own: tuple[str, ...] = ()
+        if row.name != NONE:
+            tasks = row.tasks or row.name
+            flags = _merged(_flags(self.section("intermediate"), tasks, seed), row.settings)
+            node = Node(f"{row.name}/{seed}", "intermediate", tasks, below, row.name, flags)
+            own = (self._add(node),)
+        for target in self.recipe.targets:
+            self._add_target(row, target, below, own, seed)
+
+    def _add_target(
+        self,
+        row: IntermediateSpec,
+        target: str,
+        below: tuple[str, ...],
+        own: tuple[str, ...],
+        seed: int,
+    ) -> None:
+        spec = task_in_world(load_task(target), self.places.data)
+        languages = available_languages(spec, spec.eval_split, self.places.data)
+        if not languages:
+            self.missing.append(f"{target}: no data")
+            return
+        parts = own
+        if FORMATS.get(spec.format).NEEDS_HEAD:
+            flags = self._target_flags(spec, seed)
+            name = f"{short_name(spec.train_task)}-after-{row.name}"
+            identity = f"{spec.train_task}/{row.name}/{seed}"
+            node = Node(identity, "target", spec.train_task, (*below, *own), name, flags)
+            parts = (*own, self._add(node))
+        chosen = tuple(code for code in languages if code in self.languages)
+        left_out = [code for code in languages if self.languages and code not in chosen]
+        if left_out:
+            self.missing.append(f"{target}: no language adapter for {', '.join(left_out)}")
+        self.evaluated.append(Evaluated(row.name, target, parts, chosen, seed))
+
+    def _target_flags(self, target: TaskSpec, seed: int) -> dict[str, Any]:
+        """Settings of the target phase; the target's own defaults come before the section's."""
+        flags = _flags(self.section("target"), target.train_task, seed)
+        if not self.sandbox and target.name != target.train_task:
+            flags["train"] = {**target.train, "max_length": target.max_length, **flags["train"]}
+        return flags
+
+    def _source_language(self, seed: int) -> tuple[str, ...]:
+        if self.recipe.language is None:
+            return ()
+        task = task_in_world(load_task(MLM), self.places.data)
+        return (f"{LANGUAGE}-{task.source_language}/{seed}",)
+
+    def _add(self, node: Node) -> str:
+        self.nodes.setdefault(node.id, node)
+        return node.id
+
+
+def _flags(section: SectionSpec, tasks: str, seed: int) -> dict[str, Any]:
+    values = section.model_dump(exclude={"by_task"}, exclude_defaults=True)
+    flags = _merged({"method": section.method, **values}, section.by_task.get(tasks, {}))
+    flags["train"] = {**flags.get("train", {}), "seed": seed}
+    return flags
+
+
+def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(values)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+# -- running
+
+
+class Kitchen:
+    """Makes the phases of a graph, on one backbone.
+
+    Args:
+        recipe: Its language section decides whether modules are kept apart from what is below.
+        backbone: Loaded once.
+        places: Where phases read and write.
+        world: The world's training defaults, or None.
+        command: Shown to resume.
+    """
+
+    def __init__(
+        self,
+        recipe: RecipeSpec,
+        backbone: Backbone,
+        places: Places,
+        world: World | None,
+        command: str,
+    ) -> None:
+        self.recipe, self.backbone, self.places = recipe, backbone, places
+        self.world, self.command = world, command
+        self.made: dict[str, Entry] = {}
+
+    def phase(self, node: Node, *, alone: bool = False) -> Phase:
+        """The phase of a node; what is below it must be made, unless `alone`."""
+        parts = [] if alone else [self._pinned(key) for key in node.below]
+        name = self.backbone.identity.name
+        run = resolve_run(node.tasks, node.flags, [], None, name, self.world).value
+        return Phase(
+            node.tasks,
+            run,
+            self.backbone,
+            self.places,
+            below=stack(parts),
+            apart=self.recipe.language is not None,
+            name=node.name,
+            command=self.command,
+        )
+
+    def make(self, graph: Graph) -> Iterator[tuple[Node, Entry, bool]]:
+        """Run or find every phase; gives node, module and whether it was there already."""
+        for node in graph.nodes:
+            phase = self.phase(node)
+            known = self.places.zoo.find_run(phase.key)
+            entry = known or phase.execute()
+            self.made[node.id] = entry
+            yield node, entry, known is not None
+
+    def expressions(self, evaluated: Evaluated) -> dict[tuple[str, ...], str]:
+        """What is evaluated on which languages, modules by digest; no language means all."""
+        parts = [self._pinned(key) for key in evaluated.parts]
+        if self.recipe.language is None:
+            return {(): parts[-1] if parts else NONE}
+        return {
+            (code,): stack([self._pinned(f"{LANGUAGE}-{code}/{evaluated.seed}"), *parts])
+            for code in evaluated.languages
+        }
+
+    def _pinned(self, key: str) -> str:
+        return "@" + self.made[key].manifest.digest
+
+
+def stack(parts: Sequence[str]) -> str:
+    """An expression in which parts act one after the other."""
+    if not parts:
+        return NONE
+    return parts[0] if len(parts) == 1 else f"stack({', '.join(parts)})"
