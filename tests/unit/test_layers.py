@@ -20,7 +20,7 @@ LAYERS = (
     ("composed", "tokenised", "model", "zoo"),
     ("library", "predict"),
     ("train", "hubs", "sandbox", "export"),
-    ("evaluate",),
+    ("evaluate", "search"),
     ("grid", "api"),
     ("cli",),
 )

@@ -1,0 +1,251 @@
+"""Search for the weights of a merge on a few labelled examples (LoraHub, arXiv:2307.13269).
+
+Nothing is trained: an evolution strategy (CMA-ES) proposes weights, and the loss of a given head on
+the examples judges them. Every judged proposal is written down at once, so a stopped search goes on
+where it was, and a larger budget continues a smaller one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Generator
+
+from xstilts import library
+from xstilts.backbone import Backbone
+from xstilts.composed import compose
+from xstilts.composition import Expression
+from xstilts.config import load_task
+from xstilts.data.examples import Example
+from xstilts.data.features import Features, collate
+from xstilts.data.sources import data_digest, load, task_in_world
+from xstilts.errors import NotFoundError, UsageError
+from xstilts.files import digest
+from xstilts.formats import check_targets
+from xstilts.model import Head, TaskModel
+from xstilts.search import weights
+from xstilts.search.strategy import read_judgements, strategy, write_judgement
+from xstilts.specs import Spec, TaskSpec
+from xstilts.tokenised import encode
+from xstilts.train.phases import Places
+from xstilts.zoo import Entry
+
+_ROWS = 16
+
+Told = Callable[[str, float], None]
+
+
+class SearchSpec(Spec):
+    """Settings of a search.
+
+    Attributes:
+        budget: Weights that are judged; rounded up to whole generations.
+        shots: Labelled examples they are judged on.
+        penalty: Times the mean size of free weights, added to the loss (0.05 in LoraHub).
+        seed: Of the proposals and of the choice of examples.
+    """
+
+    budget: int = Field(default=60, gt=0)
+    shots: int = Field(default=64, gt=0)
+    penalty: float = Field(default=0.05, ge=0)
+    seed: int = Field(default=42, ge=0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search ends with.
+
+    Attributes:
+        expression: With the best weights.
+        loss: Mean loss of the examples with them, penalty included.
+        start: The same with the weights as written.
+        judged: How many weights were judged, those of earlier runs included.
+    """
+
+    expression: Expression
+    loss: float
+    start: float
+    judged: int
+
+
+class Search:
+    """A search for the weights of `text` on `target`.
+
+    Args:
+        text: An expression with a weighing operator, such as `average(mnli, qqp)`.
+        target: Task whose source-language dev rows judge.
+        head: Module whose head is used; the first part with a fitting one when empty.
+        backbone: It is as it was when nothing runs.
+        places: Where to read and write.
+
+    Raises:
+        UsageError: There are no weights to search for, or no head fits.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        target: str,
+        head: str,
+        backbone: Backbone,
+        places: Places,
+        spec: SearchSpec,
+    ) -> None:
+        self.backbone, self.places, self.spec = backbone, places, spec
+        self.expression, self.entries = library.resolve(text, places.zoo, backbone)
+        self.calls = list(weights.groups(self.expression))
+        if sum(len(call.parts) for call in self.calls) < 2:
+            raise UsageError(
+                f"'{text}' has fewer than two weights to search for",
+                hint="Such as average(a, b), a + b or merge_ties(a, b).",
+            )
+        self.task = task_in_world(load_task(target), places.data)
+        self.head_entry, self.head = self._find_head(head)
+
+    def _find_head(self, reference: str) -> tuple[Entry, Head]:
+        zoo = self.places.zoo
+        if reference:
+            candidates = [zoo.find(reference, self.backbone.identity)]
+        else:
+            candidates = list(self.entries.values())
+        for entry in candidates:
+            for head in library.load_heads(entry, self.backbone):
+                if head.serves(self.task):
+                    return entry, head
+        raise UsageError(
+            f"no part has a head for task {self.task.name}",
+            hint="Name a module that has one: --head MODULE. To make one: xstilts train-adapter "
+            f"{self.task.train_task or self.task.name} --method head",
+        )
+
+    # -- examples
+
+    @cached_property
+    def rows(self) -> list[Example]:
+        """The labelled examples, in the source language."""
+        for task in (self.task, self._training_task()):
+            split = task.select_split or "validation"
+            try:
+                rows = load(
+                    task,
+                    split,
+                    task.source_language,
+                    self.places.data,
+                    offline=self.places.offline,
+                    limit=self.spec.shots,
+                    seed=self.spec.seed,
+                )
+            except NotFoundError as error:
+                last = error
+                continue
+            check_targets(rows)
+            return rows
+        raise last
+
+    def _training_task(self) -> TaskSpec:
+        name = self.task.train_task or self.task.name
+        return task_in_world(load_task(name), self.places.data)
+
+    @cached_property
+    def features(self) -> Features:
+        """The tokenised examples."""
+        task, identity = self.head.task, self.backbone.identity
+        length = min(self.task.max_length, self.backbone.max_length)
+        return encode(
+            self.rows,
+            data_digest(self.rows),
+            task,
+            self.backbone.tokenizer,
+            identity.tokenizer_sha256,
+            length,
+            self.places.cache,
+        )
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of everything that decides the search but its budget."""
+        return digest(
+            {
+                "version": 1,
+                "expression": library.pinned(self.expression, self.entries),
+                "task": self.head.task.model_dump(exclude={"sources", "note", "title"}),
+                "head": self.head_entry.manifest.digest,
+                "rows": data_digest(self.rows),
+                "backbone": self.backbone.identity.fingerprint,
+                "spec": self.spec.model_dump(exclude={"budget"}),
+            }
+        )
+
+    # -- judging
+
+    @cached_property
+    def _modules(self) -> dict[str, Any]:
+        zoo = self.places.zoo
+        return {n: library.load_module(e, zoo, self.backbone) for n, e in self.entries.items()}
+
+    def model(self, expression: Expression) -> TaskModel:
+        """The head on an expression of these modules."""
+        shape, generator = self.backbone.shape, Generator().manual_seed(0)
+        composed = compose(expression, self._modules, shape, generator)
+        model = TaskModel(self.backbone, composed, {self.head.task.name: self.head})
+        return model.to(self.backbone.device).eval()
+
+    @torch.inference_mode()
+    def loss(self, expression: Expression) -> float:
+        """Mean loss of the examples."""
+        model, features = self.model(expression), self.features
+        pad = self.backbone.tokenizer.pad_token_id
+        total = 0.0
+        with model.attached():
+            for start in range(0, features.num_examples, _ROWS):
+                examples = np.arange(start, min(start + _ROWS, features.num_examples))
+                batch = collate(features, features.rows_of(examples), pad)
+                losses = model(batch.to(self.backbone.device), self.head.task.name)
+                total += float(losses.float().sum())
+        return total / features.num_examples
+
+    def _judge(self, point: NDArray[np.float64]) -> float:
+        expression, free = weights.weighted(self.expression, self.calls, point)
+        penalty = self.spec.penalty * float(np.mean(np.abs(free))) if free else 0.0
+        value = self.loss(expression) + penalty
+        return value if np.isfinite(value) else 1e9
+
+    # -- searching
+
+    def run(self, told: Told = lambda _text, _share: None) -> Found:
+        """Judge weights until the budget is spent; earlier judgements are not repeated."""
+        point = weights.start(self.calls)
+        proposer = strategy(point, weights.bounds(self.calls), self.spec.seed)
+        path = self.places.runs / f"search-{self.key[:16]}.jsonl"
+        known = read_judgements(path)
+        start = best = self._next(path, known, 0, point)
+        count = 1
+        while count < self.spec.budget:
+            proposals = proposer.ask()
+            losses = []
+            for proposal in proposals:
+                losses.append(self._next(path, known, count, proposal))
+                count += 1
+                told(f"loss {min(best, *losses):.4f}", min(1.0, count / self.spec.budget))
+            proposer.tell(proposals, losses)
+            lowest = int(np.argmin(losses))
+            if losses[lowest] < best:
+                best, point = losses[lowest], proposals[lowest]
+        best_expression, _ = weights.weighted(self.expression, self.calls, point)
+        return Found(best_expression, best, start, count)
+
+    def _next(self, path: Path, known: list[float], number: int, point: Any) -> float:
+        """The judgement of a point, from the file when it is there."""
+        if number < len(known):
+            return known[number]
+        value = self._judge(point)
+        write_judgement(path, number, value)
+        return value

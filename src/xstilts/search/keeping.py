@@ -1,0 +1,72 @@
+"""The result of a search as a module of the library."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from xstilts import library
+from xstilts.data.sources import data_digest
+from xstilts.files import digest
+from xstilts.search import Found, Search
+from xstilts.train.phases import probe
+from xstilts.zoo import Entry, Manifest, write_manifest
+from xstilts.zoo.manifest import DataRecord, Parent
+
+
+def keep(search: Search, found: Found, name: str) -> Entry:
+    """The expression with its weights and the head that judged; nothing is trained."""
+    zoo = search.places.zoo
+    run = digest({"search": search.key, "budget": search.spec.budget, "name": name})
+    known = zoo.find_run(run)
+    if known:
+        return known
+    model = search.model(found.expression)
+
+    def write(folder: Path) -> Manifest:
+        library.save_heads({search.head.task.name: search.head}, folder)
+        with model.attached():
+            values = probe(model)
+        return write_manifest(folder, _manifest(search, found, name, run, values))
+
+    return zoo.add(write)
+
+
+def _manifest(search: Search, found: Found, name: str, run: str, values: list[float]) -> Manifest:
+    head, rows = search.head.task, search.rows
+    judged = DataRecord(
+        task=search.task.name,
+        split=search.task.select_split or "validation",
+        language=search.task.source_language,
+        rows=len(rows),
+        sha256=data_digest(rows),
+    )
+    return Manifest(
+        name=name,
+        kind="composition",
+        task=head.name,
+        format=head.format,
+        family=head.head_family,
+        method="head",
+        preset="search",
+        backbone=search.backbone.identity,
+        composition=library.pinned(found.expression, search.entries),
+        parents=[
+            Parent(reference=key, digest=entry.manifest.digest)
+            for key, entry in search.entries.items()
+        ],
+        labels=head.labels,
+        source_language=search.task.source_language,
+        seed=search.spec.seed,
+        run=run,
+        training={
+            "settings": search.spec.model_dump(),
+            "head": search.head_entry.manifest.digest,
+            "loss": found.loss,
+            "start_loss": found.start,
+            "selection": f"lowest loss on {len(rows)} dev examples",
+        },
+        data=[judged],
+        probe=values,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
