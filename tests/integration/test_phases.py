@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import json
 import os
 import random
@@ -17,7 +20,11 @@ import torch
 from safetensors.torch import load_file
 
 from xstilts import paths, sandbox
-from xstilts.config import config_folder
+from xstilts.cli import main
+from xstilts.config import config_folder, load_task
+from xstilts.data import translated
+from xstilts.data.sources import load, task_in_world
+from xstilts.translate import translate_rows
 
 
 @pytest.fixture
@@ -37,7 +44,8 @@ def environment(folder):
     return os.environ | {"XSTILTS_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
 
 
-def run(world, folder, *arguments, backbone=None):
+def start(world, folder, *arguments, backbone=None):
+    """Run a command in a process of its own; its JSON."""
     done = subprocess.run(
         command(world, folder, *arguments, backbone=backbone),
         env=environment(folder),
@@ -47,6 +55,21 @@ def run(world, folder, *arguments, backbone=None):
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def run(world, folder, *arguments, code=0):
+    """Run a command in this process; its JSON, or its error text when it should fail."""
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        pytest.raises(SystemExit) as caught,
+    ):
+        patch.setenv("XSTILTS_HOME", str(folder / "home"))
+        main(command(world, folder, *arguments)[3:])
+    assert (caught.value.code or 0) == code, errors.getvalue()
+    return json.loads(output.getvalue()) if not code else errors.getvalue()
 
 
 FAST = (
@@ -103,6 +126,28 @@ def test_training_starts_from_another_module(world, tmp_path):
     assert [(p["reference"], p["role"]) for p in manifest["parents"]] == [("mnli", "init")]
 
 
+def test_translated_rows_are_trained_on(world, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(world.data, data)
+    moved = dataclasses.replace(world, data=data)
+    task = task_in_world(load_task("mnli"), data)
+    text = run(moved, tmp_path, *KINDS["single"], "--source-lang", "qab", code=4)
+    assert "data translate mnli --to qab" in text
+    rows = load(task, "train", task.source_language, data)
+    folder = translated.folder_of(task, "qab", data)
+    made = translate_rows(rows, "classification", "qab", lambda texts: [t[::-1] for t in texts])
+    translated.write(folder / "train.jsonl", made.rows)
+    translated.describe(folder, {"model": "some/model"})
+    both = ("--source-lang", f"{task.source_language},qab", "--set", "source.how=mixed")
+    entry = run(moved, tmp_path, *KINDS["single"], *both, "--set", "source.rows=100")
+    manifest = json.loads(Path(entry["folder"], "manifest.json").read_text())
+    assert manifest["source_language"] == "qaa,qab"
+    assert manifest["data"][0]["rows"] == 100
+    assert "qab translated by some/model" in manifest["data"][0]["source"]
+    text = run(moved, tmp_path, *KINDS["single"], *both, "--set", "source.rows=500", code=1)
+    assert "the budget states 500" in text
+
+
 @pytest.mark.slow
 def test_two_processes_follow_the_loss_curve_of_one(world, tmp_path):
     calm = tmp_path / "calm"
@@ -118,7 +163,7 @@ def test_two_processes_follow_the_loss_curve_of_one(world, tmp_path):
     curves = []
     for count in (1, 2):
         folder = tmp_path / str(count)
-        run(world, folder, *settings, "--nproc", str(count), backbone=calm)
+        start(world, folder, *settings, "--nproc", str(count), backbone=calm)
         history = next((folder / "home" / "runs").rglob("history.jsonl"))
         records = [json.loads(line) for line in history.read_text().splitlines()]
         curves.append([r for r in records if "loss" in r])
@@ -132,7 +177,7 @@ def test_two_processes_follow_the_loss_curve_of_one(world, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_kills_and_resumes_end_with_the_same_module(kind, world, tmp_path):
     arguments = (*KINDS[kind], "--set", "train.epochs=4")
-    whole = run(world, tmp_path / "whole", *arguments)
+    whole = start(world, tmp_path / "whole", *arguments)
     folder, draw, kills = tmp_path / "killed", random.Random(kind), 0
     while kills < 5:
         process = subprocess.Popen(
@@ -156,7 +201,7 @@ def test_kills_and_resumes_end_with_the_same_module(kind, world, tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
-        broken = run(world, folder, "zoo", "verify") if (folder / "zoo").exists() else {}
+        broken = start(world, folder, "zoo", "verify") if (folder / "zoo").exists() else {}
         assert not broken.get("broken")
     assert kills >= 3
-    assert run(world, folder, *arguments)["digest"] == whole["digest"]
+    assert start(world, folder, *arguments)["digest"] == whole["digest"]

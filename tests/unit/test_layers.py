@@ -18,7 +18,7 @@ LAYERS = (
     ("methods", "formats", "retrieval"),
     ("operators", "composition"),
     ("composed", "tokenised", "model", "zoo"),
-    ("library", "predict"),
+    ("library", "predict", "translate"),
     ("train", "hubs", "sandbox", "export"),
     ("evaluate", "search"),
     ("grid", "api"),

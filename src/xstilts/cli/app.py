@@ -102,6 +102,7 @@ def _go_offline() -> None:
 
 def _register() -> None:
     from xstilts.cli import (
+        data_commands,
         eval_commands,
         export_commands,
         info_commands,
@@ -124,6 +125,7 @@ def _register() -> None:
     app.command("predict")(predict_commands.predict)
     app.command("report")(report_commands.report)
     app.add_typer(zoo_commands.app, name="zoo")
+    app.add_typer(data_commands.app, name="data")
     app.add_typer(info_commands.tasks_app, name="tasks")
     app.add_typer(info_commands.config_app, name="config")
     app.command("doctor")(info_commands.doctor)

@@ -1,0 +1,118 @@
+"""`xstilts data translate`: training rows in other languages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xstilts.cli.state import State
+from xstilts.cli.train_commands import device
+
+if TYPE_CHECKING:
+    from xstilts.data.examples import Example
+    from xstilts.specs import TaskSpec
+
+
+def translate(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="A task (`xstilts tasks ls`) or its YAML.")],
+    to: Annotated[str, typer.Option(help="Comma-separated languages, such as de,ru,sw.")],
+    model: Annotated[str, typer.Option(help="Seq2seq model: org/name@revision or a folder.")],
+    split: Annotated[str, typer.Option(help="What is translated.")] = "train",
+    limit: Annotated[int, typer.Option(help="At most this many rows, a nested subset.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of that subset.")] = 42,
+    code: Annotated[str, typer.Option(help="The model's code of the language.")] = "",
+    beams: Annotated[int, typer.Option(help="Beams of the search; 1 is greedy.")] = 4,
+) -> None:
+    """Translate a task's rows; training finds them with --source-lang. Stopped, it continues.
+
+    Example: xstilts data translate mnli --to de,sw --model facebook/m2m100_418M --limit 50000
+    """
+    from xstilts.config import load_task
+    from xstilts.data.sources import load, task_in_world
+
+    state: State = context.obj
+    root = _root(state)
+    spec = task_in_world(load_task(task), root)
+    rows = load(
+        spec, split, spec.source_language, root, offline=state.offline, limit=limit, seed=seed
+    )
+    languages = [part for part in to.split(",") if part]
+    if state.dry_run:
+        record = {"task": spec.name, "rows": len(rows), "languages": languages, "model": model}
+        state.emit(record, lambda: print(f"{len(rows):,} rows into {', '.join(languages)}"))
+        return
+    done = [
+        _into(state, root, spec, rows, split, language, model, code, beams)
+        for language in languages
+    ]
+    state.emit(done, lambda: [print(_line(record)) for record in done])
+
+
+def _root(state: State) -> Path:
+    from xstilts.errors import UsageError
+
+    if state.data is None:
+        raise UsageError(
+            "translations are kept below a data folder, and there is none",
+            hint="Name one with --data DIR.",
+        )
+    return state.data
+
+
+def _into(
+    state: State,
+    root: Path,
+    task: TaskSpec,
+    rows: Sequence[Example],
+    split: str,
+    language: str,
+    model: str,
+    code: str,
+    beams: int,
+) -> dict[str, object]:
+    from xstilts import paths
+    from xstilts.cli.output import step_progress
+    from xstilts.data import translated
+    from xstilts.data.sources import data_digest
+    from xstilts.translate import Translator, translate_rows
+
+    with step_progress(f"{task.name} into {language}", quiet=state.quiet) as progress:
+        translator = Translator(
+            model,
+            task.source_language,
+            language,
+            paths.cache_folder(),
+            code=code,
+            beams=beams,
+            offline=state.offline,
+            device=device(),
+            told=progress,
+        )
+        result = translate_rows(rows, task.format, language, translator)
+    folder = translated.folder_of(task, language, root)
+    translated.write(folder / f"{split}.jsonl", result.rows)
+    record: dict[str, object] = {
+        "task": task.name,
+        "split": split,
+        "language": language,
+        "source_language": task.source_language,
+        "source_sha256": data_digest(rows),
+        "model": model,
+        "beams": beams,
+        "rows": len(result.rows),
+        "kept_share": round(result.kept, 4),
+        "answers_by_markers": round(result.by_markers, 4),
+    }
+    translated.describe(folder, record)
+    return {**record, "file": str(folder / f"{split}.jsonl")}
+
+
+def _line(record: dict[str, object]) -> str:
+    return (
+        f"{record['file']}: {record['rows']:,} rows, {record['kept_share']:.1%} kept, "
+        f"{record['answers_by_markers']:.1%} of the answers by markers"
+    )

@@ -1,0 +1,310 @@
+"""Training rows in another language, by a machine translation model (seq2seq of transformers).
+
+Texts are cut into sentences, each sentence is translated once, and every translation is kept by the
+digest of its sentence, so that a run that was stopped continues where it was. An answer span is
+found again by markers that travel with the text (Chen et al., 2023, arXiv:2211.15613); rows whose
+markers got lost fall back on the translated answer, and are left out when that is not in the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xstilts.data.examples import Answer, Example
+from xstilts.errors import UsageError
+from xstilts.files import digest
+
+OPEN, CLOSE = "[", "]"
+"""Markers around an answer: brackets, which translation systems tend to keep."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？؟।])\s+")
+_TEXT_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("text", "text_pair"),
+    "multiple_choice": ("context", "question", "choices"),
+    "extractive_qa": ("question", "context"),
+    "masked_lm": ("text",),
+}
+
+Translate = Callable[[Sequence[str]], list[str]]
+"""Sentences to their translations, in order."""
+Told = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Translated:
+    """Rows in another language.
+
+    Attributes:
+        kept: Share of the rows that came through, 0..1; answers that were lost lower it.
+        by_markers: Share of the answers that the markers found, 0..1; 1 without answers.
+    """
+
+    rows: list[Example]
+    kept: float
+    by_markers: float
+
+
+def sentences(text: str) -> list[str]:
+    """A text cut at sentence ends; joined by blanks they are the text up to its white space."""
+    return [part for part in _SENTENCE_END.split(text.strip()) if part]
+
+
+def translate_rows(
+    rows: Sequence[Example], format_name: str, language: str, translate: Translate
+) -> Translated:
+    """The rows in another language; ids, labels and choices stay.
+
+    Args:
+        rows: In the source language.
+        format_name: Of their task.
+        language: XTREME code of the new language.
+        translate: For all sentences at once.
+
+    Raises:
+        UsageError: Rows of this format cannot be translated (tags belong to words).
+    """
+    if format_name not in _TEXT_FIELDS:
+        raise UsageError(
+            f"rows of format {format_name} cannot be translated",
+            hint="Their labels belong to words, which translation does not keep.",
+        )
+    prepared = [_marked(row) if format_name == "extractive_qa" else row for row in rows]
+    texts = [text for row in prepared for text in _texts(row, format_name)]
+    cut = [sentences(text) for text in texts]
+    flat = list(dict.fromkeys(sentence for parts in cut for sentence in parts))
+    table = dict(zip(flat, translate(flat), strict=True))
+    done = iter(" ".join(table[sentence] for sentence in parts) for parts in cut)
+    result, marked, answers = [], 0, 0
+    answer_texts = _answer_table(rows, translate) if format_name == "extractive_qa" else {}
+    for row, source in zip(prepared, rows, strict=True):
+        new = _filled(row, format_name, language, done)
+        if format_name == "extractive_qa" and source.target:
+            answers += 1
+            found, by_marker = _answered(new, answer_texts[source.target[0].text])
+            marked += by_marker
+            if found is None:
+                continue
+            new = found
+        result.append(new)
+    kept = len(result) / len(rows) if rows else 1.0
+    return Translated(result, kept, marked / answers if answers else 1.0)
+
+
+def _texts(row: Example, format_name: str) -> list[str]:
+    found: list[str] = []
+    for name in _TEXT_FIELDS[format_name]:
+        value = row.fields.get(name)
+        if isinstance(value, str):
+            found.append(value)
+        elif value is not None:
+            found += value
+    return found
+
+
+def _filled(row: Example, format_name: str, language: str, texts: Iterable[str]) -> Example:
+    """The row with its texts replaced by the next ones of `texts`."""
+    source = iter(texts)
+    fields = dict(row.fields)
+    for name in _TEXT_FIELDS[format_name]:
+        value = fields.get(name)
+        if isinstance(value, str):
+            fields[name] = next(source)
+        elif value is not None:
+            fields[name] = tuple(next(source) for _ in value)
+    return replace(row, language=language, fields=fields, place="")
+
+
+# -- answers
+
+
+def _marked(row: Example) -> Example:
+    """The row with its first answer between markers; brackets in the text become parentheses."""
+    context = str(row.fields["context"]).replace(OPEN, "(").replace(CLOSE, ")")
+    if row.target:
+        answer = row.target[0]
+        end = answer.start + len(answer.text)
+        inside = context[answer.start : end]
+        context = f"{context[: answer.start]}{OPEN}{inside}{CLOSE}{context[end:]}"
+    return replace(row, fields={**row.fields, "context": context})
+
+
+def _answer_table(rows: Sequence[Example], translate: Translate) -> dict[str, str]:
+    texts = list(dict.fromkeys(row.target[0].text for row in rows if row.target))
+    return dict(zip(texts, translate(texts), strict=True))
+
+
+def _answered(row: Example, answer: str) -> tuple[Example | None, bool]:
+    """The row with its markers turned into an answer, and whether the markers were there."""
+    context = str(row.fields["context"])
+    begin, end = context.find(OPEN), context.find(CLOSE)
+    if context.count(OPEN) == 1 == context.count(CLOSE) and begin < end:
+        inside = context[begin + 1 : end]
+        text = inside.strip()
+        plain = context[:begin] + inside + context[end + 1 :]
+        start = begin + len(inside) - len(inside.lstrip())
+        if text:
+            return _with_answer(row, plain, Answer(text, start)), True
+    plain = context.replace(OPEN, "").replace(CLOSE, "")
+    start = plain.find(answer) if answer.strip() else -1
+    if start < 0:
+        return None, False
+    return _with_answer(row, plain, Answer(answer, start)), False
+
+
+def _with_answer(row: Example, context: str, answer: Answer) -> Example:
+    return replace(row, fields={**row.fields, "context": context}, target=(answer,))
+
+
+# -- models
+
+
+class Translator:
+    """A seq2seq model of transformers with a memory on disk.
+
+    Args:
+        model_id: Hub id (`org/name@revision`) or folder: M2M100, NLLB, Opus-MT and the like.
+        source, target: XTREME codes.
+        memory: Folder for what was translated; None keeps nothing.
+        code: The model's own code of the target language, where it cannot be found out.
+        beams: Of the search; 1 is greedy.
+        offline: Load from this machine only.
+        device: Where it runs.
+        told: Called with what is done.
+    """
+
+    def __init__(
+        self,
+        model_id: str,
+        source: str,
+        target: str,
+        memory: Path | None,
+        *,
+        code: str = "",
+        beams: int = 4,
+        offline: bool = False,
+        device: str = "cpu",
+        told: Told = lambda _text, _share: None,
+    ) -> None:
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+        name, _, revision = model_id.partition("@")
+        more = {"revision": revision} if revision else {}
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(
+            name, local_files_only=offline, trust_remote_code=False, **more
+        )
+        self.model: Any = AutoModelForSeq2SeqLM.from_pretrained(
+            name, local_files_only=offline, trust_remote_code=False, **more
+        )
+        self.model.to(device).eval()
+        self.beams, self.told = beams, told
+        self.target_id = _language_id(self.tokenizer, code or target)
+        self._say_source(source)
+        key = digest({"model": model_id, "to": code or target, "beams": beams})
+        self.path = memory / "translations" / f"{key[:16]}.jsonl" if memory else None
+        self.known = _remembered(self.path)
+
+    def _say_source(self, source: str) -> None:
+        if hasattr(self.tokenizer, "src_lang") and self.target_id is not None:
+            self.tokenizer.src_lang = _known_code(self.tokenizer, source) or source
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        """Translations in order; only sentences that are new are computed, the longest first."""
+        new = sorted({text for text in texts if digest(text) not in self.known}, key=len)[::-1]
+        done = 0
+        for batch in _batches(new):
+            translated = self._generate(batch)
+            self._remember(batch, translated)
+            done += len(batch)
+            self.told(f"{done}/{len(new)} sentences", done / len(new))
+        return [self.known[digest(text)] for text in texts]
+
+    @torch.inference_mode()
+    def _generate(self, texts: Sequence[str]) -> list[str]:
+        encoded = self.tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True)
+        encoded = encoded.to(self.model.device)
+        more = {"forced_bos_token_id": self.target_id} if self.target_id is not None else {}
+        width = int(encoded["input_ids"].shape[1])
+        output = self.model.generate(
+            **encoded, num_beams=self.beams, max_new_tokens=2 * width + 20, do_sample=False, **more
+        )
+        decoded: list[str] = self.tokenizer.batch_decode(output, skip_special_tokens=True)
+        return [text.strip() for text in decoded]
+
+    def _remember(self, texts: Sequence[str], translated: Sequence[str]) -> None:
+        lines = []
+        for text, new in zip(texts, translated, strict=True):
+            self.known[digest(text)] = new
+            lines.append(json.dumps({"key": digest(text), "text": new}, ensure_ascii=False) + "\n")
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(lines)
+
+
+def _remembered(path: Path | None) -> dict[str, str]:
+    """What was translated before; a line that a crash cut short is left out."""
+    known: dict[str, str] = {}
+    if path is None or not path.is_file():
+        return known
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            known[record["key"]] = record["text"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return known
+
+
+def _batches(texts: Sequence[str], characters: int = 4000) -> Iterable[list[str]]:
+    """Texts, longest first, in batches of about as many characters, padding included."""
+    batch: list[str] = []
+    for text in texts:
+        if batch and (len(batch) + 1) * len(batch[0]) > characters:
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch
+
+
+def _language_id(tokenizer: Any, code: str) -> int | None:
+    """The id that makes a many-to-many model write `code`; None for a model of one pair.
+
+    Raises:
+        UsageError: The model has languages, and none or several that could be meant.
+    """
+    name = _known_code(tokenizer, code)
+    if name is not None:
+        return int(tokenizer.convert_tokens_to_ids(name))
+    if not _language_tokens(tokenizer):
+        return None
+    raise UsageError(
+        f"the model has no language '{code}', or several",
+        where=", ".join(_language_tokens(tokenizer)[:12]) + ", …",
+        hint="Name it as the model does, with --code.",
+    )
+
+
+def _known_code(tokenizer: Any, code: str) -> str | None:
+    """The model's token for a language code: `__de__` (M2M100), `deu_Latn` (NLLB), or itself."""
+    from xstilts.data.layout import language_names
+
+    tokens = _language_tokens(tokenizer)
+    for wanted in (code, f"__{code}__"):
+        if wanted in tokens:
+            return wanted
+    iso3, _ = language_names(code)
+    fitting = [token for token in tokens if token.split("_")[0] == iso3]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _language_tokens(tokenizer: Any) -> list[str]:
+    pattern = re.compile(r"__[a-z]{2,3}__|[a-z]{3}_[A-Z][a-z]{3}|[a-z]{2}_[A-Z]{2}")
+    return [token for token in tokenizer.all_special_tokens if pattern.fullmatch(token)]

@@ -1,0 +1,104 @@
+"""Recipes on a small sandbox world, by the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from xstilts.cli import main
+from xstilts.config import load_recipe, load_task, spec_names
+from xstilts.settings import tasks_of
+
+TINY = """
+intermediates: [none, mnli, {name: both, tasks: "mnli,qqp", settings: {mlm: {share: 0.2}}}]
+targets: [xnli, tatoeba]
+sandbox:
+  intermediate: {method: seq_bn, train: {max_steps: 3}}
+  target: {method: seq_bn, train: {max_steps: 3}}
+"""
+MAD_X = """
+intermediates: [none, qqp]
+targets: [xnli, tatoeba]
+language: {method: lang}
+sandbox:
+  intermediate: {method: seq_bn, train: {max_steps: 2}}
+  target: {method: seq_bn, train: {max_steps: 2}}
+  language: {method: lang, train: {max_steps: 2}}
+"""
+
+
+@pytest.fixture
+def run(home, capsys):
+    def call(*arguments, code=0):
+        with pytest.raises(SystemExit) as caught:
+            main(["--world", "sandbox", "-q", "--json", *arguments])
+        output = capsys.readouterr()
+        assert (caught.value.code or 0) == code, output.err
+        return json.loads(output.out or output.err)
+
+    return call
+
+
+@pytest.mark.parametrize("name", spec_names("recipes"))
+def test_shipped_recipes_name_what_exists(name):
+    recipe = load_recipe(name)
+    for row in recipe.intermediates:
+        for task in tasks_of(row.tasks or row.name) if row.name != "none" else []:
+            load_task(task)
+    for target in recipe.targets:
+        assert "target" in load_task(target).roles
+    assert recipe.sandbox
+
+
+def test_a_recipe_runs_once(run, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    plan = run("run", str(path), "--dry-run")
+    assert [phase["state"] for phase in plan["phases"]] == ["new"] * 5
+    assert plan["evaluations"] == 6
+    first = run("run", str(path))
+    # 8 languages of xnli and 7 of tatoeba, in three rows
+    assert (first["computed"], first["missing"]) == (45, [])
+    assert {row["intermediate"] for row in first["scores"]} == {"none", "mnli", "both"}
+    again = run("run", str(path))
+    assert again["computed"] == 0
+    assert [row["value"] for row in again["scores"]] == [row["value"] for row in first["scores"]]
+    plan = run("run", str(path), "--dry-run")
+    assert [phase["state"] for phase in plan["phases"]] == ["found"] * 5
+    listed = {row["reference"].partition("/")[0] for row in run("zoo", "ls")}
+    assert listed == {"mnli", "both", "mnli-after-none", "mnli-after-mnli", "mnli-after-both"}
+
+
+def test_language_adapters_are_swapped_at_evaluation(run, tmp_path):
+    path = tmp_path / "madx.yaml"
+    path.write_text(MAD_X)
+    made = run("run", str(path))
+    assert made["missing"] == []
+    expressions = {
+        row["language"]: row["expression"]
+        for row in made["scores"]
+        if row["task"] == "xnli" and row["intermediate"] == "qqp"
+    }
+    listed = {row["reference"].split("@")[1]: row["reference"] for row in run("zoo", "ls")}
+    for language, expression in expressions.items():
+        parts = [part.strip(" @)")[:12] for part in expression.removeprefix("stack(").split(",")]
+        names = [listed[part].split("/")[0] for part in parts]
+        assert names == [f"lang-{language}", "qqp", "mnli-after-qqp"]
+
+
+def test_mistakes_in_a_recipe_are_all_listed(run, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("intermediates: [mnly]\ntargets: [xnly]\n")
+    error = run("run", str(path), code=2)
+    assert [problem["place"] for problem in error["problems"]] == ["intermediates", "targets"]
+    assert run("run", "quik", code=4)["hint"]
+    assert "lap" in run("run", "quick", "--rows", "lap", code=4)["what"]
+
+
+def test_recipes_are_listed_and_copied(run, tmp_path):
+    names = {row["recipe"] for row in run("recipes", "ls")}
+    assert names >= {"x-stilts", "x-stilts-adapters", "x-stilts-lora", "mad-x", "quick"}
+    run("recipes", "cp", "quick", str(tmp_path / "mine.yaml"))
+    text = run("recipes", "cat", "quick")["yaml"]
+    assert (tmp_path / "mine.yaml").read_text() == text
