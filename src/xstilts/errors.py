@@ -110,6 +110,12 @@ class FindingsError(XstiltsError):
     exit_code = 3
 
 
+class DiskError(XstiltsError):
+    """A file could not be written: the disk is full, read-only, or the folder is not ours."""
+
+    code = "XS-DISK"
+
+
 class PreemptedError(XstiltsError):
     """SIGTERM or a time limit: a checkpoint was written and the run can be resumed."""
 

@@ -1,0 +1,123 @@
+"""A full disk and a missing network, by the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xstilts import paths, sandbox
+from xstilts.cli import main
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of a few megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2500k", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("method", ["seq_bn", "full"])
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_written(
+    method, home, disk, tmp_path, capsys
+):
+    world = sandbox.ensure_world(paths.cache_folder())
+    # full weights do not fit; for the adapter, something else has taken the room
+    room = disk / "ballast"
+    if method == "seq_bn":
+        room.write_bytes(b"x" * (shutil.disk_usage(disk).free - 60_000))
+    arguments = [
+        *("--data", str(world.data), "--zoo", str(disk / "zoo"), "--offline", "-q"),
+        *("train-adapter", "mnli", "--method", method, "--backbone", str(world.backbone)),
+        *("--set", "train.max_steps=4", "--set", "train.select=last"),
+    ]
+
+    def run():
+        with pytest.raises(SystemExit) as caught, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XSTILTS_HOME", str(tmp_path / "home"))
+            main(arguments)
+        return caught.value.code or 0, capsys.readouterr()
+
+    code, output = run()
+    assert code == 1
+    assert "error[XS-DISK]: no space left on device" in output.err
+    assert "Make room" in output.err
+    assert output.out == ""
+    left = [path for path in (disk / "zoo").rglob("*") if path.suffix == ".safetensors"]
+    assert left == []
+    if method == "seq_bn":
+        room.unlink()
+        code, output = run()
+        assert code == 0, output.err
+        assert output.out.startswith("mnli/seq_bn/")
+
+
+NO_SOCKETS = """
+import socket
+def refuse(*arguments, **options):
+    raise RuntimeError("a socket was opened")
+socket.socket.connect = refuse
+socket.create_connection = refuse
+socket.getaddrinfo = refuse
+from xstilts.cli import main
+main()
+"""
+
+
+def test_offline_opens_no_socket(home, tmp_path):
+    world = sandbox.ensure_world(paths.cache_folder())
+    options = ["--data", str(world.data), "--zoo", str(tmp_path / "zoo"), "--offline", "-q"]
+    backbone = ["--backbone", str(world.backbone)]
+    script = tmp_path / "offline.py"
+    script.write_text(NO_SOCKETS)
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, str(script), *options, *arguments],
+            env=os.environ | {"XSTILTS_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run("train-adapter", "mnli", "--set", "train.max_steps=2", *backbone)
+    assert done.returncode == 0, done.stderr
+    done = run("eval", "mnli", "none", "--task", "tatoeba", "--langs", "qab", *backbone)
+    assert done.returncode == 0, done.stderr
+    missing = run("train-adapter", "imdb", *backbone)
+    assert missing.returncode in (4, 6), missing.stderr
+    assert "a socket was opened" not in missing.stderr
+    hub = run("eval", "none", "--task", "tatoeba", "--backbone", "xlm-roberta-base")
+    assert hub.returncode == 6, hub.stderr
+    assert "error[XS-OFFLINE]" in hub.stderr
+
+
+@pytest.mark.slow
+def test_without_offline_a_hub_that_cannot_be_reached_is_a_clear_error(home, capsys, monkeypatch):
+    def unreachable(*_arguments, **_options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    world = sandbox.ensure_world(paths.cache_folder())
+    with pytest.raises(SystemExit) as caught:
+        main(
+            [
+                *("--data", str(world.data), "-q", "eval", "none", "--task", "tatoeba"),
+                *("--backbone", "some-org/some-encoder"),
+            ]
+        )
+    assert caught.value.code in (4, 6)
+    text = capsys.readouterr().err
+    assert text.startswith("error[XS-")
+    assert "some-org/some-encoder" in text
+    assert Path(world.data).is_dir()
