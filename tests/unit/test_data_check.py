@@ -148,6 +148,22 @@ def test_a_training_file_in_another_language(tmp_path):
     assert check(toy(), tmp_path) == []
 
 
+def test_a_training_file_of_several_languages(tmp_path):
+    mixed = [line for three in zip(ENGLISH, GERMAN, SWAHILI, strict=True) for line in three]
+    files = {
+        "en/train.tsv": rows(*((f"{mixed[n % 9]} {n}", "ab"[n % 2]) for n in range(36))),
+        "en/test.tsv": text_of(ENGLISH, "y"),
+        "de/test.tsv": text_of(GERMAN, "y"),
+        "sw/test.tsv": text_of(SWAHILI, "y"),
+    }
+    found = check(toy(), write(tmp_path, files))
+    # One row in three is English.
+    assert [f.message for f in found if f.split == "train"] == [
+        "24 of 36 rows looked at are closer to de, sw than to 'en'"
+    ]
+    assert [f.where for f in found if f.split == "train"] == ["train.tsv:2"]
+
+
 def test_one_split_alone_is_not_judged_for_its_language():
     example = [Example(str(n), "de", {"text": "der Hund"}, "a") for n in range(30)]
     assert list(check_languages(toy(), {("test", "de"): example, ("test", "en"): example})) == []

@@ -1,10 +1,285 @@
-"""`xstilts data`: what is there, and what can be made of it."""
+"""`xstilts data`: what is present where, made ready, checked, shown, packed and translated."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
+from xstilts.cli.state import State
 from xstilts.cli.translate_commands import translate
 
-app = typer.Typer(help="Data of tasks.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xstilts.data.prepare import Presence
+    from xstilts.specs import TaskSpec
+
+app = typer.Typer(no_args_is_help=True, help="Data of tasks.")
 app.command("translate")(translate)
+
+Tasks = Annotated[list[str] | None, typer.Argument(help="Tasks; all of them when empty.")]
+Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
+_COLUMNS = ("task", "split", "languages", "rows", "MB", "licence")
+
+
+@app.command("ls")
+def list_files(
+    context: typer.Context,
+    tasks: Tasks = None,
+    count: Annotated[bool, typer.Option("--count", help="Read and count the rows.")] = False,
+    checksums: Annotated[bool, typer.Option("--checksums", help="Compute sha256.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="A line for each language.")] = False,
+) -> None:
+    """List what data is there: splits, languages, sizes, licences.
+
+    Example: xstilts data ls xnli tatoeba --count
+    """
+    from xstilts.cli.output import step_progress, table
+    from xstilts.data.prepare import list_data
+
+    state: State = context.obj
+    specs = _specs(state, tasks)
+    found: list[Presence] = []
+    with step_progress("data", quiet=state.quiet) as progress:
+        for number, spec in enumerate(specs):
+            progress(spec.name, number / len(specs))
+            found += list_data([spec], state.data, count=count, checksums=checksums)
+    rows = _long_rows(found) if long else _short_rows(found)
+    columns = (*_COLUMNS, "place") if long else _COLUMNS
+
+    def human() -> None:
+        state.console.print(table(columns, rows))
+        if checksums:
+            for item in found:
+                for name, value in item.sha256.items():
+                    print(f"{value}  {name}")
+        state.note(f"data folder: {state.data or 'none (--data DIR or XSTILTS_DATA)'}")
+
+    state.emit([_record(item) for item in found], human)
+
+
+@app.command("prepare")
+def prepare_task(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="A task.")],
+    raw: Annotated[
+        Path | None, typer.Option(help="Original files or archives to convert first.")
+    ] = None,
+    languages: Languages = "",
+    splits: Annotated[str, typer.Option(help="Comma-separated; empty means all.")] = "",
+) -> None:
+    """Make a task ready: convert original files, fetch what a hub has, read all of it once.
+
+    Example: xstilts data prepare panx --raw downloads/panx --data data
+    """
+    from xstilts.cli.output import step_progress, table
+    from xstilts.data.prepare import Presence, prepare
+
+    state: State = context.obj
+    target = _target(state, raw)
+    (spec,) = _specs(state, [task])
+    found: list[Any] = []
+    with step_progress("preparing", quiet=state.quiet) as progress:
+        steps = prepare(
+            spec,
+            target,
+            raw_dir=raw,
+            languages=_split(languages),
+            splits=_split(splits),
+            offline=state.offline,
+        )
+        for item in steps:
+            found.append(item)
+            progress(f"{task}: {len(found)} done", 0.0)
+    ready = [item for item in found if isinstance(item, Presence)]
+    written = [item for item in found if not isinstance(item, Presence)]
+
+    def human() -> None:
+        for item in written:
+            files = len(item.rows) + len(item.label_rows)
+            print(f"converted {files} files into {item.folder}, labels into {item.labels}")
+        state.console.print(table(_COLUMNS, _short_rows(ready)))
+        if not ready:
+            state.note("nothing was found; `xstilts data show` lists the places that are tried")
+
+    record = {
+        "converted": [asdict(item) for item in written],
+        "ready": [_record(item) for item in ready],
+    }
+    state.emit(record, human)
+
+
+@app.command("check")
+def check_tasks(context: typer.Context, tasks: Tasks = None) -> None:
+    """Look for placeholder labels, wrong languages, repeats, overlap, wrong counts; exit 3 if any.
+
+    Example: xstilts data check xnli panx --data data
+    """
+    from xstilts.cli.output import step_progress
+    from xstilts.data.check import Finding, check
+    from xstilts.errors import FindingsError, UsageError
+
+    state: State = context.obj
+    if state.data is None:
+        raise UsageError("no data folder to check", hint="Name it: --data DIR or XSTILTS_DATA.")
+    specs = _specs(state, tasks)
+    findings: list[Finding] = []
+    with step_progress("checking", quiet=state.quiet) as progress:
+        for number, spec in enumerate(specs):
+            progress(spec.name, number / len(specs))
+            findings += check(spec, state.data)
+
+    def human() -> None:
+        for f in findings:
+            place = f" ({f.where})" if f.where else ""
+            print(f"{f.task} {f.split} {f.language}: {f.kind}: {f.message}{place}")
+        if not findings:
+            print(f"{len(specs)} tasks checked, nothing found")
+
+    state.emit({"tasks": len(specs), "findings": [asdict(f) for f in findings]}, human)
+    if findings:
+        names = sorted({finding.task for finding in findings})
+        raise FindingsError(f"{len(findings)} findings in {', '.join(names)}")
+
+
+@app.command("show")
+def show_rows(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="A task.")],
+    split: Annotated[str, typer.Option(help="Empty means the task's own.")] = "",
+    language: Annotated[str, typer.Option("--lang", help="Empty means the first.")] = "",
+    limit: Annotated[int, typer.Option(help="Rows to show.")] = 3,
+) -> None:
+    """Show where a split comes from, its first rows, and sources that are not used and why.
+
+    Example: xstilts data show xnli --split validation --lang sw
+    """
+    from xstilts.data.prepare import show
+    from xstilts.data.sources import available_languages
+
+    state: State = context.obj
+    (spec,) = _specs(state, [task])
+    chosen = split or spec.eval_split
+    there = available_languages(spec, chosen, state.data)
+    code = language or (there[0] if there else spec.languages[0])
+    shown = show(spec, chosen, code, state.data, limit=limit)
+    record = {
+        **_record(shown.presence),
+        "examples": [
+            {"id": e.id, "place": e.place, "fields": dict(e.fields), "target": _plain(e.target)}
+            for e in shown.examples
+        ],
+        "refused": shown.refused,
+    }
+    state.emit(record, lambda: print(_yaml(record), end=""))
+
+
+@app.command("bundle")
+def bundle_files(
+    context: typer.Context,
+    tasks: Annotated[list[str], typer.Argument(help="Tasks.")],
+    out: Annotated[Path, typer.Option(help="The archive to write.")] = Path("xstilts-data.tar"),
+) -> None:
+    """Pack the files of some tasks for a machine without a network.
+
+    Example: xstilts data bundle xnli tatoeba --out xnli.tar
+    """
+    from xstilts.data.bundle import bundle
+    from xstilts.errors import UsageError
+
+    state: State = context.obj
+    if state.data is None:
+        raise UsageError("no data folder to pack", hint="Name it: --data DIR or XSTILTS_DATA.")
+    packed = bundle(_specs(state, tasks), state.data, out)
+
+    def human() -> None:
+        print(f"{packed.path}: {packed.files} files, {packed.num_bytes / 1e6:.1f} MB")
+        for name, license_ in packed.licenses.items():
+            print(f"  {name}: {license_}")
+
+    state.emit({**asdict(packed), "path": str(packed.path)}, human)
+
+
+# ------------------------------------------------------------------------------------------ parts
+
+
+def _specs(state: State, names: Sequence[str] | None) -> list[TaskSpec]:
+    from xstilts.config import load_task, spec_names
+    from xstilts.data.sources import task_in_world
+
+    return [task_in_world(load_task(name), state.data) for name in names or spec_names("tasks")]
+
+
+def _target(state: State, raw: Path | None) -> Path | None:
+    """The data folder; with `--raw` it may be new."""
+    from xstilts.errors import UsageError
+
+    if raw is None:
+        return state.data
+    if state.data_option is not None:
+        state.data_option.mkdir(parents=True, exist_ok=True)
+    if state.data is None:
+        raise UsageError("no data folder to write to", hint="Name it: --data DIR or XSTILTS_DATA.")
+    return state.data
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _record(item: Presence) -> dict[str, Any]:
+    return {**asdict(item), "files": [str(path) for path in item.files]}
+
+
+def _long_rows(found: Sequence[Presence]) -> list[tuple[object, ...]]:
+    return [
+        (
+            item.task,
+            item.split,
+            item.language,
+            "" if item.rows is None else item.rows,
+            item.num_bytes / 1e6,
+            item.license,
+            item.place,
+        )
+        for item in found
+    ]
+
+
+def _short_rows(found: Sequence[Presence]) -> list[tuple[object, ...]]:
+    """One row a task and split, its languages together; a file is counted once."""
+    rows: list[tuple[object, ...]] = []
+    for task, split in dict.fromkeys((item.task, item.split) for item in found):
+        items = [item for item in found if (item.task, item.split) == (task, split)]
+        sizes = {path: path.stat().st_size for item in items for path in item.files}
+        counts = [item.rows for item in items if item.rows is not None]
+        codes = " ".join(item.language for item in items)
+        rows.append(
+            (
+                task,
+                split,
+                codes if len(items) < 9 else f"{len(items)}: {codes}",
+                sum(counts) if counts else "",
+                sum(sizes.values()) / 1e6,
+                items[0].license,
+            )
+        )
+    return rows
+
+
+def _plain(target: Any) -> Any:
+    if isinstance(target, tuple):
+        return [_plain(item) for item in target]
+    return asdict(target) if hasattr(target, "__dataclass_fields__") else target
+
+
+def _yaml(value: dict[str, Any]) -> str:
+    import json
+
+    import yaml
+
+    plain = json.loads(json.dumps(value, default=str))
+    return yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=100)

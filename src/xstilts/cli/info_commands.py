@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xstilts.cli.state import State
+
+if TYPE_CHECKING:
+    from xstilts.specs import TaskSpec
 
 tasks_app = typer.Typer(no_args_is_help=True, help="The tasks that can be trained and evaluated.")
 config_app = typer.Typer(no_args_is_help=True, help="Settings, and where each comes from.")
@@ -53,7 +56,8 @@ def show_task(
 
     state: State = context.obj
     spec = load_task(task)
-    state.emit(spec.model_dump(), lambda: state.console.print(_yaml(spec.model_dump())))
+    record = {**spec.model_dump(), "options": _options_in_force(spec)}
+    state.emit(record, lambda: print(_yaml(record), end=""))
 
 
 @config_app.command("show")
@@ -117,6 +121,19 @@ def doctor(
     rows = [(item.name, item.value, item.advice) for item in report]
     record = {item.name: {"value": item.value, "advice": item.advice} for item in report}
     state.emit(record, lambda: _print(state, ("what", "value", "advice"), rows))
+
+
+def _options_in_force(spec: TaskSpec) -> dict[str, Any]:
+    """The task's options with the defaults of its format."""
+    from xstilts.config import Layer, resolve
+    from xstilts.formats import FORMATS
+
+    known = getattr(FORMATS.get(spec.format), "Options", None)
+    if known is None:
+        return dict(spec.options)
+    where = f"task {spec.name}, options"
+    options: dict[str, Any] = resolve(known, [Layer(where, spec.options)]).value.model_dump()
+    return options
 
 
 def _print(state: State, columns: tuple[str, ...], rows: list[Any]) -> None:

@@ -24,6 +24,12 @@ MIN_ROWS = 20
 """Fewer rows say nothing about labels or language."""
 MARGIN = 0.05
 """How much closer to another language's text a file must be to be called that language."""
+ROW_FACTOR = 1.5
+"""How many times closer to another language's text a single row must be."""
+MIXED_SHARE = 0.1
+"""Share of rows in other languages from which a training file is called a mixture."""
+MIN_TEXT = 20
+"""Characters below which a single row says nothing about its language."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ def check(task: TaskSpec, root: Path | None) -> list[Finding]:
             findings += check_duplicates(task, split, language, found)
     findings += check_overlap(task, rows)
     findings += check_languages(task, rows)
+    findings += check_mixture(task, rows)
     return findings
 
 
@@ -195,6 +202,41 @@ def check_languages(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
             )
             place = rows[split, language][0].place
             yield Finding(task.name, split, language, "language", message, place)
+
+
+def check_mixture(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+    """Training files of which many rows are closer to another language than to their own.
+
+    What a language looks like is taken from the other splits, so a task that has those in one
+    language only is not judged.
+    """
+    looks: dict[str, Counter[str]] = {}
+    for (split, language), found in rows.items():
+        if split != "train" and len(found) >= MIN_ROWS:
+            looks.setdefault(language, Counter()).update(_profile(found))
+    if len(looks) < 2:
+        return
+    for (split, language), found in rows.items():
+        if split != "train" or language not in looks:
+            continue
+        sample = found[:: max(1, len(found) // SAMPLE)]
+        judged = [row for row in sample if len(_text(row)) >= MIN_TEXT]
+        strange = [(row, code) for row in judged if (code := _nearest(row, looks, language))]
+        if len(judged) >= MIN_ROWS and len(strange) >= MIXED_SHARE * len(judged):
+            codes = ", ".join(sorted({code for _, code in strange}))
+            message = (
+                f"{len(strange)} of {len(judged)} rows looked at are closer to {codes} than to "
+                f"'{language}'"
+            )
+            yield Finding(task.name, split, language, "language", message, strange[0][0].place)
+
+
+def _nearest(row: Example, looks: Mapping[str, Counter[str]], own: str) -> str:
+    """The language that a row is clearly closer to than to its own, or an empty text."""
+    profile = _profile([row])
+    near = {code: _cosine(profile, theirs) for code, theirs in looks.items()}
+    best = max(near, key=near.__getitem__)
+    return best if best != own and near[best] > ROW_FACTOR * near[own] else ""
 
 
 def _profile(rows: Sequence[Example]) -> Counter[str]:

@@ -1,0 +1,122 @@
+"""`xstilts data` and `xstilts tasks show`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+
+import pytest
+
+from xstilts.cli import main
+
+FILES = {
+    "xnli/dev-de.tsv": "a\tb\tneutral\nc\td\tentailment\n",
+    "xnli/test-de.tsv": "e\tf\tneutral\n",
+    "tatoeba/tatoeba.deu-eng.deu": "ja\n",
+    "tatoeba/tatoeba.deu-eng.eng": "yes\n",
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    for name, text in FILES.items():
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def run(data, capsys):
+    def call(*arguments, code=0, root=data):
+        with pytest.raises(SystemExit) as caught:
+            main(["-q", "--json", "--offline", "--data", str(root), *arguments])
+        output = capsys.readouterr()
+        assert (caught.value.code or 0) == code, output.err
+        return json.loads(output.out or output.err), output.err
+
+    return call
+
+
+def test_ls(run, data):
+    found, _ = run("data", "ls", "xnli", "tatoeba", "--count", "--checksums")
+    assert [(f["task"], f["split"], f["language"], f["rows"]) for f in found] == [
+        ("xnli", "validation", "de", 2),
+        ("xnli", "test", "de", 1),
+        ("tatoeba", "test", "de", 1),
+    ]
+    assert found[0]["license"] == "CC BY-NC 4.0"
+    assert found[0]["num_bytes"] == len(FILES["xnli/dev-de.tsv"])
+    digest = hashlib.sha256(FILES["xnli/test-de.tsv"].encode()).hexdigest()
+    assert found[1]["sha256"] == {"xnli/test-de.tsv": digest}
+    assert len(found[2]["files"]) == 2
+
+
+def test_ls_for_people(data, capsys):
+    with pytest.raises(SystemExit):
+        main(["-q", "--data", str(data), "data", "ls", "xnli"])
+    text = capsys.readouterr().out
+    assert "validation" in text
+    assert "CC BY-NC" in text
+
+
+def test_check_ends_with_three_when_it_finds_something(run):
+    found, error = run("data", "check", "xnli", code=3)
+    assert {f["kind"] for f in found["findings"]} == {"count"}
+    assert "2 findings in xnli" in error
+    found, _ = run("data", "check", "nusax_senti")
+    assert found == {"tasks": 1, "findings": []}
+
+
+def test_show(run):
+    found, _ = run("data", "show", "xnli", "--limit", "1")
+    assert found["examples"] == [
+        {
+            "id": "1",
+            "place": "test-de.tsv:1",
+            "fields": {"text": "e", "text_pair": "f"},
+            "target": "neutral",
+        }
+    ]
+    assert "google/xtreme" in found["refused"]
+
+
+def test_prepare_converts_into_a_new_folder(run, tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "de-test").write_text("de:Ada\tB-PER\n\nde:geht\tO\n", encoding="utf-8")
+    new = tmp_path / "new"
+    found, _ = run("data", "prepare", "panx", "--raw", str(raw), root=new)
+    assert found["converted"][0]["rows"] == {"test-de.tsv": 2}
+    assert [(f["language"], f["rows"]) for f in found["ready"]] == [("de", 2)]
+    error, _ = run("data", "prepare", "panx", "--raw", str(raw), root=new, code=2)
+    assert "already holds files" in error["what"]
+
+
+def test_bundle_unpacks_to_the_same_data(run, data, tmp_path):
+    out = tmp_path / "x.tar"
+    found, _ = run("data", "bundle", "xnli", "tatoeba", "--out", str(out))
+    assert found["files"] == 4
+    assert set(found["licenses"]) == {"xnli", "tatoeba"}
+    first = out.read_bytes()
+    with tarfile.open(out) as tar:
+        tar.extractall(tmp_path / "there", filter="data")
+    for name, text in FILES.items():
+        assert (tmp_path / "there" / name).read_text(encoding="utf-8") == text
+    contents = json.loads((tmp_path / "there" / "CONTENTS.json").read_text(encoding="utf-8"))
+    assert contents["files"]["xnli/dev-de.tsv"]["tasks"] == ["xnli"]
+    run("data", "bundle", "xnli", "tatoeba", "--out", str(out))
+    assert out.read_bytes() == first
+    assert "no data files" in run("data", "bundle", "ccg", "--out", str(out), code=4)[0]["what"]
+    assert out.read_bytes() == first
+
+
+def test_tasks_show_names_every_option(run):
+    found, _ = run("tasks", "show", "tydiqa")
+    assert found["options"]["doc_stride"] == 128
+    assert found["options"]["decode"] == "offsets"
+    assert len(found["languages"]) == 9
+    assert any(source["refused"] for source in found["sources"])
+    retrieval, _ = run("tasks", "show", "bucc2018")
+    assert retrieval["options"]["margin"] == "ratio"
