@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,13 +37,12 @@ def _ignore(_share: float) -> None:
     """Report nothing."""
 
 
-def pool(
-    hidden_states: Sequence[Tensor] | Tensor, mask: Tensor, layer: int = -1, how: str = "mean"
-) -> Tensor:
+def pool(hidden_states: Any, mask: Any, layer: int = -1, how: str = "mean") -> Tensor:
     """Sentence vectors [B, D] from one layer.
 
     Args:
-        hidden_states: The tensors [B, T, D] of every layer, 0 the embedding output; or one tensor.
+        hidden_states: [B, T, D] of every layer, 0 the embedding output, in a sequence or stacked;
+            or one layer alone, of which `layer` says nothing. Tensors or arrays.
         mask: [B, T], 1 for real sub-words.
         layer: Which of them.
         how: `mean` over all real positions, `<s>` and `</s>` included, or `cls`, the first.
@@ -50,12 +50,13 @@ def pool(
     Raises:
         UsageError: Another way of pooling.
     """
-    states = hidden_states if isinstance(hidden_states, Tensor) else hidden_states[layer]
+    stacked = hasattr(hidden_states, "ndim") and hidden_states.ndim == 3
+    states = torch.as_tensor(hidden_states if stacked else hidden_states[layer])
     if how == "cls":
         return states[:, 0]
     if how != "mean":
         raise UsageError(f"no pooling named '{how}'", hint="Known: cls, mean.")
-    weights = mask.to(states.dtype).unsqueeze(-1)
+    weights = torch.as_tensor(mask, device=states.device).to(states.dtype).unsqueeze(-1)
     return (states * weights).sum(1) / weights.sum(1)
 
 
@@ -136,6 +137,7 @@ def mine(
     direction = require_mining(margin, direction)
     if not len(source) or not len(target) or k < 1:
         raise UsageError("mining needs sentences on both sides and at least one neighbour")
+    source, target = np.asarray(source, np.float32), np.asarray(target, np.float32)
     ahead = _neighbours(source, target, k, lambda share: told(share / 2))
     back = _neighbours(target, source, k, lambda share: told(0.5 + share / 2))
     source_mean, target_mean = ahead[0].mean(1), back[0].mean(1)

@@ -84,11 +84,16 @@ def _questions(path: Path) -> tuple[Any, list[tuple[str, dict[str, Any]]]]:
     """The file's version, and context and question of each question, offsets checked."""
     document = read_json(path)
     found: list[tuple[str, dict[str, Any]]] = []
+    ids: set[str] = set()
     try:
         for article in document["data"]:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
                     _check(paragraph["context"], question, path, len(found) + 1)
+                    if question["id"] in ids:
+                        what = f"id '{question['id']}' repeats"
+                        raise DataError(what, where=where(path, len(found) + 1))
+                    ids.add(question["id"])
                     found.append((paragraph["context"], question))
     except (KeyError, TypeError) as error:
         raise DataError(f"not SQuAD JSON: {error!r}", where=where(path, len(found) + 1)) from None
@@ -96,6 +101,12 @@ def _questions(path: Path) -> tuple[Any, list[tuple[str, dict[str, Any]]]]:
 
 
 def _check(context: str, question: dict[str, Any], path: Path, number: int) -> None:
+    if not question["answers"]:
+        raise DataError(
+            f"question '{question['id']}' has no gold answer",
+            where=where(path, number),
+            hint="Convert the original files, which have the answers.",
+        )
     for answer in question["answers"]:
         start, text = answer["answer_start"], answer["text"]
         if context[start : start + len(text)] != text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from xstilts.config import load_task
@@ -11,7 +11,8 @@ from xstilts.data.fused import clean, fused, read_sentences, withheld
 from xstilts.data.raw import Raw, Written
 from xstilts.data.readers.bucc import read_gold
 from xstilts.data.text import read_lines, read_text, where
-from xstilts.errors import DataError
+from xstilts.errors import DataError, near_names
+from xstilts.specs import TaskSpec
 
 SPLITS = ("train", "dev", "test")
 # XTREME-R's additions to the languages of XTREME.
@@ -21,34 +22,53 @@ UDPOS_R = ("lt", "pl", "uk", "wo", "ro")
 
 def xnli(raw: Raw) -> Iterator[Written]:
     """XNLI-1.0's dev and test by language, and the English training rows of XNLI-MT-1.0."""
+    task = load_task("xnli")
     train = raw.one("multinli.train.en.tsv")
     if train is not None:
-        rows = [_label_last(cells[:3]) for cells in _table(train, 3)]
+        rows = [_nli(cells[:3], task, spot) for spot, cells in _table(train, 3)]
         yield _tsv("train-en.tsv", rows)
     for split in ("dev", "test"):
         path = raw.one(f"xnli.{split}.tsv")
         by_language: dict[str, list[list[str]]] = defaultdict(list)
-        for cells in _table(path, 8) if path is not None else ():
-            row = _label_last([cells[6].strip(), cells[7].strip(), cells[1].strip()])
-            by_language[cells[0].strip()].append(row)
+        for spot, cells in _table(path, 8) if path is not None else ():
+            language = cells[0].strip()
+            if language not in task.languages:
+                raise DataError(
+                    f"XNLI has no language '{language}'",
+                    where=spot,
+                    hint=near_names(language, task.languages),
+                )
+            by_language[language].append(_nli([cells[6], cells[7], cells[1]], task, spot))
         for language, rows in by_language.items():
             yield from _pairs(split, language, rows)
 
 
-def _label_last(cells: Sequence[str]) -> list[str]:
+def _nli(cells: Sequence[str], task: TaskSpec, spot: str) -> list[str]:
     first, second, label = (cell.strip() for cell in cells)
-    return [first, second, "contradiction" if label == "contradictory" else label]
+    label = "contradiction" if label == "contradictory" else label
+    return [first, second, _known(label, task, spot)]
+
+
+def _known(label: str, task: TaskSpec, spot: str) -> str:
+    if label not in task.labels:
+        what = f"the label '{label}' is none of {', '.join(task.labels)}" if label else "no label"
+        raise DataError(what, where=spot, hint="Labels are needed: is this a stripped file?")
+    return label
 
 
 def pawsx(raw: Raw) -> Iterator[Written]:
     """PAWS-X by language; training rows in English only, as XTREME uses them."""
-    for language in load_task("pawsx").languages:
+    task = load_task("pawsx")
+    for language in task.languages:
         for split, name in (("train", "train"), ("dev", "dev_2k"), ("test", "test_2k")):
             if split == "train" and language != "en":
                 continue
             path = raw.one(f"{language}/{name}.tsv")
             if path is not None:
-                rows = [[c[1].strip(), c[2].strip(), c[3].strip()] for c in _table(path, 4)]
+                rows = [
+                    [c[1].strip(), c[2].strip(), _known(c[3].strip(), task, spot)]
+                    for spot, c in _table(path, 4)
+                ]
                 yield from _pairs(split, language, rows)
 
 
@@ -65,8 +85,8 @@ def _tsv(name: str, rows: Sequence[Sequence[str]]) -> Written:
     return Written(name, "".join("\t".join(row) + "\n" for row in rows), len(rows))
 
 
-def _table(path: Path, width: int) -> Iterator[list[str]]:
-    """The rows after the header, at least `width` columns each; quotes are characters."""
+def _table(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
+    """Place and cells of the rows after the header, at least `width`; quotes are characters."""
     for row, line in enumerate(read_lines(path, mixed=True), 1):
         if row == 1:
             continue
@@ -77,7 +97,7 @@ def _table(path: Path, width: int) -> Iterator[list[str]]:
                 where=where(path, row),
                 hint="The row was cut off, or the file is not the original.",
             )
-        yield cells
+        yield where(path, row), cells
 
 
 # ------------------------------------------------------------------------------------- tagging
@@ -92,9 +112,17 @@ def udpos(raw: Raw) -> Iterator[Written]:
                 for sentence in read_sentences(path):
                     words, tags = fused(sentence, language)
                     if not withheld(words):
-                        sentences.append(([clean(word) for word in words], tags))
+                        sentences.append((_cleaned(words, tags, path, sentence.row), tags))
             if sentences:
                 yield from _sentences(split, language, sentences)
+
+
+def _cleaned(words: Sequence[str], tags: Sequence[str], path: Path, row: int) -> list[str]:
+    """The words as XTREME writes them; a blank one would end the sentence in its files."""
+    cleaned = [clean(word) for word in words]
+    if not all(cleaned) or not all(tags):
+        raise DataError("a sentence with a blank word or tag", where=where(path, row))
+    return cleaned
 
 
 def _sentences(
@@ -161,22 +189,44 @@ def bucc2018(raw: Raw) -> Iterator[Written]:
     """BUCC's training set renamed test, its sample set renamed dev; gold of test apart."""
     for language in load_task("bucc2018").languages:
         for split, name in (("dev", "sample"), ("test", "training")):
-            for side in (language, "en", "gold"):
-                path = raw.one(f"{language}-en.{name}.{side}")
-                if path is None:
-                    continue
-                rows = len(read_gold(path) if side == "gold" else _bucc_side(path))
+            found = {
+                side: raw.one(f"{language}-en.{name}.{side}") for side in (language, "en", "gold")
+            }
+            paths = {side: path for side, path in found.items() if path is not None}
+            ids = {side: _bucc_ids(path) for side, path in paths.items() if side != "gold"}
+            if paths and len(paths) < len(found):
+                lacking = ", ".join(f"{language}-en.{name}.{s}" for s in found if s not in paths)
+                first = next(iter(paths.values()))
+                raise DataError(f"{lacking} is missing", where=f"beside {first}")
+            for side, path in paths.items():
+                rows = ids[side] if side != "gold" else _bucc_gold(path, ids[language], ids["en"])
                 hidden = side == "gold" and split == "test"
                 target = f"test-{language}.tsv" if hidden else f"{language}-en.{split}.{side}"
-                yield Written(target, read_text(path), rows, label=hidden)
+                yield Written(target, read_text(path), len(rows), label=hidden)
 
 
-def _bucc_side(path: Path) -> list[str]:
-    lines = read_lines(path)
-    for row, line in enumerate(lines, 1):
-        if "\t" not in line:
+def _bucc_ids(path: Path) -> dict[str, int]:
+    """The ids of a side, with their rows."""
+    rows: dict[str, int] = {}
+    for row, line in enumerate(read_lines(path), 1):
+        name, tab, _ = line.partition("\t")
+        if not tab:
             raise DataError("expected `id TAB sentence`", where=where(path, row))
-    return lines
+        if rows.setdefault(name.strip(), row) != row:
+            what = f"id '{name}' repeats (first in row {rows[name.strip()]})"
+            raise DataError(what, where=where(path, row))
+    return rows
+
+
+def _bucc_gold(
+    path: Path, source: Mapping[str, int], target: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    pairs = read_gold(path)
+    for row, pair in enumerate(pairs, 1):
+        for name, known in zip(pair, (source, target), strict=True):
+            if name not in known:
+                raise DataError(f"no sentence has the id '{name}'", where=where(path, row))
+    return pairs
 
 
 def tatoeba(raw: Raw) -> Iterator[Written]:
@@ -191,7 +241,8 @@ def tatoeba(raw: Raw) -> Iterator[Written]:
         if len(foreign) != len(english):
             raise DataError(
                 f"{len(foreign)} lines on one side, {len(english)} on the other",
-                where=f"{source} and {target.name}",
+                where=f"{where(source, len(foreign))} and {where(target, len(english))}",
+                hint="The files must have the same number of lines, in the same order.",
             )
         order = sorted(range(len(english)), key=english.__getitem__)
         count = len(english)
