@@ -79,8 +79,9 @@ def load_rows(
 ) -> Loaded:
     """Like `load`, with the number of rows left out and where they came from."""
     located = locate(task, split, language, root)
-    if located is None:
+    if located is None or located.remote:
         require_language(task, language)
+    if located is None:
         raise not_found(task, split, language, root)
     if located.remote and offline:
         tried = not_found(task, split, language, root)
@@ -133,8 +134,21 @@ def read_located(located: Located) -> tuple[list[Example], dict[str, int]]:
         raise DataError("no usable row", where=where)
     for path in located.labels:
         examples = attach_labels(examples, path, source, task, language)
+    _require_all_or_none(examples)
     repeated = str(source.options.get("repeated_ids", "error"))
     return _unique(examples, located, number=repeated == "number"), dict(dropped)
+
+
+def _require_all_or_none(examples: Sequence[Example]) -> None:
+    """Refuse rows of which only some have gold."""
+    lacking = [example for example in examples if example.target is None]
+    if lacking and len(lacking) < len(examples):
+        raise DataError(
+            f"{len(lacking)} of {len(examples)} rows have no label, the first is "
+            f"'{lacking[0].id}'",
+            where=lacking[0].place,
+            hint="Either all rows have gold answers or labels, or none has (a withheld test set).",
+        )
 
 
 def _read_parts(located: Located) -> tuple[list[Example], dict[str, int]]:
