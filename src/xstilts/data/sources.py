@@ -144,8 +144,7 @@ def _require_all_or_none(examples: Sequence[Example]) -> None:
     lacking = [example for example in examples if example.target is None]
     if lacking and len(lacking) < len(examples):
         raise DataError(
-            f"{len(lacking)} of {len(examples)} rows have no label, the first is "
-            f"'{lacking[0].id}'",
+            f"{len(lacking)} of {len(examples)} rows have no label, the first is '{lacking[0].id}'",
             where=lacking[0].place,
             hint="Either all rows have gold answers or labels, or none has (a withheld test set).",
         )
