@@ -21,7 +21,7 @@ LAYERS = (
     ("library", "predict", "translate"),
     ("train", "hubs", "sandbox", "export"),
     ("evaluate", "search"),
-    ("grid", "api"),
+    ("grid", "api", "rank"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -107,6 +107,7 @@ def _register() -> None:
         export_commands,
         info_commands,
         predict_commands,
+        rank_commands,
         recipe_commands,
         report_commands,
         train_commands,
@@ -122,6 +123,7 @@ def _register() -> None:
     app.command("eval")(eval_commands.evaluate)
     app.command("xtreme")(eval_commands.xtreme)
     app.command("export")(export_commands.export)
+    app.command("rank")(rank_commands.rank)
     app.command("predict")(predict_commands.predict)
     app.command("report")(report_commands.report)
     app.add_typer(zoo_commands.app, name="zoo")

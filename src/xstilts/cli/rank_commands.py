@@ -1,0 +1,96 @@
+"""`xstilts rank`: which intermediate for a target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xstilts.cli.state import State
+
+if TYPE_CHECKING:
+    from xstilts.rank import Outcome
+
+
+def rank(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="A task, such as xnli.")],
+    modules: Annotated[str, typer.Option(help="Comma-separated; empty means all.")] = "",
+    methods: Annotated[str, typer.Option(help="Of text, task, probe, logme.")] = "",
+    shots: Annotated[int, typer.Option(help="Labelled rows of each task.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the rows chosen and of the probes.")] = 42,
+    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+) -> None:
+    """Order the library's modules as intermediates for a target, before any training.
+
+    text and task compare both tasks' rows; probe and logme look at the target's rows through each
+    module. All are higher for better; where scores are stored, the agreement is shown.
+
+    Example: xstilts rank xnli --methods probe,logme
+    """
+    from xstilts.backbone import Backbone
+    from xstilts.cli.output import step_progress
+    from xstilts.cli.train_commands import device, places
+    from xstilts.evaluate.results import ResultStore
+    from xstilts.rank import METHODS, Ranking, RankSpec
+
+    state: State = context.obj
+    chosen = tuple(name for name in methods.split(",") if name) or METHODS
+    spec = RankSpec(methods=chosen, shots=shots, seed=seed)
+    encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
+    names = [name for name in modules.split(",") if name]
+    ranking = Ranking(target, names, encoder, places(state), spec)
+    if state.dry_run:
+        found = [entry.reference for entry in ranking.entries]
+        state.emit(found, lambda: print("\n".join(found)))
+        return
+    with step_progress("ranking", quiet=state.quiet) as progress:
+        outcome = ranking.run(ResultStore(state.results).scores(), progress)
+    _print(state, outcome, chosen)
+
+
+def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
+    from xstilts.cli.output import table
+
+    agreements = [vars(agreement) for agreement in outcome.agreements]
+    record: dict[str, Any] = {
+        "schema": "xstilts.rank/1",
+        "modules": [
+            {
+                "reference": row.entry.reference,
+                "digest": row.entry.manifest.digest,
+                "mean_rank": row.mean_rank,
+                "estimates": row.estimates,
+                "known": row.known,
+                "notes": list(row.notes),
+            }
+            for row in outcome.rows
+        ],
+        "agreement": agreements,
+    }
+
+    def human() -> None:
+        columns = ("module", "mean rank", *methods, "known")
+        rows = [
+            (
+                row.entry.reference,
+                f"{row.mean_rank:.1f}",
+                *(f"{row.estimates[m]:.4f}" if m in row.estimates else "" for m in methods),
+                "" if row.known is None else f"{row.known:.1f}",
+            )
+            for row in outcome.rows
+        ]
+        state.console.print(table(columns, rows, "best intermediate first"))
+        for note in dict.fromkeys(note for row in outcome.rows for note in row.notes):
+            state.note(note)
+        if agreements:
+            shown = [
+                (a.method, a.modules, f"{a.spearman:.2f}", f"{a.kendall:.2f}", f"{a.regret:.1f}")
+                for a in outcome.agreements
+            ]
+            heading = ("method", "modules", "Spearman", "Kendall", "regret %")
+            state.console.print(table(heading, shown, "agreement with stored scores"))
+        else:
+            state.note("fewer than three modules have stored scores: no agreement to show")
+
+    state.emit(record, human)

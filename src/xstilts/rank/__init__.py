@@ -1,0 +1,285 @@
+"""Which modules of the library are worth training on for a target? Estimates before any training.
+
+Four estimates, each higher for a better intermediate:
+
+    text    cosine of the mean sentence vectors of both tasks' rows (Poth et al., 2021,
+            arXiv:2104.08247)
+    task    cosine of both tasks' Fisher embeddings in the plain encoder (Task2Vec, Achille et al.,
+            2019, arXiv:1902.03545; Vu et al., 2020, arXiv:2005.00770)
+    probe   how well a head on the frozen encoder with the module predicts held-out target rows: the
+            geometric mean of the gold labels' probabilities
+    logme   log evidence of the target's labels given the module's features (You et al., 2021,
+            arXiv:2102.11005)
+
+Where the result store knows what an intermediate brought, every estimate is compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from xstilts import library
+from xstilts.backbone import Backbone
+from xstilts.composed import compose
+from xstilts.composition import parse
+from xstilts.config import load_task
+from xstilts.data.examples import Example
+from xstilts.data.features import Features
+from xstilts.data.sources import data_digest, load, task_in_world
+from xstilts.errors import NotFoundError, UsageError, XstiltsError
+from xstilts.evaluate.results import Score
+from xstilts.formats import FORMATS, check_targets, with_labels
+from xstilts.rank import estimates
+from xstilts.rank.agreement import Agreement, agreement, known_results
+from xstilts.specs import Spec, TaskSpec
+from xstilts.tokenised import encode
+from xstilts.train.phases import Places
+from xstilts.zoo import Entry
+
+METHODS = ("text", "task", "probe", "logme")
+_KINDS = ("adapter", "lora", "full", "foreign")
+
+Told = Callable[[str, float], None]
+
+
+class RankSpec(Spec):
+    """Settings of a ranking.
+
+    Attributes:
+        methods: Estimates wanted, of `METHODS`.
+        shots: Labelled rows of the target, and as many held-out ones; rows of each other task.
+        seed: Of the choice of rows and of the probes.
+    """
+
+    methods: tuple[str, ...] = METHODS
+    shots: int = 64
+    seed: int = 42
+
+
+@dataclass(frozen=True)
+class Row:
+    """One module and its estimates.
+
+    Attributes:
+        estimates: Method to its value; a method that could not be computed is absent.
+        mean_rank: Mean of its ranks by each method, 1 is best.
+        known: Mean main score of the target over languages, when it was measured.
+        notes: Why an estimate is absent.
+    """
+
+    entry: Entry
+    estimates: dict[str, float]
+    mean_rank: float = 0.0
+    known: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A ranking, best first, and how well each method agrees with what is known."""
+
+    rows: list[Row] = field(default_factory=list)
+    agreements: list[Agreement] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Labelled rows of a task, tokenised."""
+
+    task: TaskSpec
+    train: Features
+    held: Features | None
+
+
+class Ranking:
+    """Estimates for the modules of a library.
+
+    Args:
+        target: A task with training rows, or one that names the task that trains it.
+        modules: References to rank; every trained module of the backbone when empty.
+        backbone: It is as it was when nothing runs.
+        places: Where to read.
+        spec: What to compute.
+
+    Raises:
+        UsageError: The target has no training rows, or a method is unknown.
+        NotFoundError: No module fits.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        modules: Sequence[str],
+        backbone: Backbone,
+        places: Places,
+        spec: RankSpec,
+    ) -> None:
+        self.backbone, self.places, self.spec = backbone, places, spec
+        for method in spec.methods:
+            if method not in METHODS:
+                raise NotFoundError.named("estimate", method, METHODS)
+        self.target = task_in_world(load_task(target), places.data)
+        if self.target.format in ("retrieval", "masked_lm"):
+            raise UsageError(
+                f"task {target} has no labels to learn from",
+                hint="Rank for a task with training rows, such as xnli.",
+            )
+        self.entries = self._entries(modules)
+        self._rows: dict[str, _Rows] = {}
+        self._fisher: dict[str, estimates.Vector] = {}
+        self._texts: dict[str, estimates.Vector] = {}
+
+    def _entries(self, modules: Sequence[str]) -> list[Entry]:
+        zoo, identity = self.places.zoo, self.backbone.identity
+        if modules:
+            return [zoo.find(reference, identity) for reference in modules]
+        found = [
+            entry
+            for entry in zoo.entries()
+            if entry.manifest.backbone.fingerprint == identity.fingerprint
+            and entry.manifest.kind in _KINDS
+            and entry.manifest.task
+        ]
+        if not found:
+            raise NotFoundError(
+                f"no trained module for {identity.name} in {zoo.root}",
+                hint="Train some first: xstilts train-adapter mnli",
+            )
+        return found
+
+    # -- rows
+
+    def _load(self, task: TaskSpec, split: str) -> list[Example]:
+        places, spec = self.places, self.spec
+        return load(
+            task,
+            split,
+            task.source_language,
+            places.data,
+            offline=places.offline,
+            limit=spec.shots,
+            seed=spec.seed,
+        )
+
+    def _encoded(self, rows: list[Example], task: TaskSpec) -> Features:
+        length = min(task.max_length, self.backbone.max_length)
+        identity = self.backbone.identity
+        return encode(
+            rows,
+            data_digest(rows),
+            task,
+            self.backbone.tokenizer,
+            identity.tokenizer_sha256,
+            length,
+            self.places.cache,
+        )
+
+    def rows_of(self, name: str, *, held: bool = False) -> _Rows:
+        """Labelled rows of a task in its source language, and held-out ones when asked for."""
+        if name not in self._rows or (held and self._rows[name].held is None):
+            task = task_in_world(load_task(name), self.places.data)
+            train = self._load(task, "train")
+            check_targets(train)
+            labelled = with_labels(task, train)
+            dev = self._load(labelled, task.select_split or "validation") if held else None
+            self._rows[name] = _Rows(
+                labelled,
+                self._encoded(train, labelled),
+                self._encoded(dev, labelled) if dev else None,
+            )
+        return self._rows[name]
+
+    @property
+    def trained(self) -> str:
+        """The task whose rows train a head for the target."""
+        return self.target.train_task or self.target.name
+
+    # -- estimates
+
+    def run(self, scores: Sequence[Score], told: Told = lambda _text, _share: None) -> Outcome:
+        """Compute every estimate and order the modules.
+
+        Args:
+            scores: Rows of the result store.
+            told: Called with what is being done and the share that is done.
+        """
+        self.rows_of(self.trained, held="probe" in self.spec.methods)
+        known = known_results(scores, self.target, self.entries, self.places.zoo, self.backbone)
+        rows = []
+        for number, entry in enumerate(self.entries):
+            told(entry.reference, number / len(self.entries))
+            values, notes = self._estimates(entry)
+            score = known.get(entry.manifest.digest)
+            rows.append(Row(entry, values, known=score, notes=notes))
+        ranked = _ranked(rows, self.spec.methods)
+        pairs = {m: [(r.estimates.get(m), r.known) for r in ranked] for m in self.spec.methods}
+        pairs["mean rank"] = [(-r.mean_rank, r.known) for r in ranked]
+        return Outcome(ranked, agreement(pairs))
+
+    def _estimates(self, entry: Entry) -> tuple[dict[str, float], tuple[str, ...]]:
+        values: dict[str, float] = {}
+        notes: list[str] = []
+        wanted = self.spec.methods
+        try:
+            if "text" in wanted:
+                pair = self._text(self.trained), self._text(entry.manifest.task)
+                values["text"] = estimates.cosine(*pair)
+            if "task" in wanted:
+                pair = self._task(self.trained), self._task(entry.manifest.task)
+                values["task"] = estimates.cosine(*pair)
+        except XstiltsError as error:
+            notes.append(f"{entry.manifest.task}: {error.what}")
+        if "probe" in wanted or "logme" in wanted:
+            values |= self._on_features(entry)
+        return values, tuple(notes)
+
+    def _text(self, task: str) -> estimates.Vector:
+        if task not in self._texts:
+            rows = self.rows_of(task)
+            self._texts[task] = estimates.mean_vector(self.backbone, rows.train)
+        return self._texts[task]
+
+    def _task(self, task: str) -> estimates.Vector:
+        if task not in self._fisher:
+            rows = self.rows_of(task)
+            seed = self.spec.seed
+            self._fisher[task] = estimates.fisher(self.backbone, rows.task, rows.train, seed)
+        return self._fisher[task]
+
+    def _on_features(self, entry: Entry) -> dict[str, float]:
+        """Estimates from what the encoder with the module makes of the target's rows."""
+        rows, backbone = self.rows_of(self.trained), self.backbone
+        module = library.load_module(entry, self.places.zoo, backbone)
+        generator = estimates.generator(self.spec.seed)
+        composed = compose(parse("a"), {"a": module}, backbone.shape, generator)
+        values = {}
+        with backbone.acting(dict(composed.to(backbone.device).nodes), composed.encoder_weights):
+            train = estimates.states(backbone, rows.train)
+            if "probe" in self.spec.methods and rows.held is not None:
+                held = estimates.states(backbone, rows.held)
+                head = estimates.probe_head(backbone, rows.task, train, self.spec.seed)
+                values["probe"] = estimates.gold_probability(rows.task, head, held)
+        if "logme" in self.spec.methods and FORMATS.get(rows.task.format).PREDICTS:
+            features, labels = estimates.labelled_vectors(rows.task, train)
+            values["logme"] = estimates.logme(features, labels)
+        return values
+
+
+def _ranked(rows: list[Row], methods: Sequence[str]) -> list[Row]:
+    """The rows ordered by the mean of their ranks; equal values share a rank."""
+    ranks: list[list[float]] = [[] for _ in rows]
+    for method in methods:
+        there = [r.estimates[method] for r in rows if method in r.estimates]
+        for number, row in enumerate(rows):
+            if method in row.estimates:
+                own = row.estimates[method]
+                above = sum(value > own for value in there)
+                equal = sum(value == own for value in there)
+                ranks[number].append(above + (equal + 1) / 2)
+    means = [sum(own) / len(own) if own else float(len(rows)) for own in ranks]
+    placed = [
+        Row(row.entry, row.estimates, mean, row.known, row.notes)
+        for row, mean in zip(rows, means, strict=True)
+    ]
+    return sorted(placed, key=lambda row: (row.mean_rank, row.entry.reference))
