@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from xstilts.files import atomic_folder, digest
 
-VERSION = 1
+VERSION = 2
 """Raised when the same spec gives another world."""
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {

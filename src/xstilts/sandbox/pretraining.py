@@ -18,8 +18,8 @@ from xstilts.data.examples import Example
 from xstilts.data.features import collate
 from xstilts.formats import FORMATS
 from xstilts.sandbox.languages import LANGUAGES, lexicon
-from xstilts.sandbox.meaning import CONCEPTS
-from xstilts.sandbox.world import SandboxSpec
+from xstilts.sandbox.spec import SandboxSpec
+from xstilts.sandbox.vocabulary import CONCEPTS, POINT, SHARED
 from xstilts.specs import TaskSpec
 
 Steps = Callable[[str, float], None]
@@ -40,7 +40,7 @@ def build_backbone(folder: Path, data: Path, spec: SandboxSpec, progress: Steps)
 
 def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
     """A Unigram tokenizer that knows every word, and the concept number of each of its ids."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     pieces: list[tuple[str, float]] = [(token, 0.0) for token in SPECIAL]
@@ -55,11 +55,17 @@ def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
                 known.add(mark + word)
                 concept_of[len(pieces)] = number
                 pieces.append((mark + word, -4.0))
+    for word in SHARED:
+        characters.update(word)
+        pieces.append(("▁" + word, -4.0))
+    pieces.append((POINT, -4.0))
     pieces += [(character, -12.0) for character in sorted(characters - known)]
     pieces.append(("<mask>", 0.0))
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
     tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    # Han words carry no mark: it would be a piece of its own and take the tag of the first word.
+    marked_han = pre_tokenizers.Split(Regex("▁(?=[\u4e00-\u9fff.])"), "removed")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), marked_han])
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",

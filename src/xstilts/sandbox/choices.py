@@ -1,0 +1,181 @@
+"""Writers of multiple choice tasks."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.random import Generator
+
+from xstilts.sandbox import vocabulary as v
+from xstilts.sandbox.clauses import draw_noun, one
+from xstilts.sandbox.languages import LANGUAGES, Language
+from xstilts.sandbox.making import Making
+from xstilts.sandbox.meaning import ADJECTIVES, KINDS, NEGATION, NOUNS, OPPOSITES, VERBS
+from xstilts.sandbox.stories import ask, concepts_of, draw_story, phrase_of
+
+PLAIN = (("train", "train"), ("validation", "val"))
+
+
+def write_all(making: Making) -> None:
+    """HellaSwag, Cosmos QA, CommonsenseQA and COPA in the source language; XCOPA in the others."""
+    _hellaswag(making)
+    _cosmosqa(making)
+    _commonsenseqa(making)
+    _copa(making)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Concepts of a row's prompts and choices, and which choice is right."""
+
+    prompts: tuple[list[str], ...]
+    choices: list[list[str]]
+    label: int
+
+
+def _shuffled(
+    generator: Generator, prompts: tuple[list[str], ...], right: list[str], wrong: list[list[str]]
+) -> Row:
+    order = generator.permutation(len(wrong) + 1)
+    choices = [[right, *wrong][int(i)] for i in order]
+    return Row(prompts, choices, int(order.argmin()))
+
+
+def _labels(making: Making, task: str, split: str, rows: Sequence[Row]) -> list[int]:
+    return making.noisy(task, split, [row.label for row in rows])
+
+
+def _hellaswag(making: Making) -> None:
+    """The ending that goes on with the same thing as the context."""
+    say, source = making.join, making.source
+    for split, name in PLAIN:
+        generator = making.draw("hellaswag", split)
+        rows = []
+        for _ in range(making.spec.few[split]):
+            (clause,) = draw_story(generator, 1)
+            thing = phrase_of(clause, v.WHAT).head.concept
+            agent = [word.concept for word in clause.agent.words(source)]
+            wrong: list[list[str]] = []
+            for _ in range(3):
+                used = (thing, *agent, *(ending[-1] for ending in wrong))
+                wrong.append([one(generator, VERBS), one(generator, NOUNS, used)])
+            right = [one(generator, VERBS), thing]
+            prompts = (concepts_of((clause,), source), agent)
+            rows.append(_shuffled(generator, prompts, right, wrong))
+        records = []
+        for number, (row, label) in enumerate(
+            zip(rows, _labels(making, "hellaswag", split, rows), strict=True)
+        ):
+            first, second = (say(prompt, source) for prompt in row.prompts)
+            record: dict[str, Any] = {"ind": number, "activity_label": "sandbox", "label": label}
+            record |= {"ctx_a": first, "ctx_b": second, "ctx": f"{first} {second}"}
+            record |= {"split": name, "split_type": "indomain", "source_id": f"sandbox~{number}"}
+            records.append(record | {"endings": [say(choice, source) for choice in row.choices]})
+        making.records(f"hellaswag/hellaswag_{name}.jsonl", records)
+
+
+def _cosmosqa(making: Making) -> None:
+    """A question about a story; one wrong answer is in the story, two are not."""
+    source = making.source
+    header = ("id", "context", "question", *(f"answer{n}" for n in range(4)), "label")
+    for split, name in (("train", "train"), ("validation", "valid")):
+        generator = making.draw("cosmosqa", split)
+        rows = []
+        for _ in range(making.spec.few[split]):
+            story = draw_story(generator)
+            question = ask(generator, story)
+            phrases = [phrase_of(clause, question.word) for clause in story]
+            while len(phrases) < 4:
+                other = phrase_of(draw_story(generator, 1)[0], question.word)
+                phrases += [other] if other not in phrases else []
+            said = [[word.concept for word in phrase.words(source)] for phrase in phrases]
+            right = said.pop(question.clause)
+            prompts = (concepts_of(story, source), question.concepts(source))
+            rows.append(_shuffled(generator, prompts, right, said))
+        path = making.folder / "cosmosqa" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(header)
+            labels = _labels(making, "cosmosqa", split, rows)
+            for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+                texts = [making.join(part, source) for part in (*row.prompts, *row.choices)]
+                table.writerow((f"sandbox-{number}", *texts, label))
+
+
+def _commonsenseqa(making: Making) -> None:
+    """Which of the nouns is of a kind, or which adjective is the opposite of another."""
+    say, source = making.join, making.source
+    opposite = {a: b for pair in OPPOSITES for a, b in (pair, pair[::-1])}
+    for split, name in (("train", "train"), ("validation", "dev")):
+        generator = making.draw("commonsenseqa", split)
+        rows, asked = [], []
+        for number in range(making.spec.few[split]):
+            if number % 2:
+                asked.append(one(generator, ADJECTIVES))
+                right, stem = opposite[asked[-1]], [NEGATION, asked[-1]]
+                known = [a for a in ADJECTIVES if a not in (right, asked[-1])]
+            else:
+                asked.append(one(generator, tuple(KINDS)))
+                right, stem = one(generator, KINDS[asked[-1]]), [v.WHAT, asked[-1]]
+                known = [noun for noun in NOUNS if noun not in KINDS[asked[-1]]]
+            wrong = [[known[int(i)]] for i in generator.permutation(len(known))[:4]]
+            rows.append(_shuffled(generator, (stem,), [right], wrong))
+        records = []
+        for number, (row, label) in enumerate(
+            zip(rows, _labels(making, "commonsenseqa", split, rows), strict=True)
+        ):
+            choices = [
+                {"label": letter, "text": say(choice, source)}
+                for letter, choice in zip("ABCDE", row.choices, strict=True)
+            ]
+            concept, stem_text = say([asked[number]], source), say(row.prompts[0], source)
+            question = {"question_concept": concept, "stem": stem_text, "choices": choices}
+            records.append(
+                {"answerKey": "ABCDE"[label], "id": f"{number:032x}", "question": question}
+            )
+        making.records(f"commonsenseqa/{name}_rand_split.jsonl", records)
+
+
+def _copa(making: Making) -> None:
+    """The alternative about the same thing."""
+    for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
+        generator = making.draw("copa", split)
+        rows = [_alternatives(generator) for _ in range(making.spec.few[split])]
+        labels = _labels(making, "copa", split, rows)
+        for language in LANGUAGES:
+            source = language == making.source
+            if split == ("test" if source else "train"):
+                continue
+            code = language.code
+            folder = "copa_en" if source else f"xcopa/{code}"
+            known = f"{name}-en" if source else f"{name}.{code}"
+            records = [
+                _alternative(making, row, label, number, language)
+                for number, (row, label) in enumerate(zip(rows, labels, strict=True))
+            ]
+            making.records(f"{folder}/{known}.jsonl", records)
+
+
+def _alternatives(generator: Generator) -> Row:
+    agent, thing = one(generator, KINDS["person"]), draw_noun(generator, bare=True).head.concept
+    other = one(generator, NOUNS, (thing, agent))
+    premise = [agent, one(generator, VERBS), thing]
+    right, wrong = ([agent, one(generator, VERBS), noun] for noun in (thing, other))
+    asked = [one(generator, tuple(v.ASKED))]
+    return _shuffled(generator, (premise, asked), right, [wrong])
+
+
+def _alternative(
+    making: Making, row: Row, label: int, number: int, language: Language
+) -> dict[str, Any]:
+    def say(clause: list[str]) -> str:
+        parts = dict(zip("AVO", clause, strict=True))
+        return making.join([parts[slot] for slot in language.order], language)
+
+    first, second = row.choices
+    record = {"premise": say(row.prompts[0]), "choice1": say(first), "choice2": say(second)}
+    return record | {"question": row.prompts[1][0], "label": label, "idx": number}

@@ -1,0 +1,59 @@
+"""Writers of tagging tasks: parts of speech, entities, CCG supertags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xstilts.sandbox.clauses import Clause, draw_clause, entity_tags
+from xstilts.sandbox.languages import LANGUAGES, Language
+from xstilts.sandbox.making import Making
+
+FILES = (("train", "train"), ("validation", "dev"), ("test", "test"))
+
+
+def write_all(making: Making) -> None:
+    """UD parts of speech and PAN-X in all languages, CCG in the source language."""
+    for task in ("udpos", "panx"):
+        for split, name in FILES:
+            clauses = _clauses(making, task, split)
+            chosen = (making.source,) if split == "train" else LANGUAGES
+            for language in chosen:
+                sentences = [_tagged(making, c, language, task, split) for c in clauses]
+                sentences = _noisy(making, task, split, sentences)
+                lines = [line for rows in sentences for line in ["\t".join(r) for r in rows] + [""]]
+                making.lines(f"{task}/{name}-{language.code}.tsv", lines)
+    for split, name in FILES:
+        clauses = _clauses(making, "ccg", split)
+        sentences = [_tagged(making, clause, making.source, "ccg", split) for clause in clauses]
+        sentences = _noisy(making, "ccg", split, sentences)
+        making.lines(f"ccg/{name}.ccg", (" ".join("|".join(r) for r in s) for s in sentences))
+
+
+Sentence = list[tuple[str, str]]
+
+
+def _clauses(making: Making, task: str, split: str) -> list[Clause]:
+    generator = making.draw(task, split)
+    return [draw_clause(generator) for _ in range(making.spec.few[split])]
+
+
+def _tagged(making: Making, clause: Clause, language: Language, task: str, split: str) -> Sentence:
+    known = making.words[language.code]
+    words = clause.words(language)
+    if task == "panx":
+        tags = entity_tags(clause, language)
+    else:
+        tags = [word.upos if task == "udpos" else word.supertag for word in words]
+    return [(known[word.concept], tag) for word, tag in zip(words, tags, strict=True)]
+
+
+def _noisy(making: Making, task: str, split: str, sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Sentences with the tags of the spoilt ones shuffled within each."""
+    spoilt, draw = making.spoilt(task, split, len(sentences))
+    result = []
+    for number, sentence in enumerate(sentences):
+        if number in spoilt:
+            order = draw.permutation(len(sentence))
+            sentence = [(w, sentence[int(i)][1]) for (w, _), i in zip(sentence, order, strict=True)]
+        result.append(list(sentence))
+    return result
