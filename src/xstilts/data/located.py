@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xstilts.config import load_task
 from xstilts.data.layout import expand, filled_paths, templates
+from xstilts.data.world import task_in_world
 from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.specs import HubSource, SourceSpec, TaskSpec
 
@@ -148,7 +149,8 @@ def _parts(
         if name == task.name:
             problem = Problem("sources.parts", f"task '{name}' is a part of itself")
             raise ConfigError(f"task {task.name}", [problem])
-        located = locate(load_task(name), part_split or split, language, root)
+        of_part = task_in_world(load_task(name), root)
+        located = locate(of_part, part_split or split, language, root)
         if located is None:
             return None
         found.append(located)

@@ -21,6 +21,8 @@ _ARTICLES = {
     "hi": "",
     "zh": "",
 }
+_PRIVATE = re.compile(r"q[a-t][a-z]")
+"""ISO 639's codes for private use: made-up languages, without articles, in any script."""
 
 
 def words(text: str, language: str) -> list[str]:
@@ -29,13 +31,14 @@ def words(text: str, language: str) -> list[str]:
     Raises:
         UsageError: MLQA has no rules for the language.
     """
-    if language not in _ARTICLES:
+    private = _PRIVATE.fullmatch(language) is not None
+    if language not in _ARTICLES and not private:
         known = ", ".join(sorted(_ARTICLES))
         raise UsageError(f"MLQA's metric has no rules for '{language}'", hint=f"Known: {known}.")
     text = "".join(c for c in text.lower() if not _is_punctuation(c))
-    if _ARTICLES[language]:
+    if not private and _ARTICLES[language]:
         text = re.sub(_ARTICLES[language], " ", text)
-    return _mixed(text) if language == "zh" else text.split()
+    return _mixed(text) if language == "zh" or private else text.split()
 
 
 def _is_punctuation(character: str) -> bool:

@@ -14,7 +14,7 @@ from xstilts.sandbox.clauses import Clause, Phrase, Word, draw_clause, draw_name
 from xstilts.sandbox.languages import LANGUAGES, SOURCE, Language
 from xstilts.sandbox.making import Making
 from xstilts.sandbox.meaning import KINDS, Fact, draw_fact
-from xstilts.sandbox.stories import ask, concepts_of, draw_story
+from xstilts.sandbox.stories import ask, draw_story, part_of
 
 T = TypeVar("T")
 OTHERS = tuple(language for language in LANGUAGES if language.code != SOURCE)
@@ -143,9 +143,14 @@ def _text(making: Making) -> None:
 
 
 def _told(making: Making, generator: Generator, language: Language) -> str:
+    """A clause, or a story with a question and its answer."""
     if generator.random() < 0.5:
         return making.tell(draw_clause(generator), language)
-    story = draw_story(generator)
-    question = ask(generator, story)
-    concepts = [*concepts_of(story, language), *question.concepts(language)]
-    return making.join(concepts, language)
+    clause = draw_story(generator)
+    question = ask(generator, clause)
+    answer = part_of(clause, question.word)
+    assert answer is not None
+    words = [*clause.words(language), *answer.words(language)]
+    size = len(words) - len(answer.words(language))
+    told = [word.concept for word in words]
+    return making.join([*told[:size], *question.concepts(language), *told[size:]], language)

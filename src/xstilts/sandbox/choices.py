@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.random import Generator
 
 from xstilts.sandbox import vocabulary as v
-from xstilts.sandbox.clauses import draw_noun, one
+from xstilts.sandbox.clauses import Clause, one
 from xstilts.sandbox.languages import LANGUAGES, Language
 from xstilts.sandbox.making import Making
-from xstilts.sandbox.meaning import ADJECTIVES, KINDS, NEGATION, NOUNS, OPPOSITES, VERBS
-from xstilts.sandbox.stories import ask, concepts_of, draw_story, phrase_of
+from xstilts.sandbox.meaning import (
+    ADJECTIVES,
+    KINDS,
+    NEGATION,
+    NOUNS,
+    OPPOSITES,
+    VERBS,
+    Fact,
+    draw_fact,
+)
+from xstilts.sandbox.stories import ASKED, ask, draw_story, part_of
 
 PLAIN = (("train", "train"), ("validation", "val"))
 
@@ -55,15 +64,15 @@ def _hellaswag(making: Making) -> None:
         generator = making.draw("hellaswag", split)
         rows = []
         for _ in range(making.spec.few[split]):
-            (clause,) = draw_story(generator, 1)
-            thing = phrase_of(clause, v.WHAT).head.concept
+            clause = draw_story(generator)
+            thing = _said(clause, v.WHAT, source)[-1]
             agent = [word.concept for word in clause.agent.words(source)]
             wrong: list[list[str]] = []
             for _ in range(3):
                 used = (thing, *agent, *(ending[-1] for ending in wrong))
                 wrong.append([one(generator, VERBS), one(generator, NOUNS, used)])
             right = [one(generator, VERBS), thing]
-            prompts = (concepts_of((clause,), source), agent)
+            prompts = (_told(clause, source), agent)
             rows.append(_shuffled(generator, prompts, right, wrong))
         records = []
         for number, (row, label) in enumerate(
@@ -78,7 +87,7 @@ def _hellaswag(making: Making) -> None:
 
 
 def _cosmosqa(making: Making) -> None:
-    """A question about a story; one wrong answer is in the story, two are not."""
+    """A question about a story; one wrong answer is in the story too."""
     source = making.source
     header = ("id", "context", "question", *(f"answer{n}" for n in range(4)), "label")
     for split, name in (("train", "train"), ("validation", "valid")):
@@ -87,14 +96,14 @@ def _cosmosqa(making: Making) -> None:
         for _ in range(making.spec.few[split]):
             story = draw_story(generator)
             question = ask(generator, story)
-            phrases = [phrase_of(clause, question.word) for clause in story]
-            while len(phrases) < 4:
-                other = phrase_of(draw_story(generator, 1)[0], question.word)
-                phrases += [other] if other not in phrases else []
-            said = [[word.concept for word in phrase.words(source)] for phrase in phrases]
-            right = said.pop(question.clause)
-            prompts = (concepts_of(story, source), question.concepts(source))
-            rows.append(_shuffled(generator, prompts, right, said))
+            right = _said(story, question.word, source)
+            elsewhere = one(generator, tuple(ASKED), (question.word,))
+            wrong = [_said(story, elsewhere, source)]
+            while len(wrong) < 3:
+                other = _said(draw_story(generator), question.word, source)
+                wrong += [other] if other not in (right, *wrong) else []
+            prompts = (_told(story, source), question.concepts(source))
+            rows.append(_shuffled(generator, prompts, right, wrong))
         path = making.folder / "cosmosqa" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -104,6 +113,16 @@ def _cosmosqa(making: Making) -> None:
             for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
                 texts = [making.join(part, source) for part in (*row.prompts, *row.choices)]
                 table.writerow((f"sandbox-{number}", *texts, label))
+
+
+def _told(story: Clause, language: Language) -> list[str]:
+    return [word.concept for word in story.words(language)]
+
+
+def _said(story: Clause, word: str, language: Language) -> list[str]:
+    phrase = part_of(story, word)
+    assert phrase is not None
+    return [word.concept for word in phrase.words(language)]
 
 
 def _commonsenseqa(making: Making) -> None:
@@ -145,37 +164,36 @@ def _copa(making: Making) -> None:
     for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
         generator = making.draw("copa", split)
         rows = [_alternatives(generator) for _ in range(making.spec.few[split])]
-        labels = _labels(making, "copa", split, rows)
+        labels = making.noisy("copa", split, [row.label for row in rows])
         for language in LANGUAGES:
             source = language == making.source
             if split == ("test" if source else "train"):
                 continue
             code = language.code
-            folder = "copa_en" if source else f"xcopa/{code}"
-            known = f"{name}-en" if source else f"{name}.{code}"
-            records = [
-                _alternative(making, row, label, number, language)
-                for number, (row, label) in enumerate(zip(rows, labels, strict=True))
-            ]
-            making.records(f"{folder}/{known}.jsonl", records)
+            folder, known = ("copa_en", f"{name}-en") if source else (f"xcopa/{code}", name)
+            records = []
+            for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+                texts = [making.put(fact, language) for fact in row.facts]
+                record = dict(zip(("premise", "choice1", "choice2"), texts, strict=True))
+                records.append(record | {"question": row.asked, "label": label, "idx": number})
+            making.records(f"{folder}/{known}{'' if source else f'.{code}'}.jsonl", records)
 
 
-def _alternatives(generator: Generator) -> Row:
-    agent, thing = one(generator, KINDS["person"]), draw_noun(generator, bare=True).head.concept
-    other = one(generator, NOUNS, (thing, agent))
-    premise = [agent, one(generator, VERBS), thing]
-    right, wrong = ([agent, one(generator, VERBS), noun] for noun in (thing, other))
-    asked = [one(generator, tuple(v.ASKED))]
-    return _shuffled(generator, (premise, asked), right, [wrong])
+@dataclass(frozen=True)
+class Alternatives:
+    """Premise and two choices, what is asked, and which choice is right."""
+
+    facts: tuple[Fact, Fact, Fact]
+    asked: str
+    label: int
 
 
-def _alternative(
-    making: Making, row: Row, label: int, number: int, language: Language
-) -> dict[str, Any]:
-    def say(clause: list[str]) -> str:
-        parts = dict(zip("AVO", clause, strict=True))
-        return making.join([parts[slot] for slot in language.order], language)
-
-    first, second = row.choices
-    record = {"premise": say(row.prompts[0]), "choice1": say(first), "choice2": say(second)}
-    return record | {"question": row.prompts[1][0], "label": label, "idx": number}
+def _alternatives(generator: Generator) -> Alternatives:
+    premise = draw_fact(generator)
+    first, second = one(generator, VERBS), one(generator, VERBS)
+    right = replace(premise, verb=first, agent_is="", object_is="")
+    thing = one(generator, NOUNS, (premise.agent, premise.object))
+    wrong = replace(draw_fact(generator), agent=premise.agent, verb=second, object=thing)
+    label = int(generator.integers(2))
+    facts = (premise, wrong, right) if label else (premise, right, wrong)
+    return Alternatives(facts, one(generator, tuple(v.ASKED)), label)

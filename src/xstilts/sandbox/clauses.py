@@ -38,12 +38,13 @@ class Phrase:
     determiner: Word | None = None
 
     def words(self, language: Language) -> list[Word]:
-        """Its words in the language's order; determiners always come first."""
+        """Its words in the language's order; names have one order, determiners come first."""
         first = [self.determiner] if self.determiner else []
         if self.modifier is None:
             return [*first, self.head]
         pair = [self.modifier, self.head]
-        return [*first, *(pair if language.adjective_first else pair[::-1])]
+        as_is = language.adjective_first or self.head.entity
+        return [*first, *(pair if as_is else pair[::-1])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ Steps = Callable[[str, float], None]
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 HIDDEN = 128
-NOISE = 0.9
+NOISE = 0.75
 """Standard deviation of a language's noise, in units of the concept vectors' own."""
 
 
@@ -40,7 +40,15 @@ def build_backbone(folder: Path, data: Path, spec: SandboxSpec, progress: Steps)
 
 def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
     """A Unigram tokenizer that knows every word, and the concept number of each of its ids."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import (
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+    )
     from transformers import PreTrainedTokenizerFast
 
     pieces: list[tuple[str, float]] = [(token, 0.0) for token in SPECIAL]

@@ -5,22 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from xstilts.sandbox.clauses import spell
+from xstilts.sandbox.clauses import Clause, spell
 from xstilts.sandbox.languages import LANGUAGES, Language
 from xstilts.sandbox.making import Making
-from xstilts.sandbox.stories import (
-    ASKED,
-    Question,
-    Story,
-    ask,
-    concepts_of,
-    draw_story,
-    span_of,
-)
+from xstilts.sandbox.stories import Question, ask, draw_story, shortened, span_of
 
-UNANSWERABLE = 1 / 3
-
-Asked = list[tuple[Story, list[Question]]]
+Asked = list[tuple[Clause, list[Question]]]
 
 
 def write_all(making: Making) -> None:
@@ -29,7 +19,7 @@ def write_all(making: Making) -> None:
     for split, name in (("train", "train"), ("validation", "dev")):
         one = _file(making, _stories(making, "squad1", split), source, "squad1", split)
         _write(making, f"squad1/{name}-v1.1.json", one, "1.1")
-        stories = _stories(making, "squad2", split, unanswerable=UNANSWERABLE)
+        stories = _stories(making, "squad2", split)
         two = _file(making, stories, source, "squad2", split)
         _write(making, f"squad2/{name}-v2.0.json", two, "v2.0")
     xquad, tydiqa = _stories(making, "xquad", "test"), _stories(making, "tydiqa", "test")
@@ -48,16 +38,17 @@ def write_all(making: Making) -> None:
         _write(making, f"{folder}-dev/tydiqa.goldp.{code}.dev.json", data)
 
 
-def _stories(making: Making, task: str, split: str, unanswerable: float = 0.0) -> Asked:
-    """Stories with two questions each."""
+def _stories(making: Making, task: str, split: str) -> Asked:
+    """Stories with two questions each, in SQuAD 2.0 also such that the story does not answer."""
     generator = making.draw(task, split)
     found: Asked = []
     for _ in range(-(-making.spec.few[split] // 2)):
         story = draw_story(generator)
-        asked = [ask(generator, story, answerable=generator.random() >= unanswerable)]
+        if task == "squad2":
+            story = shortened(generator, story)
+        asked = [ask(generator, story)]
         while len(asked) < 2:
-            answerable = generator.random() >= unanswerable
-            question = ask(generator, story, answerable=answerable)
+            question = ask(generator, story)
             asked += [question] if question != asked[0] else []
         found.append((story, asked))
     return found
@@ -72,23 +63,23 @@ def _file(
     prefix = f"{prefix}-" if prefix else ""
     paragraphs, count = [], 0
     for story, asked in stories:
-        context, places = spell(concepts_of(story, language), language, words)
+        concepts = [word.concept for word in story.words(language)]
+        context, places = spell(concepts, language, words)
         entries = []
         for question in asked:
+            span = span_of(story, question.word, language)
+            if span and count in spoilt:
+                span = (int(draw.integers(len(places))),) * 2
             entry: dict[str, Any] = {
                 "id": f"{prefix}{task}{split}{count}",
                 "question": making.join(question.concepts(language), language),
                 "answers": [],
             }
-            if question.clause >= 0:
-                part = ASKED[question.word]
-                first, last = span_of(story, question.clause, part, language)
-                if count in spoilt:
-                    first = last = int(draw.integers(len(places)))
-                start, end = places[first][0], places[last][1]
+            if span:
+                start, end = places[span[0]][0], places[span[1]][1]
                 entry["answers"] = [{"text": context[start:end], "answer_start": start}]
             if task == "squad2":
-                entry["is_impossible"] = question.clause < 0
+                entry["is_impossible"] = span is None
             entries.append(entry)
             count += 1
         paragraphs.append({"context": context, "qas": entries})

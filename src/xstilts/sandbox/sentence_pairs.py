@@ -80,13 +80,13 @@ def _mnli_and_xnli(making: Making) -> None:
 
 
 def _snli(making: Making) -> None:
-    """Every hundredth row has no agreed label, as in the original."""
+    """Every fiftieth row comes again without an agreed label, as in the original."""
     for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
         pairs = nli_pairs(making.spec.few[split], making.draw("snli", split))
         records = []
         for number, row in enumerate(_said(making, pairs, making.source, "snli", split)):
             records.append(dict(zip(COLUMNS, row, strict=True)) | {"pairID": f"{number}r1"})
-            if number % 100 == 99:
+            if number % 50 == 49:
                 records.append(records[-1] | {"gold_label": "-", "pairID": f"{number}r2"})
         making.records(f"snli/snli_1.0_{name}.jsonl", records)
 
@@ -151,7 +151,7 @@ def _qqp(making: Making) -> None:
 
 
 def _pawsx(making: Making) -> None:
-    """PAWS-X: the same, or what differs is who does it to whom, or one word."""
+    """PAWS-X: the same, or said more generally; not so: turned round, denied, or about others."""
     for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
         generator = making.draw("pawsx", split)
         pairs = [_paws_pair(generator, n) for n in range(making.spec.few[split])]
@@ -168,12 +168,12 @@ def _pawsx(making: Making) -> None:
 def _paws_pair(generator: Generator, number: int) -> tuple[Fact, Fact, str]:
     fact = draw_fact(generator)
     fact = replace(fact, object=one(generator, AGENTS, (fact.agent,)))
+    kind = generator.random()
     if number % 2:
-        return fact, fact, "1"
-    if number % 4:
-        return fact, unrelated(fact, generator), "0"
-    turned = replace(fact, agent=fact.object, object=fact.agent)
-    return fact, turned, "0"
+        return fact, fact if kind < 0.5 else entailed(fact, generator), "1"
+    if kind < 0.15:
+        return fact, replace(fact, agent=fact.object, object=fact.agent), "0"
+    return fact, contradicting(fact, generator) if kind < 0.55 else _apart(fact, generator), "0"
 
 
 # -------------------------------------------------------------------------------------- sentiment

@@ -1,4 +1,4 @@
-"""Short stories of two clauses, and questions about them."""
+"""Short stories of one clause, and questions about them."""
 
 from __future__ import annotations
 
@@ -13,95 +13,59 @@ from xstilts.sandbox.meaning import NOUNS, VERBS
 
 ASKED = {v.WHO: "agent", v.WHAT: "object", v.WHERE: "place"}
 """Question word to the part of a clause that answers it."""
+THINGS = tuple(noun for noun in NOUNS if noun not in AGENTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about a story.
-
-    Attributes:
-        word: `who`, `what` or `where`.
-        verb: The verb asked with.
-        agent: Who is asked about; None with `who`.
-        clause: Number of the clause that answers; -1 when none does.
-    """
+    """A question: `who`, `what` or `where`; the verb; whom it is about, but with `who`."""
 
     word: str
     verb: str
     agent: Phrase | None
-    clause: int
 
     def concepts(self, language: Language) -> list[str]:
         """The question in the language's order, question word first."""
         agent = [w.concept for w in self.agent.words(language)] if self.agent else []
         verb_first = language.order.startswith("V")
-        rest = [self.verb, *agent] if verb_first else [*agent, self.verb]
-        return [self.word, *rest]
+        return [self.word, *([self.verb, *agent] if verb_first else [*agent, self.verb])]
 
 
-Story = tuple[Clause, ...]
-
-
-def draw_story(generator: Generator, clauses: int = 2) -> Story:
-    """Clauses that share no noun, no name and no verb; each has an object and a place."""
-    used: set[str] = set()
-    story = []
-    for _ in range(clauses):
-        while True:
-            clause = _full(generator)
-            concepts = {clause.verb}
-            for phrase in (clause.agent, clause.object, clause.place):
-                assert phrase is not None
-                modifier = phrase.modifier
-                concepts |= {phrase.head.concept} | ({modifier.concept} if modifier else set())
-            if not concepts & used:
-                break
-        used |= concepts
-        story.append(clause)
-    return tuple(story)
-
-
-def _full(generator: Generator) -> Clause:
+def draw_story(generator: Generator) -> Clause:
+    """A clause with a person or an animal, a thing and a place."""
     if generator.random() < 0.5:
         agent = draw_name(generator, "PER")
     else:
         agent = draw_noun(generator, AGENTS, bare=True)
-    patient = replace(draw_noun(generator, [n for n in NOUNS if n not in AGENTS]), determiner=None)
-    place = draw_name(generator, "LOC")
-    return Clause(agent, one(generator, VERBS), patient, place)
+    thing = replace(draw_noun(generator, THINGS), determiner=None)
+    return Clause(agent, one(generator, VERBS), thing, draw_name(generator, "LOC"))
 
 
-def ask(generator: Generator, story: Story, *, answerable: bool = True) -> Question:
-    """A question about one clause, or about somebody whom the story does not tell of."""
-    number = int(generator.integers(len(story)))
+def shortened(generator: Generator, story: Clause) -> Clause:
+    """The story, half of the time without its thing and half of the time without its place."""
+    chance = generator.random(2)
+    if chance[0] < 0.5:
+        story = replace(story, object=None)
+    return replace(story, place=None) if chance[1] < 0.5 else story
+
+
+def ask(generator: Generator, story: Clause) -> Question:
+    """A question about the story; nothing answers it when that part is missing."""
     word = one(generator, tuple(ASKED))
-    clause = story[number]
-    if not answerable:
-        clause = draw_story(generator, 1)[0]
-        while any(clause.verb == c.verb or clause.agent.head == c.agent.head for c in story):
-            clause = draw_story(generator, 1)[0]
-        number = -1
-    return Question(word, clause.verb, None if word == v.WHO else clause.agent, number)
+    return Question(word, story.verb, None if word == v.WHO else story.agent)
 
 
-def phrase_of(clause: Clause, word: str) -> Phrase:
-    """What answers a question with `word` about the clause."""
-    phrase: Phrase | None = getattr(clause, ASKED[word])
-    assert phrase is not None
+def part_of(story: Clause, word: str) -> Phrase | None:
+    """What answers a question with `word`, if anything does."""
+    phrase: Phrase | None = getattr(story, ASKED[word])
     return phrase
 
 
-def concepts_of(story: Story, language: Language) -> list[str]:
-    """The whole story in the language's order."""
-    return [word.concept for clause in story for word in clause.words(language)]
-
-
-def span_of(story: Story, number: int, part: str, language: Language) -> tuple[int, int]:
-    """First and last word of a part of a clause, counted over the story."""
+def span_of(story: Clause, word: str, language: Language) -> tuple[int, int] | None:
+    """First and last word, in the language's order, of what answers a question with `word`."""
     at = 0
-    for index, clause in enumerate(story):
-        for name, words in clause.parts(language):
-            if index == number and name == part:
-                return at, at + len(words) - 1
-            at += len(words)
-    raise AssertionError(part)
+    for name, words in story.parts(language):
+        if name == ASKED[word]:
+            return at, at + len(words) - 1
+        at += len(words)
+    return None
