@@ -50,7 +50,9 @@ class Backbone:
         config = clean_config(spec, offline)
         encoder, tokenizer = fetch(spec, config, offline)
         encoder.eval().requires_grad_(False)
-        return cls(encoder, tokenizer, identify(spec, encoder, tokenizer), spec.retrieval_layer)
+        # A hub id says nothing of layers: XTREME's block 14 of 24, at the same relative depth.
+        layer = spec.retrieval_layer or round(encoder.config.num_hidden_layers * 14 / 24)
+        return cls(encoder, tokenizer, identify(spec, encoder, tokenizer), layer)
 
     @property
     def blocks(self) -> nn.ModuleList:

@@ -259,6 +259,31 @@ def test_several_blocks_at_once(run, place):
     )
 
 
+def test_expressions_share_the_rows_that_are_read(run, place, monkeypatch):
+    from xstilts.evaluate import rows
+
+    read, split = [], []
+    load, encode = rows.load, rows.encode
+    monkeypatch.setattr(rows, "load", lambda *a, **k: read.append(a[2]) or load(*a, **k))
+    monkeypatch.setattr(rows, "encode", lambda *a: split.append(a[2].name) or encode(*a))
+    for language in ("nl", "pt"):
+        (place / "data" / "udpos" / f"test-{language}.tsv").write_text(f"{language}\tX\n")
+    first = train(run, "udpos")
+    second = run("train-adapter", "udpos", "--method", "lora", *FAST)["reference"]
+    found = run("eval", first, second, "--task", "udpos", "--langs", "nl,pt")
+    assert found["computed"] == 4
+    order = [(row["expression"], row["language"]) for row in found["scores"] if row["main"]]
+    assert order == [(first, "nl"), (first, "pt"), (second, "nl"), (second, "pt")]
+    assert (sorted(read), len(split)) == (["nl", "pt"], 2)
+
+
+def test_a_file_that_is_made_ready_ahead_is_refused_where_it_is_evaluated(run, place):
+    (place / "data" / "udpos" / "test-it.tsv").write_text(TAGGED)
+    (place / "data" / "udpos" / "test-tr.tsv").write_text("a\tNOPE\n")
+    error = run("eval", train(run, "udpos"), "--task", "udpos", "--langs", "it,tr", code=1)
+    assert error["where"].endswith("test-tr.tsv:1")
+
+
 def test_unknown_options_and_missing_labels_are_told(run, place):
     bad = ("--set", "margins=ratio")
     error = run("eval", "none", "--task", "bucc2018", "--langs", "de", *bad, code=2)

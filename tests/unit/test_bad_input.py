@@ -186,3 +186,11 @@ def test_an_unknown_language(tmp_path):
     with pytest.raises(NotFoundError, match="no language of task xnli named 'dee'") as caught:
         load(load_task("xnli"), "test", "dee", tmp_path)
     assert "'de'" in caught.value.hint
+
+
+def test_splits_that_are_there_are_named(tmp_path):
+    write(tmp_path, {"xquad/xquad.de.json": questions()["xquad.de.json"]})
+    write(tmp_path, {"indonli/val.jsonl": '{"premise": "a", "hypothesis": "b", "label": "e"}\n'})
+    with pytest.raises(NotFoundError) as caught:
+        load(load_task("indonli"), "test", "id", tmp_path)
+    assert caught.value.hint == "These splits are there: validation (--split validation)."

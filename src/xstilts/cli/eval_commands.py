@@ -24,6 +24,10 @@ BackboneOption = Annotated[str, typer.Option("--backbone", help="Preset, folder 
 Force = Annotated[bool, typer.Option("--force", help="Compute finished cells again.")]
 
 
+_WIDE = 12
+"""Columns above which a table has its languages as rows."""
+
+
 def evaluate(
     context: typer.Context,
     expressions: Expressions,
@@ -174,7 +178,7 @@ def run_requests(
 
 def print_outcome(state: State, outcome: Outcome) -> None:
     """The main scores by expression and language, and what was computed or missing."""
-    from xstilts.evaluate.views import language_tables
+    from xstilts.evaluate.views import language_tables, transposed
 
     record = {
         "schema": "xstilts.scores/1",
@@ -188,7 +192,8 @@ def print_outcome(state: State, outcome: Outcome) -> None:
         from xstilts.cli.output import table
 
         for view in language_tables(outcome.scores):
-            state.console.print(table(view.columns, view.rows, view.title))
+            shown = transposed(view) if len(view.columns) > _WIDE else view
+            state.console.print(table(shown.columns, shown.rows, shown.title))
         state.note(f"{outcome.computed} cells computed, {record['cached']} reused")
         if outcome.missing:
             state.note(f"no data for {', '.join(outcome.missing)}")

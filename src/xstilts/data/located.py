@@ -187,11 +187,24 @@ def not_found(task: TaskSpec, split: str, language: str, root: Path | None) -> N
     hint = "Put one of them there, or choose another folder with --data."
     if root is None:
         hint = "Name the folder with the files: --data DIR or XSTILTS_DATA."
+    elif "." not in split:
+        side = ".source" if task.format == "retrieval" else ""
+        others = [
+            name
+            for name in split_names(task)
+            if name != split and _is_local(locate(task, name + side, language, root))
+        ]
+        if others:
+            hint = f"These splits are there: {', '.join(others)} (--split {others[-1]})."
     return NotFoundError(
         f"task {task.name} has no rows for split '{split}' in '{language}'",
         where=f"looked for\n{looked}",
         hint=hint,
     )
+
+
+def _is_local(found: Located | None) -> bool:
+    return found is not None and not found.remote
 
 
 def available_languages(task: TaskSpec, split: str, root: Path | None) -> list[str]:

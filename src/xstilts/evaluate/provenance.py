@@ -9,7 +9,6 @@ from typing import Any
 from xstilts.backbone import Backbone
 from xstilts.data.examples import Example
 from xstilts.data.pairs import BitextPair
-from xstilts.data.sources import data_digest
 from xstilts.evaluate.request import Computed, Request
 from xstilts.evaluate.results import Score
 from xstilts.formats.retrieval import Options
@@ -49,6 +48,24 @@ class Job:
         return self.settings.pooling if self.settings else ""
 
     @property
+    def tunes(self) -> bool:
+        """Whether a mining threshold has to be tuned."""
+        return bool(
+            self.settings and self.task.metric == "bucc" and self.settings.threshold is None
+        )
+
+    @property
+    def rows(self) -> tuple[str, str, str, bool]:
+        """What its rows depend on; equal for cells that can share them."""
+        return self.task.name, self.language, self.split, self.tunes
+
+    @property
+    def plain_task(self) -> TaskSpec:
+        """The task with the options that its tokenised rows depend on."""
+        plain = self.settings is not None
+        return self.task.model_copy(update={"options": {}}) if plain else self.task
+
+    @property
     def label(self) -> str:
         """What stands for the expression in tables."""
         return self.request.label or self.request.expression
@@ -58,7 +75,7 @@ Data = Sequence[Example] | BitextPair
 
 
 def identity(
-    job: Job, backbone: Backbone, loaded: Sequence[Loaded], data: Sequence[Data]
+    job: Job, backbone: Backbone, loaded: Sequence[Loaded], digests: Sequence[str]
 ) -> dict[str, Any]:
     """Everything that decides the outcome of a cell.
 
@@ -66,7 +83,7 @@ def identity(
         job: The cell.
         backbone: What it runs on.
         loaded: The expression, for each language that is read with modules of its own.
-        data: The rows, and for mining those that the threshold is tuned on.
+        digests: Of the rows, and for mining of those that the threshold is tuned on.
     """
     task = job.task
     return {
@@ -82,14 +99,10 @@ def identity(
         "metric": task.metric,
         "language": job.language,
         "split": job.split,
-        "data": [data_digest(side) for rows in data for side in _sides(rows)],
+        "data": list(digests),
         "layer": job.layer,
         "pooling": job.pooling,
     }
-
-
-def _sides(data: Data) -> list[Sequence[Example]]:
-    return [data.source, data.target] if isinstance(data, BitextPair) else [data]
 
 
 def score_rows(job: Job, backbone: Backbone, loaded: Loaded, computed: Computed) -> list[Score]:

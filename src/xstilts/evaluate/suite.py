@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,14 @@ from xstilts.composition import needs_language, parse
 from xstilts.config import load_task
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.data.pairs import BitextPair, load_pair
-from xstilts.data.sources import available_languages, data_digest, load, task_in_world
-from xstilts.errors import DataError, NotFoundError, UsageError
+from xstilts.data.pairs import BitextPair
+from xstilts.data.sources import available_languages, task_in_world
+from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.provenance import Data, Job, identity, score_rows
 from xstilts.evaluate.request import Computed, Outcome, Request, Told
 from xstilts.evaluate.results import Cell, ResultStore, cell_key
 from xstilts.evaluate.retrieve import Embed, retrieve
+from xstilts.evaluate.rows import Rows, sides
 from xstilts.evaluate.vectors import SentenceVectors
 from xstilts.formats import FORMATS
 from xstilts.formats._fields import options
@@ -30,13 +32,9 @@ from xstilts.metrics import METRICS
 from xstilts.model import TaskModel
 from xstilts.retrieval import Vectors
 from xstilts.specs import TaskSpec
-from xstilts.tokenised import encode
 from xstilts.train.phases import Places
 
 __all__ = ["Evaluation", "Outcome", "Request"]
-
-TUNED_ON = "validation"
-"""The split that tunes the threshold of mining."""
 
 
 class Evaluation:
@@ -45,6 +43,7 @@ class Evaluation:
     def __init__(self, backbone: Backbone, places: Places, store: ResultStore) -> None:
         self.backbone, self.places, self.store = backbone, places, store
         self.vectors = SentenceVectors(backbone, places.cache)
+        self.rows = Rows(backbone, places)
         self._loaded: dict[tuple[str, str], Loaded] = {}
 
     def run(self, requests: Sequence[Request], told: Told, *, force: bool = False) -> Outcome:
@@ -57,16 +56,22 @@ class Evaluation:
         """
         outcome = Outcome()
         work = self._jobs(requests, outcome)
-        for number, job in enumerate(work):
-            name = f"{job.request.expression} {job.task.name} {job.language}"
-
-            def within(share: float, what: str = "", *, name: str = name, at: int = number) -> None:
-                told(f"{name} {what}".rstrip(), (at + min(share, 1.0)) / len(work))
-
-            within(0.0)
-            cell, computed = self._cell(job, force, within)
-            outcome.cells.append(cell)
-            outcome.computed += computed
+        # Expressions take turns on the same rows, so that these are read and tokenised once.
+        first: dict[Any, int] = {}
+        for job in work:
+            first.setdefault(job.rows, len(first))
+        order = sorted(range(len(work)), key=lambda at: first[work[at].rows])
+        done: dict[int, Cell] = {}
+        try:
+            for number, at in enumerate(order):
+                following = [work[later] for later in order[number + 1 :]]
+                within = _Within(told, work[at], number, len(work))
+                within(0.0)
+                done[at], computed = self._cell(work[at], following, force, within)
+                outcome.computed += computed
+        finally:
+            self.rows.close()
+        outcome.cells += [done[at] for at in range(len(work))]
         return outcome
 
     # -- what is asked for
@@ -117,13 +122,19 @@ class Evaluation:
 
     # -- one cell
 
-    def _cell(self, job: Job, force: bool, told: Callable[..., None]) -> tuple[Cell, bool]:
+    def _cell(
+        self, job: Job, following: Sequence[Job], force: bool, told: _Within
+    ) -> tuple[Cell, bool]:
         loaded = self._load(job.request.expression, job.language)
-        data = self._data(job)
-        key = identity(job, self.backbone, [loaded, *self._of_targets(job, data[0])], data)
+        data = self.rows.of(job)
+        digests = [self.rows.digest(side) for rows in data for side in sides(rows)]
+        key = identity(job, self.backbone, [loaded, *self._of_targets(job, data[0])], digests)
         known = None if force else self.store.get(cell_key(key))
         if known:
             return known, False
+        coming = next((later for later in following if later.rows != job.rows), None)
+        if coming is not None:
+            self.rows.prepare(coming)
         began = time.monotonic()
         if job.settings is not None:
             computed = self._retrieve(job, data, told)
@@ -149,36 +160,9 @@ class Evaluation:
         codes = dict.fromkeys(example.language for example in data.target)
         return [self._load(job.request.expression, code) for code in codes]
 
-    def _data(self, job: Job) -> list[Data]:
-        """The rows of a cell, and those that a mining threshold is tuned on."""
-        places = self.places
-        if job.settings is None:
-            rows = load(job.task, job.split, job.language, places.data, offline=places.offline)
-            _require_gold(rows, job)
-            return [rows]
-        splits = [job.split]
-        tuned = job.task.metric == "bucc" and job.settings.threshold is None
-        if tuned and job.split != TUNED_ON:
-            splits.append(TUNED_ON)
-        return [
-            load_pair(job.task, job.language, places.data, split, offline=places.offline)
-            for split in splits
-        ]
-
-    def _features(self, examples: Sequence[Example], task: TaskSpec) -> Features:
-        return encode(
-            examples,
-            data_digest(examples),
-            task,
-            self.backbone.tokenizer,
-            self.backbone.identity.tokenizer_sha256,
-            min(task.max_length, self.backbone.max_length),
-            self.places.cache,
-        )
-
     # -- computing
 
-    def _predict(self, job: Job, loaded: Loaded, data: Data, told: Callable[..., None]) -> Computed:
+    def _predict(self, job: Job, loaded: Loaded, data: Data, told: _Within) -> Computed:
         assert not isinstance(data, BitextPair)
         task, head = job.task, loaded.head_for(job.task)
         if head is None:
@@ -188,7 +172,7 @@ class Evaluation:
                 "--save NAME",
             )
         model = TaskModel(self.backbone, loaded.composed, {head.task.name: head})
-        features = self._features(data, task)
+        features = self.rows.features(data, task)
         done = _Count(len(features), told)
         metric = METRICS.get(task.metric)
         with model.attached():
@@ -211,7 +195,7 @@ class Evaluation:
             len(data),
         )
 
-    def _retrieve(self, job: Job, data: Sequence[Data], told: Callable[..., None]) -> Computed:
+    def _retrieve(self, job: Job, data: Sequence[Data], told: _Within) -> Computed:
         assert job.settings is not None
         pairs = [pair for pair in data if isinstance(pair, BitextPair)]
         return retrieve(
@@ -224,13 +208,12 @@ class Evaluation:
             lambda share: told(share, "searching"),
         )
 
-    def _embedding(self, job: Job, told: Callable[..., None]) -> Embed:
+    def _embedding(self, job: Job, told: _Within) -> Embed:
         """What embeds sentences, each with the modules of its own language."""
-        plain = job.task.model_copy(update={"options": {}})
         by_language = needs_language(parse(job.request.expression))
 
         def embed(examples: Sequence[Example]) -> Vectors:
-            features = self._features(examples, plain)
+            features = self.rows.features(examples, job.plain_task)
             codes = [e.language if by_language else job.language for e in examples]
             parts = dict.fromkeys(codes)
             if len(parts) == 1:
@@ -243,9 +226,7 @@ class Evaluation:
 
         return embed
 
-    def _vectors(
-        self, job: Job, language: str, features: Features, told: Callable[..., None]
-    ) -> Vectors:
+    def _vectors(self, job: Job, language: str, features: Features, told: _Within) -> Vectors:
         loaded = self._load(job.request.expression, language)
         return self.vectors.of(
             loaded,
@@ -257,10 +238,21 @@ class Evaluation:
         )
 
 
+class _Within:
+    """Tells the share of all cells that is done from the share of one."""
+
+    def __init__(self, told: Told, job: Job, number: int, total: int) -> None:
+        self.name = f"{job.request.expression} {job.task.name} {job.language}"
+        self.told, self.number, self.total = told, number, total
+
+    def __call__(self, share: float, what: str = "") -> None:
+        self.told(f"{self.name} {what}".rstrip(), (self.number + min(share, 1.0)) / self.total)
+
+
 class _Count:
     """Tells the share of rows done from the rows of each batch."""
 
-    def __init__(self, total: int, told: Callable[..., None]) -> None:
+    def __init__(self, total: int, told: _Within) -> None:
         self.total, self.told, self.done = total, told, 0
 
     def __call__(self, rows: int) -> None:
@@ -272,16 +264,3 @@ def _with_layers(job: Job, layers: set[int]) -> Job:
     if job.settings is None:
         return job
     return Job(job.request, job.task, job.language, job.split, job.settings, tuple(sorted(layers)))
-
-
-def _require_gold(rows: Sequence[Example], job: Job) -> None:
-    """Refuse rows that nothing can be scored against."""
-    if not FORMATS.get(job.task.format).LABELLED:
-        return
-    lacking = next((row for row in rows if row.target is None), None)
-    if lacking is not None:
-        raise DataError(
-            f"task {job.task.name}, {job.language}, {job.split}: row '{lacking.id}' has no label",
-            where=lacking.place,
-            hint="Put the gold labels beside the rows (labels/<task>/), or use `xstilts predict`.",
-        )

@@ -94,3 +94,13 @@ def language_tables(scores: Sequence[Score]) -> list[View]:
         title = f"{task} {own[0].split} ({own[0].metric}{note})"
         views.append(View(title, ("expression", *codes, "mean"), tuple(lines)))
     return views
+
+
+def transposed(view: View) -> View:
+    """The table with rows and columns exchanged; the first column becomes the names."""
+    columns = (view.columns[0], *(str(row[0]) for row in view.rows))
+    rows = tuple(
+        (name, *(row[place] for row in view.rows))
+        for place, name in enumerate(view.columns[1:], start=1)
+    )
+    return View(view.title, columns, rows)

@@ -1,0 +1,143 @@
+"""Rows of the cells to be evaluated: read, digested and tokenised once for all expressions."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any, TypeVar
+
+from xstilts.backbone import Backbone
+from xstilts.data.examples import Example
+from xstilts.data.features import Features
+from xstilts.data.pairs import BitextPair, load_pair
+from xstilts.data.sources import data_digest, load
+from xstilts.errors import DataError, XstiltsError
+from xstilts.evaluate.provenance import Data, Job
+from xstilts.formats import FORMATS
+from xstilts.specs import TaskSpec
+from xstilts.tokenised import encode
+from xstilts.train.phases import Places
+
+TUNED_ON = "validation"
+"""The split that tunes the threshold of mining."""
+KEPT = 12
+"""Lists of rows, digests and features that are remembered, for cells next to each other."""
+
+Value = TypeVar("Value")
+
+
+class Rows:
+    """Gives the rows of cells; those of the next cell are made ready while one is computed.
+
+    Args:
+        backbone: Its tokenizer splits the rows.
+        places: Where data and cache are.
+    """
+
+    def __init__(self, backbone: Backbone, places: Places) -> None:
+        self.backbone, self.places = backbone, places
+        self._recent: OrderedDict[Hashable, Any] = OrderedDict()
+        self._recent_lock, self._tokenizer_lock = Lock(), Lock()
+        self._ahead: ThreadPoolExecutor | None = None
+        self._coming: dict[Hashable, Future[None]] = {}
+
+    def of(self, job: Job) -> list[Data]:
+        """The rows of a cell, and those that a mining threshold is tuned on.
+
+        Raises:
+            NotFoundError: They are nowhere.
+            DataError: A file is broken, or rows that are to be scored have no gold.
+        """
+        coming = self._coming.pop(job.rows, None)
+        if coming is not None:
+            coming.result()
+        return self._remembered(("rows", job.rows), lambda: self._read(job))
+
+    def digest(self, examples: Sequence[Example]) -> str:
+        """The digest of a list of rows that `of` gave."""
+        key = ("digest", id(examples))
+        return self._remembered(key, lambda: (data_digest(examples), examples))[0]
+
+    def features(self, examples: Sequence[Example], task: TaskSpec) -> Features:
+        """The rows as sub-words."""
+        digest = self.digest(examples)
+
+        def make() -> Features:
+            length = min(task.max_length, self.backbone.max_length)
+            identity = self.backbone.identity.tokenizer_sha256
+            tokenizer, cache = self.backbone.tokenizer, self.places.cache
+            with self._tokenizer_lock:
+                return encode(examples, digest, task, tokenizer, identity, length, cache)
+
+        key = ("features", digest, task.format, str(task.options), task.max_length, *task.labels)
+        return self._remembered(key, make)
+
+    def prepare(self, job: Job) -> None:
+        """Begin to read and tokenise the rows of a cell that comes next."""
+        if job.rows in self._coming or ("rows", job.rows) in self._recent:
+            return
+        self._ahead = self._ahead or ThreadPoolExecutor(1, "xstilts-rows")
+        self._coming[job.rows] = self._ahead.submit(self._make_ready, job)
+
+    def close(self) -> None:
+        """Stop making rows ready."""
+        if self._ahead is not None:
+            self._ahead.shutdown(cancel_futures=True)
+        self._ahead = None
+        self._coming.clear()
+
+    def _make_ready(self, job: Job) -> None:
+        try:
+            data = self._remembered(("rows", job.rows), lambda: self._read(job))
+            for rows in data:
+                for side in sides(rows):
+                    self.features(side, job.plain_task)
+        except XstiltsError:
+            return  # it is raised where the cell itself is evaluated
+
+    def _remembered(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        with self._recent_lock:
+            if key in self._recent:
+                self._recent.move_to_end(key)
+                found: Value = self._recent[key]
+                return found
+        value = make()
+        with self._recent_lock:
+            self._recent[key] = value
+            while len(self._recent) > KEPT:
+                self._recent.popitem(last=False)
+        return value
+
+    def _read(self, job: Job) -> list[Data]:
+        places = self.places
+        if job.settings is None:
+            rows = load(job.task, job.split, job.language, places.data, offline=places.offline)
+            _require_gold(rows, job)
+            return [rows]
+        splits = [job.split]
+        if job.tunes and job.split != TUNED_ON:
+            splits.append(TUNED_ON)
+        return [
+            load_pair(job.task, job.language, places.data, split, offline=places.offline)
+            for split in splits
+        ]
+
+
+def sides(data: Data) -> list[Sequence[Example]]:
+    """The lists of rows in it: both sides of a bitext, or the rows alone."""
+    return [data.source, data.target] if isinstance(data, BitextPair) else [data]
+
+
+def _require_gold(rows: Sequence[Example], job: Job) -> None:
+    """Refuse rows that nothing can be scored against."""
+    if not FORMATS.get(job.task.format).LABELLED:
+        return
+    lacking = next((row for row in rows if row.target is None), None)
+    if lacking is not None:
+        raise DataError(
+            f"task {job.task.name}, {job.language}, {job.split}: row '{lacking.id}' has no label",
+            where=lacking.place,
+            hint="Put the gold labels beside the rows (labels/<task>/), or use `xstilts predict`.",
+        )
