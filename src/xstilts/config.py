@@ -17,7 +17,15 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from xstilts.errors import ConfigError, NotFoundError, Problem, UsageError, near_names
-from xstilts.specs import BackboneSpec, MethodSpec, MixtureSpec, RecipeSpec, Spec, TaskSpec
+from xstilts.specs import (
+    BackboneSpec,
+    MethodSpec,
+    MixtureSpec,
+    RecipeSpec,
+    Spec,
+    SuiteSpec,
+    TaskSpec,
+)
 
 T = TypeVar("T", bound=Spec)
 V = TypeVar("V")
@@ -262,6 +270,11 @@ def load_mixture(name: str) -> MixtureSpec:
 
 FOREIGN = {"adapters": ("foreign_adapters", "config"), "peft": ("foreign_peft", "tuner")}
 """Library to the method that runs its modules, and the option that says which kind."""
+
+
+def load_suite(name: str) -> SuiteSpec:
+    """A suite of tasks by name or by the path of a YAML; see `load_task` for what it raises."""
+    return _named(SuiteSpec, "suites", "suite", name)
 
 
 def load_recipe(name: str) -> RecipeSpec:

@@ -342,3 +342,21 @@ class RecipeSpec(Spec):
     sandbox: dict[str, SectionSpec] = Field(default_factory=dict)
     citation: str = ""
     note: str = ""
+
+
+class SuiteSpec(Spec):
+    """A benchmark: which tasks, in which languages, averaged how. One YAML in `configs/suites`.
+
+    Attributes:
+        tasks: Task to its languages in the order of the official scorer.
+        groups: Group to tasks; a group's score is the mean of theirs.
+        overall: The tasks whose mean is the overall score.
+    """
+
+    name: str
+    title: str = ""
+    tasks: dict[str, list[str]]
+    groups: dict[str, list[str]]
+    overall: list[str]
+    citation: str = ""
+    note: str = ""

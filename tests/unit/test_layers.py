@@ -13,8 +13,8 @@ ROOT = Path(xstilts.__file__).parent
 LAYERS = (
     ("errors", "files"),
     ("registry", "specs", "paths", "languages", "reference"),
-    ("config", "metrics"),
-    ("data", "sites", "pretrained", "backbone", "settings", "diagnosis"),
+    ("config",),
+    ("data", "metrics", "sites", "pretrained", "backbone", "settings", "diagnosis"),
     ("methods", "formats", "retrieval"),
     ("operators", "composition"),
     ("composed", "tokenised", "model", "zoo"),

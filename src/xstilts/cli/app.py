@@ -110,6 +110,7 @@ def _register() -> None:
         rank_commands,
         recipe_commands,
         report_commands,
+        score_commands,
         train_commands,
         zoo_commands,
     )
@@ -125,6 +126,7 @@ def _register() -> None:
     app.command("export")(export_commands.export)
     app.command("rank")(rank_commands.rank)
     app.command("predict")(predict_commands.predict)
+    app.command("score")(score_commands.score)
     app.command("report")(report_commands.report)
     app.add_typer(zoo_commands.app, name="zoo")
     app.add_typer(data_commands.app, name="data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -63,7 +64,8 @@ def evaluate(
 def xtreme(
     context: typer.Context,
     expressions: Expressions,
-    tasks: Annotated[str, typer.Option(help="Comma-separated.")] = "xnli,tatoeba",
+    tasks: Annotated[str, typer.Option(help="Comma-separated; empty: the suite's.")] = "",
+    suite: Annotated[str, typer.Option(help="xtreme or xtreme-r.")] = "xtreme",
     top: Annotated[
         str, typer.Option(help="New module trained for a target where no head fits.")
     ] = "seq_bn",
@@ -72,19 +74,24 @@ def xtreme(
     layer: Layer = "",
     pooling: Pooling = "",
     backbone: BackboneOption = "",
+    submit_dir: Annotated[
+        Path | None, typer.Option(help="Also write the predictions in XTREME's official layout.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Evaluate expressions on several targets; a missing target head is trained first.
 
     Example: xstilts xtreme none mnli "fuse(mnli, qqp)" --tasks xnli,tatoeba
+    Example: xstilts xtreme mnli --submit-dir submission
     """
     from xstilts.config import load_task
     from xstilts.evaluate.suite import Request
 
     state: State = context.obj
+    chosen = [name for name in tasks.split(",") if name] or _suite_tasks(state, suite)
     requests = []
     for expression in expressions:
-        for task in tasks.split(","):
+        for task in chosen:
             used = expression
             if load_task(task).format != "retrieval":
                 used = _with_head(state, expression, task, top, overrides or [], backbone)
@@ -99,7 +106,35 @@ def xtreme(
                 )
                 for block in _layers(layer)
             ]
-    print_outcome(state, run_requests(state, requests, backbone, force))
+    outcome = run_requests(state, requests, backbone, force)
+    if submit_dir is not None:
+        from xstilts.evaluate.submission import write_submission
+
+        files = write_submission(outcome.cells, submit_dir)
+        state.note(f"{sum(len(paths) for paths in files.values())} files in {submit_dir}")
+    print_outcome(state, outcome)
+
+
+def _suite_tasks(state: State, suite: str) -> list[str]:
+    """The tasks of a suite that have data; the others are named."""
+    from xstilts.config import load_suite, load_task
+    from xstilts.data.sources import available_languages, task_in_world
+    from xstilts.errors import NotFoundError
+
+    there: list[str] = []
+    absent: list[str] = []
+    for name in load_suite(suite).tasks:
+        task = task_in_world(load_task(name), state.data)
+        on_hub = state.data is None and any(source.hub for source in task.sources)
+        found = on_hub or available_languages(task, task.eval_split, state.data)
+        (there if found else absent).append(name)
+    if not there:
+        raise NotFoundError(
+            f"no task of {suite} has data", hint="Give --data DIR; see `xstilts data ls`."
+        )
+    if absent:
+        state.note(f"no data for {', '.join(absent)}")
+    return there
 
 
 def _layers(text: str) -> list[int]:

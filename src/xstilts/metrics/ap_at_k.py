@@ -37,8 +37,8 @@ def _average(ranked: Sequence[str], golds: Sequence[str], k: int) -> float:
     if not wanted:
         raise DataError("a query has nothing to find")
     hits, total = 0, 0.0
-    for rank, found in enumerate(dict.fromkeys(ranked), 1):
-        if found in wanted:
+    for rank, found in enumerate(ranked, 1):
+        if found in wanted and found not in ranked[: rank - 1]:
             hits += 1
             total += hits / rank
     return total / min(len(wanted), k)

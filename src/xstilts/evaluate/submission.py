@@ -1,0 +1,64 @@
+"""Stored predictions as a folder in XTREME's official layout."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from xstilts.config import load_task
+from xstilts.errors import UsageError
+from xstilts.evaluate.results import Cell
+from xstilts.files import atomic_folder
+from xstilts.metrics._files import suffix_of
+
+
+def write_submission(cells: Iterable[Cell], folder: Path) -> dict[str, list[Path]]:
+    """Copy the predictions of finished cells to `<folder>/<task>/test-<language>.<suffix>`.
+
+    Cells of several expressions go to a folder each, `<folder>/<expression>/<task>/…`.
+
+    Args:
+        cells: Of the test splits.
+        folder: Must not be there yet, or be empty.
+
+    Returns:
+        Expression to the files written, paths below `folder`.
+
+    Raises:
+        UsageError: The folder holds something, or two cells would be the same file.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty", hint="Give --submit-dir a new folder.")
+    by_label: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_label.setdefault(cell.scores[0].intermediate, []).append(cell)
+    written: dict[str, list[Path]] = {}
+    with atomic_folder(folder) as new:
+        for label, own in by_label.items():
+            root = Path(_plain(label)) if len(by_label) > 1 else Path()
+            written[label] = _copy(own, new, root)
+    return written
+
+
+def _copy(cells: Sequence[Cell], folder: Path, root: Path) -> list[Path]:
+    paths: list[Path] = []
+    for cell in cells:
+        score = cell.scores[0]
+        suffix = suffix_of(load_task(score.task))
+        path = root / score.task / f"test-{score.language}.{suffix}"
+        if path in paths:
+            raise UsageError(
+                f"two results for {score.task} in {score.language}",
+                hint="Give one split, layer and pooling.",
+            )
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(cell.predictions, folder / path)
+        paths.append(path)
+    return paths
+
+
+def _plain(label: str) -> str:
+    """An expression as a folder name."""
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in label)
+    return kept.strip("-.") or "expression"
