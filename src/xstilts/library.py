@@ -219,7 +219,8 @@ def start_from(new: Adapter, entry: Entry, zoo: Zoo, backbone: Backbone) -> Adap
         )
     states = new.at.state_dict(), found.at.state_dict()
     shapes = [{key: value.shape for key, value in state.items()} for state in states]
-    if found.method != new.method or shapes[0] != shapes[1]:
+    own = [m.options.model_dump(exclude={"dropout"}) for m in (new, found)]
+    if found.method != new.method or shapes[0] != shapes[1] or own[0] != own[1]:
         raise UsageError(
             f"{entry.reference} has not the method and sizes of the new module",
             hint=f"Use the same --method and options: {entry.manifest.preset}.",

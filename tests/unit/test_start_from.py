@@ -1,0 +1,66 @@
+"""A module that starts from another one, for every method preset."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.models import tokens
+from support.zoo_modules import add, base
+
+from xstilts import library
+from xstilts.composed import compose
+from xstilts.composition import parse
+from xstilts.config import load_method, spec_names
+from xstilts.errors import UsageError
+from xstilts.methods import METHODS
+from xstilts.zoo import Zoo
+
+PRESETS = [name for name in spec_names("methods") if name != "head"]
+
+
+def fresh(preset, where, **options):
+    spec = load_method(preset)
+    method = METHODS.get(spec.method)
+    values = method.Options.model_validate(spec.options | options)
+    return method.create(where.shape, values, torch.Generator().manual_seed(99))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_it_starts_bit_equal(preset, tmp_path):
+    where, (ids, mask) = base(), tokens()
+    zoo = Zoo(tmp_path)
+    entry = add(zoo, preset)
+    wanted = compose(
+        parse("a"), {"a": library.load_module(entry, zoo, where)}, where.shape, torch.Generator()
+    )
+    started = library.start_from(fresh(preset, where), entry, zoo, where)
+    with where.acting(wanted.nodes, wanted.encoder_weights):
+        expected = where(ids, mask)
+    with where.acting(started.at, started.encoder_weights):
+        assert torch.equal(where(ids, mask), expected)
+    if preset != "full":
+        assert not torch.equal(where(ids, mask), expected)
+
+
+@pytest.mark.parametrize(
+    ("preset", "other", "options"),
+    [
+        ("lora", "seq_bn", {}),
+        ("lora", "lora", {"rank": 4}),
+        ("lora", "lora", {"alpha": 4}),
+        ("seq_bn", "seq_bn", {"scaling": 2.0}),
+        ("seq_bn", "lang", {}),
+    ],
+)
+def test_another_function_is_refused(preset, other, options, tmp_path):
+    zoo = Zoo(tmp_path)
+    entry = add(zoo, preset)
+    with pytest.raises(UsageError, match="method and sizes"):
+        library.start_from(fresh(other, base(), **options), entry, zoo, base())
+
+
+def test_dropout_may_differ(tmp_path):
+    zoo = Zoo(tmp_path)
+    entry = add(zoo, "lora")
+    started = library.start_from(fresh("lora", base(), dropout=0.3), entry, zoo, base())
+    assert started.at["0_query"].dropout.p == 0.3
