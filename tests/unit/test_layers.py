@@ -19,7 +19,7 @@ LAYERS = (
     ("operators", "composition"),
     ("composed", "tokenised", "model", "zoo"),
     ("library", "predict", "translate"),
-    ("train", "hubs", "sandbox", "export"),
+    ("train", "hubs", "sandbox", "export", "importing"),
     ("evaluate", "search"),
     ("grid", "api", "rank"),
     ("cli",),

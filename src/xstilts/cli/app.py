@@ -105,6 +105,7 @@ def _register() -> None:
         data_commands,
         eval_commands,
         export_commands,
+        import_commands,
         info_commands,
         predict_commands,
         rank_commands,
@@ -128,6 +129,7 @@ def _register() -> None:
     app.command("predict")(predict_commands.predict)
     app.command("score")(score_commands.score)
     app.command("report")(report_commands.report)
+    zoo_commands.app.command("import")(import_commands.import_module)
     app.add_typer(zoo_commands.app, name="zoo")
     app.add_typer(data_commands.app, name="data")
     app.add_typer(info_commands.tasks_app, name="tasks")

@@ -204,11 +204,14 @@ def _options(config: dict[str, Any], ranks: dict[Site, int], num_layers: int) ->
     """Options whose sites are exactly those that have tensors."""
     if any(site.block >= num_layers for site in ranks):
         raise IntegrityError(f"the module has more blocks than the backbone's {num_layers}")
-    rank = int(config["r"])
+    try:
+        rank, alpha = int(config["r"]), float(config["lora_alpha"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{CONFIG} has no sound r and lora_alpha: {error}") from None
     values = {
         "targets": sorted({site.name for site in ranks}, key=list(LINEARS).index),
         "rank": rank,
-        "alpha": config["lora_alpha"],
+        "alpha": alpha,
         "dropout": config.get("lora_dropout", 0.0),
         "leave_out": sorted(set(range(num_layers)) - {site.block for site in ranks}),
         "rank_pattern": {site.key: r for site, r in ranks.items() if r != rank},
