@@ -179,12 +179,15 @@ def file_text(task: TaskSpec, examples: Sequence[Example], predicted: Sequence[A
         return json.dumps(answers, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
     if task.format == "tagging":
         return "\n".join("\n".join(tags) + "\n" for tags in predicted)
+    if task.format == "multiple_choice":
+        rows = zip(examples, predicted, strict=True)
+        return "".join(json.dumps({"id": e.id, "label": int(c)}) + "\n" for e, c in rows)
     return "".join(f"{label}\n" for label in predicted)
 
 
 def file_suffix(task: TaskSpec) -> str:
-    """`json` for question answering, else `tsv`."""
-    return "json" if task.format == "extractive_qa" else "tsv"
+    """`json` for question answering, `jsonl` for choices (as XCOPA's), else `tsv`."""
+    return {"extractive_qa": "json", "multiple_choice": "jsonl"}.get(task.format, "tsv")
 
 
 def comparable(

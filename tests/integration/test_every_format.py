@@ -9,6 +9,8 @@ import pytest
 from support.trained import backbone_folder
 
 from xstilts.cli import main
+from xstilts.data import convert
+from xstilts.metrics import score_file
 
 CONTEXT = "the old man runs to the house near the river"
 FAST = ("--set", "train.max_steps=2", "--set", "train.batch_size=2")
@@ -173,9 +175,13 @@ def test_single_sentences(run, place):
 
 
 def test_choices(run, place):
-    _, path, row = evaluate(run, place, train(run, "copa"), "xcopa", "--langs", "it")
-    assert set(path.read_text().split()) <= {"0", "1"}
+    scores, path, row = evaluate(run, place, train(run, "copa"), "xcopa", "--langs", "it")
+    said = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["id"] for row in said] == ["0", "1", "2"]
+    assert {row["label"] for row in said} <= {0, 1}
     assert row["n"] == 3
+    labels = place / "data" / "xcopa" / "test.it.jsonl"
+    assert score_file("xcopa", path, labels, "it") == scores
     assert row["train_task"] == "copa"
 
 
@@ -184,6 +190,9 @@ def test_tags(run, place):
     blocks = path.read_text().split("\n\n")
     assert [len(block.split()) for block in blocks] == [3, 1]
     assert row["n"] == 2
+    gold = place / "tags.tsv"
+    gold.write_text("DET\nNOUN\nVERB\n\nPRON\n")
+    assert score_file("udpos", path, gold, "de") == scores
     assert {"f1", "token_accuracy"} <= set(scores)
 
 
@@ -194,6 +203,8 @@ def test_answers(run, place):
     assert all(answer in CONTEXT for answer in answers.values())
     assert scores["mean"] == pytest.approx((scores["exact_match"] + scores["f1"]) / 2)
     assert row["n"] == 2
+    labels = place / "data" / "xquad" / "xquad.de.json"
+    assert score_file("xquad", path, labels, "de") == scores
 
 
 def test_no_answers(run, place):
@@ -223,6 +234,9 @@ def test_mining(run, place):
     assert found == {(f"de-{n}", f"en-{n}") for n in range(6)}
     assert (row["n"], scores["recall"]) == (5, 100.0)
     assert scores["precision"] == pytest.approx(500 / 6)
+    gold = place / "data" / "bucc2018" / "de-en.test.gold"
+    again = score_file("bucc2018", path, gold, "de")
+    assert again == {name: scores[name] for name in again}
     scores, _, _ = evaluate(run, place, "none", "bucc2018", "--langs", "de")
     assert scores["threshold"] > 0
     dev, _, row = evaluate(run, place, "none", "bucc2018", "--langs", "de", "--split", "validation")
@@ -244,6 +258,19 @@ def test_ranking(run, place):
     assert {len(ids) for ids in json.loads(path.read_text()).values()} == {3}
     assert row["n"] == 2
     assert 0 < scores["map"] <= 100
+
+
+def test_labels_of_a_conversion_score_what_was_predicted(run, place):
+    raw = place / "raw"
+    raw.mkdir()
+    (raw / "tatoeba.deu-eng.deu").write_text("eins\nzwei\ndrei\n")
+    (raw / "tatoeba.deu-eng.eng").write_text("the river\na man\nold house\n")
+    convert("tatoeba", raw, place / "data" / "tatoeba")
+    scores, path, _ = evaluate(run, place, "none", "tatoeba", "--langs", "de")
+    labels = place / "data" / "tatoeba" / "labels" / "test-de.tsv"
+    # Sorted: a man (line 1), old house (2), the river (0).
+    assert labels.read_text() == "1\n2\n0\n"
+    assert score_file("tatoeba", path, labels, "de") == scores
 
 
 def test_several_blocks_at_once(run, place):

@@ -16,7 +16,7 @@ from xstilts.library import Loaded
 from xstilts.metrics import METRICS
 from xstilts.specs import TaskSpec
 
-VERSION = 2
+VERSION = 3
 """Raised when an evaluation gives other numbers for the same inputs."""
 
 
