@@ -51,6 +51,7 @@ def rank(
 
 def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
     from xstilts.cli.output import table
+    from xstilts.zoo.entry import pair
 
     agreements = [vars(agreement) for agreement in outcome.agreements]
     record: dict[str, Any] = {
@@ -73,7 +74,7 @@ def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
         columns = ("module", "mean rank", *methods, "known")
         rows = [
             (
-                row.entry.reference,
+                f"{pair(row.entry.manifest)}@{row.entry.manifest.digest[:6]}",
                 f"{row.mean_rank:.1f}",
                 *(f"{row.estimates[m]:.4f}" if m in row.estimates else "" for m in methods),
                 "" if row.known is None else f"{row.known:.1f}",
