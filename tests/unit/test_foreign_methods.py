@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import warnings
 
@@ -19,8 +20,10 @@ from xstilts.model import TaskModel
 from xstilts.pretrained import fingerprint
 from xstilts.zoo import Manifest, Zoo, write_manifest
 
-adapters = pytest.importorskip("adapters", reason="the adapters library is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
+needs_adapters = pytest.mark.skipif(
+    importlib.util.find_spec("adapters") is None, reason="the adapters library is not installed"
+)
 
 SETTINGS = {
     "oft": {"oft_block_size": 4, "r": 0},
@@ -35,6 +38,16 @@ SETTINGS = {
     "mam": {},
 }
 EXACT_START = ("dora", "rslora", "lora", "lora_bias", "ia3", "vera", "loha", "lokr", "oft", "boft")
+
+
+def marked(*names):
+    """Names as parameters; those of the adapters library are skipped where it is not."""
+    return [
+        pytest.param(name, marks=needs_adapters) if name.startswith("adapters:") else name
+        for name in names
+    ]
+
+
 PEFT = tuple(f"peft:{name}" for name in foreign_peft.TUNERS)
 ADAPTERS = tuple(f"adapters:{name}" for name in foreign_adapters.CONFIGS)
 
@@ -73,7 +86,7 @@ def test_every_tuner_starts_as_the_identity():
         assert torch.allclose(after, before, atol=2e-6), name
 
 
-@pytest.mark.parametrize("name", [*PEFT, *ADAPTERS])
+@pytest.mark.parametrize("name", marked(*PEFT, *ADAPTERS))
 def test_it_acts_is_kept_and_leaves_no_trace(name, tmp_path):
     base = backbone()
     ids, mask = tokens()
@@ -94,7 +107,7 @@ def test_it_acts_is_kept_and_leaves_no_trace(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["peft:dora", "peft:ia3", "adapters:prefix_tuning", "adapters:mam"]
+    "name", marked("peft:dora", "peft:ia3", "adapters:prefix_tuning", "adapters:mam")
 )
 def test_only_its_own_parameters_train(name):
     base = backbone()
@@ -115,6 +128,7 @@ def test_only_its_own_parameters_train(name):
     assert model.trainable_parameters == sum(p.numel() for p in adapter.parameters()) > 0
 
 
+@needs_adapters
 def test_hidden_states_are_those_of_the_wrapped_encoder():
     base = backbone()
     ids, mask = tokens()
@@ -144,6 +158,7 @@ def test_plain_peft_loads_the_folder(tuner, tmp_path):
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
+@needs_adapters
 @pytest.mark.parametrize(
     "config", ["prefix_tuning", "ia3", "compacter", "mam", "unipelt", "loreft"]
 )
@@ -156,13 +171,15 @@ def test_the_plain_adapters_library_loads_the_folder(config, tmp_path):
     (tmp_path / "module").mkdir()
     method.save(adapter, tmp_path / "module", "thing", base)
     base.encoder.save_pretrained(tmp_path / "base")
+    import adapters
+
     plain = adapters.AutoAdapterModel.from_pretrained(tmp_path / "base", attn_implementation="sdpa")
     plain.load_adapter(str(tmp_path / "module"), use_safetensors=True, set_active=True)
     found = plain.eval()(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["peft:dora", "adapters:compacter", "adapters:loreft"])
+@pytest.mark.parametrize("name", marked("peft:dora", "adapters:compacter", "adapters:loreft"))
 def test_the_library_of_modules_takes_and_verifies_it(name, tmp_path):
     base = backbone()
     ids, mask = tokens()
@@ -209,10 +226,12 @@ def test_a_changed_folder_is_refused(tmp_path):
         ("peft:doora", {}, "Did you mean 'dora'"),
         ("peft:dora", {"rank": 3}, "refuses the settings"),
         ("adapters:dora", {}, "use peft:dora"),
-        ("adapters:lora", {"use_dora": "true"}, "with DoRA is refused"),
+        pytest.param(
+            "adapters:lora", {"use_dora": "true"}, "with DoRA is refused", marks=needs_adapters
+        ),
         ("adapters:prefix", {}, "prefix_tuning"),
         ("adapters:prompt_tuning", {}, "longer"),
-        ("adapters:ia3", {"nothing": 1}, "no setting 'nothing'"),
+        pytest.param("adapters:ia3", {"nothing": 1}, "no setting 'nothing'", marks=needs_adapters),
     ],
 )
 def test_what_is_wrong_is_refused(name, settings, words):

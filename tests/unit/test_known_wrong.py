@@ -9,7 +9,6 @@ import pytest
 import torch
 from support.models import backbone, tokens
 
-adapters = pytest.importorskip("adapters", reason="the adapters library is not installed")
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -30,6 +29,7 @@ def last(model):
 
 @pytest.fixture
 def model(tmp_path):
+    adapters = pytest.importorskip("adapters", reason="the adapters library is not installed")
     backbone().encoder.save_pretrained(tmp_path)
     return adapters.AutoAdapterModel.from_pretrained(tmp_path, attn_implementation="sdpa").eval()
 
@@ -82,7 +82,9 @@ def test_adapters_stacked_lora_loses_the_first_update(model):
 
 
 def test_adapters_delta_svd_ignores_alpha(model):
-    config = adapters.LoRAConfig(r=4, alpha=8)
+    from adapters import LoRAConfig
+
+    config = LoRAConfig(r=4, alpha=8)
     with_two(model, config)
     model.average_adapter(
         "mean", ["aa", "bb"], [0.5, 0.5], combine_strategy="lora_delta_w_svd", svd_rank=8
@@ -101,7 +103,9 @@ def test_adapters_delta_svd_ignores_alpha(model):
 
 def test_adapters_dora_differs_from_its_own_merge(model):
     fill(model, "query.bias", "value.bias")
-    model.add_adapter("aa", config=adapters.LoRAConfig(use_dora=True, r=4, alpha=8))
+    from adapters import LoRAConfig
+
+    model.add_adapter("aa", config=LoRAConfig(use_dora=True, r=4, alpha=8))
     fill(model, ".aa.lora")
     before = active(model, "aa")
     model.merge_adapter("aa")

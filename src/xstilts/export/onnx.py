@@ -45,9 +45,9 @@ class _Graph(nn.Module):
 
 def write(source: Source, folder: Path) -> float | None:
     """Write model.onnx, labels.json and the tokenizer; runs it beside our own model."""
-    _require()
     if source.head is not None and source.head.task.format == "masked_lm":
         raise UsageError("a masked language model's head cannot be exported to ONNX")
+    _require()
     source.backbone.to("cpu")
     output = "logits" if source.head else "last_hidden_state"
     graph = _Graph(source).eval()
