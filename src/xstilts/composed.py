@@ -191,9 +191,14 @@ def _check_options(call: Call, known: Mapping[str, Option], where: str) -> None:
             raise UsageError(
                 f"{call.operator} has no option '{key}'", where=where, hint=near_names(key, known)
             )
-        if type(value) is not type(known[key]):
-            kind = type(known[key]).__name__
-            raise UsageError(f"option '{key}' of {call.operator} takes a {kind}", where=where)
+        wanted = type(known[key])
+        number = isinstance(value, float) and (
+            wanted is float or (wanted is int and value % 1 == 0)
+        )
+        if not number and type(value) is not wanted:
+            kind = {"bool": "true or false", "int": "a whole number", "float": "a number"}
+            shown = kind.get(wanted.__name__, "a word")
+            raise UsageError(f"option '{key}' of {call.operator} takes {shown}", where=where)
 
 
 def options_of(spec: Spec) -> dict[str, object]:

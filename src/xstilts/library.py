@@ -125,6 +125,8 @@ def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter | Compose
 
     manifest = verify_folder(entry.folder)
     own: Adapter = METHODS.get(manifest.method).load(entry.folder, backbone.shape)
+    if own.encoder_weights:
+        own.base = dict(backbone.encoder.named_parameters())
     if manifest.kind != "composition":
         return own
     expression, entries = resolve(manifest.composition, zoo, backbone)

@@ -16,6 +16,7 @@ from xstilts.composed import Composed
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
 from xstilts.formats import FORMATS
+from xstilts.operators.fuse import FusionAttention
 from xstilts.operators.stack import StackedSublayer
 from xstilts.sites import EMBEDDINGS, Site
 from xstilts.specs import TaskSpec
@@ -89,6 +90,17 @@ class TaskModel(nn.Module):
         """The loss of each example, [E], float32."""
         loss: Any = FORMATS.get(self.tasks[task].format).loss(self.logits(batch, task), batch)
         return cast("Tensor", loss)
+
+    def penalty(self) -> Tensor:
+        """What operators that train add to the loss: a scalar, float32."""
+        total = torch.zeros(())
+        for module in self.composed.modules():
+            if isinstance(module, FusionAttention) and module.coefficient:
+                value = module.value
+                if value is not None and value.weight.requires_grad:
+                    total = total.to(value.weight.device)
+                    total = total + module.coefficient * module.regularisation()
+        return total
 
     @property
     def trainable_parameters(self) -> int:

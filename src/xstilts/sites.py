@@ -101,6 +101,8 @@ class Adapter(nn.Module):
         options: The method's options.
         at: Site key to what acts there.
         encoder_weights: Encoder tensors that replace the backbone's own (full fine-tuning).
+        base: The backbone's own, for what is computed from differences; only with those.
+        error: Relative error of a merge that was cut to a rank; 0 where nothing was cut.
     """
 
     def __init__(
@@ -114,6 +116,8 @@ class Adapter(nn.Module):
         self.method, self.options = method, options
         self.at = nn.ModuleDict(dict(at))
         self.encoder_weights = encoder_weights
+        self.base: Mapping[str, Tensor] = {}
+        self.error = 0.0
 
     def sites(self) -> Iterator[Site]:
         """The sites this module acts at, first block first."""

@@ -94,11 +94,11 @@ def info(name, method="bottleneck", **options):
         ("average(a, wide)", "different options"),
         ("average(a, stack(a, b))", "not one module"),
         ("average(a*0, b)", "weight 0"),
-        ("fuse(a, l)", "fuse cannot take 'l'"),
+        ("fuse(f, a)", "fuse cannot take 'f'"),
         ("stack(a, none)", "stands alone"),
         ("stack(a, f)", "can only come first"),
         ("stack(a, b, depth=2)", "no option 'depth'"),
-        ("fuse(a, b, value=2)", "takes a bool"),
+        ("fuse(a, b, value=2)", "takes true or false"),
     ],
 )
 def test_what_makes_no_sense_is_refused_without_weights(text, words):

@@ -1,7 +1,7 @@
 """Operators: how modules are combined. The file name is the name in expressions.
 
-Every operator file has `OPTIONS: dict[str, Option]`, its options with their defaults. It is one of
-two kinds:
+Every operator file has `OPTIONS: dict[str, Option]`, its options with their defaults, and `ORDERED:
+bool`, whether the order of its parts matters. It is one of two kinds:
 
 A *weight operator* (`MERGES = True`) turns modules of one method into one module:
 

@@ -1,7 +1,8 @@
 """Average: the weighted mean of modules, weights summing to one.
 
-LoRA modules are averaged as updates, exactly, by concatenating ranks. Bottleneck adapters and full
-encoders are averaged parameter by parameter, which for adapters is not the mean of their functions.
+LoRA modules are averaged as updates, exactly, by concatenating ranks; the option `rank` cuts the
+result. Bottleneck adapters and full encoders are averaged parameter by parameter, which for
+adapters is not the mean of their functions.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from torch import Generator
 
 from xstilts.composition import Option
 from xstilts.errors import UsageError
+from xstilts.operators import _updates, merge_linear
 from xstilts.operators import sum as module_sum
 from xstilts.sites import Adapter
 
 MERGES = True
-OPTIONS: dict[str, Option] = {}
-check = module_sum.check
+ORDERED = False
+OPTIONS: dict[str, Option] = {"rank": 0}
+check = _updates.check
 
 
 def combine(
@@ -38,4 +41,6 @@ def combine(
             f"the weights of average sum to {sum(weights):g}, not 1",
             hint="Write a sum for that: a*0.5 + b*0.9.",
         )
+    if int(options["rank"]):
+        return merge_linear.combine(modules, weights, options, generator)
     return module_sum.combine(modules, weights, options, generator)

@@ -15,6 +15,7 @@ from xstilts.sites import EncoderShape, Site
 
 MERGES = False
 LEARNS = False
+ORDERED = True
 OPTIONS: dict[str, Option] = {}
 
 

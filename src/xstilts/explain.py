@@ -1,0 +1,133 @@
+"""What an expression is made of, before anything is trained or evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Generator
+
+from xstilts import library
+from xstilts.backbone import Backbone
+from xstilts.composed import Composed, compose
+from xstilts.composition import Expression, Ref
+from xstilts.operators import OPERATORS
+from xstilts.zoo import Entry, Zoo
+
+
+@dataclass(frozen=True)
+class Line:
+    """One node of an expression's tree.
+
+    Attributes:
+        depth: 0 for the outermost.
+        text: Operator or reference, with its weight.
+        megabytes: Of the module's folder.
+        trained: Numbers that training it changed, or that a target phase will train.
+    """
+
+    depth: int
+    text: str
+    task: str = ""
+    method: str = ""
+    backbone: str = ""
+    digest: str = ""
+    megabytes: float = 0.0
+    trained: int = 0
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An expression spelled out.
+
+    Attributes:
+        parameters: Numbers that act beside the encoder.
+        learned: Those among them that a target phase trains (fusion matrices).
+        flops_per_token: Floating-point operations that they add: two for every number of a matrix.
+        warnings: What a reader may not expect.
+    """
+
+    expression: str
+    lines: list[Line]
+    parameters: int
+    learned: int
+    flops_per_token: int
+    warnings: list[str]
+
+
+def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Explanation:
+    """Resolve, check and load an expression, and say what it is.
+
+    Raises:
+        UsageError: The expression does not parse or makes no sense.
+        NotFoundError: A module is not in the library.
+        BackboneMismatchError: A module belongs to another backbone.
+    """
+    tree, entries = library.resolve(text, zoo, backbone, language)
+    modules = {n: library.load_module(entry, zoo, backbone) for n, entry in entries.items()}
+    composed = compose(tree, modules, backbone.shape, Generator().manual_seed(0))
+    parameters = {id(p): p for p in composed.nodes.parameters()}.values()
+    return Explanation(
+        str(tree),
+        list(_lines(tree, entries, composed, 0, "")),
+        sum(p.numel() for p in parameters),
+        sum(p.numel() for p in composed.learned().values()),
+        sum(2 * p.numel() for p in parameters if p.ndim > 1),
+        list(_warnings(tree, entries)),
+    )
+
+
+def _lines(
+    tree: Expression,
+    entries: Mapping[str, Entry],
+    composed: Composed,
+    depth: int,
+    weight: str,
+) -> Iterator[Line]:
+    if isinstance(tree, Ref):
+        yield _leaf(tree, entries.get(tree.name), depth, weight)
+        return
+    operator = OPERATORS.get(tree.operator)
+    options = "".join(f", {key}={value}" for key, value in tree.options)
+    learns = not operator.MERGES and operator.LEARNS
+    trained = sum(p.numel() for p in composed.learned().values()) if learns and not depth else 0
+    yield Line(depth, f"{tree.operator}{options}{weight}", trained=trained)
+    for part in tree.parts:
+        own = "" if part.weight == 1.0 else f" * {part.weight:g}"
+        yield from _lines(part.expression, entries, composed, depth + 1, own)
+
+
+def _leaf(ref: Ref, entry: Entry | None, depth: int, weight: str) -> Line:
+    if entry is None:
+        return Line(depth, "none" + weight)
+    m = entry.manifest
+    size = sum(record.size for record in m.files) / 1e6
+    return Line(
+        depth,
+        ref.name + weight,
+        m.task,
+        m.variant,
+        m.backbone.name,
+        m.digest[:12],
+        size,
+        m.trainable_parameters,
+    )
+
+
+def _warnings(tree: Expression, entries: Mapping[str, Entry]) -> Iterator[str]:
+    if isinstance(tree, Ref):
+        return
+    merges = OPERATORS.get(tree.operator).MERGES
+    methods = {
+        entries[p.expression.name].manifest.method
+        for p in tree.parts
+        if isinstance(p.expression, Ref) and p.expression.name in entries
+    }
+    if merges and methods & {"bottleneck", "language"}:
+        yield (
+            f"{tree.operator} combines the parameters of bottleneck adapters, which is not the "
+            "combination of their functions; parallel(…) adds functions, fuse(…) learns to"
+        )
+    for part in tree.parts:
+        yield from _warnings(part.expression, entries)
+

@@ -1,0 +1,34 @@
+"""DARE (Yu et al., 2024, arXiv:2311.03099): drop values at random, rescale the rest, then sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Generator, Tensor
+
+from xstilts.composition import Option
+from xstilts.operators import _updates
+from xstilts.sites import Adapter
+
+MERGES = True
+ORDERED = True
+OPTIONS: dict[str, Option] = {"density": 0.5, "seed": 0, "rank": 0}
+check = _updates.check
+
+
+def combine(
+    modules: Sequence[Adapter],
+    weights: Sequence[float],
+    options: Mapping[str, Option],
+    generator: Generator,
+) -> Adapter:
+    """The merged updates; `seed` decides what is dropped."""
+    del generator
+    density = _updates.require_density(options)
+    draws = Generator().manual_seed(int(options["seed"]))
+
+    def merge(updates: Tensor) -> Tensor:
+        kept = _updates.drop(updates, density, draws)
+        return (kept * _updates.scale(weights, kept)).sum(0)
+
+    return _updates.merged(modules, merge, int(options["rank"]))

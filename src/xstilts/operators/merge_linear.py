@@ -1,0 +1,35 @@
+"""Weighted sum of updates (task arithmetic, arXiv:2212.04089), optionally cut to a rank.
+
+Unlike peft's `linear`, which sums the factors with the square roots of the weights, this is the sum
+of the updates themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Generator, Tensor
+
+from xstilts.composition import Option
+from xstilts.operators import _updates
+from xstilts.sites import Adapter
+
+MERGES = True
+ORDERED = False
+OPTIONS: dict[str, Option] = {"rank": 0}
+check = _updates.check
+
+
+def combine(
+    modules: Sequence[Adapter],
+    weights: Sequence[float],
+    options: Mapping[str, Option],
+    generator: Generator,
+) -> Adapter:
+    """The sum; `rank` 0 keeps all of it."""
+    del generator
+
+    def merge(updates: Tensor) -> Tensor:
+        return (updates * _updates.scale(weights, updates)).sum(0)
+
+    return _updates.merged(modules, merge, int(options["rank"]))

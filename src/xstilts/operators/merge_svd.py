@@ -1,0 +1,32 @@
+"""Weighted sum of LoRA updates, cut to the best approximation of one rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Generator, Tensor
+
+from xstilts.composition import Option
+from xstilts.operators import _updates
+from xstilts.sites import Adapter
+
+MERGES = True
+ORDERED = False
+OPTIONS: dict[str, Option] = {"rank": 0}
+check = _updates.check_lora
+
+
+def combine(
+    modules: Sequence[Adapter],
+    weights: Sequence[float],
+    options: Mapping[str, Option],
+    generator: Generator,
+) -> Adapter:
+    """The sum at `rank`; 0 is the largest rank of the parts."""
+    del generator
+
+    def merge(updates: Tensor) -> Tensor:
+        return (updates * _updates.scale(weights, updates)).sum(0)
+
+    top = max(len(part.A) for module in modules for part in module.at.values())  # type: ignore[arg-type]
+    return _updates.merged(modules, merge, int(options["rank"]) or top)

@@ -1,0 +1,32 @@
+"""TIES merging (Yadav et al., 2023, arXiv:2306.01708): trim, elect a sign, average who agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Generator, Tensor
+
+from xstilts.composition import Option
+from xstilts.operators import _updates
+from xstilts.sites import Adapter
+
+MERGES = True
+ORDERED = False
+OPTIONS: dict[str, Option] = {"density": 0.5, "sign": "total", "rank": 0}
+check = _updates.check
+
+
+def combine(
+    modules: Sequence[Adapter],
+    weights: Sequence[float],
+    options: Mapping[str, Option],
+    generator: Generator,
+) -> Adapter:
+    """The merged updates."""
+    del generator
+    density, sign = _updates.require_density(options), _updates.require_sign(options)
+
+    def merge(updates: Tensor) -> Tensor:
+        return _updates.elect(_updates.trim(updates, density), weights, sign)
+
+    return _updates.merged(modules, merge, int(options["rank"]))
