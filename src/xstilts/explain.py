@@ -130,4 +130,3 @@ def _warnings(tree: Expression, entries: Mapping[str, Entry]) -> Iterator[str]:
         )
     for part in tree.parts:
         yield from _warnings(part.expression, entries)
-

@@ -18,7 +18,7 @@ LAYERS = (
     ("methods", "formats", "retrieval"),
     ("operators", "composition"),
     ("composed", "tokenised", "model", "zoo"),
-    ("library", "predict", "translate"),
+    ("library", "merging", "explain", "predict", "translate"),
     ("train", "hubs", "sandbox", "export", "importing"),
     ("evaluate", "search"),
     ("grid", "api", "rank"),

@@ -161,6 +161,7 @@ def compose(
     With --search dev, weights are found instead, for a head that is there (LoraHub).
 
     Example: xstilts compose "fuse(mnli, qqp)" --target xnli --save fused
+    Example: xstilts compose "merge_ties(mnli/lora, qqp/lora, density=0.3)" --save merged
     """
     from xstilts.errors import UsageError
 
@@ -173,6 +174,9 @@ def compose(
             raise UsageError("a search is written --search dev --target TASK")
         number = seed if seed >= 0 else 42
         find(state, expression, SearchOptions(target, head, budget, shots, number, backbone, save))
+        return
+    if save and not target and not explain:
+        _keep_merged(state, expression, save, backbone or state.backbone)
         return
     if explain or not target:
         _explain(state, expression, backbone or state.backbone)
@@ -353,25 +357,54 @@ def _print_entry(state: State, entry: Entry, seconds: float) -> None:
     state.emit(record, human)
 
 
-def _explain(state: State, expression: str, backbone: str) -> None:
-    from xstilts import library
+def _keep_merged(state: State, expression: str, name: str, backbone: str) -> None:
     from xstilts.backbone import Backbone as Encoder
-    from xstilts.cli.output import table
+    from xstilts.merging import keep_merged
     from xstilts.zoo import Zoo
 
     encoder = Encoder.load(backbone, offline=state.offline)
-    tree, entries = library.resolve(expression, Zoo(state.zoo), encoder)
-    columns = ("part", "task", "method", "digest", "parameters", "dev")
-    rows = [
-        (
-            name,
-            e.manifest.task,
-            e.manifest.preset,
-            e.manifest.digest[:12],
-            f"{e.manifest.trainable_parameters:,}",
-            e.manifest.training.get("dev_score") or "",
+    entry = keep_merged(expression, name, Zoo(state.zoo), encoder)
+    record = {
+        "reference": entry.reference,
+        "folder": str(entry.folder),
+        "digest": entry.manifest.digest,
+        "relative_error": entry.manifest.training["relative_error"],
+    }
+    error = f"{record['relative_error']:.2%} of the update was cut off"
+    state.emit(record, lambda: print(f"{entry.reference}  {error}"))
+
+
+def _explain(state: State, expression: str, backbone: str) -> None:
+    from dataclasses import asdict
+
+    from xstilts.backbone import Backbone as Encoder
+    from xstilts.cli.output import table
+    from xstilts.explain import explain
+    from xstilts.zoo import Zoo
+
+    encoder = Encoder.load(backbone, offline=state.offline)
+    found = explain(expression, Zoo(state.zoo), encoder)
+
+    def human() -> None:
+        rows = [
+            (
+                "  " * line.depth + line.text,
+                line.task,
+                line.method,
+                line.backbone,
+                line.digest,
+                f"{line.megabytes:.2f}" if line.digest else "",
+                f"{line.trained:,}" if line.trained else "",
+            )
+            for line in found.lines
+        ]
+        columns = ("part", "task", "method", "backbone", "digest", "MB", "trained")
+        state.console.print(table(columns, rows, found.expression))
+        print(
+            f"{found.parameters:,} numbers beside the encoder ({found.learned:,} to be learned), "
+            f"{found.flops_per_token:,} FLOPs a token"
         )
-        for name, e in entries.items()
-    ]
-    record = {"expression": str(tree), "parts": [dict(zip(columns, r, strict=True)) for r in rows]}
-    state.emit(record, lambda: state.console.print(table(columns, rows, str(tree))))
+        for warning in found.warnings:
+            print(f"note: {warning}")
+
+    state.emit(asdict(found), human)

@@ -1,0 +1,80 @@
+"""Keep the one module that an expression is, as an ordinary module of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import Generator
+
+from xstilts import __version__, library
+from xstilts.backbone import Backbone
+from xstilts.composed import merge
+from xstilts.composition import Expression, Ref
+from xstilts.errors import UsageError
+from xstilts.methods import METHODS
+from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
+from xstilts.zoo.manifest import Parent
+
+
+def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
+    """Merge what an expression of average, sums and merge operators names, and keep the result.
+
+    The result has the parts as parents and no head: it is trained on top of, or used for retrieval.
+
+    Raises:
+        UsageError: The expression computes with several modules when it runs, so there is no single
+            one to keep.
+        NotFoundError: A module is not in the library.
+    """
+    tree, entries = library.resolve(text, zoo, backbone)
+    modules = {n: library.load_module(entry, zoo, backbone) for n, entry in entries.items()}
+    merged = merge(tree, modules, backbone.shape, Generator().manual_seed(0))
+    if merged is None or isinstance(tree, Ref):
+        raise UsageError(
+            f"'{text}' is not a merge of modules, so there is nothing to keep by itself",
+            hint="Give --target TASK to train it for a task, or use average(…) or merge_…(…).",
+        )
+    parents = [
+        Parent(reference=ref, digest=entries[ref].manifest.digest, role="merged", weight=weight)
+        for ref, weight in _weights(tree, 1.0)
+    ]
+    presets = {entry.manifest.preset for entry in entries.values()}
+
+    def build(folder: Path) -> Manifest:
+        METHODS.get(merged.method).save(merged, folder, name, backbone)
+        return write_manifest(
+            folder,
+            Manifest(
+                name=name,
+                kind="merge",
+                method=merged.method,
+                preset=presets.pop() if len(presets) == 1 else "",
+                options=merged.options.model_dump(),
+                backbone=backbone.identity,
+                parents=parents,
+                source_language=_languages(list(entries.values())),
+                training={"expression": str(tree), "relative_error": round(merged.error, 8)},
+                versions={"xstilts": __version__, "torch": version("torch")},
+                trainable_parameters=merged.num_parameters,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+            ),
+        )
+
+    return zoo.add(build)
+
+
+def _weights(tree: Expression, weight: float) -> Iterator[tuple[str, float]]:
+    """Every module with the product of the weights above it."""
+    if isinstance(tree, Ref):
+        yield tree.name, weight
+        return
+    for part in tree.parts:
+        yield from _weights(part.expression, weight * part.weight)
+
+
+def _languages(entries: list[Entry]) -> str:
+    codes = {c for e in entries for c in e.manifest.source_language.split(",") if c}
+    return ",".join(sorted(codes))
