@@ -165,15 +165,21 @@ def _neighbours(query: Vectors, database: Vectors, k: int, told: Share) -> tuple
     """The nearest rows with exact cosines, best first, the lower number first among equals."""
     _, numbers = _search(normalised(query), normalised(database), k, told)
     cosines = np.empty(numbers.shape, np.float64)
-    lengths = np.linalg.norm(database, axis=1).astype(np.float64)
+    lengths = _lengths(database)
     for start in range(0, len(query), BLOCK // 4):
         rows = slice(start, start + BLOCK // 4)
         own = query[rows].astype(np.float64)
         found = database[numbers[rows]]
-        size = np.linalg.norm(own, axis=1)[:, None] * lengths[numbers[rows]]
+        size = _lengths(own)[:, None] * lengths[numbers[rows]]
         cosines[rows] = np.einsum("qd,qkd->qk", own, found) / np.maximum(size, 1e-24)
     order = np.lexsort((numbers, -cosines), axis=-1)
     return np.take_along_axis(cosines, order, 1), np.take_along_axis(numbers, order, 1)
+
+
+def _lengths(vectors: NDArray[Any]) -> Scores:
+    """Length of each row, summed in float64."""
+    squares: Scores = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    return np.sqrt(squares)
 
 
 def _margin(margin: str, similarity: Scores, own: Scores, other: Scores) -> Scores:
@@ -236,8 +242,9 @@ def mine_texts(
     source_last = {text: number for number, text in enumerate(source_texts)}
     target_last = {text: number for number, text in enumerate(target_texts)}
     source_rows, target_rows = list(source_last.values()), list(target_last.values())
-    mined = source[source_rows], target[target_rows]
-    found = mine(*mined, k, margin, direction, threshold, told)
+    kept_source = source if len(source_rows) == len(source) else source[source_rows]
+    kept_target = target if len(target_rows) == len(target) else target[target_rows]
+    found = mine(kept_source, kept_target, k, margin, direction, threshold, told)
     lone_source, lone_target = _lone(source_texts), _lone(target_texts)
     return [
         (score, source_rows[i], target_rows[j])

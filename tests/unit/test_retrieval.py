@@ -78,3 +78,85 @@ def test_threshold_by_hand():
     assert optimize_threshold(candidates, {(0, 0), (1, 1)}) == pytest.approx(0.6)
     assert optimize_threshold(candidates, {(5, 5)}) == 0.0
     assert extract(candidates, 0.6) == [(0, 0), (1, 1)]
+
+
+def slowly(source, target, k, margin, direction):
+    """The protocol's steps in float64, one pair at a time."""
+    wide = [side.astype(np.float64) for side in (source, target)]
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in wide]
+    cosine = unit[0] @ unit[1].T
+
+    def near(row):
+        return sorted(range(len(row)), key=lambda j: (-row[j], j))[: min(k, len(row))]
+
+    ahead, back = [near(row) for row in cosine], [near(row) for row in cosine.T]
+    mean_s = [np.mean([cosine[i, j] for j in found]) for i, found in enumerate(ahead)]
+    mean_t = [np.mean([cosine[i, j] for i in found]) for j, found in enumerate(back)]
+
+    def score(i, j):
+        middle = (mean_s[i] + mean_t[j]) / 2
+        return {
+            "ratio": cosine[i, j] / middle,
+            "distance": cosine[i, j] - middle,
+            "absolute": cosine[i, j],
+        }[margin]
+
+    best_t = {i: max(found, key=lambda j: score(i, j)) for i, found in enumerate(ahead)}
+    best_s = {j: max(found, key=lambda i: score(i, j)) for j, found in enumerate(back)}
+    forward = [(score(i, j), i, j) for i, j in best_t.items()]
+    backward = [(score(i, j), i, j) for j, i in best_s.items()]
+    if direction == "forward":
+        return forward
+    if direction == "backward":
+        return backward
+    if direction == "intersection":
+        return [c for c in forward if best_s[c[2]] == c[1]]
+    kept, sources, targets = [], set(), set()
+    for value, i, j in sorted(forward + backward, key=lambda c: -c[0]):
+        if i not in sources and j not in targets:
+            sources.add(i)
+            targets.add(j)
+            if value > 0:
+                kept.append((value, i, j))
+    return kept
+
+
+@pytest.mark.parametrize("margin", ["ratio", "distance", "absolute"])
+@pytest.mark.parametrize("direction", ["forward", "backward", "intersection", "max"])
+@pytest.mark.parametrize("k", [1, 4, 100])
+def test_mining_is_the_protocol_step_by_step(margin, direction, k):
+    generator = np.random.default_rng(k)
+    shared = generator.normal(size=(30, 12))
+    source = (shared[:25] + 0.3 * generator.normal(size=(25, 12)) + 0.5).astype(np.float32)
+    target = (shared + 0.3 * generator.normal(size=(30, 12)) + 0.5).astype(np.float32)
+    expected = sorted(slowly(source, target, k, margin, direction), key=lambda c: -c[0])
+    found = mine(source, target, k, margin, direction)
+    if k == 1:  # the margin of two that are each other's only neighbour is 1 or 0: all tie
+        found, expected = (sorted(list_, key=lambda c: c[1:]) for list_ in (found, expected))
+    assert [c[1:] for c in found] == [c[1:] for c in expected]
+    assert [c[0] for c in found] == pytest.approx([c[0] for c in expected], abs=1e-9)
+
+
+def test_names_of_directions_and_margins():
+    source = np.eye(3, dtype=np.float32)
+    for short, full in (("fwd", "forward"), ("bwd", "backward"), ("intersect", "intersection")):
+        assert mine(source, source, 1, "absolute", short) == mine(
+            source, source, 1, "absolute", full
+        )
+    with pytest.raises(UsageError, match="no direction named 'both'"):
+        mine(source, source, direction="both")
+    with pytest.raises(UsageError, match="no margin named 'ratios'"):
+        mine(source, source, margin="ratios")
+    with pytest.raises(UsageError, match="sentences on both sides"):
+        mine(source[:0], source)
+
+
+def test_pooling_takes_arrays_and_stacked_layers():
+    states = np.arange(24, dtype=np.float32).reshape(2, 1, 3, 4)  # layers, sentences, words, size
+    mask = np.array([[1, 1, 0]])
+    assert pool(states, mask, 0).tolist() == [[2.0, 3.0, 4.0, 5.0]]
+    assert pool(list(states), mask, 1, "cls").tolist() == [[12.0, 13.0, 14.0, 15.0]]
+
+
+def test_gold_pairs_may_be_lists():
+    assert optimize_threshold([(0.9, 0, 0), (0.5, 1, 0)], [[0, 0]]) == pytest.approx(0.7)
