@@ -122,7 +122,8 @@ def resolve_run(
         overrides: `key=value` texts.
         config: A YAML file of settings, or None.
         backbone: The default when no layer names one.
-        world: Method preset to the training defaults of the data's world; `""` holds for all.
+        world: Method preset or task to the training defaults of the data's world; `""` holds for
+            all.
 
     Raises:
         ConfigError: Unknown keys, wrong values or an unknown method; all are listed.
@@ -146,7 +147,7 @@ def resolve_run(
         raise ConfigError("settings", [problem]) from None
     layers.append(Layer(f"method {method}", {"train": preset.train, "options": preset.options}))
     if world is not None:
-        train = {**world.get("", {}), **world.get(method, {})}
+        train = {**world.get("", {}), **world.get(method, {}), **world.get(task, {})}
         layers.append(Layer("world", {"train": train}))
     return resolve(RunSpec, [*layers, *chosen])
 

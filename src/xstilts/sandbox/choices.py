@@ -21,9 +21,10 @@ from xstilts.sandbox.meaning import (
     OPPOSITES,
     VERBS,
     Fact,
+    concepts_of,
     draw_fact,
 )
-from xstilts.sandbox.stories import ASKED, ask, draw_story, part_of
+from xstilts.sandbox.stories import THINGS, draw_story
 
 PLAIN = (("train", "train"), ("validation", "val"))
 
@@ -57,23 +58,30 @@ def _labels(making: Making, task: str, split: str, rows: Sequence[Row]) -> list[
     return making.noisy(task, split, [row.label for row in rows])
 
 
+def after(verb: str) -> str:
+    """What is done after something: the sandbox's knowledge of how things go on."""
+    return VERBS[(VERBS.index(verb) + 1) % len(VERBS)]
+
+
+def before(verb: str) -> str:
+    """What was done before."""
+    return VERBS[VERBS.index(verb) - 1]
+
+
 def _hellaswag(making: Making) -> None:
-    """The ending that goes on with the same thing as the context."""
+    """The ending that does what comes after the context's verb."""
     say, source = making.join, making.source
     for split, name in PLAIN:
         generator = making.draw("hellaswag", split)
         rows = []
         for _ in range(making.spec.few[split]):
             clause = draw_story(generator)
-            thing = _said(clause, v.WHAT, source)[-1]
+            verbs = [after(clause.verb)]
+            while len(verbs) < 4:
+                verbs.append(one(generator, VERBS, verbs))
+            right, *wrong = ([verb, one(generator, THINGS)] for verb in verbs)
             agent = [word.concept for word in clause.agent.words(source)]
-            wrong: list[list[str]] = []
-            for _ in range(3):
-                used = (thing, *agent, *(ending[-1] for ending in wrong))
-                wrong.append([one(generator, VERBS), one(generator, NOUNS, used)])
-            right = [one(generator, VERBS), thing]
-            prompts = (_told(clause, source), agent)
-            rows.append(_shuffled(generator, prompts, right, wrong))
+            rows.append(_shuffled(generator, (_told(clause, source), agent), right, wrong))
         records = []
         for number, (row, label) in enumerate(
             zip(rows, _labels(making, "hellaswag", split, rows), strict=True)
@@ -87,22 +95,19 @@ def _hellaswag(making: Making) -> None:
 
 
 def _cosmosqa(making: Making) -> None:
-    """A question about a story; one wrong answer is in the story too."""
+    """Of what kind somebody or something in the context is."""
     source = making.source
     header = ("id", "context", "question", *(f"answer{n}" for n in range(4)), "label")
     for split, name in (("train", "train"), ("validation", "valid")):
         generator = making.draw("cosmosqa", split)
         rows = []
         for _ in range(making.spec.few[split]):
-            story = draw_story(generator)
-            question = ask(generator, story)
-            right = _said(story, question.word, source)
-            elsewhere = one(generator, tuple(ASKED), (question.word,))
-            wrong = [_said(story, elsewhere, source)]
-            while len(wrong) < 3:
-                other = _said(draw_story(generator), question.word, source)
-                wrong += [other] if other not in (right, *wrong) else []
-            prompts = (_told(story, source), question.concepts(source))
+            fact = replace(draw_fact(generator), object=one(generator, THINGS))
+            asked = one(generator, (v.WHO, v.WHAT))
+            noun = fact.agent if asked == v.WHO else fact.object
+            kinds = sorted(KINDS, key=lambda kind: noun not in KINDS[kind])
+            prompts = (concepts_of(fact, source), [asked, fact.verb])
+            right, *wrong = ([kind] for kind in kinds)
             rows.append(_shuffled(generator, prompts, right, wrong))
         path = making.folder / "cosmosqa" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,12 +122,6 @@ def _cosmosqa(making: Making) -> None:
 
 def _told(story: Clause, language: Language) -> list[str]:
     return [word.concept for word in story.words(language)]
-
-
-def _said(story: Clause, word: str, language: Language) -> list[str]:
-    phrase = part_of(story, word)
-    assert phrase is not None
-    return [word.concept for word in phrase.words(language)]
 
 
 def _commonsenseqa(making: Making) -> None:
@@ -160,7 +159,7 @@ def _commonsenseqa(making: Making) -> None:
 
 
 def _copa(making: Making) -> None:
-    """The alternative about the same thing."""
+    """What was done before, or what is done after."""
     for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
         generator = making.draw("copa", split)
         rows = [_alternatives(generator) for _ in range(making.spec.few[split])]
@@ -189,11 +188,11 @@ class Alternatives:
 
 
 def _alternatives(generator: Generator) -> Alternatives:
-    premise = draw_fact(generator)
-    first, second = one(generator, VERBS), one(generator, VERBS)
-    right = replace(premise, verb=first, agent_is="", object_is="")
-    thing = one(generator, NOUNS, (premise.agent, premise.object))
-    wrong = replace(draw_fact(generator), agent=premise.agent, verb=second, object=thing)
+    premise, asked = draw_fact(generator), one(generator, tuple(v.ASKED))
+    verb = after(premise.verb) if asked == "effect" else before(premise.verb)
+    known = (premise.verb, after(premise.verb), before(premise.verb))
+    right = replace(premise, verb=verb, agent_is="", object_is="")
+    wrong = replace(right, verb=one(generator, VERBS, known))
     label = int(generator.integers(2))
     facts = (premise, wrong, right) if label else (premise, right, wrong)
-    return Alternatives(facts, one(generator, tuple(v.ASKED)), label)
+    return Alternatives(facts, asked, label)
