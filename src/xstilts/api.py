@@ -233,10 +233,11 @@ def _defaults(backbone: str, zoo: str | Path | None, world: str) -> tuple[str, P
     """Backbone and library, where they are not given."""
     if not world:
         return backbone or "xlm-roberta-base", Path(zoo) if zoo else paths.zoo_folder()
-    from xstilts.sandbox import ensure_world
+    from xstilts.sandbox import chosen_world, ensure_world
 
-    built = ensure_world(paths.cache_folder())
-    own = paths.home_folder() / "worlds" / world / "adapters_zoo"
+    name, spec = chosen_world(world)
+    built = ensure_world(paths.cache_folder(), spec) if spec else ensure_world(paths.cache_folder())
+    own = paths.home_folder() / "worlds" / name / "adapters_zoo"
     return backbone or str(built.backbone), Path(zoo) if zoo else own
 
 

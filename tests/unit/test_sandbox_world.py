@@ -12,9 +12,12 @@ import pytest
 from xstilts.config import load_task
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load, load_rows, task_in_world
+from xstilts.errors import ConfigError, NotFoundError
+from xstilts.sandbox import chosen_world, ensure_world
 from xstilts.sandbox.clauses import Clause, Phrase, Word, entity_tags
 from xstilts.sandbox.languages import LANGUAGES
 from xstilts.sandbox.making import Making
+from xstilts.sandbox.meaning import KINDS, NOUNS, VERBS
 from xstilts.sandbox.pretraining import build_tokenizer
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.vocabulary import CONCEPTS
@@ -234,6 +237,26 @@ def test_neighbouring_names_stay_apart():
     assert entity_tags(clause, last) == ["B-PER", "B-PER", "O", "O"]
 
 
+def test_choices_follow_from_what_is_said(root):
+    """The right choice is the one that the sandbox's knowledge gives, worked out from the words."""
+    making = Making(root, SPEC)
+    meaning = {word: concept for concept, word in making.words["qaa"].items()}
+    rows = load(task_of("hellaswag", root), "validation", "qaa", root, offline=True)
+    for row in rows:
+        said = [meaning[word] for word in row.fields["context"].split()]
+        done = next(concept for concept in said if concept in VERBS)
+        following = VERBS[(VERBS.index(done) + 1) % 10]
+        endings = [meaning[choice.split()[0]] for choice in row.fields["choices"]]
+        assert [n for n, verb in enumerate(endings) if verb == following] == [int(row.target)]
+    rows = load(task_of("cosmosqa", root), "validation", "qaa", root, offline=True)
+    for row in rows:
+        said = [meaning[word] for word in row.fields["context"].split()]
+        nouns = [concept for concept in said if concept in NOUNS]
+        asked = meaning[row.fields["question"].split()[0]]
+        kind = meaning[row.fields["choices"][int(row.target)]]
+        assert nouns[{"who": 0, "what": 1}[asked]] in KINDS[kind]
+
+
 # ------------------------------------------------------------------------------------------ noise
 
 
@@ -286,3 +309,33 @@ def test_twins_differ_in_draws_only(root):
     words = re.compile(r"\S+")
     used = {n: {w for text in t for w in words.findall(text)} for n, t in texts.items()}
     assert len(used["snli"] ^ used["cad_nli"]) < 12
+
+
+# ---------------------------------------------------------------------------------------- choosing
+
+
+def test_world_is_chosen_with_options():
+    assert chosen_world("sandbox") == ("sandbox", None)
+    assert chosen_world("sandbox:seed=7") == ("sandbox", None)
+    name, spec = chosen_world("sandbox:seed=3,noise.cad_nli=0.5")
+    assert spec == SandboxSpec(seed=3, noise={"cad_nli": 0.5})
+    assert re.fullmatch(r"sandbox-[0-9a-f]{8}", name)
+    assert chosen_world("sandbox:seed=4")[0] != name
+    with pytest.raises(ConfigError, match="Did you mean 'seed'"):
+        chosen_world("sandbox:sed=3")
+    with pytest.raises(NotFoundError, match="sandbox"):
+        chosen_world("sandbx")
+
+
+def test_noise_leaves_the_backbone_alone(tmp_path):
+    small = SandboxSpec(
+        train_rows=24, dev_rows=12, test_rows=12, bitext_rows=8, text_rows=20, pretraining_steps=2
+    )
+    noisy = ensure_world(tmp_path, small.model_copy(update={"noise": {"qqp": 1.0}}))
+    clean = ensure_world(tmp_path, small)
+    assert noisy.digest != clean.digest
+    weights = [world.backbone / "model.safetensors" for world in (noisy, clean)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    train = [world.data / "qqp" / "train.tsv" for world in (noisy, clean)]
+    assert train[0].read_bytes() != train[1].read_bytes()
+    assert len(list((tmp_path / "sandbox").glob("*/data"))) == 2

@@ -63,7 +63,10 @@ def options(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     world: Annotated[
-        str, typer.Option("--world", help="`sandbox`: the built-in world, offline, in minutes.")
+        str,
+        typer.Option(
+            "--world", help="`sandbox`, the built-in world; `sandbox:seed=3,noise.snli=1`."
+        ),
     ] = "",
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder with original data files.")

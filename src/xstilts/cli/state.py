@@ -33,7 +33,7 @@ class State:
         debug: Keep tracebacks.
         dry_run: Print the plan and write nothing.
         yes: Answer every question with yes.
-        world: `sandbox`, or empty for real data.
+        world: `sandbox`, with options as `sandbox:seed=3`, or empty for real data.
         data_option, zoo_option, results_option: As given on the command line.
     """
 
@@ -50,8 +50,9 @@ class State:
     overrides: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.world and self.world not in WORLDS:
-            raise NotFoundError.named("world", self.world, WORLDS)
+        name = self.world.partition(":")[0]
+        if name and name not in WORLDS:
+            raise NotFoundError.named("world", name, WORLDS)
 
     # -- where things are
 
@@ -59,10 +60,13 @@ class State:
     def sandbox(self) -> World:
         """The sandbox world, built when it is not in the cache."""
         from xstilts.cli.output import step_progress
-        from xstilts.sandbox import ensure_world
+        from xstilts.sandbox import chosen_world, ensure_world
 
+        _, spec = chosen_world(self.world)
         with step_progress("sandbox world", quiet=self.quiet) as progress:
-            return ensure_world(paths.cache_folder(), progress=progress)
+            if spec is None:
+                return ensure_world(paths.cache_folder(), progress=progress)
+            return ensure_world(paths.cache_folder(), spec, progress)
 
     @property
     def data(self) -> Path | None:
@@ -105,7 +109,9 @@ class State:
         return self._world_folder("runs") if self.world else paths.home_folder() / "runs"
 
     def _world_folder(self, name: str) -> Path:
-        return paths.home_folder() / "worlds" / self.world / name
+        from xstilts.sandbox import chosen_world
+
+        return paths.home_folder() / "worlds" / chosen_world(self.world)[0] / name
 
     # -- printing
 

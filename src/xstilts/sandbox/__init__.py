@@ -6,16 +6,23 @@ languages.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from xstilts.errors import NotFoundError
 from xstilts.files import atomic_folder, digest
 
-VERSION = 2
+if TYPE_CHECKING:
+    from xstilts.sandbox.spec import SandboxSpec
+
+WORLDS = ("sandbox",)
+
+VERSION = 3
 """Raised when the same spec gives another world."""
 
 _SMALL = (
@@ -46,15 +53,42 @@ class World:
     digest: str
 
 
+def chosen_world(text: str) -> tuple[str, SandboxSpec | None]:
+    """What `--world` names: the name of its folder, and its spec when it is not the default one.
+
+    `sandbox` is the default world; `sandbox:seed=3,noise.cad_nli=1` sets fields of `SandboxSpec`.
+
+    Raises:
+        NotFoundError: There is no such world.
+        ConfigError: An option is unknown or has a wrong value.
+    """
+    name, _, options = text.partition(":")
+    if name not in WORLDS:
+        raise NotFoundError.named("world", name, WORLDS)
+    if not options:
+        return name, None
+    from xstilts.config import Layer, parse_overrides, resolve
+    from xstilts.sandbox.spec import SandboxSpec
+
+    layer = Layer(f"--world {text}", parse_overrides(options.split(",")))
+    spec = resolve(SandboxSpec, [layer]).value
+    if spec == SandboxSpec():
+        return name, None
+    return f"{name}-{digest(spec.model_dump())[:8]}", spec
+
+
 def ensure_world(
     cache: Path,
-    spec: object | None = None,
+    spec: SandboxSpec | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> World:
-    """The world of a `SandboxSpec`, built when it is not in the cache yet."""
-    from xstilts.sandbox.world import SandboxSpec
+    """The world of a `SandboxSpec`, built when it is not in the cache yet.
 
-    chosen = spec if isinstance(spec, SandboxSpec) else SandboxSpec()
+    Noise leaves the backbone alone: a world with noise has that of the world without.
+    """
+    from xstilts.sandbox.spec import SandboxSpec
+
+    chosen = spec or SandboxSpec()
     key = digest({"version": VERSION, "spec": chosen.model_dump()})
     folder = cache / "sandbox" / key[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +99,10 @@ def ensure_world(
 
             with atomic_folder(folder) as new:
                 build_data(new / "data", chosen)
-                build_backbone(
-                    new / "sandbox", new / "data", chosen, progress or (lambda _text, _share: None)
-                )
+                if chosen.noise:
+                    clean = chosen.model_copy(update={"noise": {}})
+                    shutil.copytree(ensure_world(cache, clean, progress).backbone, new / "sandbox")
+                else:
+                    told = progress or (lambda _text, _share: None)
+                    build_backbone(new / "sandbox", new / "data", chosen, told)
     return World(folder / "data", folder / "sandbox", key)
