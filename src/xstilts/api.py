@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from xstilts import library, paths, predict
 from xstilts.backbone import Backbone
 from xstilts.composition import LANGUAGE_SLOT
+from xstilts.config import load_task
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.formats import FORMATS
 from xstilts.library import Loaded
 from xstilts.model import Head, TaskModel
+from xstilts.specs import TaskSpec
 from xstilts.zoo import Zoo
 
 Row = str | Sequence[str] | Mapping[str, Any]
@@ -72,21 +74,49 @@ class Predictor:
         backbone: Shared: it is as it was whenever `predict` is not running.
         model: What predicts; `with model.attached():` lets the modules act.
         tokenizer: The backbone's.
-        head: The head that answers, and the task it was trained on.
+        head: The head that answers, and the task it was trained on; None when there is none.
         loaded: The modules, with their manifests.
     """
 
-    def __init__(self, loaded: Loaded, backbone: Backbone, head: Head) -> None:
+    def __init__(self, loaded: Loaded, backbone: Backbone, head: Head | None) -> None:
         self.loaded, self.backbone, self.head = loaded, backbone, head
         self.expression = loaded.expression
         self.tokenizer = backbone.tokenizer
-        self.model = TaskModel(backbone, loaded.composed, {head.task.name: head})
+        self.model = TaskModel(backbone, loaded.composed, {head.task.name: head} if head else {})
         self.model.to(backbone.device).eval()
 
-    @property
-    def format(self) -> str:
-        """The head's format; it decides which fields an input has."""
-        return self.head.task.format
+    def require_head(self) -> Head:
+        """The head that answers.
+
+        Raises:
+            UsageError: There is none, or it gives no predictions.
+        """
+        if self.head is None:
+            raise UsageError(
+                f"'{self.expression}' has no head",
+                hint=f"Train one: xstilts compose '{self.expression}' --target TASK --save NAME",
+            )
+        if self.head.task.format not in _FIELDS:
+            raise UsageError(f"a head of format {self.head.task.format} gives no predictions")
+        return self.head
+
+    def embed(
+        self, texts: Sequence[str], *, layer: int = -1, pooling: str = "mean"
+    ) -> NDArray[np.float32]:
+        """Sentence vectors [texts, D], not normalised, with the modules acting.
+
+        Args:
+            texts: Cut at the backbone's longest input.
+            layer: Block that is pooled, 0 for the embeddings; the backbone's own choice when -1.
+            pooling: `mean` over all sub-words, or `cls`.
+        """
+        examples = [Example(str(n), "", {"text": text}) for n, text in enumerate(texts)]
+        task = load_task("tatoeba")
+        made = FORMATS.get("retrieval")
+        features = made.encode(examples, self.tokenizer, task, self.backbone.max_length)
+        chosen = layer if layer >= 0 else self.backbone.retrieval_layer
+        with self.model.attached():
+            return predict.embed(self.model, features, [chosen], pooling)[chosen]
 
     def predict(self, rows: Row | Sequence[Row], *, language: str = "") -> list[Prediction]:
         """One prediction an input, in order.
@@ -99,44 +129,48 @@ class Predictor:
             language: XTREME code of the inputs, where the format splits words by language.
 
         Raises:
+            UsageError: There is no head that gives predictions.
             DataError: An input lacks a field; the message says which.
         """
+        task = self.require_head().task
         listed: Sequence[Row] = [rows] if isinstance(rows, str | Mapping) else list(rows)
         if not listed:
             return []
-        code = language or self.head.task.source_language
-        examples = [self._example(row, number, code) for number, row in enumerate(listed)]
-        task, made = self.head.task, FORMATS.get(self.format)
+        code = language or task.source_language
+        examples = [_example(task, row, number, code) for number, row in enumerate(listed)]
+        made = FORMATS.get(task.format)
         length = min(task.max_length, self.backbone.max_length)
         features = made.encode(examples, self.tokenizer, task, length)
         with self.model.attached():
             scores = predict.logits(self.model, features, task.name)
         values = made.decode(scores, features, examples, task)
-        shares = self._shares(scores, features)
+        shares = _shares(task, scores, features)
         return [
-            Prediction(e.id, int(v) if self.format == "multiple_choice" else v, s, e.fields)
+            Prediction(e.id, int(v) if task.format == "multiple_choice" else v, s, e.fields)
             for e, v, s in zip(examples, values, shares, strict=True)
         ]
 
-    def _example(self, row: Row, number: int, language: str) -> Example:
-        fields = _fields(self.format, row)
-        name = str(row.get("id", number)) if isinstance(row, Mapping) else str(number)
-        return Example(name, language, fields, place=f"input {name}")
 
-    def _shares(
-        self, scores: list[NDArray[np.float32]], features: Features
-    ) -> Iterator[dict[str, float]]:
-        """Softmax over the labels or choices of each example."""
-        if self.format == "classification":
-            for row in scores:
-                yield dict(zip(self.head.task.labels, _softmax(row), strict=True))
-        elif self.format == "multiple_choice":
-            bounds = np.searchsorted(features.example, np.arange(features.num_examples + 1))
-            for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-                row = np.array([float(np.asarray(s).reshape(())) for s in scores[start:end]])
-                yield {str(number): share for number, share in enumerate(_softmax(row))}
-        else:
-            yield from ({} for _ in range(features.num_examples))
+def _example(task: TaskSpec, row: Row, number: int, language: str) -> Example:
+    fields = _fields(task.format, row)
+    name = str(row.get("id", number)) if isinstance(row, Mapping) else str(number)
+    return Example(name, language, fields, place=f"input {name}")
+
+
+def _shares(
+    task: TaskSpec, scores: list[NDArray[np.float32]], features: Features
+) -> Iterator[dict[str, float]]:
+    """Softmax over the labels or choices of each example."""
+    if task.format == "classification":
+        for row in scores:
+            yield dict(zip(task.labels, _softmax(row), strict=True))
+    elif task.format == "multiple_choice":
+        bounds = np.searchsorted(features.example, np.arange(features.num_examples + 1))
+        for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            row = np.array([float(np.asarray(s).reshape(())) for s in scores[start:end]])
+            yield {str(number): share for number, share in enumerate(_softmax(row))}
+    else:
+        yield from ({} for _ in range(features.num_examples))
 
 
 def _softmax(row: NDArray[Any]) -> list[float]:
@@ -184,7 +218,7 @@ def load(
     device: str = "",
     offline: bool = False,
 ) -> Predictor:
-    """The expression with its weights and head, ready to predict.
+    """The expression with its weights, and its head where it has one, ready to be asked.
 
     Args:
         expression: A module reference or an expression, such as `stack(lang-{lang}, mnli)`.
@@ -197,7 +231,7 @@ def load(
         offline: Never open a socket.
 
     Raises:
-        UsageError: The expression makes no sense, needs a language, or has no head that predicts.
+        UsageError: The expression makes no sense, or needs a language.
         NotFoundError: A module or the backbone is not there.
         BackboneMismatchError: A module belongs to another backbone.
     """
@@ -218,15 +252,7 @@ def predictor(
     named = {head.task.name: head for head in loaded.heads}
     if task and named and task not in named:
         raise NotFoundError.named("head", task, named)
-    head = named[task] if task and named else loaded.head
-    if head is None:
-        raise UsageError(
-            f"'{expression}' has no head",
-            hint=f"Train one: xstilts compose '{expression}' --target TASK --save NAME",
-        )
-    if head.task.format not in _FIELDS:
-        raise UsageError(f"a head of format {head.task.format} gives no predictions")
-    return Predictor(loaded, backbone, head)
+    return Predictor(loaded, backbone, named[task] if task and named else loaded.head)
 
 
 def _defaults(backbone: str, zoo: str | Path | None, world: str) -> tuple[str, Path]:

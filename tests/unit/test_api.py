@@ -121,13 +121,25 @@ def test_missing_fields_are_named(loaded, expression, rows, words):
 
 
 def test_what_cannot_answer_is_refused(loaded):
-    for expression, words in (
-        ("none", "no head"),
-        ("mlm", "no predictions"),
-        ("stack(lang-{lang}, mnli)", "needs a language"),
-    ):
+    for expression, words in (("none", "no head"), ("mlm", "no predictions")):
         with pytest.raises(UsageError, match=words):
-            loaded(expression)
+            loaded(expression).predict("a man")
+    with pytest.raises(UsageError, match="needs a language"):
+        loaded("stack(lang-{lang}, mnli)")
+
+
+def test_sentence_vectors_without_a_head(loaded):
+    asked = loaded("fuse(mnli, udpos)")
+    assert asked.head is None
+    texts = ["a man runs home", "nobody is there now"]
+    vectors = asked.embed(texts, layer=2)
+    rows = asked.tokenizer(texts, return_tensors="pt", padding=True)
+    with asked.model.attached(), torch.no_grad():
+        hidden = asked.backbone.hidden_states(rows["input_ids"], rows["attention_mask"])[2]
+    mask = rows["attention_mask"][:, :, None]
+    wanted = (hidden * mask).sum(1) / mask.sum(1)
+    assert torch.allclose(torch.from_numpy(vectors), wanted, atol=1e-5)
+    assert (vectors - loaded("none").embed(texts, layer=2)).max() > 1e-3
 
 
 def run(place, *arguments):

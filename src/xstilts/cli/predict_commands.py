@@ -53,8 +53,9 @@ def predict(
     _require_one_source(file, given, choice)
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
     asked = api.predictor(expression, Zoo(state.zoo), encoder, language, task)
+    form = asked.require_head().task.format
     while chunk := list(islice(rows, _CHUNK)):
-        fields = [_as_words(row) if asked.format == "tagging" else row for row in chunk]
+        fields = [_as_words(row) if form == "tagging" else row for row in chunk]
         for prediction in asked.predict(fields, language=language):
             sys.stdout.write(json.dumps(prediction.record(), ensure_ascii=False) + "\n")
         sys.stdout.flush()

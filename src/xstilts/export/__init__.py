@@ -65,7 +65,8 @@ class Source:
     def model(self) -> TaskModel:
         """The expression with its head, in evaluation mode."""
         heads = {self.head.task.name: self.head} if self.head else {}
-        return TaskModel(self.backbone, self.loaded.composed, heads).eval()
+        model = TaskModel(self.backbone, self.loaded.composed, heads)
+        return model.to(self.backbone.device).eval()
 
 
 @dataclass(frozen=True)
