@@ -56,6 +56,8 @@ def pool(hidden_states: Any, mask: Any, layer: int = -1, how: str = "mean") -> T
         return states[:, 0]
     if how != "mean":
         raise UsageError(f"no pooling named '{how}'", hint="Known: cls, mean.")
+    if states.dtype in (torch.bfloat16, torch.float16):
+        states = states.float()  # a sum of many half-precision values loses digits
     weights = torch.as_tensor(mask, device=states.device).to(states.dtype).unsqueeze(-1)
     return (states * weights).sum(1) / weights.sum(1)
 

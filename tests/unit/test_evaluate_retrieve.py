@@ -141,6 +141,18 @@ def test_vectors_are_those_of_a_plain_pass_and_computed_once(base, tmp_path):
     assert sum(seen) == 15  # other modules and other pooling are other vectors
 
 
+def test_half_precision_vectors_are_near_and_kept_apart(base, tmp_path):
+    features = some_features()
+    full = SentenceVectors(base, tmp_path).of(loaded(), features, 2, "mean", lambda s: None)
+    seen = counting(base)
+    half = SentenceVectors(base, tmp_path, "bf16")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = half.of(loaded(), features, 2, "mean", lambda s: None)
+    assert sum(seen) == 5
+    assert not np.array_equal(found, full)
+    assert np.allclose(found, full, atol=0.05)  # bfloat16 has 8 bits: steps of 1/128 around 1
+
+
 def test_only_new_sentences_are_computed_and_repeated_ones_once(base, tmp_path):
     vectors = SentenceVectors(base, tmp_path)
     features = some_features()

@@ -22,6 +22,7 @@ Layer = Annotated[
 ]
 Pooling = Annotated[str, typer.Option(help="mean or cls, for retrieval; empty: the task's.")]
 BackboneOption = Annotated[str, typer.Option("--backbone", help="Preset, folder or hub id.")]
+Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the machine computes in it.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute finished cells again.")]
 
 
@@ -41,6 +42,7 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", help="Option of the task: margin=distance, decode=whitespace, …"),
     ] = None,
+    precision: Precision = "fp32",
     backbone: BackboneOption = "",
     force: Force = False,
 ) -> None:
@@ -58,7 +60,7 @@ def evaluate(
         for block in _layers(layer)
     ]
     state: State = context.obj
-    print_outcome(state, run_requests(state, requests, backbone, force))
+    print_outcome(state, run_requests(state, requests, backbone, force, precision))
 
 
 def xtreme(
@@ -73,6 +75,7 @@ def xtreme(
     split: Split = "",
     layer: Layer = "",
     pooling: Pooling = "",
+    precision: Precision = "fp32",
     backbone: BackboneOption = "",
     submit_dir: Annotated[
         Path | None, typer.Option(help="Also write the predictions in XTREME's official layout.")
@@ -106,7 +109,7 @@ def xtreme(
                 )
                 for block in _layers(layer)
             ]
-    outcome = run_requests(state, requests, backbone, force)
+    outcome = run_requests(state, requests, backbone, force, precision)
     if submit_dir is not None:
         from xstilts.evaluate.submission import write_submission
 
@@ -197,16 +200,30 @@ def _with_head(
 
 
 def run_requests(
-    state: State, requests: list[Request], backbone: str, force: bool = False
+    state: State,
+    requests: list[Request],
+    backbone: str,
+    force: bool = False,
+    precision: str = "fp32",
 ) -> Outcome:
-    """Evaluate with a progress bar."""
+    """Evaluate with a progress bar.
+
+    Raises:
+        UsageError: There is no such precision.
+    """
+    from typing import cast
+
     from xstilts.backbone import Backbone
     from xstilts.cli.output import step_progress
+    from xstilts.errors import UsageError
     from xstilts.evaluate.results import ResultStore
     from xstilts.evaluate.suite import Evaluation
 
+    if precision not in ("fp32", "bf16"):
+        raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32.")
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
-    evaluation = Evaluation(encoder, places(state), ResultStore(state.results))
+    store = ResultStore(state.results)
+    evaluation = Evaluation(encoder, places(state), store, cast("Any", precision))
     with step_progress("evaluating", quiet=state.quiet) as progress:
         return evaluation.run(requests, progress, force=force)
 

@@ -28,6 +28,7 @@ class Job:
         task: With the request's options.
         settings: How sentences are compared, for retrieval; None otherwise.
         layers: Blocks that this run pools for the same expression, for retrieval.
+        precision: What the encoder computes in, `fp32` or `bf16`.
     """
 
     request: Request
@@ -36,6 +37,7 @@ class Job:
     split: str
     settings: Options | None = None
     layers: tuple[int, ...] = ()
+    precision: str = "fp32"
 
     @property
     def layer(self) -> int:
@@ -102,6 +104,7 @@ def identity(
         "data": list(digests),
         "layer": job.layer,
         "pooling": job.pooling,
+        "precision": job.precision,
     }
 
 
@@ -137,7 +140,7 @@ def _score(job: Job, backbone: Backbone, loaded: Loaded) -> Score:
         layer=job.layer,
         pooling=job.pooling,
         source_language=_source_language(loaded, task),
-        flags=_flags(loaded),
+        flags=_flags(loaded) + ([job.precision] if job.precision != "fp32" else []),
         train_task=head.task.name if head and job.settings is None else "",
         trainable_parameters=sum(e.manifest.trainable_parameters for e in loaded.entries),
         selection=str(manifest.training.get("selection", "")) if manifest else "",

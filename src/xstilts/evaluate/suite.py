@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from xstilts import library, predict
 from xstilts.backbone import Backbone
@@ -38,11 +40,25 @@ __all__ = ["Evaluation", "Outcome", "Request"]
 
 
 class Evaluation:
-    """Evaluates expressions on one backbone; models, tokenised rows and vectors are shared."""
+    """Evaluates expressions on one backbone; models, tokenised rows and vectors are shared.
 
-    def __init__(self, backbone: Backbone, places: Places, store: ResultStore) -> None:
+    Args:
+        backbone: What the expressions act in.
+        places: Where data, modules and caches are.
+        store: Keeps finished cells.
+        precision: `bf16` runs the encoder in bfloat16 autocast; scores then carry that flag.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        places: Places,
+        store: ResultStore,
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
         self.backbone, self.places, self.store = backbone, places, store
-        self.vectors = SentenceVectors(backbone, places.cache)
+        self.precision = precision
+        self.vectors = SentenceVectors(backbone, places.cache, precision)
         self.rows = Rows(backbone, places)
         self._loaded: dict[tuple[str, str], Loaded] = {}
 
@@ -90,7 +106,7 @@ class Evaluation:
         split = request.split or task.eval_split
         settings = self._settings(request, task) if task.format == "retrieval" else None
         for language in self._languages(request, task, split, outcome):
-            yield Job(request, task, language, split, settings)
+            yield Job(request, task, language, split, settings, precision=self.precision)
 
     def _languages(
         self, request: Request, task: TaskSpec, split: str, outcome: Outcome
@@ -136,10 +152,13 @@ class Evaluation:
         if coming is not None:
             self.rows.prepare(coming)
         began = time.monotonic()
-        if job.settings is not None:
-            computed = self._retrieve(job, data, told)
-        else:
-            computed = self._predict(job, loaded, data[0], told)
+        with torch.autocast(
+            self.backbone.device.type, torch.bfloat16, enabled=job.precision == "bf16"
+        ):
+            if job.settings is not None:
+                computed = self._retrieve(job, data, told)
+            else:
+                computed = self._predict(job, loaded, data[0], told)
         rows = score_rows(job, self.backbone, loaded, computed)
         seconds = time.monotonic() - began
         kept = computed.text, computed.suffix, computed.outcomes, seconds
@@ -261,6 +280,4 @@ class _Count:
 
 
 def _with_layers(job: Job, layers: set[int]) -> Job:
-    if job.settings is None:
-        return job
-    return Job(job.request, job.task, job.language, job.split, job.settings, tuple(sorted(layers)))
+    return job if job.settings is None else replace(job, layers=tuple(sorted(layers)))

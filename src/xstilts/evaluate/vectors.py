@@ -92,10 +92,11 @@ class SentenceVectors:
     Args:
         backbone: Embeds.
         cache: Folder to keep them in; None keeps nothing.
+        precision: What the caller computes in; vectors of another one are not used.
     """
 
-    def __init__(self, backbone: Backbone, cache: Path | None) -> None:
-        self.backbone, self.cache = backbone, cache
+    def __init__(self, backbone: Backbone, cache: Path | None, precision: str = "fp32") -> None:
+        self.backbone, self.cache, self.precision = backbone, cache, precision
         self._stores: dict[Path, VectorStore] = {}
 
     def of(
@@ -165,6 +166,7 @@ class SentenceVectors:
             "backbone": self.backbone.identity.fingerprint,
             "expression": loaded.digest,
             "pooling": pooling,
+            "precision": self.precision,
         }
         folder = self.cache / "vectors" / digest(whose)[:32] / f"layer-{layer}"
         if folder not in self._stores:
