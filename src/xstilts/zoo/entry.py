@@ -24,8 +24,13 @@ class Entry:
     @property
     def reference(self) -> str:
         """The reference that names exactly this module."""
-        m = self.manifest
-        return f"{m.name}/{slug(m.variant)}/{slug(m.backbone.name)}@{m.digest[:SHORT]}"
+        return full_name(self.manifest)
+
+
+def full_name(manifest: Manifest) -> str:
+    """`name/preset/backbone@digest`: the module's reference, and its path below a library."""
+    m = manifest
+    return f"{m.name}/{slug(m.variant)}/{slug(m.backbone.name)}@{m.digest[:SHORT]}"
 
 
 def is_backbone(identity: BackboneIdentity, wanted: str) -> bool:

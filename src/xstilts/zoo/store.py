@@ -22,9 +22,17 @@ from pathlib import Path
 from xstilts.errors import IntegrityError, NotFoundError, UsageError, near_names
 from xstilts.files import write_text
 from xstilts.specs import BackboneIdentity
-from xstilts.zoo.entry import SHORT, Entry, fitting, is_backbone, matches, pair
+from xstilts.zoo.entry import SHORT, Entry, fitting, full_name, is_backbone, matches, pair
 from xstilts.zoo.index import update_index
-from xstilts.zoo.manifest import NAME, Manifest, read_manifest, require_name
+from xstilts.zoo.manifest import (
+    CARD,
+    NAME,
+    SCORES,
+    SIGNATURE,
+    Manifest,
+    read_manifest,
+    require_name,
+)
 from xstilts.zoo.reference import Reference, parse_reference, slug
 from xstilts.zoo.staging import discard, locked, staging
 from xstilts.zoo.verify import verify_folder
@@ -172,8 +180,8 @@ class Zoo:
     def add(self, build: Callable[[Path], object]) -> Entry:
         """Keep a new module: `build` fills a temporary folder and writes its manifest.
 
-        The folder is verified, then renamed into place. A module that is there already is
-        returned as it is.
+        The folder is verified, then renamed into place. A module that is there already stays;
+        its card, scores and signature are renewed when the new folder has them.
 
         Raises:
             UsageError: The module's name is not allowed.
@@ -188,7 +196,11 @@ class Zoo:
             require_name(manifest.name)
             entry = Entry(manifest, self._folder(manifest))
             with locked(self.root):
-                if not self._keep(entry):
+                if self._keep(entry):
+                    for name in (CARD, SCORES, SIGNATURE):
+                        if (folder / name).exists():
+                            (folder / name).replace(entry.folder / name)
+                else:
                     entry.folder.parent.mkdir(parents=True, exist_ok=True)
                     folder.rename(entry.folder)
                 update_index(self.root, self.folders())
@@ -205,8 +217,7 @@ class Zoo:
             return False
 
     def _folder(self, manifest: Manifest) -> Path:
-        last = f"{slug(manifest.backbone.name)}@{manifest.digest[:SHORT]}"
-        return self.root / manifest.name / slug(manifest.variant) / last
+        return self.root / full_name(manifest)
 
     def remove(self, entry: Entry) -> None:
         """Delete a module and its tags; it leaves the library in one rename.

@@ -1,0 +1,196 @@
+"""The Hugging Face Hub, or a server that speaks its protocol (`HF_ENDPOINT`).
+
+One module is one repository: `hf:org/name@revision`. A push is one commit, so the repository holds
+the old module or the new one. A pull takes the manifest at a revision, and then only the files that
+it lists, at the very commit where the manifest was; they go through the hub's cache, where an
+interrupted transfer is continued.
+
+The token is the client's own affair: `HF_TOKEN`, or what `hf auth login` stored.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+from xstilts.errors import IntegrityError, NotFoundError, OfflineError, UsageError
+from xstilts.files import sha256_file
+from xstilts.hubs import Address, PushOptions, RemoteRef
+from xstilts.hubs._hf_errors import ATTEMPTS, translated
+from xstilts.zoo import read_manifest
+from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, UNLISTED, FileRecord
+from xstilts.zoo.strict_json import MAX_BYTES
+from xstilts.zoo.verify import check_file_list
+
+SCHEMES = ("hf:",)
+CACHES = True
+
+
+def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
+    """Commit exactly this folder's files to the repository, which is made when it is missing."""
+    repo = _repo(address)
+    api = _api()
+    manifest = read_manifest(folder)
+    names = sorted(path.name for path in folder.iterdir())
+    message = options.message or f"Add {manifest.name} {manifest.digest[:12]}"
+
+    branch = address.revision or None
+
+    def prepare() -> list[str]:
+        api.create_repo(repo, private=options.private or None, exist_ok=True)
+        if branch and not options.create_pr:
+            api.create_branch(repo, branch=branch, exist_ok=True)
+        known = {ref.name for ref in api.list_repo_refs(repo).tags} & set(options.tags)
+        if known:
+            raise UsageError(
+                f"{address.text} has the tag {', '.join(sorted(known))} already",
+                hint="Choose another --tag; a tag keeps meaning the same commit.",
+            )
+        there = api.list_repo_files(repo, revision=None if options.create_pr else branch)
+        return sorted(set(there) - set(names) - {".gitattributes"})
+
+    def commit(stale: list[str]) -> Any:
+        return api.create_commit(
+            repo,
+            operations=[
+                *(CommitOperationAdd(name, str(folder / name)) for name in names),
+                *(CommitOperationDelete(name) for name in stale),
+            ],
+            commit_message=message,
+            revision=branch,
+            create_pr=options.create_pr or None,
+        )
+
+    stale = translated(prepare, address.text)
+    once = 1 if options.create_pr else ATTEMPTS
+    made = translated(lambda: commit(stale), address.text, attempts=once)
+    for tag in options.tags:
+        translated(partial(api.create_tag, repo, tag=tag, revision=made.oid), address.text)
+    return RemoteRef(f"hf:{repo}@{made.oid}", manifest.digest, str(made.pr_url or made.commit_url))
+
+
+def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
+    """Fetch the module at a revision through the cache."""
+    repo = _repo(address)
+
+    _hush()
+
+    def download(name: str, revision: str, *, again: bool = False) -> Path:
+        return translated(
+            lambda: Path(
+                huggingface_hub.hf_hub_download(
+                    repo,
+                    name,
+                    revision=revision or None,
+                    local_files_only=offline,
+                    force_download=again and not offline,
+                )
+            ),
+            f"hf:{repo}" + (f"@{revision}" if revision else ""),
+            missing=name,
+        )
+
+    path = download(NAME, address.revision)
+    commit = _commit_of(path)
+    _copy(path, into / NAME)
+    manifest = read_manifest(into)
+    check_file_list(manifest, address.text)
+    there = _sizes(repo, commit, [r.path for r in manifest.files], offline=offline)
+    for record in manifest.files:
+        _check_size(there, record, address.text)
+        found = download(record.path, commit)
+        if sha256_file(found) != record.sha256 and not offline:
+            found = download(record.path, commit, again=True)  # a broken file in the cache
+        _copy(found, into / record.path)
+    for name in (CARD, SCORES, SIGNATURE):
+        if name in there or offline:
+            with suppress(NotFoundError, OfflineError):  # not every module has them
+                _copy(download(name, commit), into / name)
+    return RemoteRef(f"hf:{repo}@{commit}", manifest.digest)
+
+
+def exists(address: Address) -> bool:
+    """Whether the repository holds a module at the revision."""
+    repo = _repo(address)
+    return translated(
+        lambda: bool(_api().file_exists(repo, NAME, revision=address.revision or None)),
+        address.text,
+    )
+
+
+def modules(address: Address) -> list[RemoteRef]:
+    """The repository, or those of an organisation that carry the tag `xstilts`."""
+    if "/" in address.location:
+        return [RemoteRef(address.text)] if exists(address) else []
+    owner = address.location or None
+    found = translated(
+        lambda: [info.id for info in _api().list_models(author=owner, filter="xstilts")],
+        address.text,
+    )
+    return [RemoteRef(f"hf:{name}") for name in sorted(found)]
+
+
+# ------------------------------------------------------------------------------------- details
+
+
+def _repo(address: Address) -> str:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(address.location)
+    except HFValidationError:
+        raise UsageError(
+            f"{address.text!r} names no repository", hint="Write hf:org/name or hf:org/name@v1."
+        ) from None
+    return address.location
+
+
+def _api() -> Any:
+    _hush()
+    return HfApi(library_name="xstilts")
+
+
+def _hush() -> None:
+    """Keep the client's bars off everything but a terminal."""
+    if not sys.stderr.isatty():
+        huggingface_hub.utils.disable_progress_bars()
+
+
+def _commit_of(path: Path) -> str:
+    """The commit that a file of the cache belongs to: `…/snapshots/<commit>/<name>`."""
+    return path.parent.name
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file out of the cache, whose links may only lead into the cache."""
+    repository = source.parents[2]
+    if not source.resolve().is_relative_to(repository.resolve()):
+        raise IntegrityError(f"'{source.name}' leads out of the cache", where=str(source))
+    if target.name in UNLISTED and source.stat().st_size > MAX_BYTES:
+        raise IntegrityError(f"file '{target.name}' is too large", where=str(source))
+    shutil.copyfile(source, target)
+
+
+def _sizes(repo: str, commit: str, names: list[str], *, offline: bool) -> dict[str, int]:
+    """Name to size of the files that the hub has of those wanted, before they are fetched."""
+    if offline:
+        return {}
+    wanted = [*names, CARD, SCORES, SIGNATURE]
+    found = translated(
+        lambda: _api().get_paths_info(repo, wanted, revision=commit), f"hf:{repo}@{commit}"
+    )
+    return {info.path: info.size for info in found if hasattr(info, "size")}
+
+
+def _check_size(there: dict[str, int], record: FileRecord, where: str) -> None:
+    if there and there.get(record.path, record.size) != record.size:
+        raise IntegrityError(
+            f"file '{record.path}' has {there[record.path]} bytes, not {record.size}", where=where
+        )

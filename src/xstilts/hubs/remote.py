@@ -1,0 +1,196 @@
+"""Any store that fsspec speaks to: `s3://`, `gs://`, `abfs://`, `file://`, `memory://`, `sftp://`.
+
+A module is at `<address>/<name>/<preset>/<backbone>@<digest>/`. It is there when its manifest is,
+and the manifest is written last, in one step: an interrupted push leaves nothing that anybody sees,
+and the next push of the module completes it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from xstilts.errors import IntegrityError, NetworkError, NotFoundError, UsageError
+from xstilts.hubs import Address, PushOptions, RemoteRef
+from xstilts.zoo import Manifest, read_manifest
+from xstilts.zoo.entry import full_name
+from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, manifest_of
+from xstilts.zoo.strict_json import MAX_BYTES, parse_json
+from xstilts.zoo.verify import check_file_list
+
+SCHEMES: tuple[str, ...] = ()
+CACHES = False
+
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "google", "gcsfs", "azure", "adlfs", "paramiko")
+"""Packages whose exceptions mean that the store, the way to it or the credentials failed."""
+
+_WHOLE_WRITES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory", "hf")
+"""Protocols where an object appears whole or not at all; elsewhere it is written and renamed."""
+
+
+def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
+    """Write every file, the manifest last."""
+    if options.tags:
+        raise UsageError(f"{address.text} has no tags", hint="Leave out --tag.")
+    manifest = read_manifest(folder)
+    with _client(address) as (fs, root):
+        base = f"{root}/{full_name(manifest)}"
+        reference = RemoteRef(fs.unstrip_protocol(base), manifest.digest)
+        whole = _is_there(fs, base, manifest)
+        listed = [] if whole else [record.path for record in manifest.files]
+        extra = [name for name in (CARD, SCORES, SIGNATURE) if (folder / name).is_file()]
+        if not _writes_whole(fs):
+            fs.makedirs(base, exist_ok=True)
+        for name in (*listed, *extra, *([] if whole else [NAME])):
+            _put(fs, folder / name, f"{base}/{name}")
+    return reference
+
+
+def _is_there(fs: Any, base: str, manifest: Manifest) -> bool:
+    """Whether the store has this module with every file at its size."""
+    try:
+        if _manifest(fs, base).digest != manifest.digest:
+            return False
+        return all(fs.size(f"{base}/{r.path}") == r.size for r in manifest.files)
+    except (FileNotFoundError, IntegrityError):
+        return False
+
+
+def _writes_whole(fs: Any) -> bool:
+    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
+    return any(protocol in _WHOLE_WRITES for protocol in protocols)
+
+
+def _put(fs: Any, source: Path, target: str) -> None:
+    """Write one file so that it appears whole."""
+    if _writes_whole(fs):
+        fs.put_file(str(source), target)
+    else:
+        temporary = f"{posixpath.dirname(target)}/.{uuid4().hex}.part"
+        try:
+            fs.put_file(str(source), temporary)
+            fs.mv(temporary, target)
+        finally:
+            if fs.exists(temporary):
+                fs.rm_file(temporary)
+    if fs.size(target) != source.stat().st_size:
+        raise NetworkError(f"{target} did not arrive whole", hint="Push again.")
+
+
+def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
+    """Fetch the one module at or below the address, only the files that its manifest lists."""
+    del offline
+    with _client(address) as (fs, root):
+        found = _bases(fs, root)
+        if not found:
+            raise NotFoundError(f"no module at {address.text}", hint="Check the address.")
+        if len(found) > 1:
+            listed = "\n".join(f"  {fs.unstrip_protocol(base)}" for base in found)
+            raise UsageError(
+                f"{address.text} holds {len(found)} modules",
+                where=listed,
+                hint="Name one of these.",
+            )
+        base = found[0]
+        manifest = _manifest(fs, base)
+        check_file_list(manifest, address.text)
+        (into / NAME).write_bytes(fs.cat_file(f"{base}/{NAME}"))
+        for record in manifest.files:
+            _get(fs, f"{base}/{record.path}", into / record.path, record.size, exact=True)
+        for name in (CARD, SCORES, SIGNATURE):
+            if fs.exists(f"{base}/{name}"):
+                _get(fs, f"{base}/{name}", into / name, MAX_BYTES, exact=False)
+        return RemoteRef(fs.unstrip_protocol(base), manifest.digest)
+
+
+def _get(fs: Any, source: str, target: Path, size: int, *, exact: bool) -> None:
+    try:
+        found = fs.size(source)
+    except FileNotFoundError:
+        raise IntegrityError(f"file '{target.name}' is missing", where=source) from None
+    if found is None or found > size or (exact and found != size):
+        raise IntegrityError(f"file '{target.name}' has {found} bytes, not {size}", where=source)
+    fs.get_file(source, str(target))
+
+
+def exists(address: Address) -> bool:
+    """Whether a module is at or below the address."""
+    with _client(address) as (fs, root):
+        return bool(_bases(fs, root))
+
+
+def modules(address: Address) -> list[RemoteRef]:
+    """The modules at or below the address; what is no module is left out."""
+    refs = []
+    with _client(address) as (fs, root):
+        for base in _bases(fs, root):
+            try:
+                refs.append(RemoteRef(fs.unstrip_protocol(base), _manifest(fs, base).digest))
+            except IntegrityError:
+                continue
+    return refs
+
+
+def _bases(fs: Any, root: str) -> list[str]:
+    """Folders with a manifest at or below `root`, sorted; hidden ones are not looked at."""
+    if fs.exists(f"{root}/{NAME}"):
+        return [root]
+    try:
+        paths = fs.find(root, maxdepth=4)
+    except FileNotFoundError:
+        return []
+    inner = [path for path in paths if posixpath.basename(path) == NAME]
+    return sorted(posixpath.dirname(p) for p in inner if "/." not in p[len(root) :])
+
+
+def _manifest(fs: Any, base: str) -> Manifest:
+    path = f"{base}/{NAME}"
+    size = fs.size(path)
+    if size is None or size > MAX_BYTES:
+        raise IntegrityError(f"{NAME} has {size} bytes", where=path)
+    try:
+        return manifest_of(parse_json(fs.cat_file(path)), path)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{NAME} is broken: {type(error).__name__}", where=path) from None
+
+
+@contextmanager
+def _client(address: Address) -> Iterator[tuple[Any, str]]:
+    """The file system behind an address and the path in it; its errors become ours."""
+    from fsspec.core import url_to_fs
+
+    scheme = address.text.partition("://")[0]
+    try:
+        fs, path = url_to_fs(address.text)
+        fs.invalidate_cache()
+        yield fs, path.rstrip("/")
+    except (ImportError, ValueError) as error:
+        if isinstance(error, ValueError) and "rotocol" not in str(error):
+            raise
+        raise UsageError(
+            f"this installation cannot open {scheme}:// addresses",
+            hint=f"Install the fsspec driver for it; for s3: pip install 'xstilts[{scheme}]'.",
+        ) from None
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"nothing at {address.text}", hint="Check the address; a bucket must be there already."
+        ) from None
+    except PermissionError:
+        raise NetworkError(
+            f"{address.text} refused access",
+            hint="Check the credentials in the environment, or those of the store's own client.",
+        ) from None
+    except (OSError, TimeoutError) as error:
+        reason = error.strerror or type(error).__name__
+        raise NetworkError(f"{address.text}: {reason}", hint="Try again.") from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        raise NetworkError(
+            f"{address.text}: {type(error).__name__}",
+            hint="Check the network, the endpoint and the credentials in the environment.",
+        ) from None
