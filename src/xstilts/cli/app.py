@@ -115,6 +115,7 @@ def _register() -> None:
         recipe_commands,
         report_commands,
         score_commands,
+        share_commands,
         train_commands,
         zoo_commands,
     )
@@ -133,6 +134,9 @@ def _register() -> None:
     app.command("score")(score_commands.score)
     app.command("report")(report_commands.report)
     zoo_commands.app.command("import")(import_commands.import_module)
+    zoo_commands.app.command("export")(export_commands.export)
+    for name in ("add", "pull", "push", "bundle"):
+        zoo_commands.app.command(name)(getattr(share_commands, name))
     app.add_typer(zoo_commands.app, name="zoo")
     app.add_typer(data_commands.app, name="data")
     app.add_typer(info_commands.tasks_app, name="tasks")

@@ -29,14 +29,14 @@ def export(
     Example: xstilts export hf mnli/lora --to mnli-merged
     """
     from xstilts.backbone import Backbone
+    from xstilts.cli.zoo_commands import open_zoo
     from xstilts.export import EXPORTS, source
     from xstilts.export import export as write
-    from xstilts.zoo import Zoo
 
     state: State = context.obj
     EXPORTS.get(kind)
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline)
-    zoo = Zoo(state.zoo)
+    zoo = open_zoo(state)
     if state.dry_run:
         chosen = source(expression, zoo, encoder, language)
         plan = {"kind": kind, "modules": [e.reference for e in chosen.loaded.entries]}

@@ -44,7 +44,7 @@ def predict(
     from xstilts import api
     from xstilts.backbone import Backbone
     from xstilts.cli.train_commands import device
-    from xstilts.zoo import Zoo
+    from xstilts.cli.zoo_commands import open_zoo
 
     state: State = context.obj
     flags = {"text": text, "text_pair": text2, "question": question, "context": passage}
@@ -52,7 +52,7 @@ def predict(
     rows = _from_file(file) if file else iter(_from_flags(given, choice))
     _require_one_source(file, given, choice)
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
-    asked = api.predictor(expression, Zoo(state.zoo), encoder, language, task)
+    asked = api.predictor(expression, open_zoo(state), encoder, language, task)
     form = asked.require_head().task.format
     while chunk := list(islice(rows, _CHUNK)):
         fields = [_as_words(row) if form == "tagging" else row for row in chunk]

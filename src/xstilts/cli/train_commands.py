@@ -234,12 +234,12 @@ def _language(name: str) -> str:
 def places(state: State, track: str = "") -> Places:
     """Where the global options say that a phase reads and writes."""
     from xstilts import paths
+    from xstilts.cli.zoo_commands import open_zoo
     from xstilts.train.phases import Places
-    from xstilts.zoo import Zoo
 
     return Places(
         data=state.data,
-        zoo=Zoo(state.zoo),
+        zoo=open_zoo(state),
         runs=state.runs,
         cache=paths.cache_folder(),
         offline=state.offline or bool(state.world),
@@ -359,11 +359,11 @@ def _print_entry(state: State, entry: Entry, seconds: float) -> None:
 
 def _keep_merged(state: State, expression: str, name: str, backbone: str) -> None:
     from xstilts.backbone import Backbone as Encoder
+    from xstilts.cli.zoo_commands import open_zoo
     from xstilts.merging import keep_merged
-    from xstilts.zoo import Zoo
 
     encoder = Encoder.load(backbone, offline=state.offline)
-    entry = keep_merged(expression, name, Zoo(state.zoo), encoder)
+    entry = keep_merged(expression, name, open_zoo(state), encoder)
     record = {
         "reference": entry.reference,
         "folder": str(entry.folder),
@@ -379,11 +379,11 @@ def _explain(state: State, expression: str, backbone: str) -> None:
 
     from xstilts.backbone import Backbone as Encoder
     from xstilts.cli.output import table
+    from xstilts.cli.zoo_commands import open_zoo
     from xstilts.explain import explain
-    from xstilts.zoo import Zoo
 
     encoder = Encoder.load(backbone, offline=state.offline)
-    found = explain(expression, Zoo(state.zoo), encoder)
+    found = explain(expression, open_zoo(state), encoder)
 
     def human() -> None:
         rows = [

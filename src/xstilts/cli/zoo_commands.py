@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xstilts.cli.state import State
 
+if TYPE_CHECKING:
+    from xstilts.zoo import Entry, Zoo
+    from xstilts.zoo.upkeep import Ancestor
+
 app = typer.Typer(no_args_is_help=True, help="The module library.")
 Reference = Annotated[str, typer.Argument(help="Such as `mnli/lora` or `@0a1b2c`.")]
+
+
+def open_zoo(state: State) -> Zoo:
+    """The library in use; references to hubs are pulled into it when they are first used."""
+    from xstilts.zoo import Zoo
+
+    def fetch(reference: str) -> Path:
+        from xstilts import hubs
+
+        state.note(f"pulling {reference}")
+        return hubs.pull(reference, zoo, offline=state.offline).folder
+
+    zoo = Zoo(state.zoo, fetch)
+    return zoo
 
 
 @app.command("ls")
@@ -17,21 +37,41 @@ def list_modules(
     context: typer.Context,
     task: Annotated[str, typer.Option(help="Modules of one task only.")] = "",
     method: Annotated[str, typer.Option(help="Modules of one method preset only.")] = "",
+    backbone: Annotated[str, typer.Option(help="Modules of one backbone only.")] = "",
+    language: Annotated[str, typer.Option(help="Trained in or made for a language.")] = "",
+    min_dev: Annotated[float, typer.Option(help="With a dev score of at least this.")] = 0.0,
 ) -> None:
     """List the modules.
 
-    Example: xstilts zoo ls --task mnli
+    Example: xstilts zoo ls --task mnli --method lora
     """
-    from xstilts.cli.output import table
-    from xstilts.zoo import Zoo
-
     state: State = context.obj
     entries = [
         entry
-        for entry in Zoo(state.zoo).entries()
-        if (not task or entry.manifest.task == task)
-        and (not method or entry.manifest.preset == method)
+        for entry in open_zoo(state).entries()
+        if _fits(entry, task, method, backbone, language, min_dev)
     ]
+    _print_entries(state, entries)
+
+
+def _fits(
+    entry: Entry, task: str, method: str, backbone: str, language: str, min_dev: float
+) -> bool:
+    m = entry.manifest
+    languages = [*m.languages, *m.source_language.split(",")]
+    dev = m.training.get("dev_score")
+    return (
+        (not task or m.task == task)
+        and (not method or method in (m.preset, m.method))
+        and (not backbone or m.backbone.name == backbone)
+        and (not language or language in languages)
+        and (not min_dev or (isinstance(dev, int | float) and dev >= min_dev))
+    )
+
+
+def _print_entries(state: State, entries: Sequence[Entry]) -> None:
+    from xstilts.cli.output import table
+
     columns = ("reference", "kind", "task", "seed", "dev", "parameters")
     rows = [
         (
@@ -48,18 +88,115 @@ def list_modules(
     state.emit(records, lambda: state.console.print(table(columns, rows)))
 
 
+@app.command("search")
+def search(
+    context: typer.Context,
+    words: Annotated[list[str], typer.Argument(help="All of them must be found.")],
+) -> None:
+    """Find modules by words of their name, task, method, backbone, languages, labels or tags.
+
+    Example: xstilts zoo search nli lora
+    """
+    from xstilts.zoo.upkeep import search as find
+
+    state: State = context.obj
+    _print_entries(state, find(open_zoo(state), " ".join(words)))
+
+
 @app.command("show")
 def show(context: typer.Context, reference: Reference) -> None:
-    """Show a module's manifest.
+    """Show a module's manifest, and what it was made from as a tree.
 
     Example: xstilts zoo show mnli/lora
     """
-    from xstilts.zoo import Zoo
+    from xstilts.zoo.upkeep import lineage
 
     state: State = context.obj
-    entry = Zoo(state.zoo).find(reference)
-    record = {"folder": str(entry.folder), **entry.manifest.model_dump()}
-    state.emit(record, lambda: state.console.print_json(data=record))
+    zoo = open_zoo(state)
+    entry = zoo.find(reference)
+    tree = lineage(zoo, entry)
+    record = {"folder": str(entry.folder), **entry.manifest.model_dump(), "lineage": _tree(tree)}
+
+    def human() -> None:
+        state.console.print_json(data={k: v for k, v in record.items() if k != "lineage"})
+        print("\n".join(_branches(tree, 0)))
+
+    state.emit(record, human)
+
+
+def _tree(node: Ancestor) -> dict[str, Any]:
+    return {
+        "reference": node.reference,
+        "digest": node.digest,
+        "role": node.role,
+        "here": node.entry is not None,
+        "parents": [_tree(parent) for parent in node.parents],
+    }
+
+
+def _branches(node: Ancestor, depth: int) -> list[str]:
+    missing = "" if node.entry else "  (not in the library)"
+    own = "  " * depth + (f"{node.role}: " if node.role else "") + node.reference + missing
+    return [own, *(line for parent in node.parents for line in _branches(parent, depth + 1))]
+
+
+@app.command("diff")
+def diff(
+    context: typer.Context,
+    left: Reference,
+    right: Annotated[str, typer.Argument(help="The other module.")],
+) -> None:
+    """Show where the manifests of two modules differ.
+
+    Example: xstilts zoo diff mnli/seq_bn mnli/lora
+    """
+    from xstilts.cli.output import table
+    from xstilts.zoo.upkeep import diff as compare
+
+    state: State = context.obj
+    zoo = open_zoo(state)
+    found = compare(zoo.find(left), zoo.find(right))
+    records = [{"place": d.place, "left": d.left, "right": d.right} for d in found]
+    rows = [(d.place, str(d.left), str(d.right)) for d in found]
+    state.emit(records, lambda: state.console.print(table(("place", left, right), rows)))
+
+
+@app.command("tag")
+def tag(
+    context: typer.Context,
+    reference: Reference,
+    name: Annotated[str, typer.Argument(help="Such as best or v1; `mnli:best` then finds it.")],
+) -> None:
+    """Give a module a name of your own; a tag can be moved.
+
+    Example: xstilts zoo tag @0a1b2c best
+    """
+    state: State = context.obj
+    zoo = open_zoo(state)
+    made = zoo.tag(zoo.find(reference), name)
+    state.emit({"tag": made}, lambda: print(made))
+
+
+@app.command("gc")
+def collect(
+    context: typer.Context,
+    broken: Annotated[bool, typer.Option(help="Also modules that do not verify.")] = False,
+    untagged: Annotated[
+        bool, typer.Option(help="Also modules without a tag that no tagged one needs.")
+    ] = False,
+) -> None:
+    """Delete leftovers of killed commands and tags of modules that are gone.
+
+    Example: xstilts zoo gc --dry-run
+    """
+    from xstilts.zoo.upkeep import gc
+
+    state: State = context.obj
+    zoo = open_zoo(state)
+    if (broken or untagged) and not state.dry_run and not state.yes:
+        typer.confirm("Delete modules?", abort=True, err=True)
+    gone = gc(zoo, broken_too=broken, untagged=untagged, dry_run=state.dry_run)
+    state.emit({"gone": gone}, lambda: print("\n".join(gone) or "nothing to delete"))
 
 
 @app.command("rm")
@@ -69,10 +206,9 @@ def remove(context: typer.Context, reference: Reference) -> None:
     Example: xstilts zoo rm mnli/lora --yes
     """
     from xstilts.errors import UsageError
-    from xstilts.zoo import Zoo
 
     state: State = context.obj
-    zoo = Zoo(state.zoo)
+    zoo = open_zoo(state)
     entry = zoo.find(reference)
     users = [
         other.reference
@@ -89,18 +225,36 @@ def remove(context: typer.Context, reference: Reference) -> None:
 
 
 @app.command("verify")
-def verify(context: typer.Context) -> None:
-    """Check every file of every module.
+def verify(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(help="One module; empty checks all.")] = "",
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Refuse modules that are not signed.")
+    ] = False,
+    key: Annotated[Path | None, typer.Option(help="Public key (PEM) of the signer.")] = None,
+) -> None:
+    """Check every file of every module, and its signature where that is asked for.
 
-    Example: xstilts zoo verify
+    Example: xstilts zoo verify mnli/lora --require-signature --key team.pub
     """
-    from xstilts.errors import IntegrityError
-    from xstilts.zoo import Zoo
+    from xstilts.errors import IntegrityError, UsageError
+    from xstilts.zoo import verify_folder
     from xstilts.zoo.upkeep import broken
 
     state: State = context.obj
-    found = broken(Zoo(state.zoo))
-    if found:
-        lines = "\n".join(f"  {folder}: {error.what}" for folder, error in found)
-        raise IntegrityError(f"{len(found)} modules are broken", where=lines)
+    zoo = open_zoo(state)
+    if require_signature and key is None:
+        raise UsageError("a signature is checked with a key", hint="Add --key PUBLIC.pem.")
+    if reference:
+        verify_folder(zoo.find(reference).folder)
+    else:
+        found = broken(zoo)
+        if found:
+            lines = "\n".join(f"  {folder}: {error.what}" for folder, error in found)
+            raise IntegrityError(f"{len(found)} modules are broken", where=lines)
+    if key is not None:
+        from xstilts.zoo.signing import verify_signature
+
+        for entry in [zoo.find(reference)] if reference else zoo.entries():
+            verify_signature(entry.folder, key)
     state.emit({"broken": []}, lambda: print("every module is whole"))
