@@ -14,6 +14,7 @@ from xstilts.backbone import Backbone
 from xstilts.cli import main
 from xstilts.composition import parse
 from xstilts.errors import NotFoundError, UsageError
+from xstilts.operators import OPERATORS
 from xstilts.search import Search, SearchSpec, weights
 from xstilts.search.keeping import keep
 from xstilts.train.phases import Places
@@ -147,6 +148,14 @@ def test_nested_weights_are_found(place, tmp_path):
     found = search.run()
     assert parse(str(found.expression)) == found.expression
     assert found.loss <= found.start
+
+
+@pytest.mark.parametrize("operator", [n for n in OPERATORS if OPERATORS.get(n).MERGES])
+def test_every_weighing_operator_can_be_searched(place, tmp_path, operator):
+    text = "mnli + qqp" if operator == "sum" else f"{operator}(mnli, qqp)"
+    found = make(place, tmp_path, text, budget=3, shots=4).run()
+    assert found.loss <= found.start
+    assert parse(str(found.expression)) == found.expression
 
 
 @pytest.mark.parametrize(
