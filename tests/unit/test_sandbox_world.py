@@ -12,7 +12,8 @@ import pytest
 from xstilts.config import load_task
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load, load_rows, task_in_world
-from xstilts.errors import ConfigError, NotFoundError
+from xstilts.errors import ConfigError, NotFoundError, UsageError
+from xstilts.metrics import mlqa
 from xstilts.sandbox import chosen_world, ensure_world
 from xstilts.sandbox.clauses import Clause, Phrase, Word, entity_tags
 from xstilts.sandbox.languages import LANGUAGES
@@ -339,3 +340,11 @@ def test_noise_leaves_the_backbone_alone(tmp_path):
     train = [world.data / "qqp" / "train.tsv" for world in (noisy, clean)]
     assert train[0].read_bytes() != train[1].read_bytes()
     assert len(list((tmp_path / "sandbox").glob("*/data"))) == 2
+
+
+def test_mlqa_scores_made_up_languages_without_articles():
+    # The point goes, "the" stays, each Han character is a token.
+    assert mlqa.words("Ab the.", "qaa") == ["ab", "the"]
+    assert mlqa.words("一二.ab", "qag") == ["一", "二", "ab"]
+    with pytest.raises(UsageError, match="no rules for 'qza'"):
+        mlqa.words("a", "qza")
