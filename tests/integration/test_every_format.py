@@ -323,6 +323,21 @@ def test_half_precision_is_another_cell_and_says_so(run, place):
     assert "no precision named 'fp8'" in error["what"]
 
 
+def test_a_dry_run_lists_cells_and_computes_none(run, place):
+    (place / "data" / "udpos" / "test-el.tsv").write_text("x\tX\n")
+    reference = train(run, "udpos")
+    arguments = ("eval", reference, "--task", "udpos", "--langs", "el,de", "--dry-run")
+    run("eval", reference, "--task", "udpos", "--langs", "de")
+    cells = {"expression": reference, "task": "udpos", "cells": 2, "to compute": 1}
+    assert run(*arguments) == {"train": [], "evaluate": [cells]}
+    assert run(*arguments) == {"train": [], "evaluate": [cells]}
+    modules = sorted((place / "zoo").iterdir())
+    found = run("xtreme", "none", "--tasks", "mlm,bucc2018", "--dry-run")
+    assert [(row["module"], row["on"]) for row in found["train"]] == [("mlm-alone", "none")]
+    assert [(row["task"], row["cells"]) for row in found["evaluate"]] == [("bucc2018", 1)]
+    assert sorted((place / "zoo").iterdir()) == modules
+
+
 def test_unknown_options_and_missing_labels_are_told(run, place):
     bad = ("--set", "margins=ratio")
     error = run("eval", "none", "--task", "bucc2018", "--langs", "de", *bad, code=2)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xstilts.cli.eval_output import print_outcome, print_plan
 from xstilts.cli.state import State
 from xstilts.cli.train_commands import device, places, training_task
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.suite import Outcome, Request
+    from xstilts.backbone import Backbone
+    from xstilts.evaluate.suite import Evaluation, Outcome, Request
+    from xstilts.train.phases import Phase
 
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
@@ -24,10 +27,6 @@ Pooling = Annotated[str, typer.Option(help="mean or cls, for retrieval; empty: t
 BackboneOption = Annotated[str, typer.Option("--backbone", help="Preset, folder or hub id.")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the machine computes in it.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute finished cells again.")]
-
-
-_WIDE = 12
-"""Columns above which a table has its languages as rows."""
 
 
 def evaluate(
@@ -60,6 +59,9 @@ def evaluate(
         for block in _layers(layer)
     ]
     state: State = context.obj
+    if state.dry_run:
+        print_plan(state, _evaluation(state, backbone, precision).plan(requests), [])
+        return
     print_outcome(state, run_requests(state, requests, backbone, force, precision))
 
 
@@ -92,12 +94,16 @@ def xtreme(
 
     state: State = context.obj
     chosen = [name for name in tasks.split(",") if name] or _suite_tasks(state, suite)
-    requests = []
+    requests, ahead = [], []
     for expression in expressions:
         for task in chosen:
             used = expression
             if load_task(task).format != "retrieval":
-                used = _with_head(state, expression, task, top, overrides or [], backbone)
+                phase = _phase(state, expression, task, top, overrides or [], backbone)
+                if phase and state.dry_run and not phase.plan().known:
+                    ahead.append(phase)
+                    continue
+                used = "@" + phase.execute().manifest.digest if phase else expression
             requests += [
                 Request(
                     used,
@@ -109,6 +115,9 @@ def xtreme(
                 )
                 for block in _layers(layer)
             ]
+    if state.dry_run:
+        print_plan(state, _evaluation(state, backbone, precision).plan(requests), ahead)
+        return
     outcome = run_requests(state, requests, backbone, force, precision)
     if submit_dir is not None:
         from xstilts.evaluate.submission import write_submission
@@ -168,12 +177,11 @@ def _options(overrides: list[str] | None) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _with_head(
+def _phase(
     state: State, expression: str, target: str, top: str, overrides: list[str], backbone: str
-) -> str:
-    """The expression, or the module trained on top of it for the target."""
+) -> Phase | None:
+    """The training that gives the expression a head for the target; None when it has one."""
     from xstilts import library
-    from xstilts.backbone import Backbone
     from xstilts.composition import operators, parse
     from xstilts.config import load_task
     from xstilts.data.sources import task_in_world
@@ -181,12 +189,11 @@ def _with_head(
     from xstilts.settings import resolve_run
     from xstilts.train.phases import Phase
 
-    where = places(state)
-    encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
+    where, encoder = places(state), _encoder(state, backbone)
     loaded = library.load_expression(expression, where.zoo, encoder)
     task = task_in_world(load_task(target), where.data)
     if loaded.head_for(task) is not None:
-        return expression
+        return None
     trained = training_task(state, target)
     method = "head" if "fuse" in operators(parse(expression)) else top
     flags: dict[str, Any] = {"method": method, "backbone": backbone or state.backbone}
@@ -194,9 +201,20 @@ def _with_head(
     world = state.training_defaults
     run = resolve_run(trained, flags, overrides, None, state.backbone, world).value
     name = f"{target}-on-{digest(expression)[:8]}" if loaded.entries else f"{target}-alone"
-    phase = Phase(trained, run, encoder, where, below=expression, name=name)
     state.note(f"target phase: {trained} as {method} on {expression}")
-    return "@" + phase.execute().manifest.digest
+    return Phase(trained, run, encoder, where, below=expression, name=name)
+
+
+def _encoder(state: State, backbone: str) -> Backbone:
+    """The backbone, loaded once for a whole command."""
+    from xstilts.backbone import Backbone
+
+    reference = backbone or state.backbone
+    if reference not in state.encoders:
+        loaded = Backbone.load(reference, offline=state.offline).to(device())
+        state.encoders[reference] = loaded
+    encoder: Backbone = state.encoders[reference]
+    return encoder
 
 
 def run_requests(
@@ -211,43 +229,21 @@ def run_requests(
     Raises:
         UsageError: There is no such precision.
     """
+    from xstilts.cli.output import step_progress
+
+    evaluation = _evaluation(state, backbone, precision)
+    with step_progress("evaluating", quiet=state.quiet) as progress:
+        return evaluation.run(requests, progress, force=force)
+
+
+def _evaluation(state: State, backbone: str, precision: str) -> Evaluation:
     from typing import cast
 
-    from xstilts.backbone import Backbone
-    from xstilts.cli.output import step_progress
     from xstilts.errors import UsageError
     from xstilts.evaluate.results import ResultStore
     from xstilts.evaluate.suite import Evaluation
 
     if precision not in ("fp32", "bf16"):
         raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32.")
-    encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
     store = ResultStore(state.results)
-    evaluation = Evaluation(encoder, places(state), store, cast("Any", precision))
-    with step_progress("evaluating", quiet=state.quiet) as progress:
-        return evaluation.run(requests, progress, force=force)
-
-
-def print_outcome(state: State, outcome: Outcome) -> None:
-    """The main scores by expression and language, and what was computed or missing."""
-    from xstilts.evaluate.views import language_tables, transposed
-
-    record = {
-        "schema": "xstilts.scores/1",
-        "computed": outcome.computed,
-        "cached": len(outcome.cells) - outcome.computed,
-        "missing": outcome.missing,
-        "scores": [score.model_dump() for score in outcome.scores],
-    }
-
-    def human() -> None:
-        from xstilts.cli.output import table
-
-        for view in language_tables(outcome.scores):
-            shown = transposed(view) if len(view.columns) > _WIDE else view
-            state.console.print(table(shown.columns, shown.rows, shown.title))
-        state.note(f"{outcome.computed} cells computed, {record['cached']} reused")
-        if outcome.missing:
-            state.note(f"no data for {', '.join(outcome.missing)}")
-
-    state.emit(record, human)
+    return Evaluation(_encoder(state, backbone), places(state), store, cast("Any", precision))

@@ -35,6 +35,7 @@ class State:
         yes: Answer every question with yes.
         world: `sandbox`, with options as `sandbox:seed=3`, or empty for real data.
         data_option, zoo_option, results_option: As given on the command line.
+        encoders: Backbones that this command has loaded, by reference.
     """
 
     as_json: bool = False
@@ -48,6 +49,7 @@ class State:
     zoo_option: Path | None = None
     results_option: Path | None = None
     overrides: list[str] = field(default_factory=list)
+    encoders: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         name = self.world.partition(":")[0]

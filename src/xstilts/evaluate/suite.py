@@ -90,6 +90,11 @@ class Evaluation:
         outcome.cells += [done[at] for at in range(len(work))]
         return outcome
 
+    def plan(self, requests: Sequence[Request]) -> list[tuple[Job, bool]]:
+        """Every cell asked for, and whether it is there already; see `run` for what it raises."""
+        jobs = self._jobs(requests, Outcome())
+        return [(job, self.store.get(cell_key(self._identity(job)[2])) is not None) for job in jobs]
+
     # -- what is asked for
 
     def _jobs(self, requests: Sequence[Request], outcome: Outcome) -> list[Job]:
@@ -141,10 +146,7 @@ class Evaluation:
     def _cell(
         self, job: Job, following: Sequence[Job], force: bool, told: _Within
     ) -> tuple[Cell, bool]:
-        loaded = self._load(job.request.expression, job.language)
-        data = self.rows.of(job)
-        digests = [self.rows.digest(side) for rows in data for side in sides(rows)]
-        key = identity(job, self.backbone, [loaded, *self._of_targets(job, data[0])], digests)
+        loaded, data, key = self._identity(job)
         known = None if force else self.store.get(cell_key(key))
         if known:
             return known, False
@@ -163,6 +165,13 @@ class Evaluation:
         seconds = time.monotonic() - began
         kept = computed.text, computed.suffix, computed.outcomes, seconds
         return self.store.put(key, rows, *kept), True
+
+    def _identity(self, job: Job) -> tuple[Loaded, list[Data], dict[str, Any]]:
+        loaded = self._load(job.request.expression, job.language)
+        data = self.rows.of(job)
+        digests = [self.rows.digest(side) for rows in data for side in sides(rows)]
+        every = [loaded, *self._of_targets(job, data[0])]
+        return loaded, data, identity(job, self.backbone, every, digests)
 
     def _load(self, expression: str, language: str) -> Loaded:
         key = (expression, language if needs_language(parse(expression)) else "")

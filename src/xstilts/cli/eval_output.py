@@ -1,0 +1,65 @@
+"""What `xstilts eval` and `xstilts xtreme` print: scores, or what would be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from xstilts.cli.state import State
+
+if TYPE_CHECKING:
+    from xstilts.evaluate.provenance import Job
+    from xstilts.evaluate.suite import Outcome
+    from xstilts.train.phases import Phase
+
+_WIDE = 12
+"""Columns above which a table has its languages as rows."""
+
+
+def print_plan(state: State, planned: Sequence[tuple[Job, bool]], ahead: Sequence[Phase]) -> None:
+    """What would be trained and which cells computed."""
+    from collections import Counter
+
+    from xstilts.cli.output import table
+
+    plans = [(phase, phase.plan()) for phase in ahead]
+    train = [{"module": p.name, "on": str(p.expression), "steps": plan.steps} for p, plan in plans]
+    to_do = Counter((job.label, job.task.name) for job, there in planned if not there)
+    every = Counter((job.label, job.task.name) for job, _ in planned)
+    cells = [
+        {"expression": label, "task": task, "cells": count, "to compute": to_do[label, task]}
+        for (label, task), count in every.items()
+    ]
+
+    def human() -> None:
+        for title, rows in (("to be trained first", train), ("to be evaluated", cells)):
+            if rows:
+                values = [tuple(row.values()) for row in rows]
+                state.console.print(table(tuple(rows[0]), values, title))
+
+    state.emit({"train": train, "evaluate": cells}, human)
+
+
+def print_outcome(state: State, outcome: Outcome) -> None:
+    """The main scores by expression and language, and what was computed or missing."""
+    from xstilts.evaluate.views import language_tables, transposed
+
+    record = {
+        "schema": "xstilts.scores/1",
+        "computed": outcome.computed,
+        "cached": len(outcome.cells) - outcome.computed,
+        "missing": outcome.missing,
+        "scores": [score.model_dump() for score in outcome.scores],
+    }
+
+    def human() -> None:
+        from xstilts.cli.output import table
+
+        for view in language_tables(outcome.scores):
+            shown = transposed(view) if len(view.columns) > _WIDE else view
+            state.console.print(table(shown.columns, shown.rows, shown.title))
+        state.note(f"{outcome.computed} cells computed, {record['cached']} reused")
+        if outcome.missing:
+            state.note(f"no data for {', '.join(outcome.missing)}")
+
+    state.emit(record, human)
