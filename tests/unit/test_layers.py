@@ -21,7 +21,7 @@ LAYERS = (
     ("library", "merging", "explain", "predict", "translate"),
     ("train", "hubs", "sandbox", "export", "importing"),
     ("evaluate", "search"),
-    ("grid", "api", "rank"),
+    ("grid", "api", "rank", "bench"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -105,6 +105,7 @@ def _go_offline() -> None:
 
 def _register() -> None:
     from xstilts.cli import (
+        bench_commands,
         data_commands,
         eval_commands,
         export_commands,
@@ -141,6 +142,7 @@ def _register() -> None:
     app.add_typer(data_commands.app, name="data")
     app.add_typer(info_commands.tasks_app, name="tasks")
     app.add_typer(info_commands.config_app, name="config")
+    app.command("bench")(bench_commands.bench)
     app.command("doctor")(info_commands.doctor)
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from xstilts.sandbox import World
 
 WORLDS = ("sandbox",)
+WIDTH = 200
+"""Columns of tables that do not go to a terminal."""
 
 
 @dataclass
@@ -122,7 +124,7 @@ class State:
         """Standard output, for people."""
         from rich.console import Console
 
-        return Console(soft_wrap=False)
+        return Console(soft_wrap=False, width=None if sys.stdout.isatty() else WIDTH)
 
     @property
     def json(self) -> bool:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from xstilts import bench
+
+
+def test_turns_alternate_and_ratios_are_medians(monkeypatch):
+    turns = []
+    times = iter([1.0, 2.0, 1.0, 6.0, 2.0, 6.0])
+    monkeypatch.setattr(bench, "seconds", lambda work: (work(), next(times))[1])
+    result = bench.compare(
+        "toy", lambda: turns.append("a"), lambda: turns.append("b"), pairs=3, bar=2.0
+    )
+    assert turns == ["a", "b"] * 4
+    # ratios 2, 6 and 3
+    assert (result.ratio, result.low, result.high) == (3.0, 2.0, 6.0)
+    assert (result.ours, result.theirs) == (1.0, 6.0)
+
+
+def test_lengths_follow_the_deciles():
+    import numpy as np
+
+    from xstilts.bench.comparisons import rows
+
+    made = rows(5000, bench.XNLI_DECILES, 128)
+    assert made.lengths.max() <= 128
+    assert np.median(made.lengths) == pytest.approx(60, abs=2)
