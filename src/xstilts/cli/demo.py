@@ -28,15 +28,23 @@ MODULES = (
     Stop("mnli", "lora", "mnli"),
     Stop("mnli", "full", "mnli"),
     Stop("qqp", "seq_bn", "qqp"),
+    Stop("qqp", "lora", "qqp"),
 )
+
+
+def _on(expression: str, method: str, name: str) -> tuple[str, Stop]:
+    return expression, Stop("mnli", method, name, expression)
+
+
 TARGETS = (
     ("none", Stop("mnli", "head", "xnli-probe")),
-    ("qqp", Stop("mnli", "seq_bn", "xnli-on-qqp", "qqp")),
-    (
-        "average(mnli/seq_bn, qqp)",
-        Stop("mnli", "head", "xnli-average", "average(mnli/seq_bn, qqp)"),
-    ),
-    ("fuse(mnli/seq_bn, qqp)", Stop("mnli", "head", "xnli-fused", "fuse(mnli/seq_bn, qqp)")),
+    _on("qqp/seq_bn", "seq_bn", "xnli-on-qqp"),
+    _on("stack(qqp/seq_bn, mnli/seq_bn)", "head", "xnli-stack"),
+    _on("average(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-average"),
+    _on("average(mnli/lora, qqp/lora)", "head", "xnli-average-lora"),
+    _on("merge_ties(mnli/lora, qqp/lora)", "head", "xnli-ties-lora"),
+    _on("fuse(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-fused"),
+    _on("fuse(mnli/lora, qqp/lora)", "head", "xnli-fused-lora"),
 )
 ALONE = ("mnli/seq_bn", "mnli/lora", "mnli/full")
 """Modules whose own head serves XNLI."""
