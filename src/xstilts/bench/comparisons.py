@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from xstilts import predict
 from xstilts.backbone import Backbone
 from xstilts.bench import TATOEBA_DECILES, XNLI_DECILES, Result, compare
+from xstilts.bench.mlm import mlm_step
 from xstilts.composed import compose
 from xstilts.composition import parse
 from xstilts.config import load_method, load_task
@@ -262,4 +263,5 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "adapter_step": adapter_step,
     "fusion": fusion,
     "fusion_step": fusion_step,
+    "mlm_step": mlm_step,
 }
