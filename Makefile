@@ -9,21 +9,22 @@ STAMP = $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/xstilts demo
 
+# One process a core, one thread each: small tensors gain nothing from more.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
 # The suite on transformers 5, hub 2 and datasets 5, without the adapters library.
 test-next: .venv-next/.installed
-	.venv-next/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest -n auto
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest -m bench -s
