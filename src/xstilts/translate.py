@@ -24,6 +24,9 @@ from xstilts.files import digest
 OPEN, CLOSE = "[", "]"
 """Markers around an answer: brackets, which translation systems tend to keep."""
 
+LONGEST = 256
+"""Sub-words of a translated sentence, at most."""
+
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？؟।])\s+")
 _TEXT_FIELDS: Mapping[str, tuple[str, ...]] = {
     "classification": ("text", "text_pair"),
@@ -230,9 +233,14 @@ class Translator:
         encoded = self.tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True)
         encoded = encoded.to(self.model.device)
         more = {"forced_bos_token_id": self.target_id} if self.target_id is not None else {}
-        width = int(encoded["input_ids"].shape[1])
+        # The same bound for every batch: what a sentence becomes must not depend on its neighbours.
+        positions = int(getattr(self.model.config, "max_position_embeddings", 0) or LONGEST)
         output = self.model.generate(
-            **encoded, num_beams=self.beams, max_new_tokens=2 * width + 20, do_sample=False, **more
+            **encoded,
+            num_beams=self.beams,
+            max_new_tokens=min(LONGEST, positions - 2),
+            do_sample=False,
+            **more,
         )
         decoded: list[str] = self.tokenizer.batch_decode(output, skip_special_tokens=True)
         return [text.strip() for text in decoded]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from xstilts.data import translated
 from xstilts.data.examples import Answer, Example
@@ -127,6 +128,7 @@ def model(tmp_path_factory):
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     ffn = {"encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 64}
     ids = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
+    torch.manual_seed(0)
     config = M2M100Config(vocab_size=len(tokenizer), **sizes, **heads, **ffn, **ids)
     M2M100ForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
