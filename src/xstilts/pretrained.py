@@ -73,7 +73,9 @@ def clean_config(spec: BackboneSpec, offline: bool) -> Any:
 def fetch(spec: BackboneSpec, config: Any, offline: bool) -> tuple[Any, Any]:
     """The float32 encoder without pooler, and its fast tokenizer, from a folder or the hub."""
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # a bar for the weights of a local file would stand among our messages
     where: dict[str, Any] = {
         "revision": spec.revision or None,
         "local_files_only": offline,
