@@ -118,9 +118,27 @@ def put(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -
 
 
 def keep(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Write the weights alone to `folder`, whole or not at all."""
+    """Write the weights alone to `folder`, whole or not at all.
+
+    A folder that is there already holds the same weights, written before a crash: it is left as it
+    is, so that there is no moment without it.
+    """
+    if folder.is_dir():
+        return
     with atomic_folder(folder) as new:
         save_file(_copies(parameters), new / WEIGHTS)
+
+
+def best_folder(folder: Path, step: int) -> Path:
+    """Where the weights of the best look are, when that was at `step`."""
+    return folder / f"best-{step:08d}"
+
+
+def keep_best(folder: Path, parameters: Mapping[str, nn.Parameter], step: int) -> None:
+    """Keep the weights of the best look; those that an older checkpoint speaks of stay a while."""
+    keep(best_folder(folder, step), parameters)
+    for old in sorted(folder.glob("best-*"))[: -KEPT - 1]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def bring_back(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -141,8 +159,9 @@ def keep_mean(
     if count:
         mean = load_file(folder / f"mean-{last:08d}" / WEIGHTS)
         weights = {k: mean[k] + (w - mean[k]) / (count + 1) for k, w in weights.items()}
-    with atomic_folder(folder / f"mean-{step:08d}") as new:
-        save_file(weights, new / WEIGHTS)
+    if not (folder / f"mean-{step:08d}").is_dir():
+        with atomic_folder(folder / f"mean-{step:08d}") as new:
+            save_file(weights, new / WEIGHTS)
     for old in sorted(folder.glob("mean-*"))[: -KEPT - 1]:
         shutil.rmtree(old, ignore_errors=True)
     return count + 1, step

@@ -59,7 +59,7 @@ class Trainer:
             `penalty()`, where it has one, is added to the mean loss of each step.
         mixture: Where steps get their rows.
         spec: The settings; the rate is that of `optim.rate`.
-        folder: For checkpoints, `best/` and `history.jsonl`.
+        folder: For checkpoints, the best weights and `history.jsonl`.
         inputs: Digest of everything that the run depends on.
         evaluate: Dev scores; None when there is no dev set.
         processes: Those that train together; one when None.
@@ -229,7 +229,7 @@ class Trainer:
         position.looks_without_gain = 0 if gained else position.looks_without_gain + 1
         if self.processes.first:
             if gained and spec.select == "best":
-                checkpoint.keep(self.folder / "best", self.parameters)
+                checkpoint.keep_best(self.folder, self.parameters, position.step)
             if spec.select == "average" and position.step >= spec.average_from * self.total:
                 position.averaged = checkpoint.keep_mean(
                     self.folder, self.parameters, position.averaged, position.step
@@ -269,11 +269,13 @@ class Trainer:
         self.processes.wait()
         position, kept = self.position, self.position.step
         if position.best_step >= 0 and self.spec.select == "best":
-            checkpoint.bring_back(self.folder / "best", self.parameters)
+            best = checkpoint.best_folder(self.folder, position.best_step)
+            checkpoint.bring_back(best, self.parameters)
             kept = position.best_step
         elif self.spec.select == "average" and self.processes.same(position.averaged)[0]:
             last = self.processes.same(position.averaged)[1]
             checkpoint.bring_back(self.folder / f"mean-{last:08d}", self.parameters)
+        self.processes.wait()  # the first process may clean up once all have read their weights
         score = position.best_score if position.best_step >= 0 else None
         saved = [int(path.name[5:]) for path in sorted(self.folder.glob("step-*"))]
         return TrainResult(position.step, kept, score, stopped, dict(self.mixture.taken), saved)
