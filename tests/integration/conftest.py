@@ -16,7 +16,9 @@ def small_cache(tmp_path_factory):
     real = sandbox.ensure_world
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            sandbox, "ensure_world", lambda cache, progress=None: real(cache, spec, progress)
+            sandbox,
+            "ensure_world",
+            lambda cache, chosen=None, progress=None: real(cache, chosen or spec, progress),
         )
         sandbox.ensure_world(folder)
         yield folder
