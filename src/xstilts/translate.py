@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from xstilts.data.examples import Answer, Example
-from xstilts.errors import UsageError
+from xstilts.errors import NotFoundError, UsageError
 from xstilts.files import digest
 
 OPEN, CLOSE = "[", "]"
@@ -302,14 +302,17 @@ def _language_id(tokenizer: Any, code: str) -> int | None:
 
 def _known_code(tokenizer: Any, code: str) -> str | None:
     """The model's token for a language code: `__de__` (M2M100), `deu_Latn` (NLLB), or itself."""
-    from xstilts.data.layout import language_names
+    from xstilts.languages import language
 
     tokens = _language_tokens(tokenizer)
     for wanted in (code, f"__{code}__"):
         if wanted in tokens:
             return wanted
-    iso3, _ = language_names(code)
-    fitting = [token for token in tokens if token.split("_")[0] == iso3]
+    try:
+        codes = language(code).codes
+    except NotFoundError:
+        codes = (code,)
+    fitting = [token for token in tokens if token.split("_")[0] in codes]
     return fitting[0] if len(fitting) == 1 else None
 
 

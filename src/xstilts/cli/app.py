@@ -111,6 +111,7 @@ def _register() -> None:
         export_commands,
         import_commands,
         info_commands,
+        language_commands,
         predict_commands,
         rank_commands,
         recipe_commands,
@@ -142,6 +143,7 @@ def _register() -> None:
     app.add_typer(data_commands.app, name="data")
     app.add_typer(info_commands.tasks_app, name="tasks")
     app.add_typer(info_commands.config_app, name="config")
+    app.command("languages")(language_commands.languages)
     app.command("bench")(bench_commands.bench)
     app.command("doctor")(info_commands.doctor)
 

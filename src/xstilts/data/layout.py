@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from xstilts.errors import NotFoundError, UsageError
+from xstilts.languages import language as language_of
 from xstilts.specs import SourceSpec, TaskSpec
 
 _CODE = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
@@ -17,10 +17,10 @@ _WILD = re.compile(r"[*?\[]")
 def language_names(code: str) -> tuple[str, str]:
     """ISO 639-3 code and English name of a language; the code itself where unknown."""
     try:
-        known = importlib.import_module("xstilts.languages").language(code)
-    except (ModuleNotFoundError, NotFoundError):
+        known = language_of(code)
+    except NotFoundError:
         return code, code
-    return known.iso3, known.name
+    return known.iso3 or code, known.name
 
 
 def fill(template: str, task: TaskSpec, source: SourceSpec, language: str) -> str:
@@ -40,11 +40,11 @@ def fill(template: str, task: TaskSpec, source: SourceSpec, language: str) -> st
         "language": language,
         "code": source.codes.get(language, language),
         "iso3": iso3,
-        "language_name": name.lower(),
+        "language_name": name,
         "source": task.source_language,
         "source_code": source.codes.get(task.source_language, task.source_language),
         "source_iso3": source_iso3,
-        "source_name": source_name.lower(),
+        "source_name": source_name,
     }
     return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
 
@@ -90,6 +90,13 @@ def expand(root: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
 
 def known_as(task: TaskSpec, language: str) -> set[str]:
     """All names, lower-cased, that files or row ids may use for a language."""
-    iso3, name = language_names(language)
     codes = {source.codes[language] for source in task.sources if language in source.codes}
-    return {text.lower() for text in {language, iso3, name, *codes}}
+    return {text.lower() for text in {language, *_known_names(language), *codes}}
+
+
+def _known_names(language: str) -> tuple[str, ...]:
+    try:
+        known = language_of(language)
+    except NotFoundError:
+        return ()
+    return *known.codes, known.name

@@ -1,65 +1,15 @@
-"""The sandbox's artificial languages: scripts, families, word orders and lexicons."""
+"""Lexicons of the sandbox's artificial languages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from xstilts.languages.artificial import LANGUAGES, SOURCE
+from xstilts.languages.artificial import ArtificialLanguage as Language
 
-@dataclass(frozen=True, slots=True)
-class Language:
-    """An artificial language with a private-use code.
-
-    Attributes:
-        letters: The characters that its words are made of.
-        order: Order of agent (A), verb (V) and object (O).
-        adjective_first: Whether adjectives stand before their noun.
-        blanks: Whether words are separated.
-        seen: Whether the backbone is pretrained on it.
-    """
-
-    code: str
-    name: str
-    script: str
-    family: str
-    letters: str
-    order: str
-    adjective_first: bool = True
-    blanks: bool = True
-    seen: bool = True
-
-    def describe(self) -> dict[str, object]:
-        """Its entry in `world.json`."""
-        return {
-            "code": self.code,
-            "iso3": self.code,
-            "name": self.name,
-            "script": self.script,
-            "family": self.family,
-            "seen": self.seen,
-        }
-
-
-def _span(first: str, count: int) -> str:
-    return "".join(chr(ord(first) + i) for i in range(count))
-
-
-_LATIN = "abcdefghijklmnopqrstuvwxyz"
-
-LANGUAGES: tuple[Language, ...] = (
-    Language("qaa", "Aralic", "Latin", "Aric", _LATIN, "AVO"),
-    Language("qab", "Baric", "Latin", "Aric", _LATIN, "AVO", adjective_first=False),
-    Language("qac", "Cyralic", "Cyrillic", "Aric", _span("а", 32), "AVO"),
-    Language("qad", "Delic", "Greek", "Delan", "αβγδεζηθικλμνξοπρστυφχψω", "AOV"),
-    Language("qae", "Evanic", "Devanagari", "Delan", _span("क", 37), "AOV"),
-    Language("qaf", "Farabic", "Arabic", "Faric", _span("ب", 18), "VAO", adjective_first=False),
-    Language("qag", "Ganic", "Han", "Ganic", _span("一", 900), "AVO", blanks=False),
-    Language("qah", "Hageorgic", "Georgian", "Hagic", _span("ა", 33), "AOV", seen=False),
-)
-SOURCE = "qaa"
-"""The language that plays English's part."""
+__all__ = ["LANGUAGES", "SOURCE", "Language", "lexicon"]
 
 
 def lexicon(language: Language, concepts: Sequence[str], seed: int) -> dict[str, str]:

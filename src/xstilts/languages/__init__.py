@@ -1,0 +1,178 @@
+"""What is known of each language: codes, script, family, resources; `README.md` names the sources.
+
+The table holds every language of XTREME, XTREME-R and the shipped tasks, and the sandbox's
+artificial ones. What a source does not say is empty, never guessed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from xstilts.errors import NotFoundError, UsageError
+from xstilts.languages import artificial
+
+UNKNOWN = "unknown"
+"""Group of what the table says nothing about."""
+HIGH_GIB, MIDDLE_GIB = 10.0, 1.0
+"""Least text, in GiB of CC-100, of the tiers `high` and `middle`; what was seen below is `low`."""
+TIERS = ("high", "middle", "low", "unseen")
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language; empty text, or None, stands for unknown.
+
+    Attributes:
+        code: XTREME's and XTREME-R's code; elsewhere that of the tasks' YAMLs.
+        iso1: ISO 639-1.
+        iso3: ISO 639-3, the macrolanguage where ISO has one (`zho`).
+        individual: ISO 639-3 of the member of a macrolanguage that is meant (`cmn`).
+        name: English name.
+        script: ISO 15924 code of the usual script.
+        script_name: Name of that script.
+        wals: Its rows in WALS, by id, blank-separated.
+        family: Family, as WALS has it.
+        genus: Genus, as WALS has it.
+        cc100_gib: GiB of text in CC-100, what XLM-R is pretrained on; 0 when it is not there.
+        seen: Whether the backbone saw it in pretraining: XLM-R, or the sandbox's.
+        artificial: Whether it is one of the sandbox's.
+    """
+
+    code: str
+    iso1: str
+    iso3: str
+    individual: str
+    name: str
+    script: str
+    script_name: str
+    wals: str
+    family: str
+    genus: str
+    cc100_gib: float | None
+    seen: bool
+    artificial: bool = False
+
+    @property
+    def tier(self) -> str:
+        """One of `TIERS`, by the amount of pretraining text; empty where that is unknown."""
+        if not self.seen:
+            return "unseen"
+        if self.cc100_gib is None:
+            return ""
+        if self.cc100_gib >= HIGH_GIB:
+            return "high"
+        return "middle" if self.cc100_gib >= MIDDLE_GIB else "low"
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """All its codes, the usual one first."""
+        every = (self.code, self.iso1, self.iso3, self.individual)
+        return tuple(dict.fromkeys(code for code in every if code))
+
+
+@cache
+def languages() -> dict[str, Language]:
+    """Every language by its code, the real ones first."""
+    text = resources.files(__package__).joinpath("languages.csv").read_text(encoding="utf-8")
+    table = {}
+    for row in csv.DictReader(text.splitlines()):
+        gib = float(row.pop("cc100_gib"))
+        texts: dict[str, Any] = row
+        table[row["code"]] = Language(**texts, cc100_gib=gib, seen=gib > 0)
+    return table | {made.code: _made(made) for made in artificial.LANGUAGES}
+
+
+def _made(made: artificial.ArtificialLanguage) -> Language:
+    return Language(
+        code=made.code,
+        iso1="",
+        iso3=made.code,
+        individual="",
+        name=made.name,
+        script=made.iso15924,
+        script_name=made.script,
+        wals="",
+        family=made.family,
+        genus="",
+        cc100_gib=None,
+        seen=made.seen,
+        artificial=True,
+    )
+
+
+@cache
+def _by_any_code() -> dict[str, Language]:
+    """Codes and lower-cased English names to the language; its own code goes before the others."""
+    table = dict(languages())
+    for known in languages().values():
+        for name in (*known.codes, known.name.lower()):
+            table.setdefault(name, known)
+    return table
+
+
+def language(code: str) -> Language:
+    """What is known of a language.
+
+    Args:
+        code: Any of its codes, its English name, or a code with a region or script behind it as
+            files have them: `zh`, `cmn`, `zho-CN`, `deu_1996`, `Swahili`.
+
+    Raises:
+        NotFoundError: It is not in the table.
+    """
+    table, name = _by_any_code(), code.lower()
+    found = table.get(name) or table.get(name.replace("_", " "))
+    found = found or table.get(name.replace("_", "-").partition("-")[0])
+    if found is None:
+        raise NotFoundError.named("language", code, languages())
+    return found
+
+
+GROUPINGS: dict[str, Callable[[Language], str]] = {
+    "script": lambda known: known.script_name,
+    "family": lambda known: known.family,
+    "genus": lambda known: known.genus,
+    "tier": lambda known: known.tier,
+    "seen": lambda known: "seen" if known.seen else "unseen",
+    "latin": lambda known: known.script and ("Latin" if known.script == "Latn" else "non-Latin"),
+}
+"""Grouping to what a language's group is called."""
+
+
+def group(code: str, key: str) -> str:
+    """The group of one language; `UNKNOWN` where the table does not say.
+
+    Raises:
+        UsageError: There is no such grouping.
+    """
+    if key not in GROUPINGS:
+        raise UsageError(f"no grouping named '{key}'", hint=f"Known: {', '.join(GROUPINGS)}.")
+    try:
+        return GROUPINGS[key](language(code)) or UNKNOWN
+    except NotFoundError:
+        return UNKNOWN
+
+
+def group_by(codes: Iterable[str], key: str) -> dict[str, tuple[str, ...]]:
+    """Groups of languages: tiers from high to unseen, others by name, the unknown at the end.
+
+    Args:
+        codes: Any codes; those that the table lacks are in `UNKNOWN`.
+        key: One of `GROUPINGS`.
+
+    Raises:
+        UsageError: There is no such grouping.
+    """
+    groups: dict[str, list[str]] = {}
+    for code in codes:
+        groups.setdefault(group(code, key), []).append(code)
+
+    def place(name: str) -> tuple[bool, int, str]:
+        return name == UNKNOWN, TIERS.index(name) if name in TIERS else 0, name
+
+    return {name: tuple(groups[name]) for name in sorted(groups, key=place)}
