@@ -48,6 +48,28 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json_text(value))
 
 
+def create_json(path: Path, value: Any) -> bool:
+    """Write `value` as JSON unless `path` exists; of several writers at once exactly one succeeds.
+
+    The file is whole when it appears: it is written beside and linked into place, which is atomic
+    on network file systems too.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json_text(value))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return True
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, and vanishes when not.

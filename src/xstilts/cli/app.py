@@ -109,6 +109,7 @@ def _register() -> None:
         data_commands,
         eval_commands,
         export_commands,
+        grid_commands,
         import_commands,
         info_commands,
         language_commands,
@@ -128,6 +129,7 @@ def _register() -> None:
     app.command("compose")(train_commands.compose)
     app.command("run")(recipe_commands.run)
     app.add_typer(recipe_commands.app, name="recipes")
+    app.add_typer(grid_commands.app, name="grid")
     app.command("eval")(eval_commands.evaluate)
     app.command("xtreme")(eval_commands.xtreme)
     app.command("export")(export_commands.export)

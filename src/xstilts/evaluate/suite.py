@@ -47,6 +47,7 @@ class Evaluation:
         places: Where data, modules and caches are.
         store: Keeps finished cells.
         precision: `bf16` runs the encoder in bfloat16 autocast; scores then carry that flag.
+        rows: Rows that earlier evaluations on the same backbone have read.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class Evaluation:
         places: Places,
         store: ResultStore,
         precision: Literal["fp32", "bf16"] = "fp32",
+        rows: Rows | None = None,
     ) -> None:
         self.backbone, self.places, self.store = backbone, places, store
         self.precision = precision
         self.vectors = SentenceVectors(backbone, places.cache, precision)
-        self.rows = Rows(backbone, places)
+        self.rows = rows or Rows(backbone, places)
         self._loaded: dict[tuple[str, str], Loaded] = {}
 
     def run(self, requests: Sequence[Request], told: Told, *, force: bool = False) -> Outcome:
@@ -94,6 +96,18 @@ class Evaluation:
         """Every cell asked for, and whether it is there already; see `run` for what it raises."""
         jobs = self._jobs(requests, Outcome())
         return [(job, self.store.get(cell_key(self._identity(job)[2])) is not None) for job in jobs]
+
+    def inputs(self, request: Request) -> list[tuple[Job, list[str], int]]:
+        """Each cell of a request with the digests and number of its rows; no module is needed.
+
+        Raises:
+            NotFoundError: A task or language is unknown, or a task has no data at all.
+        """
+        found = []
+        for job in self._jobs([request], Outcome()):
+            lists = [side for data in self.rows.of(job) for side in sides(data)]
+            found.append((job, [self.rows.digest(rows) for rows in lists], sum(map(len, lists))))
+        return found
 
     # -- what is asked for
 

@@ -175,24 +175,35 @@ class Phase:
     # -- identity
 
     @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Everything that decides the weights but the modules below and the one started from."""
+        outside = {"checkpoint_every", "gradient_checkpointing"}
+        return {
+            "code": CODE_VERSION,
+            "name": self.name,
+            "parts": [phase_parts.identity(part) for part in self.parts],
+            "mix": self._mix().model_dump(),
+            "backbone": self.backbone.identity.fingerprint,
+            "method": self.preset.method,
+            "options": self.options.model_dump(),
+            "apart": self.apart,
+            "train": self.run.train.model_dump(exclude=outside),
+        }
+
+    @cached_property
     def key(self) -> str:
         """Digest of everything that decides the weights."""
-        outside = {"checkpoint_every", "gradient_checkpointing"}
         return digest(
             {
-                "code": CODE_VERSION,
-                "name": self.name,
-                "parts": [phase_parts.identity(part) for part in self.parts],
-                "mix": self._mix().model_dump(),
-                "backbone": self.backbone.identity.fingerprint,
-                "method": self.preset.method,
-                "options": self.options.model_dump(),
+                **self.inputs,
                 "below": library.pinned(self.expression, self.parents),
-                "apart": self.apart,
                 "init": self.init.manifest.digest if self.init else "",
-                "train": self.run.train.model_dump(exclude=outside),
             }
         )
+
+    def step_key(self, step: int) -> str:
+        """What stands for the weights at a step of `train.save_every`, instead of `key`."""
+        return digest([self.key, step])
 
     def plan(self) -> Plan:
         """What `execute` would do; nothing is written but the cache of tokenised rows."""
@@ -384,7 +395,7 @@ class Phase:
                 whole = self._save(at, model, own, below, then)
                 step = {
                     "name": f"{self.name}-step{then.steps}",
-                    "run": digest([self.key, then.steps]),
+                    "run": self.step_key(then.steps),
                 }
                 return write_manifest(at, whole.model_copy(update=step))
 

@@ -264,16 +264,26 @@ class Kitchen:
 
     def expressions(self, evaluated: Evaluated) -> dict[tuple[str, ...], str]:
         """What is evaluated on which languages, modules by digest; no language means all."""
-        parts = [self._pinned(key) for key in evaluated.parts]
-        if self.recipe.language is None:
-            return {(): parts[-1] if parts else NONE}
-        return {
-            (code,): stack([self._pinned(f"{LANGUAGE}-{code}/{evaluated.seed}"), *parts])
-            for code in evaluated.languages
-        }
+        groups = parts_by_language(self.recipe, evaluated)
+        return {codes: stack([self._pinned(key) for key in keys]) for codes, keys in groups.items()}
 
     def _pinned(self, key: str) -> str:
         return "@" + self.made[key].manifest.digest
+
+
+def parts_by_language(
+    recipe: RecipeSpec, evaluated: Evaluated
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Languages to the ids of the phases that act, nearest to the backbone first.
+
+    No language means all. A module that was not kept apart brings what is below it.
+    """
+    if recipe.language is None:
+        return {(): evaluated.parts[-1:]}
+    return {
+        (code,): (f"{LANGUAGE}-{code}/{evaluated.seed}", *evaluated.parts)
+        for code in evaluated.languages
+    }
 
 
 def stack(parts: Sequence[str]) -> str:

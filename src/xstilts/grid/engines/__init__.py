@@ -1,1 +1,76 @@
-"""engines."""
+"""Engines: where the workers of a grid run.
+
+An engine is one file of this package with these names:
+
+    Options: type[Spec]
+        What it takes besides, by `--set key=value`.
+    run(crew, options, stop) -> None
+        Start `crew.workers` processes of `crew.command` somewhere, start another for each that
+        dies, and return when all have ended. When `stop` notes a signal, let them end after a
+        checkpoint and return.
+
+An engine holds no state: which cells there are, who computes them and what became of them is in the
+result store's folder, so engines may share a grid and may die.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xstilts.errors import FindingsError, PreemptedError, XstiltsError
+from xstilts.registry import Registry
+
+ENGINES = Registry("xstilts.grid.engines", "engine")
+
+ENDED = (0, FindingsError.exit_code)
+"""Exit codes of a worker that found nothing left to do."""
+STARTS = 3
+"""Workers in a row that may end with an error of their own before the engine gives up."""
+
+
+@dataclass
+class Crew:
+    """The workers of a grid.
+
+    Attributes:
+        command: Arguments of `xstilts` that make a worker: `... grid run STUDY --cell all`.
+        workers: How many at a time.
+        logs: Folder for what the workers say.
+        is_over: Whether nothing is left to be computed.
+        told: Called now and then, to show how far the grid is.
+        environment: Variables that every worker gets.
+    """
+
+    command: tuple[str, ...]
+    workers: int
+    logs: Path
+    is_over: Callable[[], bool]
+    told: Callable[[], None] = lambda: None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _errors: int = 0
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command with this interpreter."""
+        return [sys.executable, "-m", "xstilts", *self.command]
+
+    def wants_another(self, code: int) -> bool:
+        """Whether a worker that ended with `code` is to be followed by another.
+
+        Raises:
+            XstiltsError: Workers cannot even start.
+        """
+        if code in ENDED or self.is_over():
+            return False
+        own_error = code > 0 and code != PreemptedError.exit_code
+        self._errors = self._errors + 1 if own_error else 0
+        if self._errors >= STARTS:
+            raise XstiltsError(
+                f"{STARTS} workers in a row ended with exit code {code}",
+                where=str(self.logs),
+                hint="See the newest log there; what was finished is kept.",
+            )
+        return True

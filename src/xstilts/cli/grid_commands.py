@@ -1,0 +1,249 @@
+"""`xstilts grid`: studies of many cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xstilts.cli.state import State
+
+if TYPE_CHECKING:
+    from xstilts.grid.cell import Cell
+    from xstilts.grid.spec import StudySpec
+    from xstilts.grid.state import GridFolder, PlannedStudy
+    from xstilts.grid.workshop import Workshop
+
+app = typer.Typer(help="Studies: many cells, finished by any number of workers.")
+Study = Annotated[str, typer.Argument(help="A study of configs/studies, or its YAML.")]
+Backbone = Annotated[
+    str, typer.Option("--backbone", help="Instead of the study's: comma-separated backbones.")
+]
+Seeds = Annotated[str, typer.Option(help="Other seeds, comma-separated.")]
+Rows = Annotated[str, typer.Option(help="Only these intermediates, comma-separated.")]
+Cells = Annotated[
+    list[str] | None, typer.Option("--cell", help="The start of a cell's hash, or `all`.")
+]
+
+
+@app.command("plan")
+def plan(
+    context: typer.Context,
+    study: Study,
+    backbone: Backbone = "",
+    seeds: Seeds = "",
+    rows: Rows = "",
+    each: Annotated[bool, typer.Option("--cells", help="A line for each cell.")] = False,
+) -> None:
+    """What a study will compute: new, cached and failed cells, steps, hours and disk.
+
+    Example: xstilts grid plan alignment-by-domain --world sandbox
+    """
+    from xstilts.cli.grid_output import print_plan
+    from xstilts.cli.output import step_progress
+    from xstilts.grid.plan import reckon
+
+    state: State = context.obj
+    planned, workshop = _planned(state, _chosen(state, study, backbone, seeds, rows))
+    with step_progress("calibrating", quiet=state.quiet) as told:
+        lines = reckon(planned, workshop, told)
+    print_plan(state, planned, lines, each=each)
+
+
+@app.command("run")
+def run(
+    context: typer.Context,
+    study: Study,
+    cells: Cells = None,
+    engine: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
+    workers: Annotated[int, typer.Option(help="How many; 0: one a GPU, or a core.")] = 0,
+    backbone: Backbone = "",
+    seeds: Seeds = "",
+    rows: Rows = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Option of the engine: key=value.")
+    ] = None,
+) -> None:
+    """Run a study on this machine, on Ray or on SLURM; what is done is never computed again.
+
+    With --cell this process computes these cells (and what they need) itself: it is what every
+    engine starts.
+
+    Example: xstilts grid run alignment-by-domain --world sandbox --workers 2
+    Example: xstilts grid run alignment-by-domain --cell 3f9a --world sandbox
+    """
+    from xstilts.cli.grid_work import compute, drive
+
+    state: State = context.obj
+    if cells:
+        compute(state, Path(study).stem, cells)
+        return
+    chosen = _chosen(state, study, backbone, seeds, rows)
+    if state.dry_run:
+        plan(context, study, backbone, seeds, rows)
+        return
+    planned, workshop = _planned(state, chosen)
+    drive(state, planned, workshop, engine, workers, overrides or [])
+
+
+@app.command("status")
+def status(
+    context: typer.Context,
+    study: Study,
+    each: Annotated[bool, typer.Option("--cells", help="A line for each cell.")] = False,
+) -> None:
+    """How far a study is, who works on it, and what failed.
+
+    Example: xstilts grid status alignment-by-domain --world sandbox
+    """
+    from xstilts.cli.grid_output import print_status
+
+    state: State = context.obj
+    folder, planned = _started(state, study)
+    print_status(state, folder, planned, each=each)
+
+
+@app.command("retry")
+def retry(context: typer.Context, study: Study, cells: Cells = None) -> None:
+    """Forgive failures and cancellations; the next `grid run` tries these cells again.
+
+    Example: xstilts grid retry alignment-by-domain --world sandbox
+    """
+    state: State = context.obj
+    folder, planned = _started(state, study)
+    statuses = folder.statuses(planned.cells)
+    wanted = named(planned.cells, cells) if cells else planned.cells
+    again = [c for c in wanted if statuses[c.key] in ("failed", "cancelled")]
+    for cell in again:
+        folder.forgive(cell.key)
+    record = {"study": planned.name, "retried": [cell.short for cell in again]}
+    state.emit(record, lambda: print(f"{len(again)} cells will be tried again"))
+
+
+@app.command("cancel")
+def cancel(context: typer.Context, study: Study, cells: Cells = None) -> None:
+    """Let the workers of a study stop after a checkpoint, or leave out some cells of it.
+
+    Without --cell the study goes on with the next `grid run`; cancelled cells need `grid retry`.
+
+    Example: xstilts grid cancel alignment-by-domain --world sandbox
+    """
+    state: State = context.obj
+    folder, planned = _started(state, study)
+    chosen = named(planned.cells, cells) if cells else []
+    for cell in chosen:
+        folder.cancel(cell.key)
+    if not cells:
+        folder.cancel_study(planned.name)
+    record = {"study": planned.name, "cancelled": [cell.short for cell in chosen] or "study"}
+    text = f"{len(chosen)} cells" if cells else f"study {planned.name}"
+    state.emit(record, lambda: print(f"cancelled: {text}"))
+
+
+@app.command("logs")
+def logs(context: typer.Context, study: Study, cells: Cells = None) -> None:
+    """What cells said at their last attempt; of failed and running ones without --cell.
+
+    Example: xstilts grid logs alignment-by-domain --cell 3f9a --world sandbox
+    """
+    state: State = context.obj
+    folder, planned = _started(state, study)
+    statuses = folder.statuses(planned.cells)
+    chosen = (
+        named(planned.cells, cells)
+        if cells
+        else [c for c in planned.cells if statuses[c.key] in ("failed", "running")]
+    )
+    found = []
+    for cell in chosen:
+        paths = sorted(folder.folder(cell.key).glob("log-*.txt"))
+        text = paths[-1].read_text(encoding="utf-8", errors="replace") if paths else ""
+        found.append({"cell": cell.short, "name": cell.name, "log": text})
+
+    def human() -> None:
+        for entry in found:
+            print(f"== {entry['cell']} {entry['name']}\n{entry['log']}", end="")
+
+    state.emit(found, human)
+
+
+# -- what the commands share
+
+
+def named(cells: tuple[Cell, ...], wanted: list[str]) -> list[Cell]:
+    """The cells whose hashes begin so; `all` means every one.
+
+    Raises:
+        NotFoundError: None begins so.
+        UsageError: Several do.
+    """
+    from xstilts.errors import NotFoundError, UsageError
+
+    if wanted == ["all"]:
+        return list(cells)
+    result = []
+    for start in wanted:
+        found = [cell for cell in cells if cell.key.startswith(start)]
+        if not found:
+            raise NotFoundError(
+                f"no cell of this study begins with '{start}'",
+                hint="List them: xstilts grid status STUDY --cells.",
+            )
+        if len(found) > 1:
+            raise UsageError(f"{len(found)} cells begin with '{start}'", hint="Give more digits.")
+        result += found
+    return result
+
+
+def workshop_of(state: State) -> Workshop:
+    """Where cells are planned and computed, as the global options say."""
+    import shlex
+    import sys
+
+    from xstilts.cli.train_commands import device, places
+    from xstilts.grid.workshop import Workshop
+
+    def load(name: str) -> Any:
+        from xstilts.backbone import Backbone
+
+        return Backbone.load(name or state.backbone, offline=state.offline).to(device())
+
+    command = shlex.join(["xstilts", *sys.argv[1:]])
+    return Workshop(places(state), state.results, load, state.training_defaults, command)
+
+
+def _chosen(state: State, study: str, backbone: str, seeds: str, rows: str) -> StudySpec:
+    """The study with what the command line changes."""
+    from xstilts.errors import NotFoundError
+    from xstilts.grid.spec import load_study
+
+    spec = load_study(study, sandbox=bool(state.world))
+    update: dict[str, Any] = {}
+    if backbone:
+        update["backbones"] = backbone.split(",")
+    if seeds:
+        update["seeds"] = [int(seed) for seed in seeds.split(",")]
+    if rows:
+        by_name = {row.name: row for row in spec.intermediates}
+        for name in rows.split(","):
+            if name not in by_name:
+                raise NotFoundError.named(f"intermediate of study {spec.name}", name, by_name)
+        update["intermediates"] = [by_name[name] for name in rows.split(",")]
+    return spec.model_copy(update=update)
+
+
+def _planned(state: State, spec: StudySpec) -> tuple[PlannedStudy, Workshop]:
+    from xstilts.cli.output import step_progress
+    from xstilts.grid.plan import plan_study
+
+    workshop = workshop_of(state)
+    with step_progress("planning", quiet=state.quiet) as told:
+        return plan_study(spec, workshop, told), workshop
+
+
+def _started(state: State, study: str) -> tuple[GridFolder, PlannedStudy]:
+    from xstilts.grid.state import GridFolder
+
+    folder = GridFolder(state.results)
+    return folder, folder.load(Path(study).stem)

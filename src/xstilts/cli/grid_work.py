@@ -1,0 +1,146 @@
+"""What `xstilts grid run` does: drive an engine, or be one of its workers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from xstilts.cli.state import State
+
+if TYPE_CHECKING:
+    from xstilts.grid.engines import Crew
+    from xstilts.grid.state import PlannedStudy
+    from xstilts.grid.workshop import Workshop
+
+
+def compute(state: State, study: str, wanted: list[str]) -> None:
+    """Compute cells in this process, and what they need.
+
+    Raises:
+        FindingsError: One of them failed.
+        PreemptedError: A signal came; the same command goes on.
+    """
+    from xstilts.cli.grid_commands import named, workshop_of
+    from xstilts.grid.cell import with_ancestors
+    from xstilts.grid.kinds import KINDS
+    from xstilts.grid.worker import Worker
+
+    workshop = workshop_of(state)
+    planned = workshop.folder.load(study)
+    chosen = with_ancestors(planned.cells, [cell.key for cell in named(planned.cells, wanted)])
+    worker = Worker(
+        workshop.folder,
+        planned.name,
+        planned.cells,
+        chosen,
+        lambda cell: KINDS.get(cell.kind).run(cell, workshop),
+        told=state.note,
+    )
+    statuses = worker.work()
+    counts: dict[str, int] = dict(Counter(statuses.values()))
+    record = {"study": study, "computed": worker.computed, "counts": counts}
+    state.emit(record, lambda: print(f"{worker.computed} cells computed, {counts}"))
+    _require_done(study, counts)
+
+
+def drive(
+    state: State,
+    planned: PlannedStudy,
+    workshop: Workshop,
+    engine: str,
+    workers: int,
+    overrides: list[str],
+) -> None:
+    """Start workers and wait until the study is finished.
+
+    Raises:
+        NotFoundError: There is no such engine.
+        FindingsError: The rest is finished, but some cells failed.
+        PreemptedError, InterruptedRunError: A signal came; the same command goes on.
+    """
+    from xstilts.cli.grid_output import print_status
+    from xstilts.cli.output import step_progress
+    from xstilts.config import Layer, parse_overrides, resolve
+    from xstilts.grid.engines import ENGINES
+    from xstilts.grid.plan import drop_lost
+    from xstilts.train.signals import stop_requests
+
+    made = ENGINES.get(engine)
+    options = resolve(made.Options, [Layer("--set", parse_overrides(overrides))]).value
+    folder = workshop.folder
+    for cell in drop_lost(planned, workshop):
+        state.note(f"{cell.short} {cell.name}: its outcome is gone, so it is computed again")
+    folder.save(planned)
+    folder.allow_study(planned.name)
+    with step_progress(f"study {planned.name}", quiet=state.quiet) as told, stop_requests() as stop:
+        crew = _crew(state, planned, workshop, workers, told)
+        if not crew.is_over():
+            made.run(crew, options, stop)
+    if stop.number:
+        error = stop.error(0, f"xstilts grid run {planned.name}")
+        error.what = f"study {planned.name} was stopped; its workers wrote checkpoints"
+        raise error
+    record = print_status(state, folder, planned)
+    _require_done(planned.name, record["counts"])
+
+
+def _crew(state: State, planned: PlannedStudy, workshop: Workshop, workers: int, told: Any) -> Crew:
+    from xstilts.grid.engines import Crew
+    from xstilts.grid.state import OPEN
+
+    known: dict[str, Any] = {}
+
+    def counts() -> tuple[int, bool]:
+        statuses = list(workshop.folder.statuses(planned.cells, known).values())
+        left = sum(status in OPEN for status in statuses)
+        return len(statuses) - left, left == 0
+
+    def show() -> None:
+        ended, _ = counts()
+        told(f"{ended} of {len(planned.cells)} cells", ended / max(1, len(planned.cells)))
+
+    def is_over() -> bool:
+        return counts()[1] or workshop.folder.study_is_cancelled(planned.name)
+
+    logs = workshop.folder.study_folder(planned.name) / "workers"
+    command = (*_options(state), "grid", "run", planned.name, "--cell", "all")
+    return Crew(command, workers or _workers(), logs, is_over, show)
+
+
+def _options(state: State) -> list[str]:
+    """The global options of this command, for its workers."""
+    given = [
+        *("--world", state.world or None),
+        *("--data", state.data_option),
+        *("--zoo", state.zoo),
+        *("--results", state.results),
+    ]
+    pairs = zip(given[::2], given[1::2], strict=True)
+    result = [str(text) for name, value in pairs if value is not None for text in (name, value)]
+    return [*result, *(["--offline"] if state.offline else [])]
+
+
+def _workers() -> int:
+    """One for each GPU, or for each core."""
+    import torch
+
+    from xstilts.grid.engines.local import cores
+
+    return torch.cuda.device_count() or cores()
+
+
+def _require_done(study: str, counts: dict[str, int]) -> None:
+    from xstilts.errors import FindingsError, PreemptedError
+
+    bad = {name: counts[name] for name in ("failed", "blocked", "cancelled") if counts.get(name)}
+    if bad:
+        shown = ", ".join(f"{count} cells {name}" for name, count in bad.items())
+        raise FindingsError(
+            f"study {study}: {shown}; the rest is finished",
+            hint=f"See xstilts grid logs {study}, then xstilts grid retry {study}.",
+        )
+    if any(counts.get(name) for name in ("ready", "waiting", "running")):
+        raise PreemptedError(
+            f"study {study} was cancelled before it was finished",
+            hint=f"Go on: xstilts grid run {study}",
+        )

@@ -1,0 +1,54 @@
+"""A cell: one piece of work of a study, known by the hash of everything that decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SHORT = 12
+"""Digits of a cell's hash that are shown."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One idempotent piece of work.
+
+    Attributes:
+        key: Digest of resolved config, digests of its inputs, code version and parents.
+        kind: A file in `grid/kinds`.
+        name: For people, such as `mnli/3` or `mnli/3 on xnli`.
+        backbone: The backbone it runs on, as the study names it; cells are grouped by it.
+        parents: Keys of the cells whose outcomes it needs.
+        job: What its kind needs to compute it; plain JSON values.
+    """
+
+    key: str
+    kind: str
+    name: str
+    backbone: str
+    parents: tuple[str, ...]
+    job: Mapping[str, Any]
+
+    @property
+    def short(self) -> str:
+        """The start of the key, enough to name it."""
+        return self.key[:SHORT]
+
+    def record(self) -> dict[str, Any]:
+        """Plain JSON values that `from_record` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Cell:
+        """The cell of a record."""
+        return cls(**{**record, "parents": tuple(record["parents"])})
+
+
+def with_ancestors(cells: Sequence[Cell], chosen: Collection[str]) -> frozenset[str]:
+    """The chosen keys and those of every cell that they need."""
+    wanted = set(chosen)
+    for cell in reversed(cells):  # children stand after their parents
+        if cell.key in wanted:
+            wanted.update(cell.parents)
+    return frozenset(wanted)

@@ -1,0 +1,95 @@
+"""Workers as processes of this machine; no extra dependency."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from pydantic import Field
+
+from xstilts.grid.engines import Crew
+from xstilts.grid.worker import DRIVER
+from xstilts.specs import Spec
+from xstilts.train.signals import StopRequest
+
+POLL_SECONDS = 0.2
+
+
+class Options(Spec):
+    """Options of the local engine.
+
+    Attributes:
+        threads: Of each worker; 0 divides the cores among the workers.
+        gpus: Devices dealt out to the workers in turn; -1 means all that torch sees.
+    """
+
+    threads: int = Field(default=0, ge=0)
+    gpus: int = Field(default=-1, ge=-1)
+
+
+def run(crew: Crew, options: Options, stop: StopRequest) -> None:
+    """Start worker processes and wait for them."""
+    crew.logs.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, **crew.environment, DRIVER: str(os.getpid())}
+    threads = options.threads or max(1, cores() // crew.workers)
+    environment.setdefault("OMP_NUM_THREADS", str(threads))
+    gpus = _devices() if options.gpus < 0 else options.gpus
+    running: dict[int, subprocess.Popen[bytes]] = {}
+    try:
+        for slot in range(crew.workers):
+            running[slot] = _start(crew, environment, slot, gpus)
+        while running and not stop.number:
+            crew.told()
+            time.sleep(POLL_SECONDS)
+            for slot, process in list(running.items()):
+                code = process.poll()
+                if code is None:
+                    continue
+                del running[slot]
+                if crew.wants_another(code):
+                    running[slot] = _start(crew, environment, slot, gpus)
+    finally:
+        for process in running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in running.values():
+            process.wait()
+
+
+def _start(
+    crew: Crew, environment: dict[str, str], slot: int, gpus: int
+) -> subprocess.Popen[bytes]:
+    """A worker in a session of its own, so that Ctrl-C reaches the engine only."""
+    own = dict(environment)
+    if gpus > 0:
+        own["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+    with log_file(crew.logs, slot).open("ab") as log:
+        return subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
+            crew.arguments,
+            env=own,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def log_file(folder: Path, slot: int) -> Path:
+    """Where a worker writes."""
+    return folder / f"worker-{slot}.log"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # no Linux
+        return os.cpu_count() or 1
+
+
+def _devices() -> int:
+    import torch
+
+    return torch.cuda.device_count()

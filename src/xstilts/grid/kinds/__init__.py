@@ -1,0 +1,18 @@
+"""Kinds of cells: what a grid can compute.
+
+A kind is one file of this package with these names:
+
+    run(cell, workshop) -> dict
+        Compute the cell, or find what was computed before; the outcome is plain JSON values. It
+        may be cut off anywhere and run again, by another process too.
+    is_there(outcome, workshop) -> bool
+        Whether what a finished cell made is still where it was put.
+    cost(cell, workshop, pace) -> Cost
+        What computing it will take; nothing is kept but caches.
+"""
+
+from __future__ import annotations
+
+from xstilts.registry import Registry
+
+KINDS = Registry("xstilts.grid.kinds", "kind of cell")

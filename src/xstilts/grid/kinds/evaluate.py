@@ -1,0 +1,50 @@
+"""One model on one task, all languages in one cell; each language keeps its own scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xstilts.evaluate.request import Request
+from xstilts.evaluate.suite import Evaluation
+from xstilts.grid.cell import Cell
+from xstilts.grid.pace import Cost, Pace
+from xstilts.grid.workshop import Workshop
+from xstilts.train.recipes import stack
+
+
+def run(cell: Cell, workshop: Workshop) -> dict[str, Any]:
+    """Evaluate what is missing; the outcome names the result cells, one a language and layer."""
+    evaluation: Evaluation = workshop.evaluation(cell.backbone)
+    outcome = evaluation.run(requests(cell, workshop), lambda _text, _share: None)
+    return {"cells": [found.key for found in outcome.cells], "missing": outcome.missing}
+
+
+def requests(cell: Cell, workshop: Workshop) -> list[Request]:
+    """What is evaluated; the modules of the parents by their digests."""
+    job = cell.job
+    return [
+        Request(
+            stack([workshop.module(key) for key in group["parts"]]),
+            job["task"],
+            job["label"],
+            languages=tuple(group["languages"]),
+            layer=layer,
+        )
+        for group in job["groups"]
+        for layer in job["layers"]
+    ]
+
+
+def is_there(outcome: dict[str, Any], workshop: Workshop) -> bool:
+    """Whether every result is in the store."""
+    return all(workshop.store.get(key) is not None for key in outcome["cells"])
+
+
+def cost(cell: Cell, workshop: Workshop, pace: Pace) -> Cost:
+    """Time from earlier results of the task on the backbone, else from the speed of training."""
+    languages = len(cell.job["data"])
+    rows = sum(cell.job["rows"].values())
+    seconds = pace.of_evaluation(
+        workshop.backbone(cell.backbone), cell.job["task"], languages, rows
+    )
+    return Cost(0, seconds, rows * 100)

@@ -1,0 +1,69 @@
+"""A training phase: a language adapter, an intermediate task, or a head for a target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xstilts.errors import DataError
+from xstilts.files import digest
+from xstilts.grid.cell import Cell
+from xstilts.grid.pace import Cost, Pace
+from xstilts.grid.workshop import Workshop
+from xstilts.settings import RunSpec
+from xstilts.train.phases import Phase
+from xstilts.train.recipes import stack
+
+
+def run(cell: Cell, workshop: Workshop) -> dict[str, Any]:
+    """Train the module, or find it in the library.
+
+    Raises:
+        DataError: The rows or settings here are not those that were planned.
+    """
+    phase = phase_of(cell, workshop)
+    if digest(phase.inputs) != cell.job["inputs"]:
+        raise DataError(
+            f"what {cell.name} trains on here is not what was planned",
+            hint="Use the same data and version everywhere, or plan again: xstilts grid plan.",
+        )
+    entry = phase.execute()
+    runs = {e.manifest.run: e.manifest.digest for e in workshop.places.zoo.entries()}
+    every = phase.run.train.save_every
+    last = int(entry.manifest.training["steps"])
+    steps = {n: runs.get(phase.step_key(n)) for n in range(0, last + 1, every)} if every else {}
+    return {
+        "module": entry.manifest.digest,
+        "reference": entry.reference,
+        "steps": {str(step): found for step, found in steps.items() if found},
+    }
+
+
+def phase_of(cell: Cell, workshop: Workshop, *, alone: bool = False) -> Phase:
+    """The phase of a cell; with `alone` without what is below it, which need not be done then."""
+    job = cell.job
+    below = [] if alone else [workshop.module(key) for key in job["below"]]
+    return Phase(
+        job["tasks"],
+        RunSpec.model_validate(job["run"]),
+        workshop.backbone(cell.backbone),
+        workshop.places,
+        below=stack(below),
+        apart=job["apart"],
+        name=job["module"],
+        command=workshop.command,
+    )
+
+
+def is_there(outcome: dict[str, Any], workshop: Workshop) -> bool:
+    """Whether the module and its snapshots are in the library."""
+    wanted = {outcome["module"], *outcome["steps"].values()}
+    return wanted <= {entry.manifest.digest for entry in workshop.places.zoo.entries()}
+
+
+def cost(cell: Cell, workshop: Workshop, pace: Pace) -> Cost:
+    """Steps from the rows, time from a short calibration for each method and task."""
+    phase = phase_of(cell, workshop, alone=True)
+    plan = phase.plan()
+    copies = 1 + (plan.steps // phase.run.train.save_every + 1 if phase.run.train.save_every else 0)
+    seconds = pace.of_training(phase, plan)
+    return Cost(plan.steps, seconds, plan.disk_bytes * copies)

@@ -1,0 +1,85 @@
+"""What cells will take: measured speeds, and what earlier cells took."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from statistics import mean
+
+import torch
+
+from xstilts.backbone import Backbone
+from xstilts.evaluate.results import ResultStore
+from xstilts.train.estimate import estimate
+from xstilts.train.phases import Phase, Plan
+
+CALIBRATION_SECONDS = 1.0
+TOKENS_A_ROW = 50
+"""Sub-words reckoned for a row that was never tokenised."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a cell will take.
+
+    Attributes:
+        steps: Optimiser steps; 0 when nothing is trained.
+        seconds: On this machine, by one worker.
+        disk_bytes: Of what it keeps.
+    """
+
+    steps: int
+    seconds: float
+    disk_bytes: int
+
+
+@dataclass
+class Pace:
+    """Speeds of this machine, each measured once.
+
+    Attributes:
+        store: Earlier results; their times are better than any estimate.
+    """
+
+    store: ResultStore
+    _training: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    _reading: dict[str, float] = field(default_factory=dict)
+    _earlier: dict[tuple[str, str], float] | None = None
+
+    def of_training(self, phase: Phase, plan: Plan) -> float:
+        """Seconds of a phase, from a second of its kind's own steps."""
+        kind = (phase.backbone.identity.fingerprint, phase.run.method, ",".join(phase.tasks))
+        if kind not in self._training:
+            expected = estimate(phase, plan, seconds=CALIBRATION_SECONDS)
+            self._training[kind] = expected.seconds / max(1, plan.tokens)
+        return plan.tokens * self._training[kind]
+
+    def of_evaluation(self, backbone: Backbone, task: str, languages: int, rows: int) -> float:
+        """Seconds of evaluating a task in some languages with `rows` rows in all."""
+        if self._earlier is None:
+            self._earlier = self._times()
+        earlier = self._earlier.get((backbone.identity.fingerprint, task))
+        if earlier is not None:
+            return earlier * languages
+        return rows * TOKENS_A_ROW / self._speed(backbone)
+
+    def _times(self) -> dict[tuple[str, str], float]:
+        """Backbone and task to the mean seconds of a language."""
+        times: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for cell in self.store.cells():
+            times[str(cell.identity["backbone"]), str(cell.identity["task"])].append(cell.seconds)
+        return {key: mean(values) for key, values in times.items()}
+
+    def _speed(self, backbone: Backbone) -> float:
+        """Sub-words a second through the encoder."""
+        name = backbone.identity.fingerprint
+        if name not in self._reading:
+            ids = torch.full((8, TOKENS_A_ROW), 5, device=backbone.device)
+            mask = torch.ones_like(ids)
+            with torch.inference_mode():
+                backbone(ids, mask)
+                began = time.perf_counter()
+                backbone(ids, mask)[0, 0, 0].item()
+            self._reading[name] = ids.numel() / (time.perf_counter() - began)
+        return self._reading[name]

@@ -1,0 +1,172 @@
+"""From a study to its cells: what is shared is there once, and each cell knows its parents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from xstilts.evaluate import provenance
+from xstilts.evaluate.provenance import Job
+from xstilts.evaluate.request import Request
+from xstilts.files import digest
+from xstilts.formats import FORMATS
+from xstilts.grid.cell import Cell
+from xstilts.grid.kinds import KINDS
+from xstilts.grid.pace import Cost, Pace
+from xstilts.grid.spec import StudySpec
+from xstilts.grid.state import PlannedStudy, Status
+from xstilts.grid.workshop import Workshop
+from xstilts.train.recipes import Evaluated, Kitchen, parts_by_language, spell_out
+
+CODE_VERSION = 1
+"""Raised when the same cell gives another outcome."""
+
+Told = Callable[[str, float], None]
+
+
+def plan_study(study: StudySpec, workshop: Workshop, told: Told) -> PlannedStudy:
+    """The cells of a study on the data at hand; rows are read, so that each hash covers them.
+
+    Raises:
+        ConfigError: A task, mixture or target is unknown; all problems are listed.
+        NotFoundError: There is no data for something.
+    """
+    cells: dict[str, Cell] = {}
+    missing: list[str] = []
+    for name in study.backbones or [""]:
+        made = _Planning(study, name, workshop, told)
+        made.add_all()
+        cells |= made.cells
+        missing += made.missing
+    return PlannedStudy(
+        study.name, study.model_dump(), tuple(cells.values()), tuple(dict.fromkeys(missing))
+    )
+
+
+@dataclass
+class _Planning:
+    """The cells of a study on one backbone."""
+
+    study: StudySpec
+    backbone: str
+    workshop: Workshop
+    told: Told
+    cells: dict[str, Cell] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    nodes: dict[str, str] = field(default_factory=dict)
+    read: dict[tuple[str, tuple[str, ...]], list[tuple[Job, list[str], int]]] = field(
+        default_factory=dict
+    )
+
+    def add_all(self) -> None:
+        recipe, places = self.study.recipe(), self.workshop.places
+        encoder = self.workshop.backbone(self.backbone)
+        graph = spell_out(recipe, places, sandbox=self.workshop.world is not None)
+        self.missing += graph.missing
+        kitchen = Kitchen(recipe, encoder, places, self.workshop.world, "")
+        for number, node in enumerate(graph.nodes):
+            self.told(node.id, number / len(graph.nodes))
+            phase = kitchen.phase(node, alone=True)
+            below = [self.nodes[key] for key in node.below]
+            job = {
+                "tasks": node.tasks,
+                "run": phase.run.model_dump(),
+                "apart": phase.apart,
+                "module": phase.name,
+                "below": below,
+                "inputs": digest(phase.inputs),
+            }
+            identity = {"inputs": phase.inputs, "below": below}
+            self.nodes[node.id] = self._add("train", node.id, below, job, identity)
+        for evaluated in graph.evaluated:
+            self._add_evaluation(evaluated, kitchen)
+
+    def _add_evaluation(self, evaluated: Evaluated, kitchen: Kitchen) -> None:
+        encoder = self.workshop.backbone(self.backbone)
+        recipe = kitchen.recipe
+        groups = [
+            {"languages": list(codes), "parts": [self.nodes[key] for key in parts]}
+            for codes, parts in parts_by_language(recipe, evaluated).items()
+        ]
+        parents = list(dict.fromkeys(key for group in groups for key in group["parts"]))
+        codes = tuple(code for group in groups for code in group["languages"])
+        found = self._inputs(evaluated.task, codes)
+        task, data = found[0][0].task, {job.language: digests for job, digests, _ in found}
+        job = {
+            "task": task.name,
+            "label": evaluated.label,
+            "groups": groups,
+            "layers": self._layers(task.format, len(encoder.blocks)),
+            "data": data,
+            "rows": {job.language: rows for job, _, rows in found},
+        }
+        identity = {
+            "version": provenance.VERSION,
+            "task": task.model_dump(exclude={"sources", "note", "title", "counts", "citation"}),
+            "backbone": encoder.identity.fingerprint,
+            **job,
+        }
+        seeds = f"/{evaluated.seed}" if parents else ""
+        self._add("evaluate", f"{evaluated.label}{seeds} on {task.name}", parents, job, identity)
+
+    def _inputs(self, task: str, codes: tuple[str, ...]) -> list[tuple[Job, list[str], int]]:
+        """What a task is evaluated on; read once for all models."""
+        if (task, codes) not in self.read:
+            evaluation = self.workshop.evaluation(self.backbone)
+            self.read[task, codes] = evaluation.inputs(Request("none", task, languages=codes))
+        return self.read[task, codes]
+
+    def _layers(self, kind: str, blocks: int) -> list[int]:
+        """The blocks that retrieval pools; -1 is the backbone's own, or none at all."""
+        if not self.study.depths or FORMATS.get(kind).NEEDS_HEAD:
+            return [-1]
+        return sorted({round(depth * blocks) for depth in self.study.depths})
+
+    def _add(
+        self, kind: str, name: str, parents: Sequence[str], job: dict[str, Any], identity: Any
+    ) -> str:
+        key = digest({"code": CODE_VERSION, "kind": kind, "identity": identity})
+        shown = f"{name} ({self.backbone})" if len(self.study.backbones) > 1 else name
+        self.cells.setdefault(key, Cell(key, kind, shown, self.backbone, tuple(parents), job))
+        return key
+
+
+# -- what a plan will take
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell of a plan, with what it will take; `cost` is None where nothing is to be done."""
+
+    cell: Cell
+    status: Status
+    cost: Cost | None
+
+
+def reckon(planned: PlannedStudy, workshop: Workshop, told: Told) -> list[Line]:
+    """Each cell's status and what it will take."""
+    statuses = workshop.folder.statuses(planned.cells)
+    pace = Pace(workshop.store)
+    lines = []
+    for number, cell in enumerate(planned.cells):
+        told(cell.name, number / len(planned.cells))
+        status = statuses[cell.key]
+        done = status == "done"
+        cost = None if done else KINDS.get(cell.kind).cost(cell, workshop, pace)
+        lines.append(Line(cell, status, cost))
+    return lines
+
+
+def drop_lost(planned: PlannedStudy, workshop: Workshop) -> list[Cell]:
+    """Take back the marks of cells whose outcome is gone: a module or scores were removed."""
+    folder = workshop.folder
+    gone: dict[str, Cell] = {}
+    for cell in planned.cells:
+        outcome = folder.outcome(cell.key)
+        if outcome is None:
+            continue
+        if not KINDS.get(cell.kind).is_there(outcome, workshop):
+            gone[cell.key] = cell
+            folder.forget(cell.key)
+    return list(gone.values())

@@ -1,0 +1,96 @@
+"""A study: a question, the table of runs that can answer it, and how the answer is read off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from xstilts.config import Layer, config_folder, read_yaml, resolve, spec_names
+from xstilts.errors import NotFoundError
+from xstilts.specs import IntermediateSpec, RecipeSpec, SectionSpec, Spec
+
+SECTIONS = ("intermediate", "target", "language")
+
+
+class StudySpec(Spec):
+    """Runs that answer one question. One YAML in `configs/studies`; the stem is the name.
+
+    In a sandbox world the values of its `sandbox` key replace the others.
+
+    Attributes:
+        question: In one sentence.
+        backbones: The whole is run on each; empty means the command's.
+        intermediates: The rows of the table; a text is a task or mixture.
+        targets: Tasks that are evaluated; those with a head are trained first.
+        intermediate: How the rows are trained.
+        target: How heads for targets are trained.
+        language: As in a recipe; None for no language adapters.
+        seeds: The whole is run once for each.
+        depths: Shares of the blocks that retrieval pools at; empty means the backbone's own block.
+    """
+
+    name: str
+    title: str = ""
+    question: str = ""
+    backbones: list[str] = Field(default_factory=list)
+    intermediates: list[IntermediateSpec] = Field(min_length=1)
+    targets: list[str] = Field(default_factory=list)
+    intermediate: SectionSpec = Field(default_factory=SectionSpec)
+    target: SectionSpec = Field(default_factory=SectionSpec)
+    language: SectionSpec | None = None
+    seeds: list[int] = Field(default=[1, 2, 3], min_length=1)
+    depths: list[float] = Field(default_factory=list)
+    citation: str = ""
+    note: str = ""
+
+    def recipe(self) -> RecipeSpec:
+        """Its training and evaluation as a recipe.
+
+        The sections hold in every world, as `sandbox` was applied when the study was read.
+        """
+        own = {name: getattr(self, name) for name in SECTIONS if getattr(self, name) is not None}
+        # a recipe has at least one target; what a study leaves out is not evaluated
+        return RecipeSpec.model_construct(
+            name=self.name,
+            title=self.title,
+            intermediates=self.intermediates,
+            targets=self.targets,
+            seeds=self.seeds,
+            sandbox=own,
+            **{name: getattr(self, name) for name in SECTIONS},
+        )
+
+
+def load_study(name: str, *, sandbox: bool) -> StudySpec:
+    """A study by name or by the path of a YAML.
+
+    Raises:
+        NotFoundError: There is none of that name; near names are shown.
+        ConfigError: The file has problems; all of them are listed.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _path(name)
+    values = read_yaml(path)
+    replaced = values.pop("sandbox", None) or {}
+    if sandbox:
+        values |= replaced
+    layer = Layer(str(path), {"name": path.stem, **_spelt(values)})
+    study = resolve(StudySpec, [layer]).value
+    if not sandbox:  # a mistake in the part that is not used is one all the same
+        resolve(StudySpec, [Layer(str(path), {"name": path.stem, **_spelt(values | replaced)})])
+    return study
+
+
+def _spelt(values: dict[str, Any]) -> dict[str, Any]:
+    rows = values.get("intermediates")
+    if not isinstance(rows, list):
+        return values
+    spelt = [{"name": row} if isinstance(row, str) else row for row in rows]
+    return {**values, "intermediates": spelt}
+
+
+def _path(name: str) -> Path:
+    if name not in spec_names("studies"):
+        raise NotFoundError.named("study", name, spec_names("studies"))
+    return config_folder() / "studies" / f"{name}.yaml"

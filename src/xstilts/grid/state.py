@@ -1,0 +1,228 @@
+"""What is known of the cells of a study: files below the result store, and nothing else.
+
+<results>/grid/cells/<key[:2]>/<key>/
+    lease-<n>.json       attempt n: owner, host, process, heartbeat; see `lease`
+    log-<n>.txt          what it said
+    failure-<n>.json     how it failed
+    retry-<n>.json       failures up to attempt n are forgiven
+    cancelled.json       it is not to be computed
+    done.json            its outcome; created once, never changed
+<results>/grid/studies/<name>/
+    plan.json            the cells of the study and what they are made from
+    cancelled.json       its workers stop
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from xstilts.errors import IntegrityError, NotFoundError
+from xstilts.files import create_json, write_json
+from xstilts.grid.cell import Cell
+from xstilts.grid.lease import Lease, newest
+from xstilts.grid.retries import lost_record, used_up
+
+SCHEMA = "xstilts.grid/1"
+
+Status = Literal["done", "running", "ready", "waiting", "failed", "blocked", "cancelled"]
+STATUSES: tuple[Status, ...] = (
+    *("done", "running", "ready", "waiting", "failed", "blocked", "cancelled"),
+)
+OPEN: tuple[Status, ...] = ("running", "ready", "waiting")
+"""Statuses of cells that can still be finished."""
+
+
+@dataclass(frozen=True)
+class PlannedStudy:
+    """A study as it was planned.
+
+    Attributes:
+        spec: The resolved study, plain JSON values.
+        cells: In an order in which they can run.
+        missing: What has no data, for people.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    cells: tuple[Cell, ...]
+    missing: tuple[str, ...] = ()
+
+
+class GridFolder:
+    """The state of grids below a result store; safe for many readers and writers."""
+
+    def __init__(self, results: Path) -> None:
+        self.root = results / "grid"
+
+    # -- studies
+
+    def study_folder(self, name: str) -> Path:
+        """Where a study's plan and answer are."""
+        return self.root / "studies" / name
+
+    def save(self, study: PlannedStudy) -> None:
+        """Keep a plan; it is the one that workers follow from now on."""
+        record = {
+            "schema": SCHEMA,
+            "name": study.name,
+            "study": dict(study.spec),
+            "cells": [cell.record() for cell in study.cells],
+            "missing": list(study.missing),
+        }
+        write_json(self.study_folder(study.name) / "plan.json", record)
+
+    def load(self, name: str) -> PlannedStudy:
+        """The plan of a study.
+
+        Raises:
+            NotFoundError: It was never planned here.
+            IntegrityError: The plan cannot be read.
+        """
+        path = self.study_folder(name) / "plan.json"
+        if not path.is_file():
+            known = sorted(p.parent.name for p in self.root.glob("studies/*/plan.json"))
+            raise NotFoundError(
+                f"study {name} was not started in {self.root.parent}",
+                where=f"started here: {', '.join(known)}" if known else "",
+                hint=f"Start it: xstilts grid run {name}",
+            )
+        record = read_json(path)
+        cells = tuple(Cell.from_record(cell) for cell in record["cells"])
+        return PlannedStudy(record["name"], record["study"], cells, tuple(record["missing"]))
+
+    def cancel_study(self, name: str) -> None:
+        """Let the workers of a study stop after a checkpoint."""
+        write_json(self.study_folder(name) / "cancelled.json", {"time": _now()})
+
+    def allow_study(self, name: str) -> None:
+        """Take back `cancel_study`."""
+        (self.study_folder(name) / "cancelled.json").unlink(missing_ok=True)
+
+    def study_is_cancelled(self, name: str) -> bool:
+        """Whether its workers are to stop."""
+        return (self.study_folder(name) / "cancelled.json").exists()
+
+    # -- cells
+
+    def folder(self, key: str) -> Path:
+        """Where a cell's files are."""
+        return self.root / "cells" / key[:2] / key
+
+    def outcome(self, key: str) -> dict[str, Any] | None:
+        """What a finished cell gave, or None."""
+        path = self.folder(key) / "done.json"
+        return dict(read_json(path)["outcome"]) if path.is_file() else None
+
+    def done_record(self, key: str) -> dict[str, Any] | None:
+        """The completion mark of a cell, or None."""
+        path = self.folder(key) / "done.json"
+        return read_json(path) if path.is_file() else None
+
+    def finish(self, cell: Cell, lease: Lease, outcome: Mapping[str, Any], seconds: float) -> bool:
+        """Mark a cell as done; False when somebody else did before."""
+        record = {
+            "schema": SCHEMA,
+            "cell": {key: value for key, value in cell.record().items() if key != "job"},
+            "attempt": lease.number,
+            **lease.owner.record(),
+            "time": _now(),
+            "seconds": round(seconds, 3),
+            "outcome": dict(outcome),
+        }
+        return create_json(self.folder(cell.key) / "done.json", record)
+
+    def forget(self, key: str) -> None:
+        """Take back a completion mark whose outcome is gone."""
+        path = self.folder(key) / "done.json"
+        number, _ = newest(self.folder(key))
+        path.replace(path.with_name(f"gone-{number:06d}.json"))
+
+    def fail(self, key: str, number: int, record: Mapping[str, Any]) -> None:
+        """Keep how attempt `number` at a cell failed."""
+        path = self.folder(key) / f"failure-{number:06d}.json"
+        create_json(path, {**record, "attempt": number, "time": _now()})
+
+    def note_lost(self, key: str, lease: Lease) -> None:
+        """Keep that the worker of the attempt before this lease died."""
+        if lease.lost is not None:
+            self.fail(key, lease.number - 1, lost_record(lease.lost))
+
+    def failures(self, key: str) -> list[dict[str, Any]]:
+        """The failures of a cell that were not forgiven, oldest first."""
+        folder = self.folder(key)
+        forgiven = max((_number(path) for path in folder.glob("retry-*.json")), default=0)
+        paths = sorted(folder.glob("failure-*.json"))
+        return [read_json(path) for path in paths if _number(path) > forgiven]
+
+    def forgive(self, key: str) -> None:
+        """Let a cell be tried again as if it had never failed or been cancelled."""
+        folder = self.folder(key)
+        number, _ = newest(folder)
+        if number:
+            create_json(folder / f"retry-{number:06d}.json", {"time": _now()})
+        (folder / "cancelled.json").unlink(missing_ok=True)
+
+    def cancel(self, key: str) -> None:
+        """Let nobody compute a cell."""
+        write_json(self.folder(key) / "cancelled.json", {"time": _now()})
+
+    def is_cancelled(self, key: str) -> bool:
+        """Whether nobody is to compute it."""
+        return (self.folder(key) / "cancelled.json").exists()
+
+    # -- all of them
+
+    def statuses(
+        self, cells: Sequence[Cell], known: dict[str, Status] | None = None
+    ) -> dict[str, Status]:
+        """Key to status; `known` holds finished cells of an earlier look and is filled."""
+        found: dict[str, Status] = {}
+        finished = known if known is not None else {}
+        for cell in cells:
+            status = finished.get(cell.key) or self._status(cell, found)
+            found[cell.key] = status
+            if status == "done":
+                finished[cell.key] = status
+        return found
+
+    def _status(self, cell: Cell, before: Mapping[str, Status]) -> Status:
+        folder = self.folder(cell.key)
+        if (folder / "done.json").exists():
+            return "done"
+        if (folder / "cancelled.json").exists():
+            return "cancelled"
+        parents = [before.get(parent, "done") for parent in cell.parents]
+        if any(status in ("failed", "blocked", "cancelled") for status in parents):
+            return "blocked"
+        if used_up(self.failures(cell.key)):
+            return "failed"
+        number, record = newest(folder)
+        if number and (record is None or record["state"] == "held"):
+            return "running"
+        return "ready" if all(status == "done" for status in parents) else "waiting"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that this package wrote.
+
+    Raises:
+        IntegrityError: It is not one.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"a grid file is broken: {error}", where=str(path)) from None
+    return dict(record)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.partition("-")[2])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,197 @@
+"""A worker: takes leases on cells that are ready, computes them, and marks what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, TextIO
+
+from xstilts.errors import InterruptedRunError, PreemptedError
+from xstilts.grid.cell import Cell
+from xstilts.grid.lease import BEAT_SECONDS, Lease, Owner, Watch, claim
+from xstilts.grid.retries import failure_record
+from xstilts.grid.state import OPEN, GridFolder, Status
+
+POLL_SECONDS = 0.5
+DRIVER = "XSTILTS_GRID_DRIVER"
+"""Environment variable with the process id of the engine that started this worker, where the
+worker is to stop when that is gone."""
+
+Run = Callable[[Cell], Mapping[str, Any]]
+"""Computes a cell; gives its outcome as plain JSON values."""
+
+
+@dataclass
+class Worker:
+    """Computes cells of a study until nothing is left that it could do.
+
+    Attributes:
+        study: Name of the study, whose cancellation stops it.
+        cells: The whole study, in an order in which it can run.
+        chosen: Keys of the cells that it may compute; with a cell, its ancestors.
+        run: Computes one.
+        told: Told what happens, a line each.
+        warm: The backbone that is loaded; its cells are taken first.
+    """
+
+    folder: GridFolder
+    study: str
+    cells: Sequence[Cell]
+    chosen: frozenset[str]
+    run: Run
+    told: Callable[[str], None] = lambda _line: None
+    owner: Owner = field(default_factory=Owner.of_this_process)
+    watch: Watch = field(default_factory=Watch)
+    beat_seconds: float = BEAT_SECONDS
+    warm: str = ""
+    computed: int = 0
+    _done: dict[str, Status] = field(default_factory=dict)
+
+    def work(self) -> dict[str, Status]:
+        """Work until every chosen cell is done, failed, blocked or cancelled; gives their statuses.
+
+        Raises:
+            PreemptedError: SIGTERM, SIGUSR1, the study was cancelled, or the engine is gone; what
+                had begun has a checkpoint where it can have one.
+        """
+        with _preemptible():
+            while True:
+                statuses = self.folder.statuses(self.cells, self._done)
+                own = {key: status for key, status in statuses.items() if key in self.chosen}
+                if not any(status in OPEN for status in own.values()):
+                    return own
+                self._stop_when_told()
+                if not self._take_one(statuses):
+                    time.sleep(POLL_SECONDS)  # somebody else computes what is missing
+
+    def _stop_when_told(self) -> None:
+        if self.folder.study_is_cancelled(self.study):
+            raise PreemptedError(
+                f"study {self.study} was cancelled", hint=f"Go on: xstilts grid run {self.study}"
+            )
+        if _driver_is_gone():
+            raise PreemptedError("the engine that started this worker is gone")
+
+    def _take_one(self, statuses: Mapping[str, Status]) -> bool:
+        """Compute the first cell that can be had; cells of the loaded backbone come first."""
+        free = [
+            cell
+            for cell in self.cells
+            if cell.key in self.chosen and statuses[cell.key] in ("ready", "running")
+        ]
+        for cell in sorted(free, key=lambda cell: cell.backbone != self.warm):
+            lease = claim(self.folder.folder(cell.key), self.owner, self.watch)
+            if lease is None:
+                continue
+            self.folder.note_lost(cell.key, lease)
+            self._attempt(cell, lease)
+            return True
+        return False
+
+    def _attempt(self, cell: Cell, lease: Lease) -> None:
+        """Compute a cell under a lease, unless that is not needed any more."""
+        fresh = self.folder.statuses([cell])[cell.key]
+        if fresh in ("done", "failed", "cancelled"):
+            lease.release(fresh)
+            return
+        began = time.monotonic()
+        self.told(f"{cell.short} {cell.name}: attempt {lease.number}")
+        stopped = _Stopped()
+        try:
+            with self._log(cell, lease), self._beating(cell, lease, stopped):
+                outcome = self.run(cell)
+        except (PreemptedError, InterruptedRunError, KeyboardInterrupt):
+            lease.release("preempted")
+            if not stopped.cancelled:
+                raise
+            self.told(f"{cell.short} {cell.name}: cancelled")
+        except Exception as error:  # noqa: BLE001  (a cell that fails must not stop the others)
+            self._failed(cell, lease, error)
+        else:
+            self.warm = cell.backbone
+            self.computed += self.folder.finish(cell, lease, outcome, time.monotonic() - began)
+            lease.release("done")
+            self.told(f"{cell.short} {cell.name}: done in {time.monotonic() - began:.0f} s")
+
+    def _failed(self, cell: Cell, lease: Lease, error: Exception) -> None:
+        trace = "".join(traceback.format_exception(error))
+        with self._log(cell, lease) as file:
+            file.write(trace)
+        self.folder.fail(cell.key, lease.number, failure_record(error, trace))
+        lease.release("failed")
+        self.told(f"{cell.short} {cell.name}: {type(error).__name__}: {error}")
+
+    @contextlib.contextmanager
+    def _log(self, cell: Cell, lease: Lease) -> Iterator[TextIO]:
+        """Let what is printed go to the log of an attempt."""
+        path = self.folder.folder(cell.key) / f"log-{lease.number:06d}.txt"
+        with (
+            path.open("a", encoding="utf-8", buffering=1) as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
+            yield file
+
+    @contextlib.contextmanager
+    def _beating(self, cell: Cell, lease: Lease, stopped: _Stopped) -> Iterator[None]:
+        """Renew the lease from a thread; stop the cell when it is cancelled or nobody waits."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(self.beat_seconds):
+                with contextlib.suppress(OSError):  # a disk that is full for a moment
+                    lease.renew()
+                if self.folder.is_cancelled(cell.key):
+                    stopped.cancelled = True
+                elif not (self.folder.study_is_cancelled(self.study) or _driver_is_gone()):
+                    continue
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+        thread = threading.Thread(target=beat, name="xstilts-heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+@dataclass
+class _Stopped:
+    cancelled: bool = False
+
+
+def _driver_is_gone() -> bool:
+    driver = os.environ.get(DRIVER, "")
+    return bool(driver) and os.getppid() != int(driver)
+
+
+@contextlib.contextmanager
+def _preemptible() -> Iterator[None]:
+    """Turn SIGTERM and SIGUSR1 into `PreemptedError` until the block ends (in the main thread).
+
+    Training catches them itself while it runs, so that it can write a checkpoint first.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        raise PreemptedError(f"stopped by {name}", hint="Run the same command again to go on.")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,82 @@
+"""What computing cells needs besides the cells: backbones, places, and the rows read so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xstilts.backbone import Backbone
+from xstilts.evaluate.results import ResultStore
+from xstilts.evaluate.rows import Rows
+from xstilts.evaluate.suite import Evaluation
+from xstilts.grid.state import GridFolder
+from xstilts.train.phases import Places
+from xstilts.zoo import Entry
+
+World = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass
+class Workshop:
+    """Where cells are planned and computed; one backbone is loaded at a time.
+
+    Attributes:
+        places: Where data, modules, checkpoints and caches are.
+        results: The result store; the state of grids is below it.
+        load: Gives a backbone by the name that a study has for it; empty is the default one.
+        world: Training defaults of the data's world; None for real data.
+        command: Shown to resume.
+    """
+
+    places: Places
+    results: Path
+    load: Callable[[str], Backbone]
+    world: World | None = None
+    command: str = ""
+    _loaded: dict[str, Backbone] = field(default_factory=dict)
+    _rows: dict[str, Rows] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> GridFolder:
+        """The state of grids."""
+        return GridFolder(self.results)
+
+    @property
+    def store(self) -> ResultStore:
+        """The finished evaluations."""
+        return ResultStore(self.results)
+
+    def backbone(self, name: str) -> Backbone:
+        """A backbone; the one before is let go."""
+        if name not in self._loaded:
+            self._loaded.clear()
+            self._rows.clear()
+            self._loaded[name] = self.load(name)
+        return self._loaded[name]
+
+    def rows(self, name: str) -> Rows:
+        """Rows as a backbone's tokenizer splits them, remembered over cells."""
+        backbone = self.backbone(name)
+        if name not in self._rows:
+            self._rows[name] = Rows(backbone, self.places)
+        return self._rows[name]
+
+    def evaluation(self, name: str) -> Evaluation:
+        """An evaluation on a backbone."""
+        return Evaluation(self.backbone(name), self.places, self.store, rows=self.rows(name))
+
+    def outcome(self, key: str) -> dict[str, Any]:
+        """What a cell gave; it must be done."""
+        found = self.folder.outcome(key)
+        assert found is not None, f"cell {key} is not done"
+        return found
+
+    def module(self, key: str) -> str:
+        """The reference of the module that a training cell made."""
+        return "@" + str(self.outcome(key)["module"])
+
+    def entry(self, digest: str) -> Entry | None:
+        """The module with this digest, or None when it left the library."""
+        return next((e for e in self.places.zoo.entries() if e.manifest.digest == digest), None)

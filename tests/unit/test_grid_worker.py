@@ -1,0 +1,188 @@
+"""Workers finish a grid whatever happens to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support import grid_toy
+from support.grid_toy import cell, layered, plan, worker
+
+from xstilts.errors import DataError, NetworkError, PreemptedError
+from xstilts.grid.cell import with_ancestors
+from xstilts.grid.lease import claim
+from xstilts.grid.retries import LOST_ATTEMPTS, attempts, lost_record, used_up
+
+TESTS = Path(grid_toy.__file__).parents[1]
+
+
+def start(root, seconds=0.0):
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "support.grid_toy", str(root), str(seconds)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def marks(root):
+    return list((root / "grid").glob("cells/*/*/done.json"))
+
+
+def expected(cells):
+    values = {}
+    for made in cells:
+        values[made.key] = made.job["value"] + sum(values[key] for key in made.parents)
+    return values
+
+
+def test_a_grid_is_computed_once(tmp_path):
+    cells = layered(3)
+    folder = plan(tmp_path, cells)
+    first = worker(tmp_path)
+    assert set(first.work().values()) == {"done"}
+    assert first.computed == len(cells) == 10
+    assert {c.key: folder.outcome(c.key)["value"] for c in cells} == expected(cells)
+    again = worker(tmp_path)
+    again.work()
+    assert again.computed == 0
+
+
+def test_cells_of_the_loaded_backbone_come_first(tmp_path):
+    cells = [cell(f"c{n}", value=n, backbone="ab"[n % 2]) for n in range(6)]
+    plan(tmp_path, cells)
+    lines = []
+    worker(tmp_path, told=lines.append).work()
+    order = [line.split()[1][:2] for line in lines if "attempt" in line]
+    assert order == ["c0", "c2", "c4", "c1", "c3", "c5"]
+
+
+@pytest.mark.parametrize(("kind", "tries"), [("usage", 1), ("network", 5), ("bug", 2)])
+def test_a_failing_cell_is_tried_by_its_error_class_and_the_rest_is_finished(tmp_path, kind, tries):
+    good, bad = cell("good", value=1), cell("bad", error=kind)
+    cells = [good, bad, cell("below", bad, value=1), cell("fine", good, value=1)]
+    folder = plan(tmp_path, cells)
+    statuses = worker(tmp_path).work()
+    assert [statuses[c.key] for c in cells] == ["done", "failed", "blocked", "done"]
+    failures = folder.failures(bad.key)
+    assert len(failures) == tries
+    assert failures[-1]["what"] == "bad always fails"
+    assert bool(failures[-1]["trace"]) == (kind == "bug")
+    assert worker(tmp_path).work() == statuses
+    assert len(folder.failures(bad.key)) == tries
+    folder.forgive(bad.key)
+    assert folder.failures(bad.key) == []
+    assert worker(tmp_path).work() == statuses
+    assert len(folder.failures(bad.key)) == tries
+
+
+def test_attempts_follow_the_nearest_class():
+    assert attempts(DataError("x")) == 1
+    assert attempts(NetworkError("x")) == 5
+    assert attempts(MemoryError()) == 2
+    lost = {**lost_record({"owner": "o", "host": "h", "pid": 1}), "attempt": 1}
+    assert not used_up([lost] * (LOST_ATTEMPTS - 1))
+    assert used_up([lost] * LOST_ATTEMPTS)
+
+
+def test_a_cancelled_cell_is_left_out_until_it_is_retried(tmp_path):
+    cells = [cell("a", value=1), cell("b", value=2)]
+    folder = plan(tmp_path, cells)
+    folder.cancel(cells[0].key)
+    assert list(worker(tmp_path).work().values()) == ["cancelled", "done"]
+    folder.forgive(cells[0].key)
+    assert list(worker(tmp_path).work().values()) == ["done", "done"]
+
+
+def test_a_cancelled_study_stops_its_workers(tmp_path):
+    folder = plan(tmp_path, layered(2))
+    folder.cancel_study("toy")
+    with pytest.raises(PreemptedError, match="cancelled"):
+        worker(tmp_path).work()
+    assert marks(tmp_path) == []
+    folder.allow_study("toy")
+    assert set(worker(tmp_path).work().values()) == {"done"}
+
+
+def test_a_running_cell_that_is_cancelled_is_stopped_and_the_next_begins(tmp_path):
+    cells = [cell("long", value=1), cell("next", value=2)]
+    folder = plan(tmp_path, cells)
+    made = worker(tmp_path, beat_seconds=0.02)
+    plain = made.run
+
+    def run(one):
+        if one.name == "long":
+            folder.cancel(one.key)
+            time.sleep(20)
+        return plain(one)
+
+    made.run = run
+    began = time.monotonic()
+    assert list(made.work().values()) == ["cancelled", "done"]
+    assert time.monotonic() - began < 10
+
+
+def test_a_cell_that_was_finished_while_a_lease_was_taken_is_not_computed_again(tmp_path):
+    one = cell("one", value=1)
+    folder = plan(tmp_path, [one])
+    slow = worker(tmp_path)
+    lease = claim(folder.folder(one.key), slow.owner, slow.watch)
+    assert folder.finish(one, lease, {"value": 1}, 0.0)
+    assert not folder.finish(one, lease, {"value": 2}, 0.0)
+    slow._attempt(one, lease)
+    assert (slow.computed, folder.outcome(one.key)) == (0, {"value": 1})
+
+
+def test_a_cell_needs_its_ancestors():
+    root = cell("root", value=1)
+    middle, other = cell("middle", root, value=1), cell("other", value=1)
+    last = cell("last", middle, value=1)
+    cells = [root, middle, other, last]
+    assert with_ancestors(cells, {last.key}) == {root.key, middle.key, last.key}
+
+
+def test_sigterm_ends_a_worker_with_75_and_the_cell_is_free(tmp_path):
+    cells = layered(2)
+    folder = plan(tmp_path, cells)
+    process = start(tmp_path, 5.0)
+    deadline = time.monotonic() + 20
+    while "running" not in folder.statuses(cells).values() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 75
+    assert Counter(folder.statuses(cells).values())["running"] == 0
+    assert all(folder.failures(c.key) == [] for c in cells)
+
+
+@pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_kills_of_random_workers_lose_and_repeat_nothing(tmp_path, kills):
+    cells = layered(2 * kills)
+    folder = plan(tmp_path, cells)
+    draw = random.Random(5)
+    crew = [start(tmp_path, 0.05) for _ in range(3)]
+    for _ in range(kills):
+        time.sleep(draw.uniform(0.1, 0.4))
+        victim = draw.randrange(len(crew))
+        crew[victim].kill()
+        crew[victim].wait()
+        crew[victim] = start(tmp_path, 0.05)
+    assert [process.wait(120) for process in crew] == [0, 0, 0]
+    assert set(folder.statuses(cells).values()) == {"done"}
+    assert {c.key: folder.outcome(c.key)["value"] for c in cells} == expected(cells)
+    assert len(marks(tmp_path)) == len(cells)
+    for path in (tmp_path / "grid").rglob("*.json"):
+        if not path.name.startswith("."):
+            json.loads(path.read_text())
+    lost = [one for c in cells for one in folder.failures(c.key)]
+    assert len(lost) > kills / 5  # that many were cut off while they computed
+    assert {one["error"] for one in lost} == {"WorkerLost"}
