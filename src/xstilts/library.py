@@ -16,7 +16,7 @@ from xstilts.config import load_task
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import digest
 from xstilts.methods import METHODS, read_tensors
-from xstilts.model import Head, head_tensors, restore_head
+from xstilts.model import Head, TaskModel, head_tensors, probe, restore_head
 from xstilts.operators import PartInfo
 from xstilts.sites import Adapter
 from xstilts.specs import TaskSpec
@@ -24,6 +24,8 @@ from xstilts.zoo import Entry, Manifest, Zoo
 from xstilts.zoo.manifest import HeadRecord
 
 HEAD, LEARNED = "head.safetensors", "learned.safetensors"
+PROBE_TOLERANCE = 1e-3
+"""Largest absolute difference of a probe's outputs between machines; they are of order 1."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,41 @@ def resolve(
 ) -> tuple[Expression, dict[str, Entry]]:
     """Parse, fill `{lang}`, find every module, and check the whole, without loading weights.
 
+    What compositions are made of is found and checked with them, down to the last module.
+
     Raises:
         UsageError: The expression does not parse or makes no sense.
         NotFoundError: A module is not in the library.
         BackboneMismatchError: A module belongs to another backbone.
+        IntegrityError: A composition is a part of itself.
     """
     expression = for_language(parse(text), language) if language else parse(text)
+    entries = _find_parts(expression, zoo, backbone)
+    for entry in entries.values():
+        _check_lineage(entry, zoo, backbone)
+    return expression, entries
+
+
+def _find_parts(expression: Expression, zoo: Zoo, backbone: Backbone) -> dict[str, Entry]:
     entries = {ref.name: zoo.find(ref.name, backbone.identity) for ref in references(expression)}
     check(expression, {name: _info(name, entry.manifest) for name, entry in entries.items()})
-    return expression, entries
+    return entries
+
+
+def _check_lineage(entry: Entry, zoo: Zoo, backbone: Backbone, above: tuple[str, ...] = ()) -> None:
+    """Find everything below a composition, before any weight is read."""
+    if entry.manifest.kind != "composition":
+        return
+    parts = _find_parts(parse(entry.manifest.composition), zoo, backbone)
+    line = (*above, entry.manifest.digest)
+    for part in parts.values():
+        if part.manifest.digest in line:
+            raise IntegrityError(
+                f"composition '{entry.manifest.name}' is a part of itself",
+                where=str(entry.folder),
+                hint="Remove it: no training makes such a module.",
+            )
+        _check_lineage(part, zoo, backbone, line)
 
 
 def load_expression(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Loaded:
@@ -129,11 +157,32 @@ def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter | Compose
         own.base = dict(backbone.encoder.named_parameters())
     if manifest.kind != "composition":
         return own
-    expression, entries = resolve(manifest.composition, zoo, backbone)
-    modules = {name: load_module(part, zoo, backbone) for name, part in entries.items()}
+    expression = parse(manifest.composition)
+    parts = _find_parts(expression, zoo, backbone)
+    modules = {name: load_module(part, zoo, backbone) for name, part in parts.items()}
     below = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
     _restore_learned(below, entry.folder)
-    return on_top(below, own, backbone)
+    whole = on_top(below, own, backbone)
+    _check_probe(whole, entry, backbone)
+    return whole
+
+
+def _check_probe(whole: Composed, entry: Entry, backbone: Backbone) -> None:
+    """Refuse a composition that does not compute what it computed when it was saved."""
+    manifest = entry.manifest
+    if not manifest.probe or manifest.backbone.fingerprint != backbone.identity.fingerprint:
+        return
+    model = TaskModel(backbone, whole.to(backbone.device), {})
+    with model.attached():
+        now = probe(model)
+    gap = max(abs(a - b) for a, b in zip(now, manifest.probe, strict=True))
+    if not gap <= PROBE_TOLERANCE:
+        raise IntegrityError(
+            f"'{manifest.name}' gives other outputs than when it was saved (difference {gap:.3g})",
+            where=str(entry.folder),
+            hint="Load it with the version that made it "
+            f"({manifest.versions.get('xstilts', 'unknown')}), or train it again.",
+        )
 
 
 def on_top(below: Composed, own: Adapter, backbone: Backbone) -> Composed:

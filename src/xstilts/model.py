@@ -152,3 +152,14 @@ def restore_head(task: TaskSpec, backbone: Backbone, tensors: Mapping[str, Tenso
         first = str(error).splitlines()[-1].strip()
         raise UsageError(f"the saved head does not fit task '{task.name}': {first}") from None
     return head
+
+
+@torch.inference_mode()
+def probe(model: TaskModel) -> list[float]:
+    """First values of the encoder's output on fixed ids, while the composition is attached."""
+    model.eval()
+    size = model.backbone.identity.vocab_size
+    ids = (torch.arange(8)[None, :] * 7 + 5) % size
+    ids = ids.to(model.backbone.device)
+    output = model.backbone(ids, torch.ones_like(ids))
+    return [round(float(value), 6) for value in output[0, 0, :8]]

@@ -14,7 +14,7 @@ from xstilts.backbone import Backbone
 from xstilts.composed import compose
 from xstilts.config import load_method, load_task
 from xstilts.methods import METHODS
-from xstilts.model import Head, head_tensors
+from xstilts.model import Head, TaskModel, head_tensors, probe
 from xstilts.zoo import Manifest, Zoo, write_manifest
 from xstilts.zoo.manifest import Parent
 
@@ -88,6 +88,9 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
         head = Head.new(task, base, generator)
         randomise(head.module, seed, 0.5)
         library.save_heads({task_name: head}, folder)
+        model = TaskModel(base, below, {})
+        with model.attached():
+            values = probe(model)
         pairs = ((key, entry.manifest.digest) for key, entry in entries.items())
         return write_manifest(
             folder,
@@ -104,6 +107,7 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
                 parents=[Parent(reference=key, digest=digest) for key, digest in pairs],
                 labels=task.labels,
                 source_language=task.source_language,
+                probe=values,
             ),
         )
 

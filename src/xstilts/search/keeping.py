@@ -8,8 +8,8 @@ from pathlib import Path
 from xstilts import library
 from xstilts.data.sources import data_digest
 from xstilts.files import digest
+from xstilts.model import probe
 from xstilts.search import Found, Search
-from xstilts.train.phases import probe
 from xstilts.zoo import Entry, Manifest, write_manifest
 from xstilts.zoo.manifest import DataRecord, Parent
 

@@ -26,7 +26,7 @@ from xstilts.files import digest
 from xstilts.formats.masked_lm import language_shares
 from xstilts.methods import METHODS
 from xstilts.metrics import METRICS
-from xstilts.model import Head, TaskModel
+from xstilts.model import Head, TaskModel, probe
 from xstilts.settings import RunSpec, short_name, tasks_of
 from xstilts.sites import Adapter
 from xstilts.specs import MixSpec, TaskSpec
@@ -493,14 +493,3 @@ def _tidy(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-
-
-@torch.inference_mode()
-def probe(model: TaskModel) -> list[float]:
-    """First values of the encoder's output on fixed ids, while the composition is attached."""
-    model.eval()
-    size = model.backbone.identity.vocab_size
-    ids = (torch.arange(8)[None, :] * 7 + 5) % size
-    ids = ids.to(model.backbone.device)
-    output = model.backbone(ids, torch.ones_like(ids))
-    return [round(float(value), 6) for value in output[0, 0, :8]]

@@ -1,0 +1,103 @@
+"""A composition by every operator gives the same outputs, bit for bit, in a fresh process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.trained import add_composition, add_module, backbone_folder
+
+from xstilts import library
+from xstilts.backbone import Backbone
+from xstilts.operators import OPERATORS
+from xstilts.zoo import Zoo
+
+LORA_ONLY = ("merge_svd", "merge_cat")
+MIXED = ("stack", "fuse", "parallel")
+PARTS = {
+    "bottleneck": "mnli/seq_bn, qqp/seq_bn",
+    "lora": "mnli/lora, qqp/lora",
+    "mixed": "mnli/seq_bn, qqp/lora",
+}
+
+
+def takes(operator, kind):
+    if kind == "mixed":
+        return operator in MIXED
+    return kind == "lora" or operator not in LORA_ONLY
+
+
+CASES = [(o, kind) for o in sorted(OPERATORS) for kind in PARTS if takes(o, kind)]
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+from contract.test_operators_reload import outputs
+torch.save(outputs(Path(sys.argv[1])), sys.argv[2])
+"""
+
+
+def expression(operator, kind):
+    parts = PARTS[kind]
+    return parts.replace(", ", " + ") if operator == "sum" else f"{operator}({parts})"
+
+
+def name_of(operator, kind):
+    return f"{operator}-{kind}".replace("_", "-")
+
+
+def outputs(folder: Path):
+    """Hidden states of every case, in fp32 and bf16, as the library in `folder` gives them."""
+    zoo, base = Zoo(folder / "zoo"), Backbone.load(str(folder / "base"))
+    ids = torch.arange(24).reshape(2, 12) % base.identity.vocab_size
+    found = {}
+    for case in CASES:
+        loaded = library.load_expression(name_of(*case), zoo, base)
+        loaded.composed.eval()
+        nodes = dict(loaded.composed.nodes.items())
+        with torch.no_grad(), base.acting(nodes, loaded.composed.encoder_weights):
+            hidden = base(ids, torch.ones_like(ids))
+            with torch.autocast("cpu", torch.bfloat16):
+                half = base(ids, torch.ones_like(ids))
+        found[case] = (hidden, half, loaded.heads[0].module.state_dict())
+    return found
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reload")
+    base = Backbone.load(str(backbone_folder(folder / "base")))
+    zoo = Zoo(folder / "zoo")
+    for number, task in enumerate(("mnli", "qqp")):
+        for preset in ("seq_bn", "lora"):
+            add_module(zoo, base, task, preset, seed=number + 7)
+    for case in CASES:
+        add_composition(zoo, base, expression(*case), "mnli", name_of(*case))
+    here, written = outputs(folder), folder / "outputs.pt"
+    tests = Path(__file__).parents[1]
+    paths = [str(tests), *filter(None, sys.path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    subprocess.run([sys.executable, "-c", CHILD, folder, written], check=True, env=environment)
+    return here, torch.load(written, weights_only=True)
+
+
+def test_every_operator_is_there(both):
+    assert {operator for operator, _ in both[0]} == set(OPERATORS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case))
+def test_a_fresh_process_gives_the_same_bits(case, both):
+    here, there = (found[case] for found in both)
+    for mine, its in zip(here[:2], there[:2], strict=True):
+        assert torch.equal(mine, its)
+    assert all(torch.equal(here[2][key], there[2][key]) for key in here[2])
+
+
+def test_the_cases_differ(both):
+    hidden = [found[0] for found in both[0].values()]
+    differing = [not torch.equal(a, b) for n, a in enumerate(hidden) for b in hidden[n + 1 :]]
+    assert sum(differing) >= 0.9 * len(differing)
