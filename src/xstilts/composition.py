@@ -3,6 +3,7 @@
     none                                   the untouched backbone
     mnli    mnli/lora    ./my-module       one module
     stack(lang-{lang}, mnli)               one after the other, the first nearest to the backbone
+    stack(lang-{lang}|none, mnli)          what stands in for a language that has no such module
     fuse(mnli, squad2, average(a, b))      token-wise attention over the parts (AdapterFusion)
     average(mnli*0.3, squad2*0.7)          weighted mean of the modules' parameters or updates
     merge_ties(a, b, density=0.5)          a merging method with options
@@ -30,12 +31,18 @@ Option = bool | float | str
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """One module by reference, or `none`."""
+    """One module by reference, or `none`.
+
+    Attributes:
+        name: May hold `{lang}`.
+        otherwise: What is taken for a language that has no such module; empty: it is refused.
+    """
 
     name: str
+    otherwise: str = ""
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.name}|{self.otherwise}" if self.otherwise else self.name
 
     @property
     def is_none(self) -> bool:
@@ -111,7 +118,8 @@ def operators(expression: Expression) -> Iterator[str]:
 def map_references(expression: Expression, change: Callable[[str], str]) -> Expression:
     """The same expression with every reference renamed by `change`."""
     if isinstance(expression, Ref):
-        return expression if expression.is_none else Ref(change(expression.name))
+        name, otherwise = expression.name, expression.otherwise
+        return expression if expression.is_none else Ref(change(name), otherwise)
     parts = tuple(Part(map_references(p.expression, change), p.weight) for p in expression.parts)
     return Call(expression.operator, parts, expression.options)
 
@@ -124,6 +132,23 @@ def needs_language(expression: Expression) -> bool:
 def for_language(expression: Expression, language: str) -> Expression:
     """The expression with `{lang}` filled."""
     return map_references(expression, lambda name: name.replace(LANGUAGE_SLOT, language))
+
+
+def with_fallbacks(expression: Expression, exists: Callable[[str], bool]) -> Expression:
+    """The expression with every `name|otherwise` decided: `name` where `exists` says so.
+
+    A part for which `none` stands in is left out.
+    """
+    if isinstance(expression, Ref):
+        if not expression.otherwise:
+            return expression
+        return Ref(expression.name if exists(expression.name) else expression.otherwise)
+    parts = []
+    for part in expression.parts:
+        chosen = with_fallbacks(part.expression, exists)
+        if chosen == part.expression or chosen != Ref("none"):
+            parts.append(Part(chosen, part.weight))
+    return Call(expression.operator, tuple(parts), expression.options) if parts else Ref("none")
 
 
 # ------------------------------------------------------------------------------------- parsing
@@ -191,7 +216,20 @@ class _Parser:
             return self.call(name)
         if name in OPERATOR_NAMES:
             self.fail(f"'{name}' has no parts", f"{name}(a, b)")
-        return Ref(name)
+        return Ref(name, self.otherwise(name))
+
+    def otherwise(self, name: str) -> str:
+        """What stands after `|`, or nothing."""
+        start = self.at
+        if not self.take("|"):
+            return ""
+        if LANGUAGE_SLOT not in name:
+            self.at = start
+            self.fail(f"'{name}' is the same in every language", "`|` after a name with {lang}")
+        found = self.name()
+        if found is None or found in OPERATOR_NAMES or LANGUAGE_SLOT in found:
+            self.fail("what is taken instead is missing", "a module name without {lang}, or `none`")
+        return found
 
     def call(self, operator: str) -> Call:
         parts: list[Part] = []

@@ -11,7 +11,15 @@ from torch import Generator, Tensor
 
 from xstilts.backbone import Backbone
 from xstilts.composed import Composed, check, compose
-from xstilts.composition import Expression, Ref, for_language, map_references, parse, references
+from xstilts.composition import (
+    Expression,
+    Ref,
+    for_language,
+    map_references,
+    parse,
+    references,
+    with_fallbacks,
+)
 from xstilts.config import load_task
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import digest
@@ -38,6 +46,7 @@ class Loaded:
         heads: The heads that come with the outermost module.
         entries: Its modules, in the order of the expression.
         digest: Over the expression with modules by digest; empty for the untouched backbone.
+        replaced: Modules that the language lacks, for which the expression names something else.
     """
 
     expression: str
@@ -45,6 +54,7 @@ class Loaded:
     heads: tuple[Head, ...]
     entries: tuple[Entry, ...]
     digest: str
+    replaced: tuple[str, ...] = ()
 
     def head_for(self, task: TaskSpec) -> Head | None:
         """The head that can predict a task, or None."""
@@ -74,11 +84,29 @@ def resolve(
         BackboneMismatchError: A module belongs to another backbone.
         IntegrityError: A composition is a part of itself.
     """
-    expression = for_language(parse(text), language) if language else parse(text)
+    expression = _for_language(text, zoo, backbone, language)
     entries = _find_parts(expression, zoo, backbone)
     for entry in entries.values():
         _check_lineage(entry, zoo, backbone)
     return expression, entries
+
+
+def _for_language(text: str, zoo: Zoo, backbone: Backbone, language: str) -> Expression:
+    """The expression for a language, what it lacks replaced as the expression says."""
+    expression = parse(text)
+    if not language:
+        return expression
+    return with_fallbacks(
+        for_language(expression, language), lambda name: _exists(name, zoo, backbone)
+    )
+
+
+def _exists(name: str, zoo: Zoo, backbone: Backbone) -> bool:
+    try:
+        zoo.find(name, backbone.identity)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _find_parts(expression: Expression, zoo: Zoo, backbone: Backbone) -> dict[str, Entry]:
@@ -110,8 +138,15 @@ def load_expression(text: str, zoo: Zoo, backbone: Backbone, language: str = "")
     composed = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
     outer = _outermost(expression, entries)
     heads = load_heads(outer, backbone) if outer else ()
+    wanted = references(for_language(parse(text), language)) if language else ()
+    replaced = (ref.name for ref in wanted if ref.otherwise and ref.name not in entries)
     return Loaded(
-        text, composed, heads, tuple(entries.values()), pinned_digest(expression, entries)
+        text,
+        composed,
+        heads,
+        tuple(entries.values()),
+        pinned_digest(expression, entries),
+        tuple(replaced),
     )
 
 

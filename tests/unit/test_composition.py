@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from xstilts.composed import check
 from xstilts.composition import (
+    OPERATOR_NAMES,
     Call,
     Part,
     Ref,
@@ -11,6 +14,7 @@ from xstilts.composition import (
     needs_language,
     parse,
     references,
+    with_fallbacks,
 )
 from xstilts.errors import UsageError
 from xstilts.operators import PartInfo
@@ -24,6 +28,8 @@ ROUND_TRIPS = [
     "stack(@0a1b2c, mnli)",
     "s3://bucket/path",
     "stack(lang-{lang}, mnli)",
+    "stack(lang-{lang}|none, mnli)",
+    "average(lang-{lang}|lang-en*0.5, b*0.5)",
     "fuse(mnli, squad2, average(a*0.3, b*0.7))",
     "a + b - c*0.5",
     "a*-1 + b",
@@ -66,6 +72,9 @@ def test_the_tree_is_what_was_written():
         ("fuse(value=true, a)", 18, "part after an option"),
         ("fuse(a, value=true, value=true)", 27, "repeats"),
         ("a*0.5*b", 6, "unexpected '*'"),
+        ("stack(a|none, b)", 8, "the same in every language"),
+        ("stack(a-{lang}|, b)", 16, "taken instead is missing"),
+        ("a-{lang}|b-{lang}", 18, "taken instead is missing"),
     ],
 )
 def test_errors_point_at_the_column(text, column, words):
@@ -81,6 +90,47 @@ def test_language_slots():
     assert not needs_language(parse("stack(a, b)"))
     assert str(for_language(expression, "sw")) == "stack(lang-sw, mnli)"
     assert [ref.name for ref in references(parse("stack(a, fuse(b, c)) + none"))] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("stack(lang-{lang}|none, mnli)", "stack(mnli)"),
+        ("stack(lang-{lang}|lang-en, mnli)", "stack(lang-en, mnli)"),
+        ("stack(lang-{lang}, mnli)", "stack(lang-sw, mnli)"),
+        ("average(lang-{lang}|lang-en*0.5, mnli*0.5)", "average(lang-en*0.5, mnli*0.5)"),
+        ("lang-{lang}|none", "none"),
+        ("fuse(lang-{lang}|none)", "none"),
+    ],
+)
+def test_what_stands_in_for_a_language_without_a_module(text, chosen):
+    expression = for_language(parse(text), "sw")
+    assert str(with_fallbacks(expression, lambda name: False)) == chosen
+    kept = str(with_fallbacks(expression, lambda name: True))
+    assert kept == text.replace("{lang}", "sw").replace("|none", "").replace("|lang-en", "")
+
+
+def drawn(draw, depth=0):
+    """A random expression as text."""
+    names = ("mnli", "lang-{lang}", "lang-{lang}|none", "qqp/lora", "@0a1b2c", "./x", "hf:o/n@v1")
+    kind = draw.random()
+    if depth == 3 or kind < 0.4:
+        return draw.choice(names)
+    weights = [draw.choice(("", "*0.5", "*-2", "*1e-3", "*0.30000000000000004")) for _ in range(3)]
+    parts = [drawn(draw, depth + 1) + weight for weight in weights[: draw.randint(1, 3)]]
+    if kind < 0.6:
+        return "(" + draw.choice((" + ", " - ")).join(parts) + ")"
+    options = draw.choice(((), ("density=0.5",), ("b=true", "a=word"), ("x=-1e-05",)))
+    return f"{draw.choice(OPERATOR_NAMES)}({', '.join([*parts, *options])})"
+
+
+def test_two_thousand_random_expressions_survive_printing():
+    draw, seen = random.Random(0), set()
+    for _ in range(2000):
+        expression = parse(drawn(draw))
+        assert parse(str(expression)) == expression
+        seen.add(expression)
+    assert len(seen) > 1000
 
 
 def info(name, method="bottleneck", **options):

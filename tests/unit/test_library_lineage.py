@@ -78,3 +78,14 @@ def test_a_part_that_is_gone_is_found_before_weights_load(zoo, base, monkeypatch
     monkeypatch.setattr(library, "load_module", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(NotFoundError):
         library.load_expression("twice", zoo, base)
+
+
+def test_a_language_without_a_module_gets_what_the_expression_names(zoo, base):
+    there = library.load_expression("stack(mnl{lang}|none, qqp)", zoo, base, "i")
+    assert [entry.manifest.name for entry in there.entries] == ["mnli", "qqp"]
+    assert there.replaced == ()
+    gone = library.load_expression("stack(mnl{lang}|none, qqp)", zoo, base, "x")
+    assert [entry.manifest.name for entry in gone.entries] == ["qqp"]
+    assert gone.replaced == ("mnlx",)
+    with pytest.raises(NotFoundError, match="mnlx"):
+        library.load_expression("stack(mnl{lang}, qqp)", zoo, base, "x")

@@ -161,4 +161,5 @@ def _source_language(loaded: Loaded, task: TaskSpec) -> str:
 def _flags(loaded: Loaded) -> list[str]:
     """What a reader of a score must know."""
     chosen = (str(entry.manifest.training.get("selection", "")) for entry in loaded.entries)
-    return ["target-dev selection"] if any("(target dev)" in text for text in chosen) else []
+    flags = ["target-dev selection"] if any("(target dev)" in text for text in chosen) else []
+    return flags + [f"without {name}" for name in loaded.replaced]
