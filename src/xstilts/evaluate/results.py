@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ class Cell:
         identity: That everything, readable.
         scores: Its rows.
         seconds: Wall time it took.
+        written: When it was finished, in UTC, to the microsecond.
     """
 
     key: str
@@ -89,6 +91,7 @@ class Cell:
     scores: Sequence[Score]
     seconds: float
     folder: Path
+    written: str = ""
 
     def outcomes(self) -> Any:
         """Per-example outcomes as the metric gives them, or None."""
@@ -143,6 +146,7 @@ class ResultStore:
                 "identity": dict(identity),
                 "scores": [row.model_dump() for row in rows],
                 "seconds": round(seconds, 3),
+                "written": datetime.now(UTC).isoformat(timespec="microseconds"),
             }
             write_json(folder / "cell.json", record)
         return _read(self._folder(key))
@@ -162,7 +166,8 @@ def _read(folder: Path) -> Cell:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         scores = [Score.model_validate(row) for row in record["scores"]]
-        return Cell(folder.name, record["identity"], scores, record["seconds"], folder)
+        known = folder.name, record["identity"], scores, record["seconds"], folder
+        return Cell(*known, written=record.get("written", ""))
     except (OSError, ValueError, KeyError) as error:
         raise IntegrityError(
             f"a result cell is broken: {error}",

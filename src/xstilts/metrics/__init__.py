@@ -6,7 +6,9 @@ A metric is one file of this package; its name is the one in task YAMLs:
     compute(predictions, references, *, language="en") -> dict[str, float]
         Score name to a value 0..100. Raises `DataError` when the two do not fit together.
     outcomes(predictions, references, *, language="en") -> list
-        What each example contributes, for paired statistics.
+        What each example contributes, for paired statistics: a number, or a list of numbers.
+    pooled(sums, n) -> scores
+        The main score from sums of `n` outcomes; sums are arrays [..., columns of an outcome].
 
 Predictions and references are lists of label names (classification, choices, Tatoeba), lists of
 lists of tags (tagging), or, for question answering, mappings from id to an answer and from id to

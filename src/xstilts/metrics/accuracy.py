@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xstilts.metrics import percent, require_same_length
+from xstilts.metrics import _pooled, percent, require_same_length
 
 MAIN = "accuracy"
+pooled = _pooled.mean
 
 
 def outcomes(

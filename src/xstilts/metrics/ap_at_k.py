@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xstilts.errors import DataError
-from xstilts.metrics import percent, require_same_length
+from xstilts.metrics import _pooled, percent, require_same_length
 
 MAIN = "map"
+pooled = _pooled.mean
 
 Ids = Sequence[Sequence[str]]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from xstilts.metrics import percent
+from xstilts.metrics import _pooled, percent
 
 MAIN = "f1"
+pooled = _pooled.f1
 
 Pairs = Collection[tuple[str, ...]]
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xstilts.errors import DataError
-from xstilts.metrics import percent, require_same_length
+from xstilts.metrics import _pooled, percent, require_same_length
 
 MAIN = "f1"
+pooled = _pooled.f1
 
 Tags = Sequence[Sequence[str]]
 Chunk = tuple[str, int, int]

@@ -8,9 +8,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from xstilts.errors import UsageError
-from xstilts.metrics import squad
+from xstilts.metrics import _pooled, squad
 
 MAIN = "mean"
+pooled = _pooled.mean_of_two
 
 _ARTICLES = {
     "en": r"\b(a|an|the)\b",

@@ -6,7 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from xstilts.metrics import _pooled
+
 MAIN = "perplexity"
+pooled = _pooled.perplexity
 
 Losses = Sequence[tuple[float, int]]
 """Of each row, the summed loss in nats and the number of sub-words predicted."""

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from xstilts.errors import DataError
-from xstilts.metrics import percent
+from xstilts.metrics import _pooled, percent
 
 MAIN = "mean"
+pooled = _pooled.mean_of_two
 
 Normalise = Callable[[str], list[str]]
 

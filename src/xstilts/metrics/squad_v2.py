@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xstilts.metrics import percent, squad
+from xstilts.metrics import _pooled, percent, squad
 
 MAIN = "f1"
+pooled = _pooled.mean_of_second
 
 Answers = Mapping[str, str]
 Golds = Mapping[str, Sequence[str]]

@@ -7,3 +7,4 @@ from xstilts.metrics import accuracy
 MAIN = "accuracy"
 compute = accuracy.compute
 outcomes = accuracy.outcomes
+pooled = accuracy.pooled

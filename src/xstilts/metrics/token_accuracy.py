@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xstilts.errors import DataError
-from xstilts.metrics import percent, require_same_length
+from xstilts.metrics import _pooled, percent, require_same_length
 
 MAIN = "token_accuracy"
+pooled = _pooled.ratio
 
 Tags = Sequence[Sequence[str]]
 

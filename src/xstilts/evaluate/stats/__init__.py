@@ -1,0 +1,55 @@
+"""Statistics over stored outcomes: intervals first, then tests, adjusted for what is shown.
+
+runs = collect(store.cells())
+verdicts = family([compare(runs[label], runs["none"]) for label in ("mnli", "qqp")])
+print(verdicts[0])          # +3.2 points [+1.1, +5.0], p 0.004, Holm 0.008: higher
+"""
+
+from xstilts.evaluate.stats.resampling import DRAWS, LEVEL
+from xstilts.evaluate.stats.samples import Measured, Runs, Unit, collect, unit_of
+from xstilts.evaluate.stats.significance import (
+    cohens_d,
+    cohens_h,
+    holm,
+    mcnemar,
+    sign_test,
+    standard_deviation,
+)
+from xstilts.evaluate.stats.verdict import (
+    ALPHA,
+    HIGHER,
+    LOWER,
+    NOTHING,
+    UNTESTED,
+    Verdict,
+    compare,
+    difference_of_differences,
+    family,
+    shown_p,
+)
+
+__all__ = [
+    "ALPHA",
+    "DRAWS",
+    "HIGHER",
+    "LEVEL",
+    "LOWER",
+    "NOTHING",
+    "UNTESTED",
+    "Measured",
+    "Runs",
+    "Unit",
+    "Verdict",
+    "cohens_d",
+    "cohens_h",
+    "collect",
+    "compare",
+    "difference_of_differences",
+    "family",
+    "holm",
+    "mcnemar",
+    "shown_p",
+    "sign_test",
+    "standard_deviation",
+    "unit_of",
+]

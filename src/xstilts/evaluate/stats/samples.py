@@ -1,0 +1,140 @@
+"""From stored cells to outcomes of runs that can be set side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xstilts.errors import IntegrityError
+from xstilts.evaluate.results import Cell, Score
+from xstilts.evaluate.stats.resampling import Array, Pooled
+from xstilts.metrics import METRICS
+
+
+class Unit(NamedTuple):
+    """What a score is of: one of these is evaluated for each run."""
+
+    task: str
+    language: str
+    split: str = ""
+    layer: int = -1
+    pooling: str = ""
+
+    def __str__(self) -> str:
+        block = f" block {self.layer}" if self.layer >= 0 else ""
+        return f"{self.task}/{self.language}{block}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Outcomes of one run on one unit.
+
+    Attributes:
+        value: The score, as stored.
+        load: Gives what each example contributes, [examples, columns]; None without outcomes.
+        pooled: From summed outcomes to the score.
+        data: What stands for the examples; equal for runs that can be paired.
+        cell: Key of the cell; empty for outcomes from elsewhere.
+    """
+
+    value: float
+    load: Callable[[], Array] | None
+    pooled: Pooled
+    data: object = ""
+    cell: str = ""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs of one expression.
+
+    Attributes:
+        label: What stands for the expression in tables.
+        table: Seed to unit to outcomes; -1 stands for nothing random.
+        older: Keys of cells that a later one of the same seed and unit took the place of.
+    """
+
+    label: str
+    table: Mapping[int, Mapping[Unit, Measured]]
+    older: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, in order."""
+        return tuple(sorted(self.table))
+
+    @property
+    def units(self) -> frozenset[Unit]:
+        """The units that every seed has."""
+        sets = [frozenset(units) for units in self.table.values()]
+        return frozenset.intersection(*sets) if sets else frozenset()
+
+
+def collect(cells: Iterable[Cell], fingerprint: str = "") -> dict[str, Runs]:
+    """Label to its runs, from stored cells.
+
+    Where an expression was trained anew under the same label and seed, the cell that was written
+    last counts.
+
+    Args:
+        cells: Of one or several tasks.
+        fingerprint: Of the backbone; empty takes all cells, which then must be of one backbone.
+    """
+    newest: dict[tuple[str, int, Unit], Cell] = {}
+    older: dict[str, list[str]] = {}
+    for cell in sorted(cells, key=lambda cell: (cell.written, cell.key)):
+        score = main_score(cell)
+        if score is None or (fingerprint and score.fingerprint != fingerprint):
+            continue
+        place = (score.intermediate, score.seed, unit_of(score))
+        if place in newest:
+            older.setdefault(score.intermediate, []).append(newest[place].key)
+        newest[place] = cell
+    tables: dict[str, dict[int, dict[Unit, Measured]]] = {}
+    for (label, seed, unit), cell in newest.items():
+        tables.setdefault(label, {}).setdefault(seed, {})[unit] = measured(cell)
+    return {
+        label: Runs(label, table, tuple(older.get(label, ()))) for label, table in tables.items()
+    }
+
+
+def main_score(cell: Cell) -> Score | None:
+    """The row of a cell's main metric."""
+    return next((score for score in cell.scores if score.main), None)
+
+
+def unit_of(score: Score) -> Unit:
+    """What a score is of."""
+    return Unit(score.task, score.language, score.split, score.layer, score.pooling)
+
+
+def measured(cell: Cell) -> Measured:
+    """The outcomes of a cell; they are read when they are asked for."""
+    score = main_score(cell)
+    assert score is not None
+    pooled = METRICS.get(str(cell.identity["metric"])).pooled
+    value = score.value
+
+    def load() -> Array:
+        return _checked(cell, value, pooled)
+
+    there = (cell.folder / "outcomes.json").is_file()
+    data: Any = cell.identity.get("data", ())
+    return Measured(value, load if there else None, pooled, tuple(data), cell.key)
+
+
+def _checked(cell: Cell, value: float, pooled: Pooled) -> Array:
+    """The outcomes, which must give the stored score."""
+    rows = np.asarray(cell.outcomes(), np.float64)
+    rows = rows.reshape(len(rows), -1)
+    found = float(pooled(rows.sum(0), len(rows))) if len(rows) else float("nan")
+    if not abs(found - value) <= 1e-6 * max(1.0, abs(value)):
+        raise IntegrityError(
+            f"the outcomes of a cell give {found:.6f}, its score is {value:.6f}",
+            where=str(cell.folder),
+            hint="Remove that folder; the cell is computed again.",
+        )
+    return rows
