@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
+
+from xstilts.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +37,23 @@ def home(small_cache, tmp_path_factory):
         patch.setenv("XSTILTS_HOME", str(folder / "home"))
         patch.setenv("XSTILTS_CACHE", str(folder / "cache"))
         yield folder
+
+
+@pytest.fixture
+def run(home, capsys):
+    def call(*arguments, code=0):
+        """Run a command in the sandbox; its JSON, or its error text when it should fail."""
+        if code:
+            with pytest.raises(SystemExit) as caught:
+                main(["--world", "sandbox", "-q", *arguments])
+            output = capsys.readouterr()
+            assert caught.value.code == code, output.err
+            assert output.out == ""
+            return output.err
+        with pytest.raises(SystemExit) as caught:
+            main(["--world", "sandbox", "-q", "--json", *arguments])
+        output = capsys.readouterr()
+        assert caught.value.code in (0, None), output.err
+        return json.loads(output.out)
+
+    return call

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from xstilts.cli import main
 from xstilts.pretrained import fingerprint
-
-
-@pytest.fixture
-def run(home, capsys):
-    def call(*arguments, code=0):
-        """Run a command in the sandbox; its JSON, or its error text when it should fail."""
-        if code:
-            with pytest.raises(SystemExit) as caught:
-                main(["--world", "sandbox", "-q", *arguments])
-            output = capsys.readouterr()
-            assert caught.value.code == code, output.err
-            assert output.out == ""
-            return output.err
-        with pytest.raises(SystemExit) as caught:
-            main(["--world", "sandbox", "-q", "--json", *arguments])
-        output = capsys.readouterr()
-        assert caught.value.code in (0, None), output.err
-        return json.loads(output.out)
-
-    return call
-
 
 FAST = ("--set", "train.epochs=1", "--set", "train.lr=1e-3")
 

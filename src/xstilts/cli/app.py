@@ -105,6 +105,7 @@ def _go_offline() -> None:
 
 def _register() -> None:
     from xstilts.cli import (
+        align_commands,
         bench_commands,
         data_commands,
         eval_commands,
@@ -132,6 +133,7 @@ def _register() -> None:
     app.add_typer(grid_commands.app, name="grid")
     app.command("eval")(eval_commands.evaluate)
     app.command("xtreme")(eval_commands.xtreme)
+    app.command("align")(align_commands.align)
     app.command("export")(export_commands.export)
     app.command("rank")(rank_commands.rank)
     app.command("predict")(predict_commands.predict)

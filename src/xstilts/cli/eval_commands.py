@@ -56,11 +56,11 @@ def evaluate(
     requests = [
         Request(e, task, _label(e, block, layer), chosen, layer=block, **shared)
         for e in expressions
-        for block in _layers(layer)
+        for block in layers_of(layer)
     ]
     state: State = context.obj
     if state.dry_run:
-        print_plan(state, _evaluation(state, backbone, precision).plan(requests), [])
+        print_plan(state, evaluation_of(state, backbone, precision).plan(requests), [])
         return
     print_outcome(state, run_requests(state, requests, backbone, force, precision))
 
@@ -113,10 +113,10 @@ def xtreme(
                     layer=block,
                     pooling=pooling,
                 )
-                for block in _layers(layer)
+                for block in layers_of(layer)
             ]
     if state.dry_run:
-        print_plan(state, _evaluation(state, backbone, precision).plan(requests), ahead)
+        print_plan(state, evaluation_of(state, backbone, precision).plan(requests), ahead)
         return
     outcome = run_requests(state, requests, backbone, force, precision)
     if submit_dir is not None:
@@ -149,7 +149,7 @@ def _suite_tasks(state: State, suite: str) -> list[str]:
     return there
 
 
-def _layers(text: str) -> list[int]:
+def layers_of(text: str) -> list[int]:
     """The blocks of `5,7-9`; -1, the default, for an empty text."""
     from xstilts.errors import UsageError
 
@@ -164,7 +164,7 @@ def _layers(text: str) -> list[int]:
 
 def _label(expression: str, block: int, layers: str) -> str:
     """What stands for an expression in tables: with the block, where several are asked for."""
-    return f"{expression} (block {block})" if len(_layers(layers)) > 1 else expression
+    return f"{expression} (block {block})" if len(layers_of(layers)) > 1 else expression
 
 
 def _options(overrides: list[str] | None) -> dict[str, str]:
@@ -189,7 +189,7 @@ def _phase(
     from xstilts.settings import resolve_run
     from xstilts.train.phases import Phase
 
-    where, encoder = places(state), _encoder(state, backbone)
+    where, encoder = places(state), encoder_of(state, backbone)
     loaded = library.load_expression(expression, where.zoo, encoder)
     task = task_in_world(load_task(target), where.data)
     if loaded.head_for(task) is not None:
@@ -205,7 +205,7 @@ def _phase(
     return Phase(trained, run, encoder, where, below=expression, name=name)
 
 
-def _encoder(state: State, backbone: str) -> Backbone:
+def encoder_of(state: State, backbone: str) -> Backbone:
     """The backbone, loaded once for a whole command."""
     from xstilts.backbone import Backbone
 
@@ -231,12 +231,17 @@ def run_requests(
     """
     from xstilts.cli.output import step_progress
 
-    evaluation = _evaluation(state, backbone, precision)
+    evaluation = evaluation_of(state, backbone, precision)
     with step_progress("evaluating", quiet=state.quiet) as progress:
         return evaluation.run(requests, progress, force=force)
 
 
-def _evaluation(state: State, backbone: str, precision: str) -> Evaluation:
+def evaluation_of(state: State, backbone: str, precision: str) -> Evaluation:
+    """What evaluates, with the result store of the global options.
+
+    Raises:
+        UsageError: There is no such precision.
+    """
     from typing import cast
 
     from xstilts.errors import UsageError
@@ -246,4 +251,4 @@ def _evaluation(state: State, backbone: str, precision: str) -> Evaluation:
     if precision not in ("fp32", "bf16"):
         raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32.")
     store = ResultStore(state.results)
-    return Evaluation(_encoder(state, backbone), places(state), store, cast("Any", precision))
+    return Evaluation(encoder_of(state, backbone), places(state), store, cast("Any", precision))

@@ -15,9 +15,14 @@ from xstilts.formats.retrieval import Options
 from xstilts.library import Loaded
 from xstilts.metrics import METRICS
 from xstilts.specs import TaskSpec
+from xstilts.zoo import Manifest
 
 VERSION = 3
 """Raised when an evaluation gives other numbers for the same inputs."""
+ALIGNMENT = "alignment"
+"""Group of the scores that measure a bitext's alignment."""
+ALIGNMENT_VERSION = 1
+"""Raised when the measures of alignment change."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Job:
     @property
     def tunes(self) -> bool:
         """Whether a mining threshold has to be tuned."""
-        return bool(
+        return not self.request.alignment and bool(
             self.settings and self.task.metric == "bucc" and self.settings.threshold is None
         )
 
@@ -88,7 +93,9 @@ def identity(
         digests: Of the rows, and for mining of those that the threshold is tuned on.
     """
     task = job.task
+    measures = {"alignment": ALIGNMENT_VERSION} if job.request.alignment else {}
     return {
+        **measures,
         "version": VERSION,
         "backbone": backbone.identity.fingerprint,
         "expression": loaded[0].digest,
@@ -110,7 +117,7 @@ def identity(
 
 def score_rows(job: Job, backbone: Backbone, loaded: Loaded, computed: Computed) -> list[Score]:
     """One row for each score of a computed cell."""
-    main = METRICS.get(job.task.metric).MAIN
+    main = None if job.request.alignment else METRICS.get(job.task.metric).MAIN
     base = _score(job, backbone, loaded)
     return [
         base.model_copy(
@@ -130,13 +137,15 @@ def _score(job: Job, backbone: Backbone, loaded: Loaded) -> Score:
         fingerprint=backbone.identity.fingerprint,
         method=manifest.preset if manifest else "",
         task=task.name,
+        group=ALIGNMENT if job.request.alignment else "",
         domain=task.domain,
         language=job.language,
         split=job.split,
         metric="",
         value=0.0,
         n=0,
-        seed=manifest.seed if manifest else -1,
+        seed=_seed(loaded),
+        step=_step(manifest),
         layer=job.layer,
         pooling=job.pooling,
         source_language=_source_language(loaded, task),
@@ -145,6 +154,19 @@ def _score(job: Job, backbone: Backbone, loaded: Loaded) -> Score:
         trainable_parameters=sum(e.manifest.trainable_parameters for e in loaded.entries),
         selection=str(manifest.training.get("selection", "")) if manifest else "",
     )
+
+
+def _seed(loaded: Loaded) -> int:
+    """The seed that its modules share, language adapters aside; -1 without one."""
+    seeds = {e.manifest.seed for e in loaded.entries if not e.manifest.languages}
+    return seeds.pop() if len(seeds) == 1 else -1
+
+
+def _step(manifest: Manifest | None) -> int:
+    """The step that a snapshot was taken after; -1 for what training ended with."""
+    if manifest is None or not manifest.name.endswith(f"-step{manifest.training.get('steps')}"):
+        return -1
+    return int(manifest.training["steps"])
 
 
 def _source_language(loaded: Loaded, task: TaskSpec) -> str:

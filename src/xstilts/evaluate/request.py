@@ -25,6 +25,7 @@ class Request:
         layer: Block for retrieval; -1 means the task's, or else the backbone's default.
         pooling: `mean` or `cls`, for retrieval; empty means the task's.
         options: Replace options of the task, such as `margin` or `decode`.
+        alignment: Measure a bitext's alignment instead of the task's own score.
     """
 
     expression: str
@@ -35,6 +36,7 @@ class Request:
     layer: int = -1
     pooling: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    alignment: bool = False
 
 
 @dataclass

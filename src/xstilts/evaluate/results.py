@@ -38,8 +38,10 @@ class Score(Spec):
         digest: Over the digests of every module in it; empty for the untouched backbone.
         backbone: Short name; `fingerprint` says which weights.
         source_language: The language that the head was trained on.
+        group: `alignment` for measures of a bitext's alignment; empty otherwise.
         n: Examples scored.
-        seed: Of the modules; -1 when there is nothing random in it.
+        seed: Of the modules, language adapters aside; -1 without one, or with several.
+        step: Training steps behind a snapshot; -1 for what training ended with.
         layer: Block pooled, for retrieval; -1 otherwise.
         pooling: `mean` or `cls` for retrieval, empty otherwise.
         coverage: Share of the task's languages that this run has rows for; filled in by reports.
@@ -63,6 +65,7 @@ class Score(Spec):
     value: float
     n: int
     seed: int = -1
+    step: int = -1
     layer: int = -1
     pooling: str = ""
     source_language: str = ""

@@ -20,11 +20,13 @@ from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair
 from xstilts.data.sources import available_languages, task_in_world
 from xstilts.errors import NotFoundError, UsageError
+from xstilts.evaluate.alignment.bitext import align
 from xstilts.evaluate.provenance import Data, Job, identity, score_rows
 from xstilts.evaluate.request import Computed, Outcome, Request, Told
 from xstilts.evaluate.results import Cell, ResultStore, cell_key
 from xstilts.evaluate.retrieve import Embed, retrieve
 from xstilts.evaluate.rows import Rows, sides
+from xstilts.evaluate.shares import Count, Within
 from xstilts.evaluate.vectors import SentenceVectors
 from xstilts.formats import FORMATS
 from xstilts.formats._fields import options
@@ -83,7 +85,7 @@ class Evaluation:
         try:
             for number, at in enumerate(order):
                 following = [work[later] for later in order[number + 1 :]]
-                within = _Within(told, work[at], number, len(work))
+                within = Within(told, work[at], number, len(work))
                 within(0.0)
                 done[at], computed = self._cell(work[at], following, force, within)
                 outcome.computed += computed
@@ -123,6 +125,11 @@ class Evaluation:
         changed = {**task.options, **request.options}
         task = task.model_copy(update={"options": changed})
         split = request.split or task.eval_split
+        if request.alignment and task.metric != "tatoeba":
+            raise UsageError(
+                f"task {task.name} is no bitext of sentences with one translation each",
+                hint="Such as tatoeba, ntrex, tico19 or udhr.",
+            )
         settings = self._settings(request, task) if task.format == "retrieval" else None
         for language in self._languages(request, task, split, outcome):
             yield Job(request, task, language, split, settings, precision=self.precision)
@@ -158,7 +165,7 @@ class Evaluation:
     # -- one cell
 
     def _cell(
-        self, job: Job, following: Sequence[Job], force: bool, told: _Within
+        self, job: Job, following: Sequence[Job], force: bool, told: Within
     ) -> tuple[Cell, bool]:
         loaded, data, key = self._identity(job)
         known = None if force else self.store.get(cell_key(key))
@@ -204,7 +211,7 @@ class Evaluation:
 
     # -- computing
 
-    def _predict(self, job: Job, loaded: Loaded, data: Data, told: _Within) -> Computed:
+    def _predict(self, job: Job, loaded: Loaded, data: Data, told: Within) -> Computed:
         assert not isinstance(data, BitextPair)
         task, head = job.task, loaded.head_for(job.task)
         if head is None:
@@ -215,7 +222,7 @@ class Evaluation:
             )
         model = TaskModel(self.backbone, loaded.composed, {head.task.name: head})
         features = self.rows.features(data, task)
-        done = _Count(len(features), told)
+        done = Count(len(features), told)
         metric = METRICS.get(task.metric)
         with model.attached():
             if not FORMATS.get(task.format).PREDICTS:
@@ -237,9 +244,13 @@ class Evaluation:
             len(data),
         )
 
-    def _retrieve(self, job: Job, data: Sequence[Data], told: _Within) -> Computed:
+    def _retrieve(self, job: Job, data: Sequence[Data], told: Within) -> Computed:
         assert job.settings is not None
         pairs = [pair for pair in data if isinstance(pair, BitextPair)]
+        if job.request.alignment:
+            return align(
+                pairs[0], self._embedding(job, told), lambda share: told(share, "comparing")
+            )
         return retrieve(
             job.task.metric,
             pairs[0],
@@ -250,7 +261,7 @@ class Evaluation:
             lambda share: told(share, "searching"),
         )
 
-    def _embedding(self, job: Job, told: _Within) -> Embed:
+    def _embedding(self, job: Job, told: Within) -> Embed:
         """What embeds sentences, each with the modules of its own language."""
         by_language = needs_language(parse(job.request.expression))
 
@@ -268,7 +279,7 @@ class Evaluation:
 
         return embed
 
-    def _vectors(self, job: Job, language: str, features: Features, told: _Within) -> Vectors:
+    def _vectors(self, job: Job, language: str, features: Features, told: Within) -> Vectors:
         loaded = self._load(job.request.expression, language)
         return self.vectors.of(
             loaded,
@@ -278,28 +289,6 @@ class Evaluation:
             lambda share: told(share, "embedding"),
             layers=job.layers,
         )
-
-
-class _Within:
-    """Tells the share of all cells that is done from the share of one."""
-
-    def __init__(self, told: Told, job: Job, number: int, total: int) -> None:
-        self.name = f"{job.request.expression} {job.task.name} {job.language}"
-        self.told, self.number, self.total = told, number, total
-
-    def __call__(self, share: float, what: str = "") -> None:
-        self.told(f"{self.name} {what}".rstrip(), (self.number + min(share, 1.0)) / self.total)
-
-
-class _Count:
-    """Tells the share of rows done from the rows of each batch."""
-
-    def __init__(self, total: int, told: _Within) -> None:
-        self.total, self.told, self.done = total, told, 0
-
-    def __call__(self, rows: int) -> None:
-        self.done += rows
-        self.told(self.done / self.total)
 
 
 def _with_layers(job: Job, layers: set[int]) -> Job:

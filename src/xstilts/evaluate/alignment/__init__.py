@@ -1,0 +1,1 @@
+"""Alignment of languages in the sentence vectors of a model, by block and over training."""

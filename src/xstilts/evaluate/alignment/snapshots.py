@@ -1,0 +1,38 @@
+"""The snapshots that a training kept of a module, as expressions."""
+
+from __future__ import annotations
+
+from xstilts import library
+from xstilts.backbone import Backbone
+from xstilts.composition import Ref, parse
+from xstilts.errors import NotFoundError, UsageError
+from xstilts.files import digest
+from xstilts.zoo import Entry, Zoo
+
+
+def snapshots(text: str, zoo: Zoo, backbone: Backbone) -> list[tuple[int, Entry]]:
+    """Steps and modules that were kept while the module `text` was trained, in order.
+
+    Raises:
+        UsageError: It is no single module.
+        NotFoundError: No snapshot was kept.
+    """
+    expression = parse(text)
+    if not isinstance(expression, Ref) or expression.is_none:
+        raise UsageError(f"'{text}' is no single module", hint="Name its parts one by one.")
+    _, entries = library.resolve(text, zoo, backbone)
+    (final,) = entries.values()
+    start = f"{final.manifest.name}-step"
+    found = []
+    for entry in zoo.entries():
+        number = entry.manifest.name.removeprefix(start)
+        of_it = entry.manifest.name.startswith(start) and number.isdecimal()
+        if of_it and entry.manifest.run == digest([final.manifest.run, int(number)]):
+            found.append((int(number), entry))
+    if not found:
+        raise NotFoundError(
+            f"no snapshots of '{text}' in the library",
+            where=str(zoo.root),
+            hint="Train it with --set train.save_every=N.",
+        )
+    return sorted(found, key=lambda item: item[0])
