@@ -103,8 +103,12 @@ def _crew(state: State, planned: PlannedStudy, workshop: Workshop, workers: int,
         return counts()[1] or workshop.folder.study_is_cancelled(planned.name)
 
     logs = workshop.folder.study_folder(planned.name) / "workers"
-    command = (*_options(state), "grid", "run", planned.name, "--cell", "all")
-    return Crew(command, workers or _workers(), logs, is_over, show)
+    command = ("-m", "xstilts", *_options(state), "grid", "run", planned.name, "--cell", "all")
+
+    def cancel() -> None:
+        workshop.folder.cancel_study(planned.name)
+
+    return Crew(command, workers or _workers(), logs, is_over, show, cancel)
 
 
 def _options(state: State) -> list[str]:
@@ -141,6 +145,6 @@ def _require_done(study: str, counts: dict[str, int]) -> None:
         )
     if any(counts.get(name) for name in ("ready", "waiting", "running")):
         raise PreemptedError(
-            f"study {study} was cancelled before it was finished",
+            f"study {study} is not finished: its workers were stopped, or are queued",
             hint=f"Go on: xstilts grid run {study}",
         )

@@ -61,8 +61,8 @@ class Worker:
             PreemptedError: SIGTERM, SIGUSR1, the study was cancelled, or the engine is gone; what
                 had begun has a checkpoint where it can have one.
         """
-        with _preemptible():
-            while True:
+        while True:
+            with _preemptible():
                 statuses = self.folder.statuses(self.cells, self._done)
                 own = {key: status for key, status in statuses.items() if key in self.chosen}
                 if not any(status in OPEN for status in own.values()):
@@ -180,15 +180,17 @@ def _preemptible() -> Iterator[None]:
 
     Training catches them itself while it runs, so that it can write a checkpoint first.
     """
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        for each in numbers:  # a second signal must not cut off the ending
+            signal.signal(each, signal.SIG_IGN)
         name = signal.Signals(number).name
         raise PreemptedError(f"stopped by {name}", hint="Run the same command again to go on.")
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield

@@ -7,7 +7,7 @@ An engine is one file of this package with these names:
     run(crew, options, stop) -> None
         Start `crew.workers` processes of `crew.command` somewhere, start another for each that
         dies, and return when all have ended. When `stop` notes a signal, let them end after a
-        checkpoint and return.
+        checkpoint, and return.
 
 An engine holds no state: which cells there are, who computes them and what became of them is in the
 result store's folder, so engines may share a grid and may die.
@@ -36,11 +36,12 @@ class Crew:
     """The workers of a grid.
 
     Attributes:
-        command: Arguments of `xstilts` that make a worker: `... grid run STUDY --cell all`.
+        command: Arguments of Python that make a worker: `-m xstilts … grid run STUDY --cell all`.
         workers: How many at a time.
         logs: Folder for what the workers say.
         is_over: Whether nothing is left to be computed.
         told: Called now and then, to show how far the grid is.
+        cancel: Lets all workers of the study stop after a checkpoint, wherever they are.
         environment: Variables that every worker gets.
     """
 
@@ -49,13 +50,14 @@ class Crew:
     logs: Path
     is_over: Callable[[], bool]
     told: Callable[[], None] = lambda: None
+    cancel: Callable[[], None] = lambda: None
     environment: Mapping[str, str] = field(default_factory=dict)
     _errors: int = 0
 
     @property
     def arguments(self) -> list[str]:
         """The command with this interpreter."""
-        return [sys.executable, "-m", "xstilts", *self.command]
+        return [sys.executable, *self.command]
 
     def wants_another(self, code: int) -> bool:
         """Whether a worker that ended with `code` is to be followed by another.
