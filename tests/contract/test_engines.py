@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,8 @@ SETTINGS = {"slurm": {"cluster": "local", "minutes": 2}}
 )
 def engine(request):
     """Module and options of an engine that runs here."""
-    if request.param in NEEDS:
-        pytest.importorskip(NEEDS[request.param])
+    if find_spec(NEEDS.get(request.param, "os")) is None:
+        pytest.skip(f"{NEEDS[request.param]} is not installed")
     made = ENGINES.get(request.param)
     return made, made.Options(**SETTINGS.get(request.param, {}))
 
@@ -117,3 +118,22 @@ def test_a_worker_that_is_killed_is_followed_by_another(tmp_path):
     made.run(staff, made.Options(), StopRequest())
     assert len(killed) == 3
     assert set(folder.statuses(cells).values()) == {"done"}
+
+
+@pytest.mark.slow
+def test_a_ray_of_this_machine_listens_on_the_loopback_interface_only(tmp_path):
+    if find_spec("ray") is None:
+        pytest.skip("ray is not installed")
+    cells = layered(1)
+    folder = plan(tmp_path, cells)
+    made, nodes = ENGINES.get("ray"), []
+
+    def look():
+        import ray
+
+        nodes.extend(node["NodeManagerAddress"] for node in ray.nodes())
+
+    staff = crew(tmp_path, folder, cells, 0.0)
+    staff.told = look
+    made.run(staff, made.Options(), StopRequest())
+    assert set(nodes) == {"127.0.0.1"}

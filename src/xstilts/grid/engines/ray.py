@@ -24,7 +24,6 @@ from xstilts.specs import Spec
 from xstilts.train.signals import StopRequest
 
 POLL_SECONDS = 0.5
-LOOPBACK = "127.0.0.1"
 
 
 class Options(Spec):
@@ -74,6 +73,8 @@ def run(crew: Crew, options: Options, stop: StopRequest) -> None:
         NetworkError: The cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not options.address:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's switch for loopback only
     try:
         import ray
     except ImportError:
@@ -102,7 +103,6 @@ def _connect(ray: Any, crew: Crew, options: Options) -> None:
         address="local",
         include_dashboard=False,
         num_cpus=cpus,
-        _node_ip_address=LOOPBACK,
         **quiet,
     )
 
@@ -120,17 +120,18 @@ def _staff(ray: Any, crew: Crew, options: Options, stop: StopRequest) -> None:
         return station, station.work.remote()
 
     working = {slot: start(slot) for slot in range(crew.workers)}
+    stopping = False
     while working:
         crew.told()
-        if stop.number:
+        if stop.number and not stopping:
+            stopping = True
             crew.cancel()
-            stop = StopRequest()
         futures = {future: slot for slot, (_, future) in working.items()}
         ended, _ = ray.wait(list(futures), timeout=POLL_SECONDS)
         for future in ended:
             slot = futures[future]
             del working[slot]
-            if crew.wants_another(_code(ray, future)):
+            if not stopping and crew.wants_another(_code(ray, future)):
                 working[slot] = start(slot)
                 time.sleep(POLL_SECONDS)
 

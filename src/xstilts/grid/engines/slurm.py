@@ -90,11 +90,12 @@ def run(crew: Crew, options: Options, stop: StopRequest) -> None:
     jobs = executor.submit_array([task] * crew.workers)
     if options.detach:
         return
+    stopping = False
     while not all(job.done() for job in jobs):
         crew.told()
-        if stop.number:
+        if stop.number and not stopping:
+            stopping = True
             crew.cancel()
-            stop = StopRequest()
         time.sleep(POLL_SECONDS)
 
 
