@@ -83,6 +83,7 @@ class HubServer:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.lfs: dict[str, bytes] = {}
         self.tokens = {"hf_owner": "org", "hf_guest": "guest"}
+        self.xet = False  # whether it offers the newer storage, which it does not have
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.lock = threading.RLock()
@@ -125,7 +126,9 @@ class HubServer:
         return sum(m == method and bool(re.search(pattern, p)) for m, p, _ in self.requests)
 
 
-def use(monkeypatch, hub: HubServer, folder: Path, token: str = "hf_owner") -> None:
+def use(
+    monkeypatch, hub: HubServer, folder: Path, token: str = "hf_owner", *, xet: bool = False
+) -> None:
     """Point the client in this process at the hub, with a cache and no stored login in `folder`."""
     from huggingface_hub import constants, file_download
 
@@ -135,7 +138,7 @@ def use(monkeypatch, hub: HubServer, folder: Path, token: str = "hf_owner") -> N
         "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
         "HF_HUB_CACHE": str(folder / "cache"),
         "HF_TOKEN_PATH": str(folder / "token"),
-        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_DISABLE_XET": not xet,
     }
     for name, value in settings.items():
         monkeypatch.setattr(constants, name, value)
@@ -146,6 +149,7 @@ def use(monkeypatch, hub: HubServer, folder: Path, token: str = "hf_owner") -> N
 class _Handler(BaseHTTPRequestHandler):
     server_hub: HubServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes
 
     def log_message(self, *_: object) -> None:
         return
@@ -357,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit = found.at("main" if "create_pr" in self.query else revision)
         answer = []
         for entry in json.loads(self.body)["files"]:
-            mode = "lfs" if entry["path"].endswith((".safetensors", ".bin")) else "regular"
+            mode = "lfs" if _is_large(entry["path"]) else "regular"
             value = {"path": entry["path"], "uploadMode": mode, "shouldIgnore": False}
             if commit and entry["path"] in commit.files:
                 value["oid"] = _oid(entry["path"], commit.files[entry["path"]])
@@ -365,10 +369,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(200, {"files": answer})
 
     def lfs_batch(self, repo: str, prefix: str = "") -> None:
-        if self._writable("datasets" if prefix else "models", repo) is None:
+        # Who may read may upload: a pull request of a guest has large files too.
+        if not self.user or self._open("datasets" if prefix else "models", repo) is None:
+            if not self.user:
+                self._json(401, {"error": "Unauthorized"})
+            return
+        asked = json.loads(self.body)
+        if self.server_hub.xet and "xet" in asked.get("transfers", ()):
+            self._json(200, {"transfer": "xet", "objects": []})
             return
         objects = []
-        for entry in json.loads(self.body)["objects"]:
+        for entry in asked["objects"]:
             value = {"oid": entry["oid"], "size": entry["size"]}
             if entry["oid"] not in self.server_hub.lfs:
                 base = f"{self.server_hub.url}/lfs/{entry['oid']}"
@@ -404,6 +415,9 @@ class _Handler(BaseHTTPRequestHandler):
             value = entry["value"]
             if entry["key"] == "header":
                 message = value["summary"]
+                if value.get("parentCommit", parent.oid) != parent.oid:
+                    self._json(412, {"error": "A commit has happened since."})
+                    return
             elif entry["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
@@ -462,6 +476,9 @@ class _Handler(BaseHTTPRequestHandler):
             "ETag": f'"{_oid(path, data)}"',
             "Content-Type": "application/octet-stream",
         }
+        if self.server_hub.xet and _is_large(path):
+            route = f"{self.server_hub.url}/api/models/{repo}/xet-read-token/{commit.oid}"
+            headers |= {"X-Xet-Hash": _oid(path, data), "X-Xet-Refresh-Route": route}
         span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if not span:
             self._send(200, data, {**headers, "Content-Length": str(len(data))})
@@ -475,8 +492,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(206, piece, {**headers, "Content-Range": place})
 
 
+def _is_large(path: str) -> bool:
+    return path.endswith((".safetensors", ".bin"))
+
+
 def _oid(path: str, data: bytes) -> str:
-    if path.endswith((".safetensors", ".bin")):
+    if _is_large(path):
         return hashlib.sha256(data).hexdigest()
     blob = b"blob %d\0" % len(data) + data
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest()
@@ -485,7 +506,7 @@ def _oid(path: str, data: bytes) -> str:
 def _entry(path: str, data: bytes) -> dict[str, object]:
     value: dict[str, object] = {"type": "file", "path": path, "size": len(data)}
     value["oid"] = _oid(path, data)
-    if path.endswith((".safetensors", ".bin")):
+    if _is_large(path):
         value["lfs"] = {"oid": _oid(path, data), "size": len(data), "pointerSize": 130}
     return value
 

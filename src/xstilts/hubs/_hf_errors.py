@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
-    HfHubHTTPError,
     LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
@@ -30,7 +29,8 @@ WAIT_SECONDS = 1.0
 """Before the second attempt; doubled for each further one."""
 
 _LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may do this."
-_BUSY = (429, 500, 502, 503, 504)
+_BUSY = (412, 429, 500, 502, 503, 504)
+"""Statuses that may pass; 412 says that somebody else committed meanwhile."""
 
 
 def translated(
@@ -66,11 +66,13 @@ def translated(
 
 
 def _cause(error: Exception) -> Exception:
-    """What kept the client from asking the hub, where it only says that the cache lacks a file."""
+    """What went wrong, where the client only says that the cache lacks a file or an upload failed.
+
+    `RuntimeError` is what it raises around the error of one of several uploads.
+    """
     inner = error.__cause__
-    if isinstance(error, LocalEntryNotFoundError) and isinstance(inner, Exception):
-        return inner
-    return error
+    outer = type(error) is RuntimeError or isinstance(error, LocalEntryNotFoundError)
+    return _cause(inner) if outer and isinstance(inner, Exception) else error
 
 
 def _status(error: Exception) -> int:
@@ -119,8 +121,13 @@ def _explained(error: Exception, where: str, missing: str) -> XstiltsError | Non
         return NotFoundError(f"{where}: no such revision", hint="Check what stands after the @.")
     if isinstance(error, RepositoryNotFoundError):
         return NotFoundError(f"{where} does not exist, or it is private", hint=_LOGIN)
-    if isinstance(error, HfHubHTTPError) and _status(error):
+    if _status(error):
         return _by_status(_status(error), where)
+    if isinstance(error, ValueError) and "LFS batch" in str(error):
+        return NetworkError(
+            f"{where}: the hub does not take these files",
+            hint="Look at the account's storage quota and at the repository's settings.",
+        )
     if _broken(error):
         return NetworkError(
             f"{where} cannot be reached",
@@ -145,6 +152,8 @@ def _by_status(status: int, where: str) -> XstiltsError:
         return NetworkError(f"{where}: the token may not do this (403)", hint=_LOGIN)
     if status == 404:
         return NotFoundError(f"{where} does not exist, or it is private (404)", hint=_LOGIN)
+    if status == 412:
+        return NetworkError(f"{where}: others keep committing (412)", hint="Push again.")
     if status == 429:
         return NetworkError(f"{where}: too many requests (429)", hint="Wait some minutes.")
     if status >= 500:

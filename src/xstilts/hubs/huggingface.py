@@ -10,6 +10,7 @@ The token is the client's own affair: `HF_TOKEN`, or what `hf auth login` stored
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from contextlib import suppress
@@ -40,23 +41,27 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
     manifest = read_manifest(folder)
     names = sorted(path.name for path in folder.iterdir())
     message = options.message or f"Add {manifest.name} {manifest.digest[:12]}"
-
-    branch = address.revision or None
+    branch = None if options.create_pr else address.revision or None
 
     def prepare() -> list[str]:
+        """Make repository and branch; the tags that are still to be made."""
         api.create_repo(repo, private=options.private or None, exist_ok=True)
-        if branch and not options.create_pr:
+        if branch:
             api.create_branch(repo, branch=branch, exist_ok=True)
-        known = {ref.name for ref in api.list_repo_refs(repo).tags} & set(options.tags)
-        if known:
+        commits = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags}
+        known = [tag for tag in options.tags if tag in commits]
+        taken = [tag for tag in known if not _holds(api, repo, commits[tag], folder)]
+        if taken:
             raise UsageError(
-                f"{address.text} has the tag {', '.join(sorted(known))} already",
+                f"{address.text} has the tag {', '.join(taken)} already, for other files",
                 hint="Choose another --tag; a tag keeps meaning the same commit.",
             )
-        there = api.list_repo_files(repo, revision=None if options.create_pr else branch)
-        return sorted(set(there) - set(names) - {".gitattributes"})
+        return [tag for tag in options.tags if tag not in known]
 
-    def commit(stale: list[str]) -> Any:
+    def commit() -> Any:
+        """One commit on top of what is there, or nothing where all is there already."""
+        head = str(api.repo_info(repo, revision=branch).sha)
+        stale = sorted(set(api.list_repo_files(repo, revision=head)) - {*names, ".gitattributes"})
         return api.create_commit(
             repo,
             operations=[
@@ -64,16 +69,36 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
                 *(CommitOperationDelete(name) for name in stale),
             ],
             commit_message=message,
-            revision=branch,
+            revision=address.revision or None,
             create_pr=options.create_pr or None,
+            parent_commit=head,
         )
 
-    stale = translated(prepare, address.text)
+    tags = translated(prepare, address.text)
     once = 1 if options.create_pr else ATTEMPTS
-    made = translated(lambda: commit(stale), address.text, attempts=once)
-    for tag in options.tags:
+    made = translated(commit, address.text, attempts=once)
+    for tag in tags:
         translated(partial(api.create_tag, repo, tag=tag, revision=made.oid), address.text)
     return RemoteRef(f"hf:{repo}@{made.oid}", manifest.digest, str(made.pr_url or made.commit_url))
+
+
+def _holds(api: Any, repo: str, commit: str, folder: Path) -> bool:
+    """Whether a commit has exactly the files of a folder."""
+    there = {info.path: info for info in api.list_repo_tree(repo, revision=commit)}
+    there.pop(".gitattributes", None)
+    files = {path.name: path for path in folder.iterdir()}
+    return there.keys() == files.keys() and all(
+        _is_blob(info, files[name]) for name, info in there.items()
+    )
+
+
+def _is_blob(info: Any, path: Path) -> bool:
+    """Whether what the hub says of a file is true of a local one."""
+    if getattr(info, "lfs", None):
+        return bool(info.lfs.sha256 == sha256_file(path))
+    data = path.read_bytes()
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
+    return bool(getattr(info, "blob_id", "") == git.hexdigest())
 
 
 def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
@@ -158,7 +183,11 @@ def _api() -> Any:
 
 
 def _hush() -> None:
-    """Keep the client's bars off everything but a terminal."""
+    """Keep the client's bars off everything but a terminal, and its log to errors.
+
+    Its warnings about retries hold whole addresses, and those of uploads are signed.
+    """
+    huggingface_hub.utils.logging.set_verbosity_error()
     if not sys.stderr.isatty():
         huggingface_hub.utils.disable_progress_bars()
 

@@ -2,14 +2,16 @@
 
 A module is at `<address>/<name>/<preset>/<backbone>@<digest>/`. It is there when its manifest is,
 and the manifest is written last, in one step: an interrupted push leaves nothing that anybody sees,
-and the next push of the module completes it.
+and the next push of the module completes it. Where an object is not written in one step, it is
+written below `<address>/.parts/` and renamed.
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +27,7 @@ from xstilts.zoo.verify import check_file_list
 SCHEMES: tuple[str, ...] = ()
 CACHES = False
 
+_PARTS = ".parts"
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "google", "gcsfs", "azure", "adlfs", "paramiko")
 """Packages whose exceptions mean that the store, the way to it or the credentials failed."""
 
@@ -40,13 +43,16 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
     with _client(address) as (fs, root):
         base = f"{root}/{full_name(manifest)}"
         reference = RemoteRef(fs.unstrip_protocol(base), manifest.digest)
-        whole = _is_there(fs, base, manifest)
-        listed = [] if whole else [record.path for record in manifest.files]
         extra = [name for name in (CARD, SCORES, SIGNATURE) if (folder / name).is_file()]
-        if not _writes_whole(fs):
-            fs.makedirs(base, exist_ok=True)
-        for name in (*listed, *extra, *([] if whole else [NAME])):
-            _put(fs, folder / name, f"{base}/{name}")
+        if _is_there(fs, base, manifest):
+            # A signature is of the manifest's bytes, and two of one digest may differ in time.
+            names = [NAME, *extra] if SIGNATURE in extra else extra
+        else:
+            names = [*(record.path for record in manifest.files), *extra, NAME]
+        parts = f"{root}/{_PARTS}"
+        _sweep(fs, parts)
+        for name in names:
+            _put(fs, folder / name, f"{base}/{name}", parts)
     return reference
 
 
@@ -65,12 +71,14 @@ def _writes_whole(fs: Any) -> bool:
     return any(protocol in _WHOLE_WRITES for protocol in protocols)
 
 
-def _put(fs: Any, source: Path, target: str) -> None:
+def _put(fs: Any, source: Path, target: str, parts: str) -> None:
     """Write one file so that it appears whole."""
     if _writes_whole(fs):
         fs.put_file(str(source), target)
     else:
-        temporary = f"{posixpath.dirname(target)}/.{uuid4().hex}.part"
+        for folder in (parts, posixpath.dirname(target)):
+            fs.makedirs(folder, exist_ok=True)
+        temporary = f"{parts}/{uuid4().hex}"
         try:
             fs.put_file(str(source), temporary)
             fs.mv(temporary, target)
@@ -79,6 +87,17 @@ def _put(fs: Any, source: Path, target: str) -> None:
                 fs.rm_file(temporary)
     if fs.size(target) != source.stat().st_size:
         raise NetworkError(f"{target} did not arrive whole", hint="Push again.")
+
+
+def _sweep(fs: Any, parts: str) -> None:
+    """Delete what writers left that were killed a day ago or earlier."""
+    if _writes_whole(fs) or not fs.exists(parts):
+        return
+    oldest = datetime.now(UTC) - timedelta(days=1)
+    for path in fs.ls(parts, detail=False):
+        with suppress(FileNotFoundError):  # its writer finished meanwhile
+            if fs.modified(path) < oldest:
+                fs.rm_file(path)
 
 
 def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:

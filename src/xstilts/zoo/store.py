@@ -197,7 +197,10 @@ class Zoo:
             entry = Entry(manifest, self._folder(manifest))
             with locked(self.root):
                 if self._keep(entry):
-                    for name in (CARD, SCORES, SIGNATURE):
+                    # A signature is of the manifest's bytes, and two of one digest may differ in
+                    # when they were made.
+                    signed = (folder / SIGNATURE).exists()
+                    for name in (CARD, SCORES, *((NAME, SIGNATURE) if signed else ())):
                         if (folder / name).exists():
                             (folder / name).replace(entry.folder / name)
                 else:
