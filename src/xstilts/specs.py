@@ -182,6 +182,17 @@ class BackboneIdentity(Spec):
     tokenizer_sha256: str
     fingerprint: str
 
+    def differences(self, other: BackboneIdentity) -> list[str]:
+        """Why a module of this backbone cannot act in `other`; none when it can.
+
+        Names and revisions may differ: they say where weights came from, not what they are.
+        """
+        mine, theirs = self.model_dump(), other.model_dump()
+        return [name for name in mine.keys() - _ORIGIN if mine[name] != theirs[name]]
+
+
+_ORIGIN = {"name", "repo", "revision"}
+
 
 class TrainSpec(Spec):
     """How one training phase runs. Lengths are sub-words, rates are per optimiser step.

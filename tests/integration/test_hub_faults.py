@@ -1,4 +1,4 @@
-"""The Hugging Face Hub with its real client: refusals, broken transfers, revisions, being offline."""
+"""The Hugging Face Hub with its real client: refusals, broken transfers, revisions, offline."""
 
 from __future__ import annotations
 
@@ -293,10 +293,9 @@ def test_every_form_of_revision(zoo, hub, tmp_path):
     one = hubs.push(first.folder, NAME, PushOptions(tags=("v1", "first")))
     two = hubs.push(second.folder, f"{NAME}@next")
     commit = one.reference.rpartition("@")[2]
-    for number, (revision, wanted) in enumerate(
-        [("", first), ("@main", first), ("@v1", first), ("@first", first), (f"@{commit}", first)]
-        + [("@next", second), ("@" + two.reference.rpartition("@")[2], second)]
-    ):
+    revisions = dict.fromkeys(("", "@main", "@v1", "@first", f"@{commit}"), first)
+    revisions |= {"@next": second, "@" + two.reference.rpartition("@")[2]: second}
+    for number, (revision, wanted) in enumerate(revisions.items()):
         found = hubs.pull(NAME + revision, Zoo(tmp_path / f"other{number}"))
         assert found.manifest == wanted.manifest, revision
     with pytest.raises(NotFoundError, match="no such revision"):

@@ -66,8 +66,7 @@ class Case:
             folder.mkdir()
             self.modules[build(folder, preset).digest] = folder
         self.first, self.second = self.modules
-
-    environment: dict[str, str] = {}
+        self.environment: dict[str, str] = {}
 
     def prepare(self) -> None:
         copy_into(self.zoo, self.modules[self.first])

@@ -21,7 +21,7 @@ from xstilts.hubs import Address, PushOptions, RemoteRef
 from xstilts.zoo import Manifest, read_manifest
 from xstilts.zoo.entry import full_name
 from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, manifest_of
-from xstilts.zoo.strict_json import MAX_BYTES, parse_json
+from xstilts.zoo.strict_json import MAX_BYTES, checked_json
 from xstilts.zoo.verify import check_file_list
 
 SCHEMES: tuple[str, ...] = ()
@@ -128,10 +128,10 @@ def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
 
 def _get(fs: Any, source: str, target: Path, size: int, *, exact: bool) -> None:
     try:
-        found = fs.size(source)
+        found = _size(fs, source)
     except FileNotFoundError:
         raise IntegrityError(f"file '{target.name}' is missing", where=source) from None
-    if found is None or found > size or (exact and found != size):
+    if found > size or (exact and found != size):
         raise IntegrityError(f"file '{target.name}' has {found} bytes, not {size}", where=source)
     fs.get_file(source, str(target))
 
@@ -168,13 +168,24 @@ def _bases(fs: Any, root: str) -> list[str]:
 
 def _manifest(fs: Any, base: str) -> Manifest:
     path = f"{base}/{NAME}"
-    size = fs.size(path)
-    if size is None or size > MAX_BYTES:
-        raise IntegrityError(f"{NAME} has {size} bytes", where=path)
-    try:
-        return manifest_of(parse_json(fs.cat_file(path)), path)
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{NAME} is broken: {type(error).__name__}", where=path) from None
+    size = _size(fs, path)
+    if size > MAX_BYTES:
+        raise IntegrityError(f"{NAME} has {size} bytes, more than {MAX_BYTES}", where=path)
+    return manifest_of(checked_json(fs.cat_file(path), NAME, path), path)
+
+
+def _size(fs: Any, path: str) -> int:
+    """The size of a file that is no link: that could lead anywhere.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        IntegrityError: It is a link, or something else.
+    """
+    info = fs.info(path)
+    if info.get("islink") or info.get("type") != "file" or info.get("size") is None:
+        kind = "a link" if info.get("islink") or info.get("type") == "link" else "no file"
+        raise IntegrityError(f"{posixpath.basename(path)!a} is {kind}", where=path)
+    return int(info["size"])
 
 
 @contextmanager

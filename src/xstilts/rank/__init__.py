@@ -137,7 +137,7 @@ class Ranking:
         found = [
             entry
             for entry in zoo.entries()
-            if entry.manifest.backbone.fingerprint == identity.fingerprint
+            if not entry.manifest.backbone.differences(identity)
             and entry.manifest.kind in _KINDS
             and entry.manifest.task
         ]

@@ -62,7 +62,7 @@ def fitting(
     fits = [
         entry
         for entry in found
-        if backbone is None or entry.manifest.backbone.fingerprint == backbone.fingerprint
+        if backbone is None or not entry.manifest.backbone.differences(backbone)
     ]
     if not fits and backbone is not None:
         if not allow_mismatch:
@@ -79,9 +79,11 @@ def fitting(
 def _mismatch(
     reference: str, other: BackboneIdentity, backbone: BackboneIdentity
 ) -> BackboneMismatchError:
+    found = other.differences(backbone)
+    told = "" if "fingerprint" in found else f" (its {', '.join(sorted(found))} differ)"
     return BackboneMismatchError(
         f"module '{reference}' was trained on {_described(other)}; "
-        f"this backbone is {_described(backbone)}",
+        f"this backbone is {_described(backbone)}{told}",
         hint=f"Use --backbone {other.repo}, or train the module on {backbone.name}.",
     )
 

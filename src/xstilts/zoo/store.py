@@ -247,12 +247,15 @@ class Zoo:
         """Let `<name>:<tag>` mean this module from now on; returns that reference.
 
         Raises:
+            NotFoundError: The module is gone.
             UsageError: The tag is no plain lower-case word.
         """
         reference = f"{entry.manifest.name}:{tag}"
         if parse_reference(reference).tag != tag or not tag:
             raise UsageError(f"{tag!r} is no tag", hint="Use lower-case letters, digits, - _ .")
         with locked(self.root):
+            if not entry.folder.is_dir():
+                raise NotFoundError(f"no module '{entry.reference}'", where=str(self.root))
             write_text(self.root / ".tags" / entry.manifest.name / tag, entry.manifest.digest)
         return reference
 

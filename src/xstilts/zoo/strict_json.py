@@ -29,12 +29,20 @@ def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
         IntegrityError: The file is missing, no regular file, too large, not UTF-8, not JSON, nested
             too deeply, repeats a key, or holds NaN, infinities or control characters.
     """
-    data = read_small(path, max_bytes)
+    return checked_json(read_small(path, max_bytes), path.name, str(path))
+
+
+def checked_json(data: bytes, name: str, where: str) -> Any:
+    """The value of JSON bytes from a file called `name`.
+
+    Raises:
+        IntegrityError: See `read_json`.
+    """
     try:
         return parse_json(data)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise IntegrityError(f"{path.name} is broken: {reason}", where=str(path)) from None
+        raise IntegrityError(f"{name} is broken: {reason}", where=where) from None
 
 
 def read_small(path: Path, max_bytes: int = MAX_BYTES) -> bytes:

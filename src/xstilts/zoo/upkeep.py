@@ -236,10 +236,20 @@ def bundle(zoo: Zoo, references: Sequence[str], into: Path) -> list[Entry]:
 
 
 def copy_into(zoo: Zoo, folder: Path) -> Entry:
-    """Keep a copy of a module folder in a library; links are followed, nothing else is copied."""
+    """Keep a copy of a module folder in a library; folders in it are left out.
+
+    Raises:
+        IntegrityError: It is no whole module, or holds a link: that could lead anywhere.
+    """
 
     def copy(into: Path) -> None:
         for path in folder.iterdir():
+            if path.is_symlink():
+                raise IntegrityError(
+                    f"{path.name!a} is a link",
+                    where=str(folder),
+                    hint="From the hub's cache: xstilts --offline zoo pull hf:org/name",
+                )
             if path.is_file():
                 shutil.copyfile(path, into / path.name)
 
