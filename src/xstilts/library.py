@@ -188,8 +188,6 @@ def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter | Compose
 
     manifest = verify_folder(entry.folder)
     own: Adapter = METHODS.get(manifest.method).load(entry.folder, backbone.shape)
-    if own.encoder_weights:
-        own.base = dict(backbone.encoder.named_parameters())
     if manifest.kind != "composition":
         return own
     expression = parse(manifest.composition)
@@ -305,7 +303,7 @@ def start_from(new: Adapter, entry: Entry, zoo: Zoo, backbone: Backbone) -> Adap
         )
     states = new.at.state_dict(), found.at.state_dict()
     shapes = [{key: value.shape for key, value in state.items()} for state in states]
-    own = [m.options.model_dump(exclude={"dropout"}) for m in (new, found)]
+    own = [m.options.model_dump(exclude={"dropout", "stored"}) for m in (new, found)]
     if found.method != new.method or shapes[0] != shapes[1] or own[0] != own[1]:
         raise UsageError(
             f"{entry.reference} has not the method and sizes of the new module",

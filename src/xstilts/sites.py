@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from xstilts.errors import UsageError, near_names
 from xstilts.specs import Spec
+from xstilts.weights import num_parameters
 
 LINEARS: Mapping[str, str] = {
     "query": "attention.self.query",
@@ -127,7 +128,7 @@ class Adapter(nn.Module):
     def num_parameters(self) -> int:
         """How many numbers it holds."""
         own = sum(parameter.numel() for parameter in self.parameters())
-        return own + sum(tensor.numel() for tensor in (self.encoder_weights or {}).values())
+        return own + num_parameters(self.encoder_weights or {})
 
 
 def linear_module(block: nn.Module, name: str) -> nn.Linear:

@@ -33,7 +33,7 @@ class Nursery:
             [sys.executable, str(PROGRAM), *imports],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **environment},
+            env={**os.environ, "HF_HUB_OFFLINE": "0", **environment},
             text=True,
         )
 

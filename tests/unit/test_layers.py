@@ -14,7 +14,7 @@ LAYERS = (
     ("errors", "files"),
     ("registry", "specs", "paths", "languages", "reference"),
     ("config",),
-    ("data", "metrics", "sites", "pretrained", "backbone", "settings", "diagnosis"),
+    ("data", "metrics", "weights", "sites", "pretrained", "backbone", "settings", "diagnosis"),
     ("methods", "formats", "retrieval"),
     ("operators", "composition"),
     ("composed", "tokenised", "model", "zoo"),

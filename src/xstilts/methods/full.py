@@ -1,27 +1,35 @@
 """Full fine-tuning: every weight of the encoder trains, and the whole encoder is the module.
 
-The folder is an ordinary transformers model folder (config.json, model.safetensors).
+The folder is an ordinary transformers model folder (config.json, model.safetensors). Asked for, it
+holds what differs from the backbone instead, which is smaller and gives the same bits.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal, cast
 
-from safetensors.torch import save_file
-from torch import Generator
+from torch import Generator, Tensor, nn
 
 from xstilts.backbone import Backbone
 from xstilts.files import write_json
-from xstilts.methods import read_tensors
+from xstilts.methods import _difference
 from xstilts.sites import Adapter, EncoderShape
 from xstilts.specs import Spec
+from xstilts.weights import FileWeights, write_weights
 
 KIND = "full"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class Options(Spec):
-    """Full fine-tuning has no options."""
+    """Options of full fine-tuning.
+
+    Attributes:
+        stored: `whole`, or `difference`: only what differs from the backbone.
+    """
+
+    stored: Literal["whole", "difference"] = "whole"
 
 
 def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
@@ -31,20 +39,35 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapt
 
 
 def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
-    """Write the encoder as a transformers model folder."""
+    """Write the encoder as a transformers model folder, or its difference from `adapter.base`."""
     del name
     weights = adapter.encoder_weights or {}
-    save_file(
-        {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()},
-        folder / WEIGHTS,
-        metadata={"format": "pt"},
-    )
+    if cast("Options", adapter.options).stored == "difference":
+        base = adapter.base or _tensors(backbone.encoder)
+        _difference.write(folder, weights, base)
+        return
+    write_weights(folder / WEIGHTS, weights)
+    write_json(folder / CONFIG, transformers_config(backbone))
+
+
+def transformers_config(backbone: Backbone) -> dict[str, Any]:
+    """The encoder's config.json without keys that only mean something on this machine."""
     config = backbone.encoder.config.to_diff_dict()
     config = {key: value for key, value in config.items() if not key.startswith("_")}
-    write_json(folder / CONFIG, config | {"architectures": [type(backbone.encoder).__name__]})
+    return config | {"architectures": [type(backbone.encoder).__name__]}
 
 
 def load(folder: Path, shape: EncoderShape) -> Adapter:
-    """The encoder weights in a folder written by `save`."""
-    del shape
-    return Adapter("full", Options(), {}, encoder_weights=read_tensors(folder / WEIGHTS))
+    """The encoder in a folder written by `save`; its tensors are read when they are asked for."""
+    base = _tensors(shape.encoder)
+    if (folder / _difference.CONFIG).is_file():
+        weights = _difference.read(folder, base)
+        adapter = Adapter("full", Options(stored="difference"), {}, encoder_weights=weights)
+    else:
+        adapter = Adapter("full", Options(), {}, encoder_weights=FileWeights(folder / WEIGHTS))
+    adapter.base = base
+    return adapter
+
+
+def _tensors(encoder: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach() for name, parameter in encoder.named_parameters()}

@@ -8,7 +8,7 @@ updates, so its parameters stand for it: their combination is not that of the fu
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -18,6 +18,7 @@ from xstilts.errors import UsageError
 from xstilts.methods.lora import LowRank, from_factors
 from xstilts.operators import PartInfo
 from xstilts.sites import Adapter
+from xstilts.weights import Info, Weights, info_of, rows_of
 
 Merge = Callable[[Tensor], Tensor]
 """[N, …] of one tensor in N modules to the merged tensor."""
@@ -59,22 +60,40 @@ def check_lora(parts: Sequence[PartInfo]) -> None:
         )
 
 
-def merged(modules: Sequence[Adapter], merge: Merge, rank: int) -> Adapter:
+def merged(
+    modules: Sequence[Adapter],
+    merge: Merge,
+    rank: int,
+    *,
+    density: float = 1.0,
+    draws: bool = False,
+) -> Adapter:
     """One module from tensors that are merged one by one.
 
     Args:
         modules: Of one method.
-        merge: Combines the updates of one tensor, already in float32.
+        merge: Combines the updates of one tensor, already in float32; number by number, unless
+            `draws`, so that it may get some rows at a time.
         rank: Of LoRA updates; 0 is the sum of the parts' ranks. The rest is cut off (SVD).
+        density: Share of each update that is kept before, the largest; see `trim`.
+        draws: `merge` draws at random, so it gets each tensor once, and whole.
     """
     first = modules[0]
+
+    def trimmed(updates: Tensor) -> Tensor:
+        return merge(trim(updates, density))
+
     if first.method == "lora":
-        return _merged_lora(modules, merge, rank)
+        return _merged_lora(modules, trimmed, rank)
     if first.method == "full":
-        return _merged_full(modules, merge)
+        streamed = MergedEncoder(modules, merge, density)
+        weights = _at_once(modules, merge) if draws else streamed
+        result = Adapter("full", first.options, {}, weights)
+        result.base = first.base
+        return result
     states = [module.at.state_dict() for module in modules]
     total = {
-        key: merge(torch.stack([state[key].float() for state in states])).to(value.dtype)
+        key: trimmed(torch.stack([state[key].float() for state in states])).to(value.dtype)
         for key, value in states[0].items()
     }
     result = Adapter(
@@ -112,34 +131,118 @@ def low_rank(update: Tensor, rank: int) -> tuple[tuple[Tensor, Tensor], float]:
     return pair, float(values[rank:].pow(2).sum())
 
 
-def _merged_full(modules: Sequence[Adapter], merge: Merge) -> Adapter:
-    """Differences from the backbone are merged, tensor by tensor."""
-    base = modules[0].base
-    states = [module.encoder_weights or {} for module in modules]
+# -- whole encoders
+
+
+class MergedEncoder(Weights):
+    """Encoders whose differences from the backbone are merged when rows are asked for.
+
+    Neither the parts nor the result need to be in memory: a piece of each is.
+
+    Args:
+        modules: Full fine-tunes of one backbone.
+        merge: See `merged`.
+        density: See `merged`.
+    """
+
+    def __init__(self, modules: Sequence[Adapter], merge: Merge, density: float = 1.0) -> None:
+        self.base = modules[0].base
+        self.states = [module.encoder_weights or {} for module in modules]
+        self.merge, self.density = merge, density
+        self._least: dict[str, Tensor] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.states[0])
+
+    def __len__(self) -> int:
+        return len(self.states[0])
+
+    def info(self, name: str) -> Info:
+        return info_of(self.states[0], name)
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        base, updates = self._updates(name, start, stop)
+        if self.density < 1:
+            if name not in self._least:
+                self._least[name] = self._kept_from(name)
+            updates = keep_from(updates, self._least[name])
+        return (base + self.merge(updates)).to(self.info(name).dtype)
+
+    def _updates(self, name: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Rows of the backbone, and of what each module changed, [N, …]; float32."""
+        base = rows_of(self.base, name, start, stop).float()
+        parts = [rows_of(state, name, start, stop).float() - base for state in self.states]
+        return base, torch.stack(parts)
+
+    def _kept_from(self, name: str) -> Tensor:
+        """The least magnitude that is kept of each module's update, [N].
+
+        Magnitudes of float32 are ordered as their bits are: the upper half of the bits of the
+        wanted one is found in one pass over the pieces, the lower half in another.
+        """
+        info = self.info(name)
+        keep = int(self.density * info.numel)
+        upper = self._counted(name, None)
+        high, above = _from_top(upper, torch.full((len(self.states),), keep))
+        lower = self._counted(name, high)
+        low, _ = _from_top(lower, keep - above)
+        bits = (high << 16 | low).to(torch.int32).view(torch.float32)
+        return bits if keep else torch.full_like(bits, torch.inf)
+
+    def _counted(self, name: str, upper: Tensor | None) -> Tensor:
+        """How many magnitudes have each upper half, or with that given, each lower; [N, 2^16]."""
+        total = torch.zeros(len(self.states), 2**16, dtype=torch.int64)
+        for start, stop in self.info(name).pieces():
+            _, updates = self._updates(name, start, stop)
+            bits = updates.abs().flatten(1).view(torch.int32)
+            for number, row in enumerate(bits):
+                chosen = row >> 16
+                if upper is not None:
+                    chosen = row[chosen == upper[number]] & 0xFFFF
+                total[number] += torch.bincount(chosen, minlength=2**16)
+        return total
+
+
+def _from_top(counts: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The bin of the `wanted`-th largest of [N, bins] counts, and how many are in higher ones."""
+    from_top = counts.flip(1).cumsum(1)
+    place = (from_top < wanted[:, None]).sum(1).clamp(max=counts.shape[1] - 1)
+    above = torch.where(place > 0, from_top.gather(1, (place - 1).clamp(min=0)[:, None])[:, 0], 0)
+    return counts.shape[1] - 1 - place, above
+
+
+def _at_once(modules: Sequence[Adapter], merge: Merge) -> dict[str, Tensor]:
+    """The merged encoder, each tensor whole and computed now."""
+    parts = MergedEncoder(modules, merge)
     total = {}
-    for key, value in states[0].items():
-        start = base[key].detach().float().cpu()
-        updates = torch.stack([state[key].float().cpu() - start for state in states])
-        total[key] = (start + merge(updates)).to(value.dtype)
-    result = Adapter("full", modules[0].options, {}, total)
-    result.base = base
-    return result
+    for name in parts:
+        info = parts.info(name)
+        base, updates = parts._updates(name, 0, info.shape[0] if info.shape else 1)
+        total[name] = (base + merge(updates)).to(info.dtype).view(info.shape)
+    return total
 
 
 # -- TIES and DARE
 
 
 def trim(updates: Tensor, density: float) -> Tensor:
-    """Keep the `density` largest values by magnitude of each [N, …] update, zero the rest."""
-    flat = updates.flatten(1)
-    keep = int(density * flat.shape[1])
-    if keep >= flat.shape[1]:
+    """Keep the `density` largest values by magnitude of each [N, …] update, zero the rest.
+
+    Values as large as the least that is kept stay too, as in the authors' code.
+    """
+    if density >= 1:
         return updates
-    kept = torch.zeros_like(flat)
-    if keep:
-        index = flat.abs().topk(keep, dim=1).indices
-        kept.scatter_(1, index, flat.gather(1, index))
-    return kept.view_as(updates)
+    flat = updates.abs().flatten(1)
+    keep = int(density * flat.shape[1])
+    if not keep:
+        return torch.zeros_like(updates)
+    return keep_from(updates, flat.kthvalue(flat.shape[1] - keep + 1, dim=1).values)
+
+
+def keep_from(updates: Tensor, least: Tensor) -> Tensor:
+    """Zero what is smaller in magnitude than `least`, [N], in [N, …] updates."""
+    limits = least.view(-1, *[1] * (updates.ndim - 1))
+    return torch.where(updates.abs() >= limits, updates, 0.0)
 
 
 def drop(updates: Tensor, density: float, generator: torch.Generator) -> Tensor:

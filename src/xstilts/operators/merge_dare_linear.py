@@ -31,4 +31,4 @@ def combine(
         kept = _updates.drop(updates, density, draws)
         return (kept * _updates.scale(weights, kept)).sum(0)
 
-    return _updates.merged(modules, merge, int(options["rank"]))
+    return _updates.merged(modules, merge, int(options["rank"]), draws=True)

@@ -30,4 +30,4 @@ def combine(
     def merge(updates: Tensor) -> Tensor:
         return _updates.elect(_updates.drop(updates, density, draws), weights, sign)
 
-    return _updates.merged(modules, merge, int(options["rank"]))
+    return _updates.merged(modules, merge, int(options["rank"]), draws=True)

@@ -27,6 +27,6 @@ def combine(
     density, sign = _updates.require_density(options), _updates.require_sign(options)
 
     def merge(updates: Tensor) -> Tensor:
-        return _updates.elect(_updates.trim(updates, density), weights, sign)
+        return _updates.elect(updates, weights, sign)
 
-    return _updates.merged(modules, merge, int(options["rank"]))
+    return _updates.merged(modules, merge, int(options["rank"]), density=density)

@@ -293,6 +293,7 @@ class Phase:
         """Attach the model; full fine-tuning works on copies of the encoder's weights."""
         if self.preset.method == "full":
             start = own.encoder_weights or model.composed.encoder_weights
+            own.base = {name: p.detach() for name, p in self.backbone.encoder.named_parameters()}
             weights = {
                 name: start.get(name, p.detach()).to(self.backbone.device, copy=True)
                 for name, p in self.backbone.encoder.named_parameters()
