@@ -1,7 +1,7 @@
 """Tensors by name that need not be in memory: read from a file, or computed, some rows at a time.
 
-What holds a whole encoder is larger than what is left of many machines' memory. Everything that
-goes through such weights once, such as a merge or a copy to disk, asks for rows and lets go of them.
+A whole encoder may be larger than what is left of the memory. Whatever goes through such weights
+once, such as a merge or a copy to disk, asks for rows and lets go of them.
 A plain dict of tensors is taken wherever `Weights` is.
 """
 
@@ -137,9 +137,11 @@ class FileWeights(Weights):
             raise IntegrityError(f"{path.name} is broken: {error}", where=str(path)) from None
 
     def info(self, name: str) -> Info:
+        """Type and shape, from the header."""
         return self._info[name]
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows read from the file."""
         info = self._info[name]
         inner = info.shape[1:]
         width = math.prod(inner) * info.dtype.itemsize

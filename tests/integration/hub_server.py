@@ -139,6 +139,7 @@ def use(
         "HF_HUB_CACHE": str(folder / "cache"),
         "HF_TOKEN_PATH": str(folder / "token"),
         "HF_HUB_DISABLE_XET": not xet,
+        "HF_HUB_OFFLINE": False,
     }
     for name, value in settings.items():
         monkeypatch.setattr(constants, name, value)
