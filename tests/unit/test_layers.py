@@ -18,7 +18,7 @@ LAYERS = (
     ("methods", "formats", "retrieval"),
     ("operators", "composition"),
     ("composed", "tokenised", "model", "zoo"),
-    ("library", "merging", "explain", "predict", "translate"),
+    ("library", "merging", "shrinking", "explain", "predict", "translate"),
     ("train", "hubs", "sandbox", "export", "importing"),
     ("evaluate", "search"),
     ("grid", "api", "rank", "bench"),

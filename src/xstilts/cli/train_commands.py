@@ -107,6 +107,9 @@ def train_adapter(
 def train(
     context: typer.Context,
     task: TaskArgument,
+    difference: Annotated[
+        bool, typer.Option("--difference", help="Store what differs from the backbone only.")
+    ] = False,
     backbone: Backbone = "",
     on: On = "none",
     init_from: InitFrom = "",
@@ -128,7 +131,7 @@ def train(
 
     Example: xstilts train multitask --mlm 0.1 --set train.epochs=2
     """
-    flags = _flags("full", backbone, seed, limit)
+    flags = _flags("full_diff" if difference else "full", backbone, seed, limit)
     flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
     job = _Job(task, flags, overrides or [], config, on, init_from, name, force)
     _run(context.obj, job, track=track, nproc=nproc)
@@ -345,6 +348,7 @@ def _print_entry(state: State, entry: Entry, seconds: float) -> None:
         "digest": manifest.digest,
         "dev_score": manifest.training.get("dev_score"),
         "steps": manifest.training.get("steps"),
+        "mb": round(sum(file.size for file in manifest.files) / 1e6, 2),
         "selection": manifest.training.get("selection"),
         "seconds": round(seconds, 1),
     }
@@ -352,7 +356,7 @@ def _print_entry(state: State, entry: Entry, seconds: float) -> None:
     def human() -> None:
         score = record["dev_score"]
         shown = f"{score:.1f}" if isinstance(score, float) else "none"
-        print(f"{entry.reference}  dev {shown} ({record['selection']})")
+        print(f"{entry.reference}  dev {shown} ({record['selection']})  {record['mb']} MB")
 
     state.emit(record, human)
 

@@ -199,6 +199,34 @@ def collect(
     state.emit({"gone": gone}, lambda: print("\n".join(gone) or "nothing to delete"))
 
 
+@app.command("shrink")
+def shrink(
+    context: typer.Context,
+    reference: Reference,
+    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+) -> None:
+    """Keep a full fine-tune as its difference from the backbone: smaller, and the same bits.
+
+    Example: xstilts zoo shrink mnli/full
+    """
+    from xstilts.backbone import Backbone
+    from xstilts.shrinking import shrink as store
+
+    state: State = context.obj
+    encoder = Backbone.load(backbone or state.backbone, offline=state.offline)
+    zoo = open_zoo(state)
+    made = store(zoo.find(reference, encoder.identity), zoo, encoder)
+    before, after = made.before / 1e6, made.after / 1e6
+    record = {
+        "reference": made.entry.reference,
+        "folder": str(made.entry.folder),
+        "mb": round(after, 2),
+        "mb_whole": round(before, 2),
+    }
+    shown = f"{made.entry.reference}  {after:.1f} MB instead of {before:.1f} MB"
+    state.emit(record, lambda: print(shown))
+
+
 @app.command("rm")
 def remove(context: typer.Context, reference: Reference) -> None:
     """Remove a module.

@@ -19,7 +19,7 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from xstilts.errors import BackboneMismatchError, IntegrityError
+from xstilts.errors import BackboneMismatchError, IntegrityError, UsageError
 from xstilts.files import write_json
 from xstilts.specs import Spec
 from xstilts.weights import FileWeights, Info, Weights, info_of, rows_of, write_weights
@@ -50,7 +50,16 @@ class _Config(Spec):
 
 
 def write(folder: Path, weights: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> None:
-    """Write what differs between `weights` and `base`, which have the same names and shapes."""
+    """Write what differs between `weights` and `base`.
+
+    Raises:
+        UsageError: They have not the same names, shapes and types.
+    """
+    if weights.keys() != base.keys() or any(info_of(weights, n) != info_of(base, n) for n in base):
+        raise UsageError(
+            "the encoder has not the tensors of the backbone, so there is no difference to store",
+            hint="Keep it whole, or name the backbone that it was trained from.",
+        )
     kept: dict[str, _Kept] = {}
     changed: dict[str, Tensor] = {}
     for name in weights:
@@ -70,7 +79,7 @@ def _deflated(
     data, ends, checks, same = bytearray(), [], [], True
     for start, stop in spans:
         new = _bytes(rows_of(weights, name, start, stop))
-        mixed = new ^ _bytes(rows_of(base, name, start, stop).to(info.dtype))
+        mixed = new ^ _bytes(rows_of(base, name, start, stop))
         same = same and not bool(mixed.any())
         planes = mixed.view(-1, info.dtype.itemsize).T.contiguous()
         data += zlib.compress(planes.numpy().tobytes(), _LEVEL)

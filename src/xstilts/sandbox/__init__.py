@@ -33,6 +33,7 @@ _SMALL = (
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "": {"lr": 2e-3, "epochs": 4, "batch_size": 32},
     "full": {"lr": 3e-4},
+    "full_diff": {"lr": 3e-4},
     **{task: {"epochs": 8} for task in _SMALL},
 }
 """Method preset or task to the settings that suit a backbone of 4 x 128; `""` is for all."""

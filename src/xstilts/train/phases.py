@@ -208,9 +208,7 @@ class Phase:
     def plan(self) -> Plan:
         """What `execute` would do; nothing is written but the cache of tokenised rows."""
         model, _, _ = self._model()
-        trainable = model.trainable_parameters
-        if self.preset.method == "full":
-            trainable += sum(p.numel() for p in self.backbone.encoder.parameters())
+        trainable = self._trainable(model)
         mixture = self.mixture()
         steps = mixture.total_steps()
         mean = {
@@ -229,6 +227,12 @@ class Phase:
             run=self.key,
             known=self.places.zoo.find_run(self.key),
         )
+
+    def _trainable(self, model: TaskModel) -> int:
+        """How many numbers train; full fine-tuning trains copies of the encoder's."""
+        whole = self.preset.method == "full"
+        encoder = self.backbone.encoder.parameters() if whole else ()
+        return model.trainable_parameters + sum(p.numel() for p in encoder)
 
     # -- work
 
@@ -436,7 +440,7 @@ class Phase:
             training=self._training_record(result),
             data=self._data(),
             versions={"xstilts": __version__, **{p: version(p) for p in ("torch", "transformers")}},
-            trainable_parameters=model.trainable_parameters,
+            trainable_parameters=self._trainable(model),
             probe=[] if self.apart else probe(model),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )

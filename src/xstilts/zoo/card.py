@@ -17,7 +17,7 @@ from xstilts.config import load_task, spec_names
 from xstilts.errors import DataError
 from xstilts.files import json_text, write_text
 from xstilts.zoo.manifest import CARD, SCORES, Manifest, read_manifest
-from xstilts.zoo.snippets import snippets
+from xstilts.zoo.snippets import is_difference, snippets
 from xstilts.zoo.strict_json import read_json
 
 ScoreRow = Mapping[str, Any]
@@ -108,7 +108,7 @@ def metadata(manifest: Manifest, rows: Sequence[ScoreRow]) -> dict[str, Any]:
     """What hubs index: the YAML head of the card, without empty values."""
     m = manifest
     values: dict[str, Any] = {
-        "library_name": LIBRARIES.get(m.kind, "xstilts"),
+        "library_name": library_of(m),
         "base_model": base_model(m),
         "base_model_relation": _RELATION.get(m.kind, "adapter") if base_model(m) else "",
         "pipeline_tag": _PIPELINE.get(m.format, ""),
@@ -120,6 +120,11 @@ def metadata(manifest: Manifest, rows: Sequence[ScoreRow]) -> dict[str, Any]:
         "model-index": _model_index(m, rows),
     }
     return {key: value for key, value in values.items() if value}
+
+
+def library_of(manifest: Manifest) -> str:
+    """What hubs call the library that loads the module."""
+    return "xstilts" if is_difference(manifest) else LIBRARIES.get(manifest.kind, "xstilts")
 
 
 def base_model(manifest: Manifest) -> str:
@@ -145,7 +150,7 @@ def datasets(manifest: Manifest) -> list[str]:
 
 def _tags(manifest: Manifest) -> list[str]:
     m = manifest
-    library = {"adapter-transformers": "adapters", "peft": "peft"}.get(LIBRARIES.get(m.kind, ""))
+    library = {"adapter-transformers": "adapters", "peft": "peft"}.get(library_of(m))
     role = f"intermediate:{m.task}" if m.task and m.kind != "language" else ""
     tags = ["xstilts", library, m.kind, m.method, m.preset, role, m.backbone.model_type, "xtreme"]
     return list(dict.fromkeys(tag for tag in tags if tag))
@@ -189,6 +194,8 @@ def _summary(manifest: Manifest) -> str:
         "composition": "A composition of modules",
         "foreign": "A module",
     }[m.kind]
+    if is_difference(m):
+        what += ", stored as its difference from the backbone,"
     on = f" trained on {m.task}" if m.task else ""
     language = f" in {m.source_language}" if m.task and m.source_language else ""
     return f"{what}{on}{language} for {m.backbone.name}, made with xstilts."

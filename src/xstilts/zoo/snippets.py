@@ -48,9 +48,16 @@ def snippets(manifest: Manifest, repo: str = "") -> str:
     return "\n\n".join(parts)
 
 
+def is_difference(manifest: Manifest) -> bool:
+    """Whether the module is what differs from its backbone, which only xstilts puts together."""
+    return manifest.options.get("stored") == "difference"
+
+
 def library_code(manifest: Manifest, repo: str = "") -> str:
     """Python that loads the module without xstilts, or nothing where no library can."""
     if manifest.kind not in ("adapter", "language", "lora", "full", "head"):
+        return ""
+    if is_difference(manifest):
         return ""
     has_head = any(record.path == HEAD for record in manifest.files)
     class_name = _CLASSES.get(manifest.format, "AutoModel") if has_head else "AutoModel"

@@ -155,6 +155,8 @@ class Zoo:
         digest = self._tagged(wanted) if wanted.tag else wanted.digest
         entries = self.entries(name=wanted.name)
         found = [entry for entry in entries if matches(entry.manifest, wanted, digest)]
+        exact = [e for e in found if slug(e.manifest.variant) == wanted.variant]
+        found = exact or found  # a preset of this name goes before others of this method
         if not found:
             self._report_broken(wanted, digest)
             known = {n for e in self.entries() for n in (e.manifest.name, pair(e.manifest))}
