@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-LAYERS, HIDDEN, HEADS, VOCABULARY, LENGTH = 6, 384, 6, 16_000, 128
+LAYERS, HIDDEN, HEADS, VOCABULARY, LENGTH = 6, 256, 4, 12_000, 128
 HELD_OUT = 50
 # Task, split and languages.
 TEXTS = {
@@ -51,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=4000)
     wanted = parser.parse_args()
     corpus, start = wanted.folder / "corpus", wanted.folder / "start"
     if not (corpus / "SOURCES.tsv").is_file():
@@ -61,16 +61,17 @@ def main() -> None:
     always = ["--data", corpus, "--zoo", wanted.folder / "zoo", "--offline", "--json"]
     os.environ["XSTILTS_HOME"] = str(wanted.folder / "home")
     settings = {
-        "max_steps": wanted.steps,
-        "batch_size": 8,
-        "max_length": LENGTH,
-        "lr": 5e-4,
-        "warmup": 0.06,
-        "select": "last",
-        "checkpoint_every": 200,
+        "train.max_steps": wanted.steps,
+        "train.batch_size": 16,
+        "train.max_length": LENGTH,
+        "train.lr": 1e-3,
+        "train.warmup": 0.06,
+        "train.select": "last",
+        "train.checkpoint_every": 200,
+        "mlm.alpha": 0.7,
     }
     train = ["train", "mlm", "--backbone", start, "--name", "small"]
-    train += [word for key, value in settings.items() for word in ("--set", f"train.{key}={value}")]
+    train += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     print(xstilts(always, train))
     if not (wanted.folder / "model").is_dir():
         xstilts(always, ["export", "merged", "small", "--to", wanted.folder / "model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -248,7 +249,6 @@ class Phase:
         known = self.places.zoo.find_run(self.key)
         if known and not force:
             return known
-        model, own, below = self._model()
         folder = self.places.runs / self.key[:16]
         processes = Processes(
             self.run.train.precision,
@@ -256,6 +256,19 @@ class Phase:
             folder=folder,
             run=(self.name, self.run.train.model_dump()),
         )
+        with processes.alone_in(folder, self._tell):
+            known = self.places.zoo.find_run(self.key)
+            if known is None or force:
+                known = self._make(folder, processes)
+        processes.close()
+        return known
+
+    def _tell(self) -> None:
+        if not self.places.quiet:
+            print("another process trains this very module; waiting for it", file=sys.stderr)
+
+    def _make(self, folder: Path, processes: Processes) -> Entry:
+        model, own, below = self._model()
         with self._training(model, own):
             result = self._train(model, folder, processes)
             if processes.first:
@@ -263,7 +276,6 @@ class Phase:
                 entry = self.places.zoo.add(lambda at: self._save(at, model, own, below, result))
                 _tidy(folder)
         processes.wait()
-        processes.close()
         kept = entry if processes.first else self.places.zoo.find_run(self.key)
         assert kept is not None
         return kept

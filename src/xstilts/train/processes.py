@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 TRACKERS = ("tensorboard", "trackio", "wandb", "mlflow")
@@ -19,6 +23,18 @@ T = TypeVar("T")
 def _leave() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def _end_with_launcher() -> None:
+    """Leave when the launcher is gone: it starts workers in sessions that outlive its kill."""
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(0.1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="launcher watch").start()
 
 
 class Processes:
@@ -51,6 +67,7 @@ class Processes:
         )
         if self.count > 1:
             atexit.register(_leave)  # threads that are still there would abort the interpreter
+            _end_with_launcher()
         self.tracked = bool(trackers)
         if trackers:
             plain = {k: v for k, v in run[1].items() if isinstance(v, str | int | float | bool)}
@@ -96,6 +113,28 @@ class Processes:
         if self.count == 1:
             return nullcontext()
         return cast("AbstractContextManager[Any]", self._accelerator.no_sync(model))
+
+    @contextmanager
+    def alone_in(self, folder: Path, tell: Callable[[], None]) -> Iterator[None]:
+        """Hold a run's folder until the block ends, against other commands that train the same.
+
+        Args:
+            folder: Of the run.
+            tell: Called once when another command holds it; this one waits for its end.
+        """
+        lock = FileLock(folder / ".lock")
+        if self.first:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=1)
+            except Timeout:
+                tell()
+                lock.acquire()
+        try:
+            self.wait()
+            yield
+        finally:
+            lock.release()
 
     def wait(self) -> None:
         """Until every process is here."""
