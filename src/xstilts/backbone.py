@@ -32,7 +32,7 @@ class Backbone:
     ) -> None:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.identity, self.retrieval_layer = identity, retrieval_layer
-        self._cut: dict[int, nn.Module] = {}
+        self._cut: dict[tuple[int, int], nn.Module] = {}
 
     @classmethod
     def load(cls, reference: str, *, offline: bool = False) -> Backbone:
@@ -118,17 +118,39 @@ class Backbone:
             states[-1] = last.last_hidden_state
         return tuple(states)
 
+    def from_block(
+        self, first: int, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor
+    ) -> Tensor:
+        """The last block's output [B, T, D], from the output of the first `first` blocks.
+
+        Args:
+            first: Blocks that have run; all of them gives `hidden` back.
+            hidden: Their output, [B, T, D]; what is at padding does not matter.
+            input_ids: [B, T].
+            attention_mask: [B, T].
+        """
+        if first == len(self.blocks):
+            return hidden
+        model = self._some_blocks(first, len(self.blocks))
+        model._modules["embeddings"] = _Given(hidden)
+        output = model(input_ids=input_ids, attention_mask=attention_mask)
+        return cast("Tensor", output.last_hidden_state)
+
     def _first_blocks(self, count: int) -> nn.Module:
         """The encoder with only its first blocks, sharing every weight."""
         if count == len(self.blocks):
             return cast("nn.Module", self.encoder)
-        if count not in self._cut:
+        return self._some_blocks(0, count)
+
+    def _some_blocks(self, first: int, end: int) -> nn.Module:
+        """The encoder with the blocks from `first` until before `end`, sharing every weight."""
+        if (first, end) not in self._cut:
             stack = _shallow(self.encoder.encoder)
-            stack._modules["layer"] = nn.ModuleList(list(self.blocks)[:count])
+            stack._modules["layer"] = nn.ModuleList(list(self.blocks)[first:end])
             model = _shallow(self.encoder)
             model._modules["encoder"] = stack
-            self._cut[count] = model
-        return self._cut[count]
+            self._cut[first, end] = model
+        return self._cut[first, end]
 
     @contextmanager
     def acting(
@@ -187,6 +209,17 @@ class Backbone:
             return cast("nn.Module", self.encoder.get_submodule(EMBEDDINGS))
         path = LINEARS[site.name] if site.is_linear else SUBLAYERS[site.name]
         return self.blocks[site.block].get_submodule(path)
+
+
+class _Given(nn.Module):
+    """Stands where the embeddings are and gives a hidden state that is there already."""
+
+    def __init__(self, hidden: Tensor) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, *_arguments: Any, **_named: Any) -> Tensor:
+        return self.hidden
 
 
 def _wrapped(nodes: Mapping[str, nn.Module], encoder: Any) -> Any:

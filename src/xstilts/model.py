@@ -16,6 +16,7 @@ from xstilts.composed import Composed
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
 from xstilts.formats import FORMATS
+from xstilts.frozen import FrozenBlocks
 from xstilts.operators.fuse import FusionAttention
 from xstilts.operators.stack import StackedSublayer
 from xstilts.sites import EMBEDDINGS, Site
@@ -53,6 +54,9 @@ class TaskModel(nn.Module):
         backbone: Its encoder is shared, not copied.
         composed: What acts in the encoder; `None` for the untouched backbone.
         heads: Task name to head.
+
+    Attributes:
+        frozen: Runs the blocks that nothing touches once a row; None runs every block each time.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class TaskModel(nn.Module):
         self.composed = composed or Composed({}, {})
         self.heads = nn.ModuleDict({name: head.module for name, head in heads.items()})
         self.tasks = {name: head.task for name, head in heads.items()}
+        self.frozen: FrozenBlocks | None = None
 
     @contextmanager
     def attached(self) -> Iterator[TaskModel]:
@@ -81,9 +86,8 @@ class TaskModel(nn.Module):
 
     def logits(self, batch: Batch, task: str) -> Tensor:
         """What the head of `task` says about a batch; the shape is the format's."""
-        hidden_BTD = self.backbone.encoder(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask
-        ).last_hidden_state
+        run = self.frozen.last_hidden_state if self.frozen else self.backbone.forward
+        hidden_BTD = run(batch.input_ids, batch.attention_mask)
         return cast("Tensor", self.heads[task](hidden_BTD, batch))
 
     def forward(self, batch: Batch, task: str) -> Tensor:

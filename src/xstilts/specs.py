@@ -224,6 +224,8 @@ class TrainSpec(Spec):
         bucket: Batches' worth of shuffled rows that are sorted by length together; 1 switches
             bucketing off.
         gradient_checkpointing: Keep no activations inside blocks, compute them twice.
+        cache_activations: Run the blocks below the first that trains once a row, without dropout,
+            and keep their output on disk for later epochs and modules.
     """
 
     lr: float = Field(default=1e-4, gt=0)
@@ -252,6 +254,7 @@ class TrainSpec(Spec):
     limit: int = Field(default=0, ge=0)
     bucket: int = Field(default=50, gt=0)
     gradient_checkpointing: bool = False
+    cache_activations: bool = False
 
 
 class MixSpec(Spec):

@@ -24,6 +24,7 @@ from xstilts.cli import main
 from xstilts.config import config_folder, load_task
 from xstilts.data import translated
 from xstilts.data.sources import load, task_in_world
+from xstilts.frozen import FrozenBlocks
 from xstilts.translate import translate_rows
 
 
@@ -212,3 +213,47 @@ def test_kills_and_resumes_end_with_the_same_module(kind, world, tmp_path):
         assert not broken.get("broken")
     assert kills == 5
     assert start(world, folder, *arguments)["digest"] == whole["digest"]
+
+
+def test_cached_activations_are_used_by_epochs_and_by_other_modules(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("XSTILTS_CACHE", str(tmp_path / "cache"))
+    upper = ("--set", "options.leave_out=[0,1,2]", "--set", "train.max_steps=12", *FAST)
+    cached = ("--cache-activations", *upper)
+    plan = run(world, tmp_path, "--dry-run", "train-adapter", "mnli", *cached)
+    made = run(world, tmp_path, "train-adapter", "mnli", *cached)
+    files = list((tmp_path / "cache" / "activations").glob("*.sqlite"))
+    assert len(files) == 1
+    assert 0 < plan["activation cache MB"] * 1e6 <= files[0].stat().st_size * 1.5
+    monkeypatch.setattr(FrozenBlocks, "_computed", lambda *_: pytest.fail("a row was run again"))
+    second = run(world, tmp_path, "train-adapter", "mnli", "--method", "lora", *cached)
+    assert list((tmp_path / "cache" / "activations").glob("*.sqlite")) == files
+    assert second["digest"] != made["digest"]
+    text = run(world, tmp_path, "train-adapter", "mnli", "--cache-activations", *FAST, code=2)
+    assert "leave_out" in text
+
+
+def test_modules_of_upper_blocks_share_the_lower_ones(world, tmp_path, monkeypatch):
+    upper = ("--set", "options.leave_out=[0,1]", "--set", "train.max_steps=4", *FAST)
+    names = [
+        run(world, tmp_path, "train-adapter", "mnli", "--name", f"upper{n}", "--seed", str(n),
+            *upper)["reference"]
+        for n in range(3)
+    ]  # fmt: skip
+    task = ("--task", "xnli", "--langs", "qaa,qab")
+    alone = [run(world, tmp_path, "eval", name, *task)["scores"] for name in names]
+    runs = []
+    computed = FrozenBlocks._computed
+
+    def counting(self, keys, *rest):
+        runs.append(len(keys))
+        return computed(self, keys, *rest)
+
+    monkeypatch.setattr(FrozenBlocks, "_computed", counting)
+    together = run(world, tmp_path, "eval", *names, *task, "--force")
+    values = {(s["expression"], s["language"]): s["value"] for s in together["scores"]}
+    rows = {s["language"]: s["n"] for s in together["scores"] if s["main"]}
+    assert sum(runs) == sum(rows.values())
+    for name, scores in zip(names, alone, strict=True):
+        for score in scores:
+            if score["main"]:
+                assert values[name, score["language"]] == score["value"]

@@ -17,7 +17,7 @@ LAYERS = (
     ("data", "metrics", "weights", "sites", "pretrained", "backbone", "settings", "diagnosis"),
     ("methods", "formats", "retrieval"),
     ("operators", "composition"),
-    ("composed", "tokenised", "model", "zoo"),
+    ("composed", "tokenised", "frozen", "model", "zoo"),
     ("library", "merging", "shrinking", "explain", "predict", "translate"),
     ("train", "hubs", "sandbox", "export", "importing"),
     ("evaluate", "search"),

@@ -49,6 +49,13 @@ Target = Annotated[str, typer.Option(help="The target of target-dev.")]
 Track = Annotated[
     str, typer.Option(help="Comma-separated trackers: tensorboard, trackio, wandb, mlflow.")
 ]
+CacheActivations = Annotated[
+    bool,
+    typer.Option(
+        "--cache-activations",
+        help="Keep the outputs of blocks below the first that trains on disk; no dropout in them.",
+    ),
+]
 Nproc = Annotated[int, typer.Option(help="Processes that train together on this machine.")]
 
 
@@ -86,6 +93,7 @@ def train_adapter(
     target: Target = "",
     track: Track = "",
     nproc: Nproc = 1,
+    cache_activations: CacheActivations = False,
     config: Config = None,
     overrides: Overrides = None,
     force: Force = False,
@@ -99,6 +107,8 @@ def train_adapter(
         name, task = name or task, on_task
         text = [entry if "=" in entry else f"{_language(name)}={entry}" for entry in text or []]
     flags = _flags(method, backbone, seed, limit)
+    if cache_activations:
+        flags["train"] = {**flags.get("train", {}), "cache_activations": True}
     flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
     job = _Job(task, flags, overrides or [], config, on, init_from, name, force)
     _run(context.obj, job, track=track, nproc=nproc)
@@ -332,6 +342,7 @@ def _print_plan(state: State, phase: Phase) -> None:
         "tokens a second": round(expected.tokens_per_second),
         "peak memory MB": round(expected.peak_bytes / 1e6),
         "disk MB": round(plan.disk_bytes / 1e6, 2),
+        "activation cache MB": round(plan.cached_bytes / 1e6, 2),
         "already there": plan.known.reference if plan.known else "no",
     }
     if len(plan.shares) > 1:

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +32,7 @@ from xstilts.evaluate.vectors import SentenceVectors
 from xstilts.formats import FORMATS
 from xstilts.formats._fields import options
 from xstilts.formats.retrieval import Options
+from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
 from xstilts.library import Loaded
 from xstilts.metrics import METRICS
 from xstilts.model import TaskModel
@@ -65,6 +67,7 @@ class Evaluation:
         self.vectors = SentenceVectors(backbone, places.cache, precision)
         self.rows = rows or Rows(backbone, places)
         self._loaded: dict[tuple[str, str], Loaded] = {}
+        self._frozen: tuple[Any, FrozenBlocks | None] = (None, None)
 
     def run(self, requests: Sequence[Request], told: Told, *, force: bool = False) -> Outcome:
         """Evaluate everything asked for.
@@ -181,7 +184,8 @@ class Evaluation:
             if job.settings is not None:
                 computed = self._retrieve(job, data, told)
             else:
-                computed = self._predict(job, loaded, data[0], told)
+                frozen = self._shared_blocks(job, following)
+                computed = self._predict(job, loaded, data[0], frozen, told)
         rows = score_rows(job, self.backbone, loaded, computed)
         seconds = time.monotonic() - began
         kept = computed.text, computed.suffix, computed.outcomes, seconds
@@ -211,7 +215,33 @@ class Evaluation:
 
     # -- computing
 
-    def _predict(self, job: Job, loaded: Loaded, data: Data, told: Within) -> Computed:
+    def _shared_blocks(self, job: Job, following: Sequence[Job]) -> FrozenBlocks | None:
+        """The blocks that no expression on these rows touches, where there are several."""
+        if self._frozen[0] != job.rows:
+            peers = [job, *takewhile(lambda other: other.rows == job.rows, following)]
+            counts = [self._untouched(peer) for peer in peers]
+            shared = [count for count in counts if count]
+            store = MemoryStore()
+            blocks = FrozenBlocks(self.backbone, min(shared), store) if len(shared) > 1 else None
+            self._frozen = job.rows, blocks
+        blocks = self._frozen[1]
+        return blocks if blocks and self._untouched(job) >= blocks.count else None
+
+    def _untouched(self, job: Job) -> int:
+        """How many blocks run as they do in the backbone."""
+        composed = self._load(job.request.expression, job.language).composed
+        if composed.encoder_weights:
+            return 0
+        return first_block(composed.nodes.keys(), len(self.backbone.blocks))
+
+    def _predict(
+        self,
+        job: Job,
+        loaded: Loaded,
+        data: Data,
+        frozen: FrozenBlocks | None,
+        told: Within,
+    ) -> Computed:
         assert not isinstance(data, BitextPair)
         task, head = job.task, loaded.head_for(job.task)
         if head is None:
@@ -234,6 +264,7 @@ class Evaluation:
                     metric.outcomes(losses, (), language=job.language),
                     len(losses),
                 )
+            model.frozen = frozen
             predicted = predict.predictions(model, features, data, head.task.name, task, done=done)
         pair = predict.comparable(task, data, predicted)
         return Computed(

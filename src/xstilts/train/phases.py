@@ -23,8 +23,10 @@ from xstilts.config import load_method
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import data_digest
+from xstilts.errors import UsageError
 from xstilts.files import digest
 from xstilts.formats.masked_lm import language_shares
+from xstilts.frozen import DiskStore, FrozenBlocks, MemoryStore, first_block
 from xstilts.methods import METHODS
 from xstilts.metrics import METRICS
 from xstilts.model import Head, TaskModel, probe
@@ -66,6 +68,7 @@ class Plan:
     Attributes:
         tokens: Sub-words without padding over the whole run.
         shares: Part to its stated share of the steps.
+        cached_bytes: Of cached activations of frozen blocks; 0 without them.
         known: The module, when this very training was done before.
     """
 
@@ -77,6 +80,7 @@ class Plan:
     trainable_parameters: int
     backbone_parameters: int
     disk_bytes: int
+    cached_bytes: int
     run: str
     known: Entry | None
 
@@ -179,6 +183,8 @@ class Phase:
     def inputs(self) -> dict[str, Any]:
         """Everything that decides the weights but the modules below and the one started from."""
         outside = {"checkpoint_every", "gradient_checkpointing"}
+        if not self.run.train.cache_activations:
+            outside.add("cache_activations")
         return {
             "code": CODE_VERSION,
             "name": self.name,
@@ -225,6 +231,7 @@ class Phase:
             trainable_parameters=trainable,
             backbone_parameters=sum(p.numel() for p in self.backbone.encoder.parameters()),
             disk_bytes=4 * trainable,
+            cached_bytes=self._cached_bytes(mixture) if model.frozen else 0,
             run=self.key,
             known=self.places.zoo.find_run(self.key),
         )
@@ -234,6 +241,12 @@ class Phase:
         whole = self.preset.method == "full"
         encoder = self.backbone.encoder.parameters() if whole else ()
         return model.trainable_parameters + sum(p.numel() for p in encoder)
+
+    def _cached_bytes(self, mixture: Mixture) -> int:
+        """Size of all rows' cached activations, float32."""
+        rows = [stream.features for stream in mixture.streams.values()]
+        rows += [self._features(dev.rows, dev.task) for part in self.parts for dev in part.dev]
+        return 4 * self.backbone.shape.hidden_size * sum(int(f.lengths.sum()) for f in rows)
 
     # -- work
 
@@ -297,7 +310,32 @@ class Phase:
         own.requires_grad_(True)
         for parameter in below.learned().values():
             parameter.requires_grad_(True)
+        model.frozen = self._frozen_blocks(model)
         return model.to(self.backbone.device), own, below
+
+    def _frozen_blocks(self, model: TaskModel) -> FrozenBlocks | None:
+        """What runs the blocks below the first that trains, where the settings ask for it."""
+        if not self.run.train.cache_activations:
+            return None
+        total = len(self.backbone.blocks)
+        nodes = model.composed.nodes.items()
+        trained = [k for k, node in nodes if any(p.requires_grad for p in node.parameters())]
+        count = 0 if self.preset.method == "full" else first_block(trained, total)
+        texts = [part.name for part in self.parts if part.task.name == MLM]
+        if count == 0 or texts:
+            what = "masks change every row" if texts else "something trains in the first block"
+            raise UsageError(
+                f"there are no activations to cache: {what}",
+                hint=f"Leave blocks out, --set options.leave_out=[0,1] of {total}, or train only a "
+                "head, --method head.",
+            )
+        if self.places.cache is None:
+            return FrozenBlocks(self.backbone, count, MemoryStore())
+        below = library.pinned(self.expression, self.parents)
+        name = digest([self.backbone.identity.fingerprint, below, count])[:32]
+        path = self.places.cache / "activations" / f"{name}.sqlite"
+        store = DiskStore(path, self.backbone.shape.hidden_size)
+        return FrozenBlocks(self.backbone, count, store)
 
     def _below(self, generator: Generator) -> Composed:
         """What is below, the operators' own parameters freshly drawn."""
