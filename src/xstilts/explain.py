@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Generator
 
 from xstilts import library
 from xstilts.backbone import Backbone
-from xstilts.composed import Composed, compose
-from xstilts.composition import Expression, Ref
+from xstilts.composed import compose
+from xstilts.composition import Call, Expression, Ref
 from xstilts.operators import OPERATORS
 from xstilts.zoo import Entry, Zoo
 
@@ -67,9 +67,19 @@ def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Expl
     modules = {n: library.load_module(entry, zoo, backbone) for n, entry in entries.items()}
     composed = compose(tree, modules, backbone.shape, Generator().manual_seed(0))
     parameters = {id(p): p for p in composed.nodes.parameters()}.values()
+
+    def learned(part: Expression) -> int:
+        if isinstance(part, Ref):
+            return 0
+        built = compose(part, modules, backbone.shape, Generator().manual_seed(0))
+        return sum(p.numel() for p in built.learned().values())
+
+    def own_numbers(call: Call) -> int:
+        return learned(call) - sum(learned(part.expression) for part in call.parts)
+
     return Explanation(
         str(tree),
-        list(_lines(tree, entries, composed, 0, "")),
+        list(_lines(tree, entries, own_numbers, 0, "")),
         sum(p.numel() for p in parameters),
         sum(p.numel() for p in composed.learned().values()),
         sum(2 * p.numel() for p in parameters if p.ndim > 1),
@@ -80,7 +90,7 @@ def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Expl
 def _lines(
     tree: Expression,
     entries: Mapping[str, Entry],
-    composed: Composed,
+    own_numbers: Callable[[Call], int],
     depth: int,
     weight: str,
 ) -> Iterator[Line]:
@@ -90,11 +100,11 @@ def _lines(
     operator = OPERATORS.get(tree.operator)
     options = "".join(f", {key}={value}" for key, value in tree.options)
     learns = not operator.MERGES and operator.LEARNS
-    trained = sum(p.numel() for p in composed.learned().values()) if learns and not depth else 0
+    trained = own_numbers(tree) if learns else 0
     yield Line(depth, f"{tree.operator}{options}{weight}", trained=trained)
     for part in tree.parts:
         own = "" if part.weight == 1.0 else f" * {part.weight:g}"
-        yield from _lines(part.expression, entries, composed, depth + 1, own)
+        yield from _lines(part.expression, entries, own_numbers, depth + 1, own)
 
 
 def _leaf(ref: Ref, entry: Entry | None, depth: int, weight: str) -> Line:

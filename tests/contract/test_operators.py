@@ -14,7 +14,7 @@ from xstilts.methods import METHODS
 from xstilts.operators import OPERATORS
 
 CALLS = {name: f"{name}({{parts}})" for name in OPERATORS if name != "sum"}
-LORA_ONLY = ("merge_svd", "merge_cat")
+LORA_ONLY = ("merge_svd", "merge_cat", "average_factors")
 EXACT = {"merge_ties": ", density=1.0", "merge_dare_linear": ", density=1.0"}
 EXACT["merge_dare_ties"] = ", density=1.0"
 

@@ -16,7 +16,7 @@ from xstilts.backbone import Backbone
 from xstilts.operators import OPERATORS
 from xstilts.zoo import Zoo
 
-LORA_ONLY = ("merge_svd", "merge_cat")
+LORA_ONLY = ("merge_svd", "merge_cat", "average_factors")
 MIXED = ("stack", "fuse", "parallel")
 PARTS = {
     "bottleneck": "mnli/seq_bn, qqp/seq_bn",

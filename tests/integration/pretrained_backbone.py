@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ import torch
 
 LAYERS, HIDDEN, HEADS, VOCABULARY, LENGTH = 6, 256, 4, 12_000, 128
 HELD_OUT = 50
+CHUNK = 50
+"""Lines of one language that stay together, so that rows have one language and steps have many."""
 # Task, split and languages.
 TEXTS = {
     (
@@ -51,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2000)
     wanted = parser.parse_args()
     corpus, start = wanted.folder / "corpus", wanted.folder / "start"
     if not (corpus / "SOURCES.tsv").is_file():
@@ -64,13 +67,13 @@ def main() -> None:
         "train.max_steps": wanted.steps,
         "train.batch_size": 16,
         "train.max_length": LENGTH,
-        "train.lr": 1e-3,
+        "train.lr": 5e-4,
         "train.warmup": 0.06,
         "train.select": "last",
         "train.checkpoint_every": 200,
-        "mlm.alpha": 0.7,
     }
-    train = ["train", "mlm", "--backbone", start, "--name", "small"]
+    text = f"mul={corpus / 'mul.txt'}"
+    train = ["train", "mlm", "--backbone", start, "--name", "small", "--text", text]
     train += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     print(xstilts(always, train))
     if not (wanted.folder / "model").is_dir():
@@ -102,6 +105,7 @@ def write_corpus(data: Path, corpus: Path) -> None:
                 texts |= dict.fromkeys(" ".join(text.split()) for text in texts_of(row.fields))
             sources.append(f"{name}\t{split}\t{code}\n")
     (corpus / "mlm").mkdir(parents=True, exist_ok=True)
+    chunks = []
     for code, unique in lines.items():
         texts = list(unique)
         step = max(1, len(texts) // HELD_OUT)
@@ -109,6 +113,10 @@ def write_corpus(data: Path, corpus: Path) -> None:
         for part, wanted in (("train", False), ("dev", True)):
             chosen = [text for n, text in enumerate(texts) if (n in held) == wanted and text]
             (corpus / "mlm" / f"{part}-{code}.txt").write_text("\n".join(chosen) + "\n")
+            if not wanted:
+                chunks += ["\n".join(chosen[n : n + CHUNK]) for n in range(0, len(chosen), CHUNK)]
+    random.Random(0).shuffle(chunks)
+    (corpus / "mul.txt").write_text("\n".join(chunks) + "\n")
     (corpus / "SOURCES.tsv").write_text("".join(sources))
 
 

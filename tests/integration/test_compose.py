@@ -51,6 +51,14 @@ def test_an_expression_is_explained(run, modules):
     assert "not the combination of their functions" in found["warnings"][0]
 
 
+def test_nested_fusions_are_explained_one_by_one(run, modules):
+    found = run("compose", "fuse(mnli/seq_bn, fuse(qqp/seq_bn, mnli/seq_bn))")
+    one = 4 * (3 * 128 * 128 + 2 * 128)
+    fusions = [line["trained"] for line in found["lines"] if line["text"] == "fuse"]
+    assert fusions == [one, one]
+    assert found["learned"] == 2 * one
+
+
 @pytest.mark.parametrize("method", ["seq_bn", "lora", "full"])
 def test_a_merge_is_an_ordinary_module(method, run, modules):
     text = f"merge_ties(mnli/{method}, qqp/{method}*0.5, density=0.4)"

@@ -384,10 +384,6 @@ def letter_tokenizer():
     return tiny_tokenizer(sorted(texts), characters=True)
 
 
-def invisible_edge(text: str) -> bool:
-    return text[0] in "\u200e\u200f\u200b\ufeff" or text[-1] in "\u200e\u200f\ufeff"
-
-
 @pytest.mark.skipif(not FILES, reason="no QA files: set XSTILTS_SHARED_DATA")
 @pytest.mark.parametrize(
     "path",
@@ -402,11 +398,7 @@ def test_offsets_lose_nothing_in_any_real_file(path, letter_tokenizer):
     rows = read(path)
     spec = task(max_answer=2000)
     features = qa.encode(rows, letter_tokenizer, spec, 2048)
-    scores = scores_from_gold(rows, features, spec)
-    hidden = np.array([invisible_edge(row.target[0].text) for row in rows])
-    # One answer of the TyDiQA train file begins with a left-to-right mark, which no sub-word has.
-    assert hidden.sum() == (1 if path.stem == "english_tydiqa_train" else 0)
-    assert scores[~hidden].mean(0).tolist() == [1.0, 1.0]
+    assert scores_from_gold(rows, features, spec).mean(0).tolist() == [1.0, 1.0]
 
 
 SMALL = [path for path in FILES if path.stem in ("xquad.zh", "xquad.hi", "korean_tydiqa_dev")]

@@ -187,3 +187,22 @@ C = PartInfo("c", "", {}, False)
 def test_what_makes_no_sense_is_refused_without_weights(text, words):
     with pytest.raises(UsageError, match=words):
         check(parse(text), {"a": A, "b": B, "l": L, "f": F, "c": C})
+
+
+def test_the_mean_of_factors_is_not_the_mean_of_updates(encoder):
+    modules = {"a": module(encoder, "lora", 1), "b": module(encoder, "lora", 2)}
+    made = merged(encoder, "average_factors(a*0.25, b*0.75)", **modules)
+    for key, update in updates(made).items():
+        one, two = (modules[name].at[key] for name in "ab")
+        down, up = (0.25 * getattr(one, f) + 0.75 * getattr(two, f) for f in "AB")
+        torch.testing.assert_close(update, up @ down * one.scaling)
+        exact = 0.25 * one.update() + 0.75 * two.update()
+        assert not torch.allclose(update, exact, rtol=0.1)
+
+
+def test_factors_of_unequal_ranks_have_no_mean():
+    parts = [
+        PartInfo(name, "lora", {"rank": rank}, merged=True) for name, rank in (("a", 4), ("b", 8))
+    ]
+    with pytest.raises(UsageError, match="different options"):
+        check(parse("average_factors(a, b)"), {part.name: part for part in parts})

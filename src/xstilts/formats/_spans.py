@@ -14,6 +14,7 @@ from xstilts.formats._pieces import Int32, Pieces
 from xstilts.formats._whitespace import legacy_answer
 
 ZERO_WIDTH_SPACE = 0x200B
+DIRECTION_MARKS = (0x61C, 0x200E, 0x200F)
 
 _UNSEEN = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200B, 0x200C, 0x200E, 0x200F, 0xFEFF)
 """Characters without a glyph that SentencePiece's normaliser makes blanks of, or drops."""
@@ -46,6 +47,7 @@ def trimmed(pieces: Pieces, texts: Sequence[str], tokenizer: Any) -> Pieces:
     wrongly, the first character after it. Here neither spans a blank, and a `▁` alone spans
     nothing, at the place where the next word starts. Zero-width spaces after a sub-word belong to
     it: Spanish Wikipedia has one behind reference marks, and MLQA's answers that end there hold it.
+    A direction mark belongs to the sub-word that follows it.
     """
     start, end = pieces.more["start"].copy(), pieces.more["end"].copy()
     done: set[int] = set()
@@ -54,9 +56,10 @@ def trimmed(pieces: Pieces, texts: Sequence[str], tokenizer: Any) -> Pieces:
             continue
         done.add(row)
         part = slice(int(pieces.ids.offsets[row]), int(pieces.ids.offsets[row + 1]))
-        following, before, behind = _ink(text)
+        following, before, behind, ahead = _ink(text)
         start[part] = np.minimum(following[start[part]], end[part])
         end[part] = np.maximum(before[end[part]], start[part])
+        start[part] = np.where(end[part] > start[part], ahead[start[part]], start[part])
         end[part] = np.where(end[part] > start[part], behind[end[part]], end[part])
     blank = tokenizer.convert_tokens_to_ids("▁")
     # A vocabulary without that piece answers with its unknown token.
@@ -65,18 +68,24 @@ def trimmed(pieces: Pieces, texts: Sequence[str], tokenizer: Any) -> Pieces:
     return replace(pieces, more={"start": start, "end": end.astype(np.int32)})
 
 
-def _ink(text: str) -> tuple[Int32, Int32, Int32]:
+def _ink(text: str) -> tuple[Int32, Int32, Int32, Int32]:
     """What surrounds each offset of `text`.
 
     Returns:
-        The next character that is no blank, one past the last character that is none, and the next
-        character that is no zero-width space.
+        The next character that is no blank, one past the last character that is none, the next
+        character that is no zero-width space, and one past the last that is no direction mark.
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     blank = np.isin(codes, _BLANKS)
     place = np.arange(len(codes) + 1, dtype=np.int32)
-    before = np.maximum.accumulate(np.where(np.append(True, blank), 0, place))
-    return _next(~blank), before, _next(codes != ZERO_WIDTH_SPACE)
+    before = _last(~blank, place)
+    marks = np.isin(codes, np.array(DIRECTION_MARKS, dtype=np.uint32))
+    return _next(~blank), before, _next(codes != ZERO_WIDTH_SPACE), _last(~marks, place)
+
+
+def _last(wanted: NDArray[np.bool_], place: Int32) -> Int32:
+    """For each place, one past the last wanted one before it, or 0."""
+    return np.maximum.accumulate(np.where(np.insert(wanted, 0, False), place, 0))
 
 
 def _next(wanted: NDArray[np.bool_]) -> Int32:

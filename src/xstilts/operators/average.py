@@ -34,13 +34,23 @@ def combine(
     Raises:
         UsageError: Weights are given and do not sum to one.
     """
+    weights = shares(weights)
+    if int(options["rank"]):
+        return merge_linear.combine(modules, weights, options, generator)
+    return module_sum.combine(modules, weights, options, generator)
+
+
+def shares(weights: Sequence[float]) -> Sequence[float]:
+    """Weights that sum to one: those given, or equal ones where none is.
+
+    Raises:
+        UsageError: Those given do not sum to one.
+    """
     if all(weight == 1.0 for weight in weights):
-        weights = [1.0 / len(modules)] * len(modules)
-    elif abs(sum(weights) - 1.0) > 1e-6:
+        return [1.0 / len(weights)] * len(weights)
+    if abs(sum(weights) - 1.0) > 1e-6:
         raise UsageError(
             f"the weights of average sum to {sum(weights):g}, not 1",
             hint="Write a sum for that: a*0.5 + b*0.9.",
         )
-    if int(options["rank"]):
-        return merge_linear.combine(modules, weights, options, generator)
-    return module_sum.combine(modules, weights, options, generator)
+    return weights

@@ -1,0 +1,67 @@
+"""Weighted mean of LoRA factors, A and B each by themselves: not the mean of the updates.
+
+Some published mergers do this (`B` times `A` of the means has terms across modules), so it is here
+under a name of its own, for comparison; `average` is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Generator, Tensor
+
+from xstilts.composition import Option
+from xstilts.errors import UsageError
+from xstilts.methods.lora import LowRank
+from xstilts.operators import PartInfo, _updates
+from xstilts.operators import average as exact
+from xstilts.sites import Adapter
+
+MERGES = True
+ORDERED = False
+OPTIONS: dict[str, Option] = {}
+
+
+def check(parts: Sequence[PartInfo]) -> None:
+    """Refuse anything but LoRA modules with the same options.
+
+    Raises:
+        UsageError: Another method, or other sites, ranks or scales.
+    """
+    _updates.check_lora(parts)
+    for part in parts[1:]:
+        if part.options != parts[0].options:
+            raise UsageError(
+                f"'{part.name}' and '{parts[0].name}' have different options",
+                hint="Factors can only be averaged where sites, ranks and scales are the same; "
+                "average(…) takes any.",
+            )
+
+
+def combine(
+    modules: Sequence[Adapter],
+    weights: Sequence[float],
+    options: Mapping[str, Option],
+    generator: Generator,
+) -> Adapter:
+    """The module of mean factors; parts without weights count the same.
+
+    Raises:
+        UsageError: Weights are given and do not sum to one.
+    """
+    del options, generator
+    shares = exact.shares(weights)
+    at = {}
+    for key, first in modules[0].at.items():
+        parts = [module.at[key] for module in modules]
+        assert isinstance(first, LowRank)
+        mean = LowRank((first.A.shape[1], len(first.B)), len(first.A), 1.0, 0.0)
+        mean.scaling = first.scaling
+        for name in ("A", "B"):
+            terms: list[Tensor] = [
+                getattr(part, name).detach().float() * share
+                for part, share in zip(parts, shares, strict=True)
+            ]
+            getattr(mean, name).data = sum(terms[1:], terms[0])
+        at[key] = mean
+    return Adapter("lora", modules[0].options, at)
