@@ -15,8 +15,10 @@ import torch
 
 XNLI_DECILES = (10, 34, 42, 48, 54, 60, 67, 74, 82, 94, 158)
 TATOEBA_DECILES = (4, 9, 10, 11, 12, 13, 15, 16, 18, 22, 209)
-"""Sub-words of XNLI dev pairs in eight languages, and of Tatoeba sentences, special ones included,
-by a 32,000-piece Unigram tokenizer made from NTREX text; XLM-R's own pieces are somewhat longer."""
+QA_DECILES = (23, 81, 106, 132, 159, 189, 220, 262, 306, 384, 384)
+"""Sub-words of XNLI dev pairs in eight languages, of Tatoeba sentences and of TyDiQA dev windows
+(384 with steps of 128) in five languages, special ones included, by a 32,000-piece Unigram
+tokenizer made from NTREX text; XLM-R's own pieces are somewhat longer."""
 
 Work = Callable[[], object]
 
@@ -26,11 +28,12 @@ class Result:
     """One comparison.
 
     Attributes:
-        ours, theirs: Median seconds of one turn.
+        ours, theirs: Median of one turn, in `unit`.
         ratio: Median of theirs / ours over the pairs: above 1, ours is faster.
         low, high: Smallest and largest ratio of a pair.
         bar: The ratio that is promised; 0 when there is none.
         note: What is compared.
+        unit: `seconds`, or `bytes` for memory.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Result:
     high: float
     bar: float
     note: str
+    unit: str = "seconds"
 
 
 def compare(

@@ -16,52 +16,138 @@ def bench(
     context: typer.Context,
     only: Annotated[str, typer.Option(help="Comma-separated comparisons; empty runs all.")] = "",
     full: Annotated[
-        bool, typer.Option("--full", help="XLM-R base shapes; else a tiny model, in a minute.")
+        bool,
+        typer.Option("--full", help="XLM-R base and large shapes; else a tiny model, in a minute."),
     ] = False,
     pairs: Annotated[int, typer.Option(help="Measured pairs of a comparison.")] = 5,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="XLM-R large in bfloat16 on the accelerator, alone.")
+    ] = False,
+    scale: Annotated[bool, typer.Option("--scale", help="Time and memory at 1x, 4x, 16x.")] = False,
 ) -> None:
     """Measure this machine, then xstilts against other libraries in turns.
 
     Example: xstilts bench --full --only fusion,evaluation
     """
+    state: State = context.obj
+    if gpu:
+        _throughput(state)
+    elif scale:
+        _scale(state)
+    else:
+        _compare(state, [name for name in only.split(",") if name], pairs, full=full)
+
+
+def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     from dataclasses import asdict
+    from importlib.util import find_spec
 
     from xstilts.bench import bandwidth, gemm_peak
-    from xstilts.bench.comparisons import COMPARISONS
+    from xstilts.bench.comparisons import COMPARISONS, NEEDS
     from xstilts.cli.output import step_progress, table
     from xstilts.errors import NotFoundError
 
-    state: State = context.obj
-    names = [name for name in only.split(",") if name] or list(COMPARISONS)
-    for name in names:
+    for name in only:
         if name not in COMPARISONS:
             raise NotFoundError.named("comparison", name, COMPARISONS)
+    names = [n for n in only or COMPARISONS if n not in NEEDS or find_spec(NEEDS[n])]
+    for name in [n for n in only or COMPARISONS if n not in names]:
+        state.note(f"{name}: {NEEDS[name]} is not installed, so it is left out")
     results: list[Result] = []
     with step_progress("bench", quiet=state.quiet) as progress:
         machine = {"gemm_gflops": gemm_peak() / 1e9, "bandwidth_gb": bandwidth() / 1e9}
         for number, name in enumerate(names):
             progress(name, number / len(names))
-            results.append(COMPARISONS[name]("base" if full else "tiny", pairs))
+            size = ("large" if name == "memory" else "base") if full else "tiny"
+            results.append(COMPARISONS[name](size, pairs))
     record = {**machine, "results": [asdict(result) for result in results]}
 
     def human() -> None:
-        rows = [
-            (
-                r.name,
-                f"{r.ours * 1000:.0f}",
-                f"{r.theirs * 1000:.0f}",
-                f"{r.ratio:.2f}",
-                f"{r.low:.2f}–{r.high:.2f}",
-                f"{r.bar:.1f}" if r.bar else "",
-                r.note,
-            )
-            for r in results
-        ]
-        columns = ("work", "ours ms", "theirs ms", "ratio", "spread", "bar", "what")
+        columns = ("work", "ours", "theirs", "ratio", "spread", "bar", "what")
         print(
             f"float32 products reach {machine['gemm_gflops']:.0f} GFLOP/s here, "
             f"copies {machine['bandwidth_gb']:.0f} GB/s"
         )
-        state.console.print(table(columns, rows))
+        state.console.print(table(columns, [_row(result) for result in results]))
 
     state.emit(record, human)
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    return (
+        result.name,
+        _amount(result.ours, result.unit),
+        _amount(result.theirs, result.unit),
+        f"{result.ratio:.2f}",
+        f"{result.low:.2f}–{result.high:.2f}",
+        f"{result.bar:.2f}" if result.bar else "",
+        result.note,
+    )
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value / 1e9:.2f} GB" if unit == "bytes" else f"{value * 1000:.0f} ms"
+
+
+def _throughput(state: State) -> None:
+    from dataclasses import asdict
+
+    import torch
+
+    from xstilts.bench import gpu
+    from xstilts.cli.output import table
+    from xstilts.cli.train_commands import device
+
+    where = device()
+    if where == "cpu":
+        state.note("no accelerator here: a tiny model on the CPU shows only that the command runs")
+    name = torch.cuda.get_device_name() if where != "cpu" else "cpu"
+    small = where == "cpu"
+    found = gpu.throughput(
+        "tiny" if small else "large", where, 256 if small else 16_384, 32 if small else 512
+    )
+    minutes = gpu.projections(found)
+    record = {"device": name, "work": [asdict(item) for item in found], "minutes": minutes}
+
+    def human() -> None:
+        rows = [
+            (item.work, f"{item.examples:,.0f}", f"{item.tokens:,.0f}", f"{item.share:.0%}")
+            for item in found
+        ]
+        print(f"{name}, bfloat16")
+        state.console.print(table(("work", "examples/s", "sub-words/s", "of peak"), rows))
+        for work, taken in minutes.items():
+            print(f"projected: {work} {taken:.1f} minutes")
+
+    state.emit(record, human)
+
+
+def _scale(state: State) -> None:
+    from dataclasses import asdict
+
+    from xstilts.bench.scale import FACTORS, WORK, measure
+    from xstilts.cli.output import step_progress, table
+
+    wanted = [(work, factor) for work in WORK for factor in FACTORS]
+    points = []
+    with step_progress("bench", quiet=state.quiet) as progress:
+        for number, (work, factor) in enumerate(wanted):
+            progress(f"{work} {factor}x", number / len(wanted))
+            points.append(measure(work, factor))
+
+    def human() -> None:
+        first = {p.work: p.seconds for p in points if p.factor == 1}
+        rows = [
+            (
+                p.work,
+                f"{p.factor}x",
+                f"{p.seconds:.2f}",
+                f"{p.seconds / first[p.work]:.1f}",
+                f"{p.bytes / 1e6:.0f}",
+            )
+            for p in points
+        ]
+        columns = ("work", "data", "seconds", "times 1x", "MB above the start")
+        state.console.print(table(columns, rows))
+
+    state.emit([asdict(point) for point in points], human)

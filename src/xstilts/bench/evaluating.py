@@ -1,0 +1,214 @@
+"""Evaluation and retrieval beside padded batches, whole encoders and sentence-transformers."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator
+
+from xstilts import predict
+from xstilts.backbone import Backbone
+from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, Result, compare
+from xstilts.bench.models import PAD, adapter, classifier, encoder, padded, rows, some
+from xstilts.config import load_task
+from xstilts.data.features import Features
+from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
+from xstilts.model import Head, TaskModel
+from xstilts.sites import Site
+
+
+def evaluation(size: str, pairs: int) -> Result:
+    """XNLI-like evaluation against batches of 32 rows padded to 128."""
+    features = rows(64, XNLI_DECILES, 128)
+    note = "64 pairs of XNLI lengths; theirs: padded to 128, batch 32"
+    return _padded("evaluation", classifier(encoder(size)), features, 128, pairs, 2.0, note)
+
+
+def question_answering(size: str, pairs: int) -> Result:
+    """Question answering in windows of 384 against windows padded to 384."""
+    backbone, features = encoder(size), rows(24, QA_DECILES, 384)
+    head = Head.new(load_task("tydiqa"), backbone, Generator().manual_seed(0))
+    model = TaskModel(backbone, None, {"qa": head})
+    note = "24 windows (384/128) of TyDiQA lengths; theirs: padded to 384, batch 8"
+    return _padded("QA evaluation", model, features, 384, pairs, 1.5, note)
+
+
+def _padded(
+    name: str,
+    model: TaskModel,
+    features: Features,
+    width: int,
+    pairs: int,
+    bar: float,
+    note: str,
+) -> Result:
+    ids, mask, _ = padded(features, width)
+    task, step = next(iter(model.heads)), 32 * 128 // width // 8 * 8
+
+    def ours() -> object:
+        return predict.logits(model, features, task)
+
+    @torch.inference_mode()
+    def theirs() -> None:
+        for start in range(0, len(ids), step):
+            part = slice(start, start + step)
+            hidden = model.encoder(input_ids=ids[part], attention_mask=mask[part])[0]
+            head: Any = model.heads[task]
+            head(hidden, None)
+
+    return compare(name, ours, theirs, pairs=pairs, bar=bar, note=note)
+
+
+def share_of_peak(size: str, pairs: int) -> Result:
+    """Evaluation against matrix products of as many operations as its sub-words need."""
+    backbone, features = encoder(size), rows(64, XNLI_DECILES, 128)
+    model = classifier(backbone)
+    operations = encoder_operations(backbone, features.lengths)
+    side = 1536
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    turns = max(1, round(operations / (2 * side**3)))
+
+    def ours() -> object:
+        return predict.logits(model, features, "xnli")
+
+    def theirs() -> None:
+        for _ in range(turns):
+            torch.mm(a, b)
+
+    note = f"share of the speed of {side} x {side} products, sub-words without padding"
+    return compare("evaluation, share of GEMM", ours, theirs, pairs=pairs, bar=0.65, note=note)
+
+
+def encoder_operations(backbone: Backbone, lengths: np.ndarray) -> float:
+    """Floating-point operations of a forward pass over rows without padding.
+
+    Two for each weight of a block's matrices and sub-word, and the two products of attention.
+    """
+    shape = backbone.shape
+    wide, narrow = shape.intermediate_size, shape.hidden_size
+    weights = 4 * narrow * narrow + 2 * narrow * wide
+    sizes = lengths.astype(float)
+    return float(shape.num_layers * (2 * weights * sizes + 4 * narrow * sizes**2).sum())
+
+
+def retrieval(size: str, pairs: int) -> Result:
+    """Sentence vectors at block 14 of 24 against every block in file order."""
+    backbone, features = encoder(size), rows(128, TATOEBA_DECILES, 128)
+    model = TaskModel(backbone, None, {})
+    layer = backbone.retrieval_layer
+
+    def ours() -> object:
+        return predict.embed(model, features, [layer], "mean")
+
+    @torch.inference_mode()
+    def theirs() -> None:
+        for start in range(0, len(features), 100):
+            part = features.rows_of(np.arange(start, min(start + 100, len(features))))
+            width = int(features.lengths[part].max())
+            ids, mask, _ = padded(some(features, part), width)
+            backbone.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+
+    note = "128 sentences of Tatoeba lengths; theirs: all blocks, batches of 100 in file order"
+    return compare("retrieval", ours, theirs, pairs=pairs, bar=2.5, note=note)
+
+
+def sentence_transformers(size: str, pairs: int) -> Result:
+    """Sentence vectors at block 14 of 24 against sentence-transformers' encode, same weights."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from xstilts.data.examples import Example
+    from xstilts.formats import FORMATS
+
+    backbone = encoder(size)
+    words = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3} | {f"w{n}": n for n in range(4, 1990)}
+    plain = Tokenizer(models.WordLevel(words, unk_token="<unk>"))  # noqa: S106  (no password)
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, **special)
+    features = rows(128, TATOEBA_DECILES, 128)
+    texts = [" ".join(f"w{n}" for n in features.input_ids[i][1:-1]) for i in range(len(features))]
+    with tempfile.TemporaryDirectory() as folder:
+        backbone.encoder.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        loaded = Transformer(folder, max_seq_length=128)
+        pooling = Pooling(backbone.shape.hidden_size, "mean")
+        library = SentenceTransformer(modules=[loaded, pooling], device="cpu")
+    backbone.tokenizer = tokenizer
+    model, made, task = (
+        TaskModel(backbone, None, {}),
+        FORMATS.get("retrieval"),
+        load_task("tatoeba"),
+    )
+    examples = [Example(str(n), "en", {"text": text}) for n, text in enumerate(texts)]
+
+    def ours() -> object:
+        found = made.encode(examples, tokenizer, task, 128)
+        return predict.embed(model, found, [backbone.retrieval_layer], "mean")
+
+    def theirs() -> object:
+        return library.encode(texts, batch_size=32, show_progress_bar=False)
+
+    note = "128 sentences of Tatoeba lengths, texts to vectors; theirs: all blocks, mean pooling"
+    name = "retrieval, sentence-transformers"
+    return compare(name, ours, theirs, pairs=pairs, bar=1.6, note=note)
+
+
+def nine_modules(size: str, pairs: int) -> Result:
+    """Nine modules in every block on one task against nine runs that load the backbone each."""
+    return _nine(size, pairs, [], "in every block")
+
+
+def nine_upper_modules(size: str, pairs: int) -> Result:
+    """Nine modules in the upper third of the blocks, the others run once, against nine runs."""
+    total = encoder(size).shape.num_layers
+    return _nine(size, pairs, list(range(total - total // 3)), "in the upper third of the blocks")
+
+
+def _nine(size: str, pairs: int, leave_out: list[int], where: str) -> Result:
+    backbone, features = encoder(size), rows(32, XNLI_DECILES, 128)
+    modules = [adapter(backbone, "seq_bn", seed, leave_out=leave_out) for seed in range(9)]
+    folder = tempfile.TemporaryDirectory()
+    backbone.encoder.save_pretrained(folder.name)
+
+    def run(base: Backbone, number: int, frozen: FrozenBlocks | None) -> None:
+        model = classifier(base, modules[number])
+        model.frozen = frozen
+        with model.attached():
+            predict.logits(model, features, "xnli")
+
+    def ours() -> None:
+        fresh = _loaded(folder.name, backbone)
+        sites = [Site.of(key).key for key in modules[0].at]
+        count = first_block(sites, len(fresh.blocks))
+        frozen = FrozenBlocks(fresh, count, MemoryStore()) if count else None
+        for number in range(9):
+            run(fresh, number, frozen)
+
+    def theirs() -> None:
+        for number in range(9):
+            run(_loaded(folder.name, backbone), number, None)
+
+    name = f"9 modules {where}"
+    note = "32 pairs of XNLI lengths; theirs: nine runs, each loads the backbone"
+    try:
+        return compare(name, ours, theirs, pairs=pairs, bar=2.5, note=note)
+    finally:
+        folder.cleanup()
+
+
+def _loaded(folder: str, like: Backbone) -> Backbone:
+    from transformers import XLMRobertaModel
+
+    model = XLMRobertaModel.from_pretrained(
+        Path(folder), add_pooling_layer=False, attn_implementation="sdpa"
+    )
+    model.eval().requires_grad_(False)
+    assert model.config.pad_token_id == PAD
+    return Backbone(model, like.tokenizer, like.identity, like.retrieval_layer)

@@ -1,0 +1,119 @@
+"""Throughput on one accelerator: evaluation and training of XLM-R shapes in bfloat16.
+
+Sub-words a second, their share of the measured peak, and what the measured speed means for the
+whole of XTREME and for two epochs of MNLI. On a machine without one it runs on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import torch
+
+from xstilts import predict
+from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, seconds
+from xstilts.bench.evaluating import encoder_operations
+from xstilts.bench.models import VOCABULARY, adapter, classifier, encoder, rows
+from xstilts.bench.training import steps
+from xstilts.config import load_task
+
+PASSES = {"evaluation": 1.0, "adapter": 2.0, "lora": 2.0, "full": 3.0}
+"""Forward passes that a step is worth: gradients of what flows through, and of every weight."""
+MNLI = 2 * 392_702
+TASKS: Mapping[str, tuple[int, ...]] = {
+    "xnli": XNLI_DECILES,
+    "pawsx": XNLI_DECILES,
+    "udpos": XNLI_DECILES,
+    "panx": TATOEBA_DECILES,
+    "xquad": QA_DECILES,
+    "mlqa": QA_DECILES,
+    "tydiqa": QA_DECILES,
+    "tatoeba": TATOEBA_DECILES,
+}
+"""Targets and the lengths taken for their rows; BUCC's mining is left out."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One kind of work.
+
+    Attributes:
+        examples: A second, of XNLI lengths.
+        tokens: Sub-words a second, without padding.
+        share: Of the peak of matrix products in the same precision, 0 to 1.
+    """
+
+    work: str
+    examples: float
+    tokens: float
+    share: float
+
+
+def peak(device: str, precision: torch.dtype, size: int = 8192, turns: int = 10) -> float:
+    """Floating-point operations a second of a square matrix product."""
+    a = torch.randn(size, size, device=device, dtype=precision)
+    a @ a
+    return 2.0 * size**3 / min(seconds(lambda: a @ a) for _ in range(turns))
+
+
+def throughput(size: str, device: str, count: int, batch: int) -> list[Throughput]:
+    """Every kind of work on `count` rows of XNLI lengths, in batches of `batch` for training."""
+    precision = torch.bfloat16
+    best = peak(device, precision, *((8192, 10) if device != "cpu" else (1024, 3)))
+    found = []
+    for work in PASSES:
+        features = rows(count, XNLI_DECILES, 128)
+        backbone = encoder(size, 2000 if size == "tiny" else VOCABULARY)
+        module = None if work in ("evaluation", "full") else adapter(backbone, _preset(work))
+        backbone.to(device)
+        model = classifier(backbone, module).to(device)
+        if work == "full":
+            model.encoder.requires_grad_(True)
+        turn: Callable[[], object]
+        if work == "evaluation":
+            done = count
+            turn = partial(predict.logits, model, features, "xnli", token_budget=65_536)
+        else:
+            done = min(batch, count)
+            turn = steps(model, features, done)
+        with model.attached(), torch.autocast(torch.device(device).type, precision):
+            turn()
+            taken = min(seconds(turn) for _ in range(3))
+        share = encoder_operations(backbone, features.lengths) * PASSES[work] * done / count
+        tokens = float(features.lengths.sum()) * done / count
+        found.append(Throughput(work, done / taken, tokens / taken, share / taken / best))
+        del model, backbone, module
+        if device != "cpu":
+            torch.cuda.empty_cache()
+    return found
+
+
+def _preset(work: str) -> str:
+    return {"adapter": "seq_bn"}.get(work, work)
+
+
+def projections(found: list[Throughput]) -> dict[str, float]:
+    """Minutes for XTREME's targets without BUCC, and for two epochs of MNLI as each method."""
+    speed = {item.work: item for item in found}
+    tokens = sum(test_rows(name) * _mean(lengths) for name, lengths in TASKS.items())
+    minutes = {"xtreme": tokens / speed["evaluation"].tokens / 60}
+    for work in ("adapter", "lora", "full"):
+        minutes[f"mnli {work}"] = MNLI / speed[work].examples / 60
+    return minutes
+
+
+def test_rows(name: str) -> float:
+    """Rows of a task's test split in all its languages; one without a count has their mean."""
+    task = load_task(name)
+    counts = task.counts.get("test", {})
+    known = [n for code, n in counts.items() if code != "*"]
+    usual = counts["*"] if "*" in counts else sum(known) / len(known)
+    sides = 2 if task.format == "retrieval" else 1
+    return sides * sum(counts.get(code, usual) for code in task.languages)
+
+
+def _mean(deciles: tuple[int, ...]) -> float:
+    return sum((a + b) / 2 for a, b in pairwise(deciles)) / (len(deciles) - 1)

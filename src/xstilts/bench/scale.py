@@ -1,0 +1,100 @@
+"""Time and memory against 1x, 4x and 16x data, each measured in a process of its own.
+
+`python -m xstilts.bench.scale WORK FACTOR` runs one and prints seconds and bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xstilts.bench import XNLI_DECILES, seconds
+
+FACTORS = (1, 4, 16)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One amount of one work: what it took, and its peak memory above that of an idle process."""
+
+    work: str
+    factor: int
+    seconds: float
+    bytes: int
+
+
+def _evaluation(factor: int) -> Callable[[], object]:
+    from xstilts import predict
+    from xstilts.bench.models import classifier, encoder, rows
+
+    model, features = classifier(encoder("tiny")), rows(500 * factor, XNLI_DECILES, 128)
+    return lambda: predict.logits(model, features, "xnli")
+
+
+def _mining(factor: int) -> Callable[[], object]:
+    from xstilts import retrieval
+
+    draw = np.random.default_rng(0)
+    sides = draw.standard_normal((2, 1000 * factor, 128)).astype(np.float32)
+    return lambda: retrieval.mine(sides[0], sides[1])
+
+
+def _report(factor: int) -> Callable[[], object]:
+    from xstilts.evaluate.report import write_html
+    from xstilts.evaluate.results import Score
+
+    draw = np.random.default_rng(0)
+    scores = [
+        Score(
+            expression=f"m{n % 10}",
+            intermediate=f"m{n % 10}",
+            digest=str(n % 10),
+            backbone="random",
+            fingerprint="0" * 64,
+            task="xnli",
+            language=f"l{n // 10}",
+            split="test",
+            metric="accuracy",
+            value=float(draw.random() * 100),
+            n=100,
+        )
+        for n in range(300 * factor)
+    ]
+    path = Path(tempfile.mkdtemp()) / "report.html"
+    return lambda: write_html(scores, path)
+
+
+WORK: Mapping[str, Callable[[int], Callable[[], object]]] = {
+    "evaluation": _evaluation,
+    "mining": _mining,
+    "report": _report,
+}
+
+
+def measure(work: str, factor: int) -> Point:
+    """Run one amount of one work in a process of its own."""
+    command = [sys.executable, "-m", "xstilts.bench.scale", work, str(factor)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    found = json.loads(done.stdout.splitlines()[-1])
+    return Point(work, factor, found["seconds"], found["bytes"])
+
+
+def main() -> None:
+    """Print the seconds of the work and its memory above that before it."""
+    run = WORK[sys.argv[1]](int(sys.argv[2]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    taken = seconds(run)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"seconds": taken, "bytes": (peak - before) * 1024}))
+
+
+if __name__ == "__main__":
+    main()
