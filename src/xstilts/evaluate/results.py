@@ -26,7 +26,8 @@ from xstilts.errors import IntegrityError
 from xstilts.files import atomic_folder, digest, sha256_file, write_json, write_text
 from xstilts.specs import Spec
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of `cell.json`; cells of schema 1 lack `step` and `written` and are read all the same."""
 
 
 class Score(Spec):
@@ -168,6 +169,12 @@ def _read(folder: Path) -> Cell:
     path = folder / "cell.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        if record["schema"] > SCHEMA:
+            raise IntegrityError(
+                f"a result cell has schema {record['schema']}, this version reads up to {SCHEMA}",
+                where=str(path),
+                hint="Update xstilts.",
+            )
         scores = [Score.model_validate(row) for row in record["scores"]]
         known = folder.name, record["identity"], scores, record["seconds"], folder
         return Cell(*known, written=record.get("written", ""))

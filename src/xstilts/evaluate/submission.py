@@ -36,7 +36,7 @@ def write_submission(cells: Iterable[Cell], folder: Path) -> dict[str, list[Path
     written: dict[str, list[Path]] = {}
     with atomic_folder(folder) as new:
         for label, own in by_label.items():
-            root = Path(_plain(label)) if len(by_label) > 1 else Path()
+            root = Path(plain_name(label)) if len(by_label) > 1 else Path()
             written[label] = _copy(own, new, root)
     return written
 
@@ -58,7 +58,7 @@ def _copy(cells: Sequence[Cell], folder: Path, root: Path) -> list[Path]:
     return paths
 
 
-def _plain(label: str) -> str:
+def plain_name(label: str) -> str:
     """An expression as a folder name."""
     kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in label)
     return kept.strip("-.") or "expression"

@@ -1,0 +1,181 @@
+"""The result store for other tools: long-form rows as csv, parquet and pandas, MTEB, XTREME.
+
+    duckdb.sql("select task, avg(value) from 'scores.parquet' where main group by task")
+
+Every row of every cell stands in the table: the fields of `Score`, then `seconds` and `written` of
+its cell. `SCHEMA` names the columns; it rises when one changes its meaning or goes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from xstilts import __version__
+from xstilts.errors import NotFoundError
+from xstilts.evaluate.results import Cell, Score
+from xstilts.evaluate.submission import plain_name
+from xstilts.evaluate.xtreme_scores import official, summarise
+from xstilts.files import atomic_folder, write_bytes, write_json, write_text
+from xstilts.languages import language
+from xstilts.specs import SuiteSpec
+
+SCHEMA = "xstilts.scores/2"
+COLUMNS = (*Score.model_fields, "seconds", "written")
+NO_SHARE = ("perplexity", "loss", "threshold", "hubness")
+"""Scores that are not 0..100."""
+
+
+def long_rows(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """One mapping a score, with all of `COLUMNS`; flags are one text, comma-separated."""
+    return [
+        {
+            **score.model_dump(),
+            "flags": ",".join(score.flags),
+            "seconds": cell.seconds,
+            "written": cell.written,
+        }
+        for cell in cells
+        for score in cell.scores
+    ]
+
+
+def frame(cells: Iterable[Cell]) -> Any:
+    """The rows as a pandas DataFrame."""
+    import pandas
+
+    return pandas.DataFrame(long_rows(cells), columns=list(COLUMNS))
+
+
+def write_csv(cells: Iterable[Cell], path: Path) -> int:
+    """Write the rows with a header; returns how many."""
+    rows = long_rows(cells)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+    return len(rows)
+
+
+def write_parquet(cells: Iterable[Cell], path: Path) -> int:
+    """Write the rows, `xstilts.schema` in the file's metadata; returns how many."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = long_rows(cells)
+    types: dict[Any, Any] = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    types |= {bool: pyarrow.bool_(), list[str]: pyarrow.string()}
+    fields = [(name, types[info.annotation]) for name, info in Score.model_fields.items()]
+    fields += [("seconds", pyarrow.float64()), ("written", pyarrow.string())]
+    schema = pyarrow.schema(fields, metadata={"xstilts.schema": SCHEMA})
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), buffer)
+    write_bytes(path, buffer.getvalue())
+    return len(rows)
+
+
+# -- XTREME
+
+
+def xtreme_record(scores: Sequence[Score], suite: SuiteSpec) -> dict[str, Any]:
+    """Label to what XTREME's own scorer prints, means over seeds, for the tasks of a suite."""
+    values: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
+    for row in scores:
+        if row.group or row.task not in suite.tasks:
+            continue
+        tasks = values.setdefault(row.intermediate, {})
+        own = tasks.setdefault(row.task, {}).setdefault(row.language, {})
+        own.setdefault(row.metric, []).append(row.value)
+    record = {}
+    for label, tasks in values.items():
+        found = {
+            task: {
+                code: {name: mean(seeds) for name, seeds in own.items()}
+                for code, own in languages.items()
+            }
+            for task, languages in tasks.items()
+        }
+        record[label] = official(found, summarise(found, suite))
+    return record
+
+
+# -- MTEB
+
+
+def write_mteb(cells: Iterable[Cell], folder: Path) -> int:
+    """Write results as the mteb library keeps them: `<model>/<revision>/<task>.json`.
+
+    The model is the label on its backbone, the revision the digest of the modules; there is also
+    a `model_meta.json`. Perplexities and alignment are left out. Returns how many task files.
+    """
+    groups: dict[tuple[str, str], dict[str, list[Cell]]] = {}
+    for cell in cells:
+        score = next((row for row in cell.scores if row.main), None)
+        if score is None or score.metric in NO_SHARE:
+            continue
+        model = f"{plain_name(score.intermediate)}__{plain_name(score.backbone)}"
+        revision = score.digest or score.fingerprint
+        groups.setdefault((model, revision), {}).setdefault(score.task, []).append(cell)
+    count = 0
+    for (model, revision), tasks in groups.items():
+        first = next(iter(tasks.values()))[0].scores[0]
+        with atomic_folder(folder / model / revision[:40]) as new:
+            write_json(new / "model_meta.json", _model_meta(first, revision))
+            for task, own in tasks.items():
+                write_json(new / f"{task}.json", _mteb_task(task, own))
+                count += 1
+    return count
+
+
+def _model_meta(score: Score, revision: str) -> dict[str, Any]:
+    return {
+        "name": f"{score.expression} on {score.backbone}",
+        "revision": revision,
+        "n_parameters": None,
+        "framework": ["xstilts"],
+        "xstilts": {"expression": score.expression, "fingerprint": score.fingerprint},
+    }
+
+
+def _mteb_task(task: str, cells: Sequence[Cell]) -> dict[str, Any]:
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for cell in cells:
+        score = next(row for row in cell.scores if row.main)
+        scores = {row.metric: _share(row) for row in cell.scores if row.metric not in NO_SHARE}
+        entry = {
+            **scores,
+            "main_score": _share(score),
+            "hf_subset": score.language,
+            "languages": [_language(score.language)],
+        }
+        if score.layer >= 0:
+            entry |= {"layer": score.layer, "pooling": score.pooling}
+        splits.setdefault(score.split, []).append(entry)
+    data = sorted({str(item) for cell in cells for item in cell.identity.get("data", ())})
+    return {
+        "dataset_revision": ",".join(item[:12] for item in data[:1]),
+        "task_name": task,
+        "mteb_version": None,
+        "xstilts_version": __version__,
+        "scores": splits,
+        "evaluation_time": round(sum(cell.seconds for cell in cells), 3),
+        "kg_co2_emissions": None,
+    }
+
+
+def _language(code: str) -> str:
+    """ISO 639-3 and script, as mteb writes languages; the code itself where unknown."""
+    try:
+        known = language(code)
+    except NotFoundError:
+        return code
+    return f"{known.individual or known.iso3 or code}-{known.script or 'Zyyy'}"
+
+
+def _share(row: Score) -> float:
+    return round(row.value / 100, 6)
