@@ -216,6 +216,22 @@ def test_seeds_are_paired_and_shown():
     assert compare(runs("a", **table(0.05)), apart).words == NOTHING  # not paired: 10 points of sd
 
 
+def test_what_is_not_random_counts_for_every_seed():
+    base = [1, 0, 0, 1] * 10
+    none = runs("none", **{"s-1": {"t/de": base}, "s1": {"x/de": base}, "s2": {"x/de": base}})
+    ours = runs("a", **{f"s{n}": {"t/de": [1] * 40, "x/de": base} for n in (1, 2)})
+    verdict = compare(ours, none)
+    assert (verdict.effect, verdict.seeds, verdict.units) == (pytest.approx(25.0), (2, 2), 2)
+    assert compare(ours, none, [Unit("t", "de")]).seeds == (2, 1)
+
+
+def test_a_seed_that_lacks_a_language_is_left_out():
+    ours = runs("a", s1={"t/de": [1, 1], "t/fr": [1, 1]}, s2={"t/de": [1, 0]})
+    base = runs("b", s1={"t/de": [0, 1], "t/fr": [0, 0]})
+    assert compare(ours, base).seeds == (1, 1)
+    assert compare(ours, base, [Unit("t", "de")]).seeds == (2, 1)
+
+
 def test_few_seeds_say_so():
     ours = runs("a", s1={"t/de": [1, 0, 1]}, s2={"t/de": [1, 1, 1]})
     verdict = compare(ours, runs("none", **{"s-1": {"t/de": [0, 0, 1]}}))

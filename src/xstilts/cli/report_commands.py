@@ -3,47 +3,182 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.results import Score
+    from xstilts.evaluate.report import Problem, Report
+    from xstilts.evaluate.report.material import Material
+    from xstilts.evaluate.results import Cell
 
 
 def report(
     context: typer.Context,
     html: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("report.html"),
     task: Annotated[str, typer.Option(help="Rows of these tasks only, comma-separated.")] = "",
+    expressions: Annotated[
+        list[str] | None,
+        typer.Option("--expr", help="Only this label (repeat it), with the baseline."),
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="Only this backbone, by its short name.")] = "",
+    baseline: Annotated[str, typer.Option(help="Label that differences are taken to.")] = "none",
+    suite: Annotated[str, typer.Option(help="xtreme or xtreme-r: order and overall.")] = "xtreme",
+    reference: Annotated[
+        str, typer.Option(help="`paper` puts published numbers beside ours.")
+    ] = "",
+    draws: Annotated[int, typer.Option(help="Of each bootstrap; 0 makes no comparisons.")] = 10_000,
+    latex: Annotated[Path | None, typer.Option(help="Also write LaTeX tables (booktabs).")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write Markdown.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write all score rows as CSV.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Also write them as parquet.")] = None,
+    mteb: Annotated[Path | None, typer.Option(help="Also write a folder as mteb does.")] = None,
+    xtreme_json: Annotated[
+        Path | None, typer.Option(help="Also write what XTREME's scorer prints, by expression.")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
+    figure_format: Annotated[
+        str, typer.Option(help="svg, pdf, png; comma-separated.")
+    ] = "svg,pdf,png",
 ) -> None:
-    """Show all stored scores as a table and write one self-contained HTML page.
+    """Make a report of all stored scores: one self-contained HTML page, and other formats.
 
-    Example: xstilts report --html report.html
+    Example: xstilts report --latex tables.tex --csv scores.csv --figures figures
     """
+    from xstilts.config import load_suite
+    from xstilts.errors import NotFoundError
+    from xstilts.evaluate import exports
+    from xstilts.evaluate import report as reports
     from xstilts.evaluate.results import ResultStore
+    from xstilts.files import write_json
 
     state: State = context.obj
-    wanted = [name for name in task.split(",") if name]
-    scores = [s for s in ResultStore(state.results).scores() if not wanted or s.task in wanted]
-    _show(state, scores, html)
+    if reference not in ("", "paper"):
+        raise NotFoundError.named("reference", reference, ["paper"])
+    labels = {*(expressions or ()), baseline} if expressions else set()
+    tasks = {name for name in task.split(",") if name}
+    cells = [
+        cell
+        for cell in ResultStore(state.results).cells()
+        if _wanted(cell, tasks, labels, backbone)
+    ]
+    material = _material(state, cells, baseline=baseline, suite=suite, draws=draws)
+    made = _built(state, material, reference=bool(reference))
+    reports.write_html(made, html)
+    files: dict[str, str] = {"html": str(html.absolute())}
+    writers: dict[str, tuple[Path | None, Any]] = {
+        "latex": (latex, lambda path: reports.write_latex(made, path)),
+        "markdown": (markdown, lambda path: reports.write_markdown(made, path)),
+        "csv": (csv, lambda path: exports.write_csv(cells, path)),
+        "parquet": (parquet, lambda path: exports.write_parquet(cells, path)),
+        "mteb": (mteb, lambda path: exports.write_mteb(cells, path)),
+        "xtreme_json": (
+            xtreme_json,
+            lambda path: write_json(
+                path, exports.xtreme_record(material.scores, load_suite(suite))
+            ),
+        ),
+        "figures": (figures, lambda path: _write_figures(made, path, figure_format)),
+    }
+    for name, (path, write) in writers.items():
+        if path is not None:
+            write(path)
+            files[name] = str(path.absolute())
+    _show(state, material, made, files)
 
 
-def _show(state: State, scores: list[Score], html: Path) -> None:
+def _wanted(cell: Cell, tasks: set[str], labels: set[str], backbone: str) -> bool:
+    score = cell.scores[0]
+    return (
+        (not tasks or score.task in tasks)
+        and (not labels or score.intermediate in labels)
+        and (not backbone or score.backbone == backbone)
+    )
+
+
+def _material(
+    state: State, cells: list[Cell], *, baseline: str, suite: str, draws: int
+) -> Material:
+    from xstilts.cli.zoo_commands import open_zoo
+    from xstilts.config import load_suite
+    from xstilts.evaluate.report import Material, facts
+
+    scores = [score for cell in cells for score in cell.scores]
+    problems, missing = _problems(state)
+    return Material(
+        cells,
+        load_suite(suite),
+        baseline,
+        facts(scores, open_zoo(state), state.runs),
+        problems,
+        missing,
+        draws,
+    )
+
+
+def _problems(state: State) -> tuple[list[Problem], list[str]]:
+    """Cells of studies without a result, and what studies found no data for."""
+    from xstilts.evaluate.report import Problem
+    from xstilts.grid.state import GridFolder
+
+    folder = GridFolder(state.results)
+    problems, missing = [], []
+    for path in sorted(folder.root.glob("studies/*/plan.json")):
+        study = folder.load(path.parent.name)
+        missing += [f"{study.name}: no data for {text}." for text in study.missing]
+        for cell, status in zip(study.cells, folder.statuses(study.cells).values(), strict=True):
+            if status != "done":
+                failures = folder.failures(cell.key)
+                why = str(failures[-1].get("what", "")) if failures else ""
+                problems.append(Problem(study.name, cell.name, status, why))
+    return problems, missing
+
+
+def _built(state: State, material: Material, *, reference: bool) -> Report:
+    from dataclasses import replace
+
+    from xstilts.cli.output import step_progress
+    from xstilts.evaluate.report import SIMULATION, build
+
+    with step_progress("report", quiet=state.quiet) as progress:
+        warning = SIMULATION if state.world else ""
+        return build(replace(material, told=progress), reference=reference, warning=warning)
+
+
+def _write_figures(made: Report, folder: Path, formats: str) -> None:
+    from xstilts.evaluate.report import write_figures
+
+    every = [figure for section in made.sections for figure in section.figures]
+    write_figures(every, folder, [name for name in formats.split(",") if name])
+
+
+def _show(state: State, material: Material, made: Report, files: dict[str, str]) -> None:
     from xstilts.cli.output import table
-    from xstilts.evaluate.report import SIMULATION, write_html
-    from xstilts.evaluate.views import main_table
-
-    write_html(scores, html, note=SIMULATION if state.world else "")
-    view = main_table(scores)
+    from xstilts.evaluate.exports import SCHEMA, long_rows
+    from xstilts.evaluate.report import as_json
 
     def human() -> None:
-        state.console.print(table(view.columns, view.rows, view.title))
-        print(f"report: {html.absolute()}")
+        for shown in made.sections[0].tables:
+            state.console.print(table(shown.columns, shown.rows, shown.title))
+        for name, path in files.items():
+            print(f"{name}: {path}")
 
-    record = {"columns": view.columns, "rows": view.rows, "html": str(html.absolute())}
+    record = {
+        **as_json(made),
+        "verdicts": [_plain(verdict) for verdict in material.verdicts.values()],
+        "scores": {"schema": SCHEMA, "rows": long_rows(material.newest)} if state.json else {},
+        "files": files,
+        "html": files["html"],
+    }
     state.emit(record, human)
+
+
+def _plain(verdict: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(verdict), "words": verdict.words}
 
 
 def demo(
@@ -57,8 +192,15 @@ def demo(
     Example: xstilts demo
     """
     from xstilts.cli.demo import take_tour
+    from xstilts.evaluate.report import write_html
+    from xstilts.evaluate.results import ResultStore
 
     state: State = context.obj
     state.world = "sandbox"
-    scores = take_tour(state)
-    _show(state, scores, html or state.results / "report.html")
+    labels = {score.intermediate for score in take_tour(state)}
+    cells = [c for c in ResultStore(state.results).cells() if c.scores[0].intermediate in labels]
+    material = _material(state, cells, baseline="none", suite="xtreme", draws=10_000)
+    made = _built(state, material, reference=False)
+    path = html or state.results / "report.html"
+    write_html(made, path)
+    _show(state, material, made, {"html": str(path.absolute())})

@@ -22,7 +22,7 @@ def alignment_table(scores: Sequence[Score]) -> View:
     rows = alignment_rows(scores)
     places = dict.fromkeys((row.intermediate, row.layer) for row in rows)
     lines = [
-        (label, layer, *(_mean(rows, label, layer, name) for name in MEASURES))
+        (label, layer, *(_shown(mean_measure(rows, label, layer, name)) for name in MEASURES))
         for label, layer in places
     ]
     languages = len({row.language for row in rows})
@@ -32,12 +32,17 @@ def alignment_table(scores: Sequence[Score]) -> View:
     return View(title + (f", domain {domain}" if domain else ""), columns, tuple(lines))
 
 
-def _mean(rows: Sequence[Score], label: str, layer: int, measure: str) -> float | str:
+def _shown(value: float | None) -> object:
+    return "" if value is None else value
+
+
+def mean_measure(rows: Sequence[Score], label: str, layer: int, measure: str) -> float | None:
+    """Mean over languages of the mean over seeds; None without a row."""
     own = [r for r in rows if (r.intermediate, r.layer, r.metric) == (label, layer, measure)]
     by_language: dict[str, list[float]] = {}
     for row in own:
         by_language.setdefault(row.language, []).append(row.value)
-    return mean(mean(values) for values in by_language.values()) if own else ""
+    return mean(mean(values) for values in by_language.values()) if own else None
 
 
 def paired_measure(name: str) -> Callable[[Cell], tuple[Score, Pooled] | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,9 @@ from xstilts.errors import IntegrityError
 from xstilts.evaluate.results import Cell, Score
 from xstilts.evaluate.stats.resampling import Array, Pooled
 from xstilts.metrics import METRICS
+
+NO_SEED = -1
+"""Stands for the seed of what is not random."""
 
 
 class Unit(NamedTuple):
@@ -53,7 +56,7 @@ class Runs:
 
     Attributes:
         label: What stands for the expression in tables.
-        table: Seed to unit to outcomes; -1 stands for nothing random.
+        table: Seed to unit to outcomes; see `NO_SEED`.
         older: Keys of cells that a later one of the same seed and unit took the place of.
     """
 
@@ -68,9 +71,20 @@ class Runs:
 
     @property
     def units(self) -> frozenset[Unit]:
-        """The units that every seed has."""
-        sets = [frozenset(units) for units in self.table.values()]
-        return frozenset.intersection(*sets) if sets else frozenset()
+        """The units that some seed has."""
+        return frozenset().union(*self.table.values())
+
+    def on(self, units: Collection[Unit]) -> Runs:
+        """The runs whose seed has all of some units; what has no seed on a unit counts for each."""
+        fixed = self.table.get(NO_SEED, {})
+        seeds = [seed for seed in self.table if seed != NO_SEED] or [NO_SEED]
+        table = {
+            seed: {unit: found[unit] for unit in units}
+            for seed in seeds
+            if set(units) <= (found := {**fixed, **self.table[seed]}).keys()
+        }
+        whole = {NO_SEED: {unit: fixed[unit] for unit in units}} if set(units) <= set(fixed) else {}
+        return Runs(self.label, whole or table, self.older)
 
 
 Chosen = Callable[[Cell], tuple[Score, Pooled] | None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,7 +113,8 @@ def compare(
     Args:
         ours: Runs of one expression.
         theirs: Runs of another, on the same examples.
-        units: What counts; what any run lacks is left out. None: all that every run has.
+        units: What counts; what one of them lacks is left out. None: all that both have. Seeds
+            that lack one of the rest are left out.
         draws: Of the bootstrap.
         seed: Of its generator.
         what: In words; the tasks when empty.
@@ -125,6 +126,7 @@ def compare(
     left = len(set(units) - set(shared)) if units is not None else 0
     notes = (f"{left} units without a score left out",) if left else ()
     weights = _even(shared)
+    ours, theirs = _on(ours, shared), _on(theirs, shared)
     verdict = _contrast(ours, theirs, weights, draws, seed, what or _tasks(shared))
     differences = [_mean_value(ours, u) - _mean_value(theirs, u) for u in shared]
     wins, losses, sign_p = sign_test(differences)
@@ -171,6 +173,7 @@ def difference_of_differences(
         raise UsageError(f"{len(both)} units are in both groups", where=str(min(both)))
     minus = {unit: -weight for unit, weight in _even(groups[1]).items()}
     weights = {**_even(groups[0]), **minus}
+    ours, theirs = _on(ours, weights), _on(theirs, weights)
     named = what or f"{len(groups[0])} units minus {len(groups[1])} others"
     return _contrast(ours, theirs, weights, draws, seed, named)
 
@@ -197,6 +200,21 @@ def _shared(ours: Runs, theirs: Runs, units: Iterable[Unit] | None) -> list[Unit
             hint="Evaluate both on the same tasks and languages.",
         )
     return shared
+
+
+def _on(runs: Runs, units: Collection[Unit]) -> Runs:
+    """The runs that have all of some units.
+
+    Raises:
+        UsageError: No seed has.
+    """
+    whole = runs.on(units)
+    if not whole.table:
+        raise UsageError(
+            f"no seed of '{runs.label}' has all of {len(units)} tasks and languages",
+            hint="Evaluate what is missing.",
+        )
+    return whole
 
 
 def _even(units: Sequence[Unit]) -> dict[Unit, float]:

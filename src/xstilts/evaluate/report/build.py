@@ -1,0 +1,69 @@
+"""From material to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xstilts import __version__
+from xstilts.errors import NotFoundError
+from xstilts.evaluate.report.material import Material
+from xstilts.evaluate.report.model import Report, Section
+from xstilts.evaluate.report.sections import alignment, costs, groups, results, sources
+
+SIMULATION = (
+    "These scores come from the sandbox world, a simulation of artificial languages. "
+    "They are no evidence about real languages."
+)
+SECTIONS: tuple[Callable[[Material], Section], ...] = (
+    results.main_section,
+    results.verdict_section,
+    results.heat_section,
+    results.language_section,
+    groups.group_section,
+    groups.gap_section,
+    groups.loss_section,
+    alignment.alignment_section,
+    costs.cost_section,
+    costs.size_section,
+    costs.share_section,
+    sources.missing_section,
+)
+
+
+def build(material: Material, *, reference: bool = False, warning: str = "") -> Report:
+    """All sections, in order; those without data say why.
+
+    Args:
+        material: What is stored.
+        reference: Put published numbers beside ours.
+        warning: Shown at the top.
+
+    Raises:
+        NotFoundError: There are no scores.
+        IntegrityError: Stored outcomes do not give the stored score.
+    """
+    if not material.scores:
+        raise NotFoundError("the result store has no scores", hint="Run `xstilts eval` first.")
+    chosen = [*SECTIONS, *([sources.reference_section] if reference else [])]
+    chosen.append(sources.provenance_section)
+    return Report("Cross-lingual transfer by composed modules", _about(material), warning,
+                  tuple(make(material) for make in chosen))  # fmt: skip
+
+
+def _about(material: Material) -> tuple[str, ...]:
+    scores = material.scores
+    backbones = sorted({f"{s.backbone} ({s.fingerprint[:12]})" for s in scores})
+    seeds = sorted({s.seed for s in scores if s.seed >= 0})
+    times = sorted(cell.written for cell in material.newest if cell.written)
+    span = (
+        " to ".join(time[:16].replace("T", " ") for time in (times[0], times[-1])) if times else ""
+    )
+    when = f"{span} UTC" if span else "at a time that is not kept"
+    older = len(material.cells) - len(material.newest)
+    left = f", {older} older cells of the same label and seed left out" if older else ""
+    return (
+        f"Backbone: {', '.join(backbones)}.",
+        f"{len(material.newest)} cells, {len(scores)} score rows{left}.",
+        f"Seeds: {', '.join(map(str, seeds)) or 'none'}. Evaluated {when}. xstilts {__version__}.",
+        "Every number comes from a stored predictions file; the last section says from which.",
+    )

@@ -1,0 +1,209 @@
+"""The pictures of a report, drawn by matplotlib; colours can be told apart by the colour-blind."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xstilts.errors import UsageError
+from xstilts.evaluate.report.material import Column, Material
+from xstilts.evaluate.report.model import Figure, Table, Value
+from xstilts.files import write_bytes
+
+FORMATS = ("svg", "pdf", "png")
+COLOURS = ("#8a8a8a", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#a89c00")
+"""Okabe and Ito, 2008, with greys that show on black and on white."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GAIN, LOSS = (33, 102, 172), (200, 90, 20)
+INK, LINE = "#0a0b0c", "#0a0b0d"
+"""Stand-ins for the page's own colours, which differ by light and dark."""
+MOST = 8
+"""Lines in one picture; more cannot be told apart."""
+
+
+def style(number: int) -> dict[str, Any]:
+    """Colour and marker of a series."""
+    return {"color": COLOURS[number % MOST], "marker": MARKERS[number % MOST]}
+
+
+def shade(tone: float) -> tuple[int, int, int, float]:
+    """Red, green, blue and strength of a gain (0..1) or loss (-1..0)."""
+    hue = GAIN if tone >= 0 else LOSS
+    return (*hue, round(min(1.0, abs(tone)), 3))
+
+
+# -- writing
+
+
+def svg(figure: Figure) -> str:
+    """The picture as an SVG element that takes on the page's colours."""
+    text = _rendered(figure, "svg", INK, LINE).decode("utf-8")
+    text = text[text.index("<svg") :]
+    text = text.replace(INK, "currentColor").replace(LINE, "var(--line)")
+    # its size follows from the page's width and its view box
+    return re.sub(r' (?:width|height)="[^"]*pt"', "", text, count=2)
+
+
+def write_figures(figures: Sequence[Figure], folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write every picture in every format; returns the paths.
+
+    Raises:
+        UsageError: A format is unknown.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise UsageError(f"no figure format '{unknown[0]}'", hint=f"Known: {', '.join(FORMATS)}.")
+    paths = []
+    for figure in figures:
+        for name in formats:
+            path = folder / f"{figure.name}.{name}"
+            write_bytes(path, _rendered(figure, name, "#1a1a1a", "#cccccc"))
+            paths.append(path)
+    return paths
+
+
+def _rendered(figure: Figure, kind: str, ink: str, line: str) -> bytes:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Canvas
+
+    look = {
+        "svg.fonttype": "none", "svg.hashsalt": figure.name, "font.size": 9,
+        "font.family": "sans-serif", "text.color": ink, "axes.labelcolor": ink,
+        "xtick.color": ink, "ytick.color": ink, "axes.edgecolor": line, "grid.color": line,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+        "axes.axisbelow": True, "legend.frameon": False, "figure.facecolor": "none",
+        "axes.facecolor": "none", "savefig.dpi": 200, "lines.markersize": 4.5,
+    }  # fmt: skip
+    with mpl.rc_context(look):
+        canvas = Canvas(figsize=(figure.width, figure.height), layout="constrained")
+        figure.draw(canvas)
+        buffer = io.BytesIO()
+        face = "none" if kind == "svg" else "white"
+        dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+        canvas.savefig(buffer, format=kind, facecolor=face, metadata=dates)
+    return buffer.getvalue()
+
+
+def named(*parts: str) -> str:
+    """A file name made of texts."""
+    return "-".join("".join(c if c.isalnum() else "-" for c in part) for part in parts).lower()
+
+
+# -- pictures
+
+
+def lines(
+    name: str,
+    title: str,
+    series: dict[str, list[tuple[float, float]]],
+    across: str,
+    up: str,
+    *,
+    log: bool = False,
+) -> Figure:
+    """Values over something: one line a label, the first `MOST` of them."""
+    shown = dict(list(series.items())[:MOST])
+    left = len(series) - len(shown)
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        for number, (label, points) in enumerate(shown.items()):
+            xs, ys = zip(*sorted(points), strict=True)
+            axes.plot(xs, ys, label=label, linewidth=1.4, **style(number))
+        if log:
+            axes.set_xscale("log")
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        _legend(canvas, axes)
+
+    more = f" {left} further labels are in the table only." if left else ""
+    text = f"{title}: {up} over {across}, one line for each of {', '.join(shown)}.{more}"
+    return Figure(name, title + (f" (first {MOST})" if left else ""), text, draw)
+
+
+def scatter(
+    name: str, title: str, points: dict[str, tuple[float, float]], across: str, up: str
+) -> Figure:
+    """One labelled point each, over a logarithmic axis."""
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        for number, (label, (x, y)) in enumerate(points.items()):
+            axes.plot([x], [y], linestyle="", **style(number))
+            axes.annotate(label, (x, y), (4, 4), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.margins(x=0.15, y=0.15)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+
+    text = f"{title}: {up} over {across} for {', '.join(points)}."
+    return Figure(name, title, text, draw)
+
+
+def heat_map(table: Table) -> Figure:
+    """A table of differences as coloured fields with their numbers."""
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        axes.grid(visible=False)
+        for y, row in enumerate(table.rows):
+            for x, item in enumerate(row[1:]):
+                assert isinstance(item, Value)
+                *hue, strength = shade(item.tone or 0.0)
+                colour = (*(part / 255 for part in hue), strength)
+                axes.add_patch(_field(x, y, colour))
+                ink = "#ffffff" if strength > 0.55 else None
+                _text(axes, x, y, item.text, ink)
+        axes.set_xlim(-0.5, len(table.columns) - 1.5)
+        axes.set_ylim(len(table.rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(table.columns) - 1), table.columns[1:], rotation=30, ha="right")
+        axes.set_yticks(range(len(table.rows)), [str(row[0]) for row in table.rows])
+
+    height = 1.2 + 0.32 * len(table.rows)
+    return Figure("heat", table.title, table.title, draw, height=height, inline=False)
+
+
+def _field(x: int, y: int, colour: tuple[float, ...]) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="none")
+
+
+def _text(axes: Any, x: int, y: int, text: str, ink: str | None) -> None:
+    more = {"color": ink} if ink else {}
+    axes.text(x, y, text, ha="center", va="center", fontsize=8, **more)
+
+
+def by_language(material: Material, column: Column) -> Figure:
+    """Scores of a task, a mark for each language and label, languages by the baseline's score."""
+    base = material.baseline_of(material.labels[0])
+    order = sorted(column.every, key=lambda unit: -(material.value(base, unit) or 0.0))
+    labels = material.labels[:MOST]
+
+    def draw(canvas: Any) -> None:
+        axes = canvas.subplots()
+        for number, label in enumerate(labels):
+            points = [(x, material.value(label, unit)) for x, unit in enumerate(order)]
+            known = [(x, value) for x, value in points if value is not None]
+            if known:
+                xs, ys = zip(*known, strict=True)
+                axes.plot(xs, ys, linestyle="", label=label, alpha=0.9, **style(number))
+        axes.set_xticks(range(len(order)), [unit.language for unit in order], fontsize=8)
+        axes.set_ylabel(column.metric)
+        _legend(canvas, axes)
+
+    left = len(material.labels) - len(labels)
+    title = f"{column.name} by language" + (f" (first {MOST} expressions)" if left else "")
+    codes = ", ".join(unit.language for unit in order)
+    text = f"{column.metric} of {', '.join(labels)} in {codes}; the table below has the numbers."
+    return Figure(named("languages", column.name), title, text, draw)
+
+
+def _legend(canvas: Any, axes: Any) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        columns = max(1, min(4, 90 // (max(map(len, names)) + 6)))
+        canvas.legend(handles, names, loc="outside upper left", ncols=columns, fontsize=8)

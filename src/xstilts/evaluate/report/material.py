@@ -1,0 +1,272 @@
+"""What reports are made from: the newest cells, what was trained for them, and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from xstilts.evaluate.report.facts import Facts
+from xstilts.evaluate.results import Cell, Score
+from xstilts.evaluate.stats import DRAWS, Runs, Unit, Verdict, collect, compare, family
+from xstilts.evaluate.views import NONE
+from xstilts.specs import SuiteSpec
+
+Told = Callable[[str, float], None]
+LOWER_IS_BETTER = ("perplexity",)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A task as it stands in tables: one split, block and pooling.
+
+    Attributes:
+        units: Its languages that every shown expression has.
+        retrieval: Whether sentences are retrieved, without any training.
+    """
+
+    name: str
+    task: str
+    metric: str
+    units: tuple[Unit, ...]
+    every: tuple[Unit, ...]
+    retrieval: bool
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages of `units`."""
+        return tuple(unit.language for unit in self.units)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cell of a study that has no result.
+
+    Attributes:
+        what: The cell.
+        status: Such as `failed` or `blocked`.
+        why: The error's words.
+    """
+
+    study: str
+    what: str
+    status: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that is stored, ready to be shown.
+
+    Attributes:
+        cells: Of any number of backbones.
+        suite: Orders tasks and says which belong together.
+        baseline: Label that others are compared with.
+        facts: What was trained for each label.
+        problems: Cells of studies that have no result.
+        missing: What has no data, in words.
+        draws: Of each bootstrap; 0 makes no comparisons.
+        told: Told what is being computed, and its share.
+    """
+
+    cells: Sequence[Cell]
+    suite: SuiteSpec
+    baseline: str = NONE
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    problems: Sequence[Problem] = ()
+    missing: Sequence[str] = ()
+    draws: int = DRAWS
+    told: Told = lambda _text, _share: None
+
+    # -- rows
+
+    @cached_property
+    def newest(self) -> tuple[Cell, ...]:
+        """The cells that count, labels carrying the backbone's name where there are several."""
+        backbones = {s.fingerprint: s.backbone for cell in self.cells for s in cell.scores}
+        kept: dict[tuple[object, ...], Cell] = {}
+        for cell in sorted(self.cells, key=lambda cell: (cell.written, cell.key)):
+            renamed = _renamed(cell) if len(backbones) > 1 else cell
+            first = renamed.scores[0]
+            place = (first.intermediate, first.seed, first.group, unit_key(first))
+            kept[place] = renamed
+        return tuple(kept.values())
+
+    @cached_property
+    def scores(self) -> tuple[Score, ...]:
+        """Every row of the cells that count."""
+        return tuple(score for cell in self.newest for score in cell.scores)
+
+    @cached_property
+    def mains(self) -> tuple[Score, ...]:
+        """The rows of the tasks' main metrics."""
+        return tuple(score for score in self.scores if score.main)
+
+    @cached_property
+    def by_unit(self) -> dict[tuple[str, Unit], list[Score]]:
+        """(label, unit) to its rows, one a seed."""
+        table: dict[tuple[str, Unit], list[Score]] = {}
+        for score in self.mains:
+            table.setdefault((score.intermediate, unit_key(score)), []).append(score)
+        return table
+
+    @cached_property
+    def runs(self) -> dict[str, Runs]:
+        """Label to its runs, for statistics."""
+        return collect(self.newest)
+
+    # -- what is compared with what
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Labels with main scores in order of appearance, baselines first."""
+        seen = dict.fromkeys(score.intermediate for score in self.mains if score.step < 0)
+        return tuple(sorted(seen, key=lambda label: label != self.baseline_of(label)))
+
+    @cached_property
+    def others(self) -> tuple[str, ...]:
+        """Labels that have a baseline to be compared with."""
+        return tuple(
+            label
+            for label in self.labels
+            if self.baseline_of(label) in self.labels and label != self.baseline_of(label)
+        )
+
+    def baseline_of(self, label: str) -> str:
+        """The baseline on the same backbone."""
+        name, separator, backbone = label.rpartition(AT)
+        return f"{self.baseline}{separator}{backbone}" if name else self.baseline
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """Tasks in the suite's order, then others by name."""
+        labels = set(self.labels)
+        kinds: dict[Unit, list[Score]] = {}
+        for score in self.mains:
+            if score.intermediate in labels:
+                kinds.setdefault(unit_key(score)._replace(language=""), []).append(score)
+        order = {task: number for number, task in enumerate(self.suite.tasks)}
+        ranked = sorted(kinds, key=lambda kind: (order.get(kind.task, len(order)), kind))
+        tasks = [kind.task for kind in ranked]
+        return tuple(
+            _column(kind, kinds[kind], several=tasks.count(kind.task) > 1) for kind in ranked
+        )
+
+    @cached_property
+    def averaged(self) -> tuple[Column, ...]:
+        """The columns that means over tasks are taken of: percentages, higher being better."""
+        return tuple(column for column in self.columns if column.metric not in LOWER_IS_BETTER)
+
+    def mean(self, label: str, units: Iterable[Unit]) -> float | None:
+        """Mean over units of the mean over seeds; None while one is missing."""
+        values = [self.value(label, unit) for unit in units]
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(values) else None
+
+    def value(self, label: str, unit: Unit) -> float | None:
+        """Mean over seeds; None without a row."""
+        rows = self.by_unit.get((label, unit), ())
+        return sum(row.value for row in rows) / len(rows) if rows else None
+
+    def metric_mean(self, label: str, column: Column, metric: str) -> float | None:
+        """Mean over the languages of a column of one of its metrics; None while one is missing."""
+        if metric == column.metric:
+            return self.mean(label, column.units)
+        values: dict[Unit, list[float]] = {unit: [] for unit in column.units}
+        for row in self.scores:
+            unit = unit_key(row)
+            if row.intermediate == label and row.metric == metric and unit in values:
+                values[unit].append(row.value)
+        means = [sum(own) / len(own) for own in values.values() if own]
+        return sum(means) / len(means) if means and len(means) == len(values) else None
+
+    def gain(self, label: str, units: Iterable[Unit]) -> float | None:
+        """Mean over units of what a label has more than its baseline."""
+        chosen = list(units)
+        ours, base = (self.mean(name, chosen) for name in (label, self.baseline_of(label)))
+        return None if ours is None or base is None else ours - base
+
+    def mean_of(self, label: str, columns: Sequence[Column]) -> float | None:
+        """Mean over tasks; None while one is missing."""
+        values = [self.mean(label, column.units) for column in columns if column.units]
+        known = [value for value in values if value is not None]
+        return sum(known) / len(columns) if known and len(known) == len(columns) else None
+
+    # -- verdicts
+
+    @cached_property
+    def verdicts(self) -> dict[tuple[str, str], Verdict]:
+        """(label, column or mean) to its comparison with the baseline; one family for Holm."""
+        jobs: list[tuple[tuple[str, str], list[Unit]]] = []
+        for label in self.others:
+            base = self.baseline_of(label)
+            own = [c for c in self.columns if c.units and self._both(label, base, c)]
+            jobs += [((label, column.name), list(column.units)) for column in own]
+            for name, columns in self.means.items():
+                if len(columns) > 1 and all(column in own for column in columns):
+                    jobs.append(((label, name), [u for c in columns for u in c.units]))
+        return self.compared(jobs)
+
+    def compared(
+        self, jobs: Sequence[tuple[tuple[str, str], Sequence[Unit]]], draws: int | None = None
+    ) -> dict[tuple[str, str], Verdict]:
+        """Compare labels with their baselines on given units; one family for Holm."""
+        if not self.draws:
+            return {}
+        found = {}
+        for number, (key, units) in enumerate(jobs):
+            self.told(f"comparing {key[0]} on {key[1]}", number / len(jobs))
+            base = self.runs[self.baseline_of(key[0])]
+            found[key] = compare(
+                self.runs[key[0]], base, units, draws=draws or self.draws, what=key[1]
+            )
+        return dict(zip(found, family(list(found.values())), strict=True))
+
+    def _both(self, label: str, base: str, column: Column) -> bool:
+        return all(self.runs[name].on(column.units).table for name in (label, base))
+
+    @cached_property
+    def means(self) -> dict[str, tuple[Column, ...]]:
+        """The means that are shown: of all tasks, and without those that only retrieve."""
+        trained = tuple(column for column in self.averaged if not column.retrieval)
+        shown = {"mean": self.averaged}
+        if trained and len(trained) < len(self.averaged):
+            shown["mean without retrieval"] = trained
+        return shown if len(self.averaged) > 1 else {}
+
+
+AT = " · "
+"""Between label and backbone, where there are several backbones."""
+
+
+def _renamed(cell: Cell) -> Cell:
+    rows = [
+        score.model_copy(update={"intermediate": f"{score.intermediate}{AT}{score.backbone}"})
+        for score in cell.scores
+    ]
+    return replace(cell, scores=rows)
+
+
+def unit_key(score: Score) -> Unit:
+    """What a score is of."""
+    return Unit(score.task, score.language, score.split, score.layer, score.pooling)
+
+
+def _column(kind: Unit, rows: Sequence[Score], *, several: bool) -> Column:
+    """A column; its units are the languages that every label with any of them has."""
+    by_label: dict[str, set[Unit]] = {}
+    for row in rows:
+        by_label.setdefault(row.intermediate, set()).add(unit_key(row))
+    every = dict.fromkeys(unit_key(row) for row in rows)
+    shared = set.intersection(*by_label.values())
+    parts = [kind.task, kind.split] if several else [kind.task]
+    if several and kind.layer >= 0:
+        parts.append(f"block {kind.layer}")
+    return Column(
+        " ".join(parts),
+        kind.task,
+        rows[0].metric,
+        tuple(unit for unit in every if unit in shared),
+        tuple(every),
+        retrieval=kind.layer >= 0,
+    )

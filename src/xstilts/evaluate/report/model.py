@@ -1,0 +1,148 @@
+"""What a report is made of, whatever it is written as: sections of tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from xstilts.evaluate.stats import NOTHING, UNTESTED, Verdict
+
+MINUS = "−"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A cell of a table.
+
+    Attributes:
+        text: What is shown.
+        order: What it is sorted by; None means its text.
+        below: A second, small line.
+        note: Said on request: where the number comes from.
+        tone: -1..1, for colouring gains and losses; None for none.
+        sure: Whether a difference was detected; None where nothing was tested.
+    """
+
+    text: str
+    order: float | None = None
+    below: str = ""
+    note: str = ""
+    tone: float | None = None
+    sure: bool | None = None
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.below}".strip()
+
+
+Item = Value | str | int | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column names and rows; the first `names` columns are texts that name the row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Item, ...], ...]
+    note: str = ""
+    names: int = 1
+    task: str = ""
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds numbers."""
+        items = [row[column] for row in self.rows]
+        return column >= self.names and any(isinstance(i, Value | int | float) for i in items)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture.
+
+    Attributes:
+        name: File name without its ending.
+        title: Shown above it.
+        text: What it shows, for who cannot see it.
+        draw: Draws into an empty matplotlib figure.
+        width, height: In inches.
+        inline: Whether the page shows it; the others are only written by `--figures`.
+    """
+
+    name: str
+    title: str
+    text: str
+    draw: Callable[[Any], None]
+    width: float = 7.0
+    height: float = 3.6
+    inline: bool = True
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report; `absent` says in one line why there is nothing in it."""
+
+    key: str
+    title: str
+    intro: str = ""
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    absent: str = ""
+    closed: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole report."""
+
+    title: str
+    about: tuple[str, ...]
+    warning: str
+    sections: tuple[Section, ...]
+
+
+def number(value: float | None, digits: int = 1) -> Value:
+    """A number, or a dash where there is none."""
+    if value is None:
+        return Value("–", order=None)
+    return Value(_minus(f"{value:.{digits}f}"), order=value)
+
+
+def difference(value: float | None, *, note: str = "", full: float = 20.0) -> Value:
+    """A signed number that is coloured; full colour at `full` points."""
+    if value is None:
+        return Value("–", note=note)
+    tone = max(-1.0, min(1.0, value / full))
+    return Value(signed(value), order=value, note=note, tone=tone)
+
+
+def signed(value: float) -> str:
+    """`+1.2`, `−1.2` or `0.0`."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else _minus(text)
+
+
+def _minus(text: str) -> str:
+    """With a minus sign, and without one before a zero."""
+    return text[1:] if text.strip("-0.") == "" and text[0] == "-" else text.replace("-", MINUS)
+
+
+def tested(verdict: Verdict, *, full: float = 20.0) -> Value:
+    """The effect of a comparison with its interval below."""
+    tone = max(-1.0, min(1.0, verdict.effect / full))
+    sure = None if verdict.words == UNTESTED else verdict.words != NOTHING
+    note = "; ".join((str(verdict), verdict.test, *verdict.notes))
+    return Value(
+        signed(verdict.effect),
+        order=verdict.effect,
+        below=interval_text(verdict),
+        note=note,
+        tone=tone,
+        sure=sure,
+    )
+
+
+def interval_text(verdict: Verdict) -> str:
+    """`[+1.1, +5.0]`, or nothing."""
+    if verdict.low is None or verdict.high is None:
+        return ""
+    return f"[{signed(verdict.low)}, {signed(verdict.high)}]"

@@ -1,0 +1,123 @@
+"""A report as Markdown and as LaTeX (booktabs); pictures are written by `--figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xstilts.evaluate.report.model import MINUS, Item, Report, Table, Value, number
+from xstilts.files import write_text
+
+LEFT_OUT = ("provenance",)
+"""Sections that are a table of thousands of rows; `--csv` writes them."""
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "Δ": r"$\Delta$", MINUS: "$-$", "–": "--", "−": "$-$", "±": r"$\pm$", "<": "$<$", ">": "$>$",
+    "·": r"$\cdot$", "→": r"$\rightarrow$",
+}  # fmt: skip
+
+
+def write_markdown(report: Report, path: Path) -> None:
+    """Write every section but the provenance as GitHub's Markdown."""
+    parts = [f"# {report.title}\n"]
+    if report.warning:
+        parts.append(f"> {report.warning}\n")
+    parts.append("\n".join(f"- {line}" for line in report.about) + "\n")
+    for section in report.sections:
+        if section.key in LEFT_OUT:
+            continue
+        parts.append(f"## {section.title}\n")
+        if section.absent:
+            parts.append(f"*{section.absent}*\n")
+            continue
+        parts.append(f"{section.intro}\n")
+        parts += [_markdown(table) for table in section.tables]
+    write_text(path, "\n".join(parts))
+
+
+def _markdown(table: Table) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = ["---:" if table.numeric(n) else "---" for n in range(len(table.columns))]
+    rows = [line([plain(item) for item in row]) for row in table.rows]
+    note = f"\n{table.note}\n" if table.note else ""
+    return "\n".join([f"### {table.title}\n{note}", line(table.columns), line(rule), *rows]) + "\n"
+
+
+def write_latex(report: Report, path: Path) -> None:
+    """Write every table but the provenance, to be input; it needs the package booktabs."""
+    parts = ["% Needs \\usepackage{booktabs}."]
+    if report.warning:
+        parts.append(f"% {report.warning}")
+    for section in report.sections:
+        if section.key not in LEFT_OUT and not section.absent:
+            parts += [_latex(table, section.title) for table in section.tables]
+    write_text(path, "\n\n".join(parts) + "\n")
+
+
+def _latex(table: Table, title: str) -> str:
+    kinds = "".join("r" if table.numeric(n) else "l" for n in range(len(table.columns)))
+    rows = [" & ".join(_escaped_item(item) for item in row) + r" \\" for row in table.rows]
+    caption = escaped(f"{title}. {table.title}.")
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\begin{{tabular}}{{{kinds}}}",
+            r"\toprule",
+            " & ".join(escaped(column) for column in table.columns) + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _escaped_item(item: Item) -> str:
+    text = escaped(plain(item))
+    return rf"\textbf{{{text}}}" if isinstance(item, Value) and item.sure else text
+
+
+def plain(item: Item) -> str:
+    """A cell as text."""
+    if isinstance(item, float):
+        item = number(item)
+    return "" if item is None else str(item)
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """Title and sections as JSON values: numbers where a cell has one, else its text."""
+    sections = [
+        {
+            "key": section.key,
+            "title": section.title,
+            "absent": section.absent,
+            "tables": [
+                {
+                    "title": table.title,
+                    "columns": table.columns,
+                    "rows": [[_json_item(item) for item in row] for row in table.rows],
+                }
+                for table in section.tables
+            ],
+        }
+        for section in report.sections
+        if section.key not in LEFT_OUT
+    ]
+    return {"schema": "xstilts.report/1", "title": report.title, "sections": sections}
+
+
+def _json_item(item: Item) -> object:
+    if isinstance(item, Value):
+        return item.text if item.order is None else item.order
+    return item

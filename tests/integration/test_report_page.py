@@ -1,0 +1,109 @@
+"""The report's page in a browser: quiet, alone, fitting, quick, usable with a keyboard."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import pytest
+from support.chromium import BINARY, chromium
+from support.stored import GAINS, fill
+
+from xstilts.config import load_suite
+from xstilts.evaluate.report import Material, build, write_html
+
+pytestmark = pytest.mark.skipif(not BINARY, reason="no chromium to open the page in")
+
+FITS = "document.documentElement.scrollWidth <= window.innerWidth"
+FIRST = "document.querySelector('#main tbody tr td').textContent"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    tasks = ("pawsx", "tatoeba")
+    store = fill(folder / "results", tasks=tasks, most=3, seeds=(1,), examples=40)
+    material = Material(list(store.cells()), load_suite("xtreme"), draws=200)
+    write_html(build(material, reference=True), folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+    assert opened.problems == []  # no error in the console, whatever was done
+
+
+def test_nothing_overflows_and_nothing_is_fetched(path, page):
+    for width in (1280, 390):
+        for scheme in ("light", "dark"):
+            page.size(width)
+            page.scheme(scheme)
+            page.open(path)
+            page.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+            assert page.ask(FITS), (width, scheme)
+            dark = page.ask("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 22)"
+            assert dark == (scheme == "dark")
+    assert page.problems == []
+    assert set(page.requests) <= {path.as_uri(), "data:,"}
+
+
+def test_tables_sort_with_the_keyboard(path, page):
+    page.open(path)
+    assert page.ask(FIRST) == "none"
+    page.ask("document.querySelectorAll('#main th button')[2].focus()")
+    page.press("Enter")  # Δ of the first task: the highest first
+    assert page.ask(FIRST) == "mnli"
+    head = "document.querySelectorAll('#main th')[2].getAttribute('aria-sort')"
+    assert page.ask(head) == "descending"
+    page.press("Enter")
+    assert page.ask(head) == "ascending" and page.ask(FIRST) == "qqp"
+    values = page.ask(
+        "[...document.querySelectorAll('#main tbody tr')].map(r => r.cells[2].dataset.v ?? null)"
+    )
+    numbers = [float(value) for value in values if value is not None]
+    assert numbers == sorted(numbers) and values[-1] is None  # the baseline has no difference
+
+
+def test_score_rows_are_filtered_from_a_table(path, page):
+    page.open(path)
+    page.ask("document.querySelector('button.rows[data-filter=pawsx]').click()")
+    assert page.ask("document.querySelector('#provenance details').open")
+    shown = "[...document.querySelectorAll('#provenance tbody tr')].filter(r => !r.hidden).length"
+    assert page.ask(shown) == 3 * len(GAINS)
+    every = page.ask("document.querySelectorAll('#provenance tbody tr').length")
+    assert page.ask("document.getElementById('matches').textContent") == f"15 of {every}"
+
+
+@pytest.mark.slow
+def test_five_thousand_rows_load_in_two_seconds(page, tmp_path):
+    few = list(fill(tmp_path / "results", most=12, seeds=(1,), examples=10).cells())
+    cells = [_again(cell, number) for number in range(4) for cell in few]
+    material = Material(cells, load_suite("xtreme"), draws=0)
+    assert len(material.scores) >= 5000
+    write_html(build(material), tmp_path / "report.html")
+    page.size(1280)
+    times = [page.open(tmp_path / "report.html") for _ in range(3)]
+    print(f"{len(material.scores)} rows, seconds: {[round(time, 2) for time in times]}")
+    assert max(times) < 2
+    for width in (1280, 390):
+        page.size(width)
+        page.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert page.ask(FITS)
+
+
+def _again(cell, number):
+    """The same cell under another label."""
+    rows = [
+        score.model_copy(update={"intermediate": f"{score.intermediate}-{number}"})
+        for score in cell.scores
+    ]
+    return replace(cell, scores=rows)
+
+
+@pytest.mark.slow
+def test_it_prints(path, page):
+    page.open(path)
+    printed = page.call("Page.printToPDF", preferCSSPageSize=True)
+    assert base64.b64decode(printed["data"]).startswith(b"%PDF")
