@@ -18,6 +18,8 @@ COLOURS = ("#8a8a8a", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d
 """Okabe and Ito, 2008, with greys that show on black and on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GAIN, LOSS = (33, 102, 172), (200, 90, 20)
+_SAID = ("Creator", "Date", "Format", "Type")
+"""What matplotlib would say of an SVG, links and the time among it."""
 INK, LINE = "#0a0b0c", "#0a0b0d"
 """Stand-ins for the page's own colours, which differ by light and dark."""
 MOST = 8
@@ -82,8 +84,8 @@ def _rendered(figure: Figure, kind: str, ink: str, line: str) -> bytes:
         figure.draw(canvas)
         buffer = io.BytesIO()
         face = "none" if kind == "svg" else "white"
-        dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-        canvas.savefig(buffer, format=kind, facecolor=face, metadata=dates)
+        said = {"svg": dict.fromkeys(_SAID), "pdf": {"CreationDate": None}}.get(kind)
+        canvas.savefig(buffer, format=kind, facecolor=face, metadata=said)
     return buffer.getvalue()
 
 
