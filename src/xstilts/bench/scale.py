@@ -48,28 +48,40 @@ def _mining(factor: int) -> Callable[[], object]:
 
 
 def _report(factor: int) -> Callable[[], object]:
-    from xstilts.evaluate.report import write_html
-    from xstilts.evaluate.results import Score
+    """Read, test and write 300 x `factor` cells of 100 examples: 10 modules, 30 languages."""
+    from xstilts.config import load_suite
+    from xstilts.evaluate.report import Material, build, write_html
+    from xstilts.evaluate.results import ResultStore, Score
 
     draw = np.random.default_rng(0)
-    scores = [
-        Score(
-            expression=f"m{n % 10}",
-            intermediate=f"m{n % 10}",
-            digest=str(n % 10),
+    folder = Path(tempfile.mkdtemp())
+    store, suite = ResultStore(folder / "results"), load_suite("xtreme")
+    for number in range(300 * factor):
+        label, language, seed = f"m{number % 10}", f"l{number // 10 % 30}", number // 300
+        hits = draw.integers(0, 2, 100).tolist()
+        score = Score(
+            expression=label,
+            intermediate=label,
+            digest=f"{label}-{seed}",
             backbone="random",
             fingerprint="0" * 64,
             task="xnli",
-            language=f"l{n // 10}",
+            language=language,
             split="test",
             metric="accuracy",
-            value=float(draw.random() * 100),
+            value=float(sum(hits)),
             n=100,
+            seed=seed,
         )
-        for n in range(300 * factor)
-    ]
-    path = Path(tempfile.mkdtemp()) / "report.html"
-    return lambda: write_html(scores, path)
+        identity = {"label": label, "language": language, "seed": seed, "metric": "accuracy"}
+        lines = "".join(f"{hit}\n" for hit in hits)
+        store.put({**identity, "task": "xnli"}, [score], lines, "tsv", hits, 0.0)
+
+    def work() -> None:
+        material = Material(list(store.cells()), suite, "m0")
+        write_html(build(material), folder / "report.html")
+
+    return work
 
 
 WORK: Mapping[str, Callable[[int], Callable[[], object]]] = {
