@@ -61,7 +61,7 @@ def test_training_leaves_the_backbone_bit_equal(run, home):
         Phase("mnli", settings, encoder, places).execute()
         assert fingerprint(encoder.encoder) == before, method
     left = {path.name for path in (home / "runs2").rglob("*") if path.is_file()}
-    assert left == {"history.jsonl"}
+    assert left == {".lock", "history.jsonl"}
 
 
 @pytest.mark.parametrize(

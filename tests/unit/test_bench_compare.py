@@ -21,7 +21,7 @@ def test_turns_alternate_and_ratios_are_medians(monkeypatch):
 def test_lengths_follow_the_deciles():
     import numpy as np
 
-    from xstilts.bench.comparisons import rows
+    from xstilts.bench.models import rows
 
     made = rows(5000, bench.XNLI_DECILES, 128)
     assert made.lengths.max() <= 128
