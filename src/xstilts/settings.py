@@ -36,11 +36,13 @@ class SourceMix(Spec):
             language only, so that the whole is as large as one language.
         rows: Exactly this many training rows, the same nested subset for a seed; too few are
             refused. 0 means all.
+        check: Refuse rows of which many are in another language than the one stated.
     """
 
     languages: list[str] = Field(default_factory=list)
     how: Literal["added", "mixed"] = "added"
     rows: int = Field(default=0, ge=0)
+    check: bool = True
 
 
 class MlmSpec(Spec):

@@ -127,6 +127,53 @@ def test_training_starts_from_another_module(world, tmp_path):
     assert [(p["reference"], p["role"]) for p in manifest["parents"]] == [("mnli", "init")]
 
 
+def test_rows_of_other_languages_are_refused_where_one_is_stated(world, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(world.data, data)
+    moved = dataclasses.replace(world, data=data)
+    own, other = (data / "pawsx" / f"train-{code}.tsv" for code in ("qaa", "qad"))
+    arguments = ("train-adapter", "pawsx", *FAST, "--set", "train.max_steps=1")
+    run(moved, tmp_path, *arguments)
+    own.write_text(own.read_text() + "".join(other.read_text().splitlines(True)[:15]))
+    text = run(moved, tmp_path, *arguments, code=1)
+    assert "training rows of 'qaa' hold other languages" in text
+    assert "15 of 45 rows looked at are closer to qad" in text
+    assert "train-qaa.tsv" in text
+    run(moved, tmp_path, *arguments, "--set", "source.check=false")
+
+
+def test_the_split_that_picks_the_checkpoint_is_stored_with_every_score(world, tmp_path):
+    arguments = (*KINDS["single"], "--set", "train.max_steps=4")
+    assert "--target" in run(world, tmp_path, *arguments, "--select-on", "target-dev", code=2)
+    usual = run(world, tmp_path, *arguments)
+    chosen = ("--select-on", "target-dev", "--target", "xnli", "--name", "peeked")
+    peeked = run(world, tmp_path, *arguments, *chosen)
+    rows = run(world, tmp_path, "eval", "mnli", "peeked", "--task", "xnli")["scores"]
+    manifests = [
+        json.loads(Path(m["folder"], "manifest.json").read_text()) for m in (usual, peeked)
+    ]
+    said = [manifest["training"]["selection"] for manifest in manifests]
+    assert said[0] == "best qaa validation accuracy"
+    assert said[1].startswith("best qab validation accuracy") and said[1].endswith("(target dev)")
+    assert "qaa" not in said[1]
+    flags = {name: {tuple(r["flags"]) for r in rows if r["expression"].startswith(name)}
+             for name in ("mnli", "peeked")}  # fmt: skip
+    assert flags == {"mnli": {()}, "peeked": {("target-dev selection",)}}
+
+
+def test_tensorboard_is_told_the_history(world, tmp_path):
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    arguments = (*KINDS["single"], "--set", "train.max_steps=20")
+    run(world, tmp_path, *arguments, "--track", "tensorboard")
+    history = next((tmp_path / "home" / "runs").rglob("history.jsonl"))
+    records = [json.loads(line) for line in history.read_text().splitlines()]
+    wanted = [(r["step"], r["loss"]) for r in records if "loss" in r]
+    events = reading.EventAccumulator(str(next(history.parent.rglob("events*")).parent)).Reload()
+    found = [(event.step, event.value) for event in events.Scalars("loss")]
+    assert [step for step, _ in found] == [step for step, _ in wanted] == [10, 20]
+    assert [v for _, v in found] == pytest.approx([v for _, v in wanted], rel=1e-6)
+
+
 def test_translated_rows_are_trained_on(world, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(world.data, data)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from xstilts.data.layout import filled_paths
 from xstilts.data.located import available_languages, locate, split_names
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load_rows
-from xstilts.errors import XstiltsError
+from xstilts.errors import DataError, XstiltsError
 from xstilts.files import sha256_file
 from xstilts.specs import TaskSpec
 
@@ -210,28 +212,69 @@ def check_mixture(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
     What a language looks like is taken from the other splits, so a task that has those in one
     language only is not judged.
     """
-    looks: dict[str, Counter[str]] = {}
+    texts: dict[str, list[Example]] = {}
     for (split, language), found in rows.items():
         if split != "train" and len(found) >= MIN_ROWS:
-            looks.setdefault(language, Counter()).update(_profile(found))
-    if len(looks) < 2:
-        return
+            texts.setdefault(language, []).extend(found)
+    looks = {language: _profile(found) for language, found in texts.items()}
     for (split, language), found in rows.items():
-        if split != "train" or language not in looks:
-            continue
-        sample = found[:: max(1, len(found) // SAMPLE)]
-        judged = [row for row in sample if len(_text(row)) >= MIN_TEXT]
-        strange = [(row, code) for row in judged if (code := _nearest(row, looks, language))]
-        if len(judged) >= MIN_ROWS and len(strange) >= MIXED_SHARE * len(judged):
-            codes = ", ".join(sorted({code for _, code in strange}))
-            message = (
-                f"{len(strange)} of {len(judged)} rows looked at are closer to {codes} than to "
-                f"'{language}'"
-            )
-            yield Finding(task.name, split, language, "language", message, strange[0][0].place)
+        if split == "train" and (mixture := _mixture(found, language, looks)):
+            message, place = mixture
+            yield Finding(task.name, split, language, "language", message, place)
 
 
-def _nearest(row: Example, looks: Mapping[str, Counter[str]], own: str) -> str:
+def require_language(
+    task: TaskSpec, found: Sequence[Example], language: str, root: Path | None
+) -> None:
+    """Refuse training rows of which many are in another language of the task.
+
+    Says nothing where the task's other splits are in one language only.
+
+    Raises:
+        DataError: The rows are a mixture.
+    """
+    mixture = _mixture(found, language, _looks(task.model_dump_json(), root))
+    if mixture:
+        message, place = mixture
+        raise DataError(
+            f"the training rows of '{language}' hold other languages: {message}",
+            where=place,
+            hint="Zero-shot training must see one language only: split the file by language. If "
+            "the rows are right, --set source.check=false.",
+        )
+
+
+@lru_cache(maxsize=4)
+def _looks(spec: str, root: Path | None) -> Mapping[str, _Profile]:
+    """How every language of a task, given as JSON, looks outside of its training split."""
+    task = TaskSpec.model_validate_json(spec)
+    looks: dict[str, _Profile] = {}
+    for split in split_names(task):
+        known = available_languages(task, split, root) if split != "train" else []
+        for language in known:
+            with suppress(XstiltsError):  # `data check` tells of it
+                rows = _read(task, split, language, root)
+                if language not in looks and len(rows) >= MIN_ROWS:
+                    looks[language] = _profile(rows)
+    return looks
+
+
+def _mixture(
+    found: Sequence[Example], language: str, looks: Mapping[str, _Profile]
+) -> tuple[str, str] | None:
+    """What is wrong with training rows and where, when many are in another language."""
+    if len(looks) < 2 or language not in looks:
+        return None
+    judged = [row for row in _sample(found) if len(_text(row)) >= MIN_TEXT]
+    strange = [(row, code) for row in judged if (code := _nearest(row, looks, language))]
+    if len(judged) < MIN_ROWS or len(strange) < MIXED_SHARE * len(judged):
+        return None
+    codes = ", ".join(sorted({code for _, code in strange}))
+    message = f"{len(strange)} of {len(judged)} rows looked at are closer to {codes}"
+    return f"{message} than to '{language}'", strange[0][0].place
+
+
+def _nearest(row: Example, looks: Mapping[str, _Profile], own: str) -> str:
     """The language that a row is clearly closer to than to its own, or an empty text."""
     profile = _profile([row])
     near = {code: _cosine(profile, theirs) for code, theirs in looks.items()}
@@ -239,20 +282,27 @@ def _nearest(row: Example, looks: Mapping[str, Counter[str]], own: str) -> str:
     return best if best != own and near[best] > ROW_FACTOR * near[own] else ""
 
 
-def _profile(rows: Sequence[Example]) -> Counter[str]:
-    step = max(1, len(rows) // SAMPLE)
+@dataclass(frozen=True)
+class _Profile:
+    """Counts of three-letter sequences and their Euclidean norm."""
+
+    counts: Counter[str]
+    norm: float
+
+
+def _sample(rows: Sequence[Example]) -> Sequence[Example]:
+    return rows[:: max(1, len(rows) // SAMPLE)]
+
+
+def _profile(rows: Sequence[Example]) -> _Profile:
     counts: Counter[str] = Counter()
-    for row in rows[::step]:
+    for row in _sample(rows):
         text = f" {_text(row)[:500]} "
         counts.update(text[at : at + 3] for at in range(len(text) - 2))
-    return counts
+    return _Profile(counts, math.sqrt(sum(count * count for count in counts.values())))
 
 
-def _cosine(one: Counter[str], other: Counter[str]) -> float:
-    small, large = (one, other) if len(one) < len(other) else (other, one)
+def _cosine(one: _Profile, other: _Profile) -> float:
+    small, large = sorted((one.counts, other.counts), key=len)
     product = sum(count * large[key] for key, count in small.items() if key in large)
-    return product / (_norm(one) * _norm(other))
-
-
-def _norm(counts: Counter[str]) -> float:
-    return math.sqrt(sum(count * count for count in counts.values()))
+    return product / (one.norm * other.norm)

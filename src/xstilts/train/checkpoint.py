@@ -181,3 +181,10 @@ def _put_moments(
         parameter = parameters[name]
         kept = value if part == "step" else value.to(parameter.device)
         optimizer.state[parameter][part] = kept
+
+
+def tidy(folder: Path) -> None:
+    """Remove the weights of a finished run; its history and what trackers wrote stay."""
+    for kind in ("checkpoint", "best", "mean", "step"):
+        for path in (*folder.glob(f"{kind}-*"), *folder.glob(f".{kind}-*")):
+            shutil.rmtree(path, ignore_errors=True)

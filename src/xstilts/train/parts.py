@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xstilts.config import load_task
 from xstilts.data import translated
+from xstilts.data.check import require_language
 from xstilts.data.examples import Example
 from xstilts.data.sources import (
     available_languages,
@@ -122,6 +123,8 @@ def _rows(
     by_language: dict[str, list[Example]] = {}
     for language in languages:
         by_language[language], notes[language] = _in_language(task, language, root, offline)
+        if run.source.check:
+            require_language(task, by_language[language], language, root)
     rows = mix_languages(by_language, run.source, run.train.seed)
     rows = subset(rows, run.train.limit, run.train.seed)
     wanted = run.source.rows

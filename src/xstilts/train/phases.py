@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -35,7 +34,7 @@ from xstilts.sites import Adapter
 from xstilts.specs import MixSpec, TaskSpec
 from xstilts.tokenised import encode
 from xstilts.train import parts as phase_parts
-from xstilts.train.checkpoint import bring_back
+from xstilts.train.checkpoint import bring_back, tidy
 from xstilts.train.parts import MLM, Dev, Part, make_parts
 from xstilts.train.processes import Processes
 from xstilts.train.stream import Mixture, Stream
@@ -287,7 +286,7 @@ class Phase:
             if processes.first:
                 self._keep_steps(model, own, below, folder, result)
                 entry = self.places.zoo.add(lambda at: self._save(at, model, own, below, result))
-                _tidy(folder)
+                tidy(folder)
         processes.wait()
         kept = entry if processes.first else self.places.zoo.find_run(self.key)
         assert kept is not None
@@ -541,10 +540,3 @@ def _record(
         "sha256": data_digest(rows),
         "source": source if source != f"{language} original" else "",
     }
-
-
-def _tidy(folder: Path) -> None:
-    """Leave only the history of a finished run."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
