@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -87,6 +88,12 @@ class Backbone:
         """Move the weights; returns itself."""
         self.encoder.to(device)
         return self
+
+    def copy(self) -> Backbone:
+        """The same with weights of its own, in main memory."""
+        twin = copy.copy(self)
+        twin.encoder, twin._cut = copy.deepcopy(self.encoder).cpu(), {}
+        return twin
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The last block's output, [B, T, D]."""

@@ -86,13 +86,17 @@ class TaskModel(nn.Module):
 
     def logits(self, batch: Batch, task: str) -> Tensor:
         """What the head of `task` says about a batch; the shape is the format's."""
+        return self._logits(batch, task)
+
+    def _logits(self, batch: Batch, task: str) -> Tensor:
+        # `forward` runs this and not `logits`, which a sharded model wraps as it does `forward`.
         run = self.frozen.last_hidden_state if self.frozen else self.backbone.forward
         hidden_BTD = run(batch.input_ids, batch.attention_mask)
         return cast("Tensor", self.heads[task](hidden_BTD, batch))
 
     def forward(self, batch: Batch, task: str) -> Tensor:
         """The loss of each example, [E], float32."""
-        loss: Any = FORMATS.get(self.tasks[task].format).loss(self.logits(batch, task), batch)
+        loss: Any = FORMATS.get(self.tasks[task].format).loss(self._logits(batch, task), batch)
         return cast("Tensor", loss)
 
     def penalty(self) -> Tensor:

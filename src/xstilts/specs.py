@@ -224,6 +224,8 @@ class TrainSpec(Spec):
         bucket: Batches' worth of shuffled rows that are sorted by length together; 1 switches
             bucketing off.
         gradient_checkpointing: Keep no activations inside blocks, compute them twice.
+        shard: With several processes, spread weights, gradients and optimiser states over them
+            (FSDP) instead of a copy in each.
         cache_activations: Run the blocks below the first that trains once a row, without dropout,
             and keep their output on disk for later epochs and modules.
     """
@@ -254,6 +256,7 @@ class TrainSpec(Spec):
     limit: int = Field(default=0, ge=0)
     bucket: int = Field(default=50, gt=0)
     gradient_checkpointing: bool = False
+    shard: bool = False
     cache_activations: bool = False
 
 

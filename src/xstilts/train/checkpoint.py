@@ -19,9 +19,13 @@ from torch import Tensor, nn
 
 from xstilts.errors import UsageError
 from xstilts.files import atomic_folder, write_json
+from xstilts.train import sharding
+from xstilts.train.sharding import whole
 
 KEPT = 2
 WEIGHTS = "weights.safetensors"
+
+Weights = dict[str, Tensor]
 
 
 @dataclass
@@ -53,20 +57,24 @@ class Position:
     inputs: str = ""
 
 
-def save(
-    folder: Path,
-    position: Position,
-    parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-) -> None:
+def weights_of(parameters: Mapping[str, nn.Parameter]) -> Weights:
+    """Copies in main memory; every process that trains calls this."""
+    return {n: whole(p.detach()).cpu().contiguous().clone() for n, p in parameters.items()}
+
+
+def moments_of(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Weights:
+    """The optimiser's state as `name|key`; every process that trains calls this."""
+    return {
+        f"{name}|{key}": whole(torch.as_tensor(value).detach()).cpu()
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def save(folder: Path, position: Position, weights: Weights, moments: Weights) -> None:
     """Write `checkpoint-<step>` below `folder`, whole or not at all; older ones go."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in parameters.items()}
-    moments: dict[str, Tensor] = {}
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            moments[f"{names[parameter]}|{key}"] = torch.as_tensor(value).detach().cpu()
     with atomic_folder(folder / f"checkpoint-{position.step:08d}") as new:
-        save_file(_copies(parameters), new / WEIGHTS)
+        save_file(weights, new / WEIGHTS)
         save_file(moments, new / "optimizer.safetensors")
         values = asdict(position)
         if position.best_step < 0:
@@ -112,12 +120,11 @@ def restore(
 
 def put(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
     """Copy saved tensors into parameters."""
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(weights[name])
+    for name, parameter in parameters.items():
+        sharding.put(parameter, weights[name])
 
 
-def keep(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
+def keep(folder: Path, weights: Weights) -> None:
     """Write the weights alone to `folder`, whole or not at all.
 
     A folder that is there already holds the same weights, written before a crash: it is left as it
@@ -126,7 +133,7 @@ def keep(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
     if folder.is_dir():
         return
     with atomic_folder(folder) as new:
-        save_file(_copies(parameters), new / WEIGHTS)
+        save_file(weights, new / WEIGHTS)
 
 
 def best_folder(folder: Path, step: int) -> Path:
@@ -134,9 +141,9 @@ def best_folder(folder: Path, step: int) -> Path:
     return folder / f"best-{step:08d}"
 
 
-def keep_best(folder: Path, parameters: Mapping[str, nn.Parameter], step: int) -> None:
+def keep_best(folder: Path, weights: Weights, step: int) -> None:
     """Keep the weights of the best look; those that an older checkpoint speaks of stay a while."""
-    keep(best_folder(folder, step), parameters)
+    keep(best_folder(folder, step), weights)
     for old in sorted(folder.glob("best-*"))[: -KEPT - 1]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -147,7 +154,7 @@ def bring_back(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
 
 
 def keep_mean(
-    folder: Path, parameters: Mapping[str, nn.Parameter], averaged: tuple[int, int], step: int
+    folder: Path, weights: Weights, averaged: tuple[int, int], step: int
 ) -> tuple[int, int]:
     """Add the weights to the running mean; returns the new `Position.averaged`.
 
@@ -155,7 +162,6 @@ def keep_mean(
     checkpoint finds the mean that belongs to it.
     """
     count, last = averaged
-    weights = _copies(parameters)
     if count:
         mean = load_file(folder / f"mean-{last:08d}" / WEIGHTS)
         weights = {k: mean[k] + (w - mean[k]) / (count + 1) for k, w in weights.items()}
@@ -167,10 +173,6 @@ def keep_mean(
     return count + 1, step
 
 
-def _copies(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    return {name: p.detach().cpu().contiguous().clone() for name, p in parameters.items()}
-
-
 def _put_moments(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
@@ -179,7 +181,7 @@ def _put_moments(
     for key, value in moments.items():
         name, _, part = key.rpartition("|")
         parameter = parameters[name]
-        kept = value if part == "step" else value.to(parameter.device)
+        kept = value if part == "step" else sharding.like(parameter, value)
         optimizer.state[parameter][part] = kept
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from xstilts import __version__, library, predict
 from xstilts.backbone import Backbone
@@ -34,7 +35,7 @@ from xstilts.sites import Adapter
 from xstilts.specs import MixSpec, TaskSpec
 from xstilts.tokenised import encode
 from xstilts.train import parts as phase_parts
-from xstilts.train.checkpoint import bring_back, tidy
+from xstilts.train.checkpoint import bring_back, put, tidy, weights_of
 from xstilts.train.parts import MLM, Dev, Part, make_parts
 from xstilts.train.processes import Processes
 from xstilts.train.stream import Mixture, Stream
@@ -181,7 +182,7 @@ class Phase:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """Everything that decides the weights but the modules below and the one started from."""
-        outside = {"checkpoint_every", "gradient_checkpointing"}
+        outside = {"checkpoint_every", "gradient_checkpointing", "shard"}
         if not self.run.train.cache_activations:
             outside.add("cache_activations")
         return {
@@ -280,9 +281,15 @@ class Phase:
             print("another process trains this very module; waiting for it", file=sys.stderr)
 
     def _make(self, folder: Path, processes: Processes) -> Entry:
+        sharded = self.run.train.shard and processes.count > 1
+        shown = self._train_in_shards(folder, processes) if sharded else None
         model, own, below = self._model()
         with self._training(model, own):
-            result = self._train(model, folder, processes)
+            if shown is None:
+                result = self._train(model, folder, processes)
+            else:
+                result, weights = shown
+                put({n: p for n, p in model.named_parameters() if p.requires_grad}, weights)
             if processes.first:
                 self._keep_steps(model, own, below, folder, result)
                 entry = self.places.zoo.add(lambda at: self._save(at, model, own, below, result))
@@ -360,6 +367,22 @@ class Phase:
         with self._trainer(model, folder, processes) as trainer:
             return trainer.run()
 
+    def _train_in_shards(
+        self, folder: Path, processes: Processes
+    ) -> tuple[TrainResult, dict[str, Tensor]]:
+        """Train on a copy of the backbone that is spread over the processes; the weights, whole."""
+        phase = copy(self)
+        phase.backbone = self.backbone.copy()
+        model, own, _ = phase._model()
+        encoder, composed = phase.backbone.encoder, model.composed
+        encoder.load_state_dict(own.encoder_weights or composed.encoder_weights or {}, strict=False)
+        composed.encoder_weights = {}
+        encoder.requires_grad_(self.preset.method == "full")
+        trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        with model.attached():
+            result = phase._train(model, folder, processes)
+            return result, weights_of({name: model.get_parameter(name) for name in trained})
+
     @contextmanager
     def _trainer(self, model: TaskModel, folder: Path, processes: Processes) -> Iterator[Trainer]:
         """A trainer of the model; the encoder is as before when the block ends."""
@@ -379,6 +402,7 @@ class Phase:
                 quiet=self.places.quiet,
                 title=f"{self.name} {self.run.method}",
                 blocks=self.backbone.shape.num_layers,
+                shards=list(self.backbone.blocks),
             )
         finally:
             if checkpointing:

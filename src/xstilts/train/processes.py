@@ -15,6 +15,8 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
+from xstilts.train.sharding import shard
+
 TRACKERS = ("tensorboard", "trackio", "wandb", "mlflow")
 
 T = TypeVar("T")
@@ -98,10 +100,18 @@ class Processes:
         """Where this process computes."""
         return cast("torch.device", self._accelerator.device)
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with gradients averaged over processes."""
+    def wrap(self, model: nn.Module, shards: Sequence[nn.Module] | None = None) -> nn.Module:
+        """The model with gradients averaged over processes.
+
+        Args:
+            model: On this process's device.
+            shards: Parts of it that are gathered one at a time, to spread its parameters over the
+                processes, in place; None for a whole copy in each.
+        """
         if self.count == 1:
             return model
+        if shards is not None:
+            return shard(model, shards, self.device.type, self.count)
         return cast("nn.Module", self._accelerator.prepare_model(model))
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -109,8 +119,8 @@ class Processes:
         return cast("AbstractContextManager[Any]", self._accelerator.autocast())
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """Keep gradients to this process until the block ends."""
-        if self.count == 1:
+        """Keep gradients to this process until the block ends; those of shards never are."""
+        if self.count == 1 or not hasattr(model, "no_sync"):
             return nullcontext()
         return cast("AbstractContextManager[Any]", self._accelerator.no_sync(model))
 

@@ -78,7 +78,9 @@ class Stream:
         own = np.arange(len(examples))[rank::world]
         weight = 1.0 if len(own) else 0.0
         own = own if len(own) else np.zeros(1, np.int64)
-        parts = [part for part in np.array_split(own, self.spec.accumulation) if len(part)]
+        # As many in every process: sharded weights are gathered by all together.
+        count = max(1, min(self.spec.accumulation, len(examples) // world))
+        parts = np.array_split(own, count)
         if whole is None:
             batches = [self._collate(examples[part]) for part in parts]
         else:

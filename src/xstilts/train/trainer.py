@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from xstilts.data.features import Batch
 from xstilts.specs import TrainSpec
-from xstilts.train import checkpoint
+from xstilts.train import checkpoint, sharding
 from xstilts.train.checkpoint import Position
 from xstilts.train.optim import make_optimizer, rate
 from xstilts.train.processes import Processes
@@ -67,6 +67,7 @@ class Trainer:
         quiet: Show no progress.
         title: What is being trained, for the progress bar.
         blocks: Blocks of the encoder, for rates by depth.
+        shards: Parts of the model that `spec.shard` gathers one at a time.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class Trainer:
         quiet: bool = False,
         title: str = "training",
         blocks: int = 0,
+        shards: Sequence[nn.Module] = (),
     ) -> None:
         self.model, self.mixture, self.spec, self.folder = model, mixture, spec, folder
         self.evaluate, self.resume_command, self.inputs = evaluate, resume_command, inputs
         self.processes = processes or Processes.alone(spec.precision)
         self.quiet, self.title = quiet, title
+        self.wrapped = self.processes.wrap(model, shards=shards if spec.shard else None)
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.optimizer = make_optimizer(self.parameters, spec, blocks)
         self.total = mixture.total_steps()
@@ -107,14 +110,13 @@ class Trainer:
         self.mixture.taken |= self.position.taken
         self.mixture.stopped = list(self.position.stopped)
         self._cut_history()
-        wrapped = self.processes.wrap(self.model)
         stopped = False
         quiet = self.quiet or not self.processes.first
         self._keep_step()
         with stop_requests() as request, Progress(self.title, self.total, quiet=quiet) as progress:
             examples = tokens = 0
             while self.position.step < self.total and not stopped:
-                loss, step, seen = self._step(wrapped)
+                loss, step, seen = self._step()
                 examples, tokens = examples + step.examples, tokens + seen
                 if progress.wants_loss:
                     progress.report(self.position.step, float(loss), examples, tokens)
@@ -135,25 +137,24 @@ class Trainer:
         Returns:
             Sub-words without padding of the timed steps, and the seconds they took.
         """
-        wrapped = self.processes.wrap(self.model)
         for stream in self.mixture.streams.values():
             longest = stream.lengths.argsort()[::-1][: self.spec.batch_size].copy()
             step = stream.cut(longest, 0)
             for index, batch in enumerate(step.batches):
-                self._backward(wrapped, batch, step, penalised=index == 0)
+                self._backward(batch, step, penalised=index == 0)
         self.optimizer.zero_grad(set_to_none=True)
         began, tokens, steps = time.monotonic(), 0, 0
         while steps < self.total and (steps < 2 or time.monotonic() - began < seconds):
-            tokens, steps = tokens + self._step(wrapped, write=False)[2], steps + 1
+            tokens, steps = tokens + self._step(write=False)[2], steps + 1
         return tokens, time.monotonic() - began
 
     # -- one step
 
-    def _step(self, model: nn.Module, *, write: bool = True) -> tuple[Tensor, Step, int]:
+    def _step(self, *, write: bool = True) -> tuple[Tensor, Step, int]:
         """Forward, backward and update of one optimiser step; its loss, rows and sub-words."""
         processes, number = self.processes, self.position.step
         torch.manual_seed(_draw_seed(self.spec.seed, number, processes.rank))
-        model.train()
+        self.model.train()
         lr = rate(self.spec, number, self.total)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
@@ -161,11 +162,12 @@ class Trainer:
         total = torch.zeros((), device=processes.device)
         for index, batch in enumerate(step.batches):
             last = index == len(step.batches) - 1
-            with nullcontext() if last else processes.no_sync(model):
-                total += self._backward(model, batch, step, penalised=index == 0)
+            with nullcontext() if last else processes.no_sync(self.wrapped):
+                total += self._backward(batch, step, penalised=index == 0)
         norm = torch.zeros(())
         if self.spec.clip:
             norm = nn.utils.clip_grad_norm_(list(self.parameters.values()), self.spec.clip)
+            norm = sharding.whole(norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.position.step += 1
@@ -174,12 +176,12 @@ class Trainer:
             self._write_history(step, total, lr, norm, seen)
         return total, step, seen
 
-    def _backward(self, model: nn.Module, batch: Batch, step: Step, *, penalised: bool) -> Tensor:
+    def _backward(self, batch: Batch, step: Step, *, penalised: bool) -> Tensor:
         """Add the gradient of a micro-batch; each example weighs 1 / examples of the whole step."""
         processes = self.processes
         batch = batch.to(processes.device)
         with processes.autocast():
-            losses: Tensor = model(batch, step.head)
+            losses: Tensor = self.wrapped(batch, step.head)
         loss: Tensor = losses.float().sum() * (step.weight / step.examples)
         reported = loss.detach()
         penalty = getattr(self.model, "penalty", None)
@@ -227,17 +229,26 @@ class Trainer:
         if gained:
             position.best_score, position.best_step = mean, position.step
         position.looks_without_gain = 0 if gained else position.looks_without_gain + 1
-        if self.processes.first:
-            if gained and spec.select == "best":
-                checkpoint.keep_best(self.folder, self.parameters, position.step)
-            if spec.select == "average" and position.step >= spec.average_from * self.total:
-                position.averaged = checkpoint.keep_mean(
-                    self.folder, self.parameters, position.averaged, position.step
-                )
+        best = gained and spec.select == "best"
+        averaged = spec.select == "average" and position.step >= spec.average_from * self.total
+        if best or averaged:
+            self._keep_look(averaged=averaged)
         self._append({"step": position.step, "dev_score": mean, "dev_scores": scores})
         if self.mixture.mix.stop_parts:
             return self._stop_parts(scores)
         return bool(spec.patience) and position.looks_without_gain >= spec.patience
+
+    def _keep_look(self, *, averaged: bool) -> None:
+        """Keep the weights of this look, or add them to the mean."""
+        position, weights = self.position, checkpoint.weights_of(self.parameters)
+        if not self.processes.first:
+            return
+        if averaged:
+            position.averaged = checkpoint.keep_mean(
+                self.folder, weights, position.averaged, position.step
+            )
+        else:
+            checkpoint.keep_best(self.folder, weights, position.step)
 
     def _stop_parts(self, scores: Mapping[str, float]) -> bool:
         """Stop parts whose own score has not risen for a while; True when none is left."""
@@ -255,13 +266,18 @@ class Trainer:
 
     def _keep_step(self) -> None:
         every, number = self.spec.save_every, self.position.step
-        if every and number % every == 0 and self.processes.first:
-            checkpoint.keep(self.folder / f"step-{number:08d}", self.parameters)
+        if not every or number % every:
+            return
+        weights = checkpoint.weights_of(self.parameters)
+        if self.processes.first:
+            checkpoint.keep(self.folder / f"step-{number:08d}", weights)
 
     def _save(self) -> None:
         self.position.taken = dict(self.mixture.taken)
+        weights = checkpoint.weights_of(self.parameters)
+        moments = checkpoint.moments_of(self.parameters, self.optimizer)
         if self.processes.first:
-            checkpoint.save(self.folder, self.position, self.parameters, self.optimizer)
+            checkpoint.save(self.folder, self.position, weights, moments)
         self._saved_at = time.monotonic()
         self.processes.wait()
 
