@@ -366,6 +366,14 @@ def test_gc_takes_leftovers_only(zoo):
     assert zoo.tags() == {("mnli", "best"): entry.manifest.digest}
 
 
+def test_gc_leaves_a_module_that_is_just_begun(zoo):
+    def begin(folder):
+        gc(zoo)
+        build(folder)
+
+    assert zoo.add(begin).folder.is_dir()
+
+
 def test_gc_of_the_untagged_keeps_ancestors(zoo):
     lang = add(zoo, name="lang-en")
     task = add(zoo, parents=[parent(lang)])

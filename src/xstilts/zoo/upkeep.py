@@ -191,8 +191,11 @@ def _untagged(zoo: Zoo) -> list[Entry]:
 
 
 def _prune(root: Path) -> None:
-    """Delete folders that hold nothing, such as a killed `add` leaves."""
-    for pattern in ("*/*/", "*/", ".tags/*/"):
+    """Delete folders that hold nothing, such as a killed `add` leaves.
+
+    Not those of `.staging`: a module that is just begun holds nothing yet.
+    """
+    for pattern in ("[!.]*/*/", "[!.]*/", ".tags/*/"):
         for folder in root.glob(pattern):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
