@@ -20,7 +20,7 @@ from torch import Tensor
 
 from xstilts.errors import IntegrityError
 
-PIECE = 2**22
+PIECE = 2**20
 """Numbers in a piece of a tensor, about; a row is never cut."""
 
 _TYPES = {
