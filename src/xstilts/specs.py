@@ -6,6 +6,7 @@ Norwegian.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -182,6 +183,11 @@ class BackboneIdentity(Spec):
     tokenizer_sha256: str
     fingerprint: str
 
+    @property
+    def on_hub(self) -> bool:
+        """Whether `repo` is a hub id, not the name of a folder."""
+        return bool(self.revision or _REPOSITORY.fullmatch(self.repo))
+
     def differences(self, other: BackboneIdentity) -> list[str]:
         """Why a module of this backbone cannot act in `other`; none when it can.
 
@@ -192,6 +198,7 @@ class BackboneIdentity(Spec):
 
 
 _ORIGIN = {"name", "repo", "revision"}
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 class TrainSpec(Spec):

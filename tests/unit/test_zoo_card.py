@@ -139,12 +139,9 @@ def expected(folder, manifest, ids, mask, head):
 
 
 def run(code, folder, base_folder):
-    lines = [
-        f"folder = {str(folder)!r}" if line.startswith("folder = ") else line
-        for line in code.splitlines()
-        if "import snapshot_download" not in line
-    ]
-    text = "\n".join(lines).replace(json.dumps(base().identity.repo), repr(str(base_folder)))
+    assert 'folder = "."' in code
+    text = code.replace('folder = "."', f"folder = {str(folder)!r}")
+    text = text.replace(json.dumps(base().identity.repo), repr(str(base_folder)))
     scope = {}
     exec(compile(text, "card", "exec"), scope)
     return scope["model"]

@@ -129,9 +129,7 @@ def library_of(manifest: Manifest) -> str:
 
 def base_model(manifest: Manifest) -> str:
     """The backbone's hub id, or nothing when it came from a local folder."""
-    backbone = manifest.backbone
-    on_hub = backbone.revision or _REPOSITORY.fullmatch(backbone.repo)
-    return backbone.repo if on_hub else ""
+    return manifest.backbone.repo if manifest.backbone.on_hub else ""
 
 
 def _languages(manifest: Manifest) -> list[str]:

@@ -34,17 +34,23 @@ _HEADS = {
 
 
 def snippets(manifest: Manifest, repo: str = "") -> str:
-    """The section "Use" of a card: xstilts first, then the library that owns the format."""
-    target, variant = f"hf:{repo or 'ORG/NAME'}", slug(manifest.variant)
+    """The section "Use" of a card: xstilts first, then the library that owns the format.
+
+    Args:
+        manifest: Of the module.
+        repo: Of the hub, such as `org/name`; empty where the module is in a folder or a store.
+    """
+    fetch, variant = f"pull hf:{repo}" if repo else "add .", slug(manifest.variant)
+    where = "" if repo else ", in this folder"
     parts = [
-        "With xstilts, which checks every file and the backbone:\n\n"
-        f"```bash\nxstilts zoo pull {target}\nxstilts xtreme {manifest.name}/{variant}\n```"
+        f"With xstilts, which checks every file and the backbone{where}:\n\n"
+        f"```bash\nxstilts zoo {fetch}\nxstilts xtreme {manifest.name}/{variant}\n```"
     ]
     code = library_code(manifest, repo)
     if code:
         library = {"adapter": "adapters", "language": "adapters", "lora": "peft"}
         name = library.get(manifest.kind, "transformers")
-        parts.append(f"With plain {name}:\n\n```python\n{code}\n```")
+        parts.append(f"With plain {name}{where}:\n\n```python\n{code}\n```")
     return "\n\n".join(parts)
 
 
@@ -54,7 +60,12 @@ def is_difference(manifest: Manifest) -> bool:
 
 
 def library_code(manifest: Manifest, repo: str = "") -> str:
-    """Python that loads the module without xstilts, or nothing where no library can."""
+    """Python that loads the module without xstilts, or nothing where no library can.
+
+    Args:
+        manifest: Of the module.
+        repo: Where it is fetched from; the folder in which the code runs when empty.
+    """
     if manifest.kind not in ("adapter", "language", "lora", "full", "head"):
         return ""
     if is_difference(manifest):
@@ -63,8 +74,8 @@ def library_code(manifest: Manifest, repo: str = "") -> str:
     class_name = _CLASSES.get(manifest.format, "AutoModel") if has_head else "AutoModel"
     headed = class_name != "AutoModel"
     encoder = "model.base_model" if headed else "model"
-    lines = _imports(manifest, class_name, headed)
-    lines += ["", f'folder = snapshot_download("{repo or "ORG/NAME"}")']
+    lines = _imports(manifest, class_name, headed, repo)
+    lines += ["", f'folder = snapshot_download("{repo}")' if repo else 'folder = "."']
     lines += _model(manifest, class_name)
     lines += _module(manifest.kind, encoder)
     if headed:
@@ -72,9 +83,10 @@ def library_code(manifest: Manifest, repo: str = "") -> str:
     return "\n".join([*lines, "model.eval()"])
 
 
-def _imports(manifest: Manifest, class_name: str, headed: bool) -> list[str]:
+def _imports(manifest: Manifest, class_name: str, headed: bool, repo: str) -> list[str]:
     lines = ["import adapters"] if manifest.kind in ("adapter", "language") else []
-    lines.append("from huggingface_hub import snapshot_download")
+    if repo:
+        lines.append("from huggingface_hub import snapshot_download")
     if manifest.kind == "lora":
         lines.append("from peft import PeftModel")
     if headed or manifest.kind in ("full", "head"):
@@ -91,7 +103,10 @@ def _model(manifest: Manifest, class_name: str) -> list[str]:
         names = ", ".join(f"{number}: {name!r}" for number, name in enumerate(manifest.labels))
         options.append(f"id2label={{{names}}}")
     options.append('attn_implementation="sdpa"')
-    return [f"model = {class_name}.from_pretrained(", *(f"    {o}," for o in options), ")"]
+    lines = [f"    {option}," for option in options]
+    if not backbone.on_hub:
+        lines[0] += "  # a local folder when this was trained"
+    return [f"model = {class_name}.from_pretrained(", *lines, ")"]
 
 
 def _module(kind: str, encoder: str) -> list[str]:

@@ -1,0 +1,167 @@
+"""A module that goes to each kind of hub and comes back in a clean home, and what its card says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+from uuid import uuid4
+
+import pytest
+import torch
+from integration.hub_server import HubServer, use
+
+from xstilts import export, paths, sandbox
+from xstilts.backbone import Backbone
+from xstilts.cli import main
+from xstilts.zoo import Zoo, verify_folder
+from xstilts.zoo.manifest import CARD, SCORES
+
+PLACES = ("folder", "file", "memory", "s3", "hf")
+METHODS = ("seq_bn", "lora")
+PAIR = ("--task", "xnli", "--langs", "qaa,qab")
+CANARY = "hf_canary0123456789abcdef"
+
+
+@pytest.fixture
+def command(home, capsys):
+    """Run a command; its JSON. Everything that was printed is kept in `seen`."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main(["--world", "sandbox", "--json", *arguments])
+        output = capsys.readouterr()
+        call.seen += output.out + output.err
+        assert caught.value.code in (0, None), output.err
+        return json.loads(output.out)
+
+    call.seen = ""
+    return call
+
+
+@pytest.fixture(scope="module")
+def world(home):
+    return sandbox.ensure_world(paths.cache_folder())
+
+
+@pytest.fixture
+def trained(command, tmp_path, monkeypatch):
+    """A home with two modules that do change the outputs, each evaluated."""
+    monkeypatch.setenv("XSTILTS_HOME", str(tmp_path / "home"))
+    fast = ("--set", "train.max_steps=4", "--set", "train.lr=0.03")
+    made = {}
+    for method in METHODS:
+        module = command("train-adapter", "mnli", "--method", method, *fast)
+        made[method] = module, command("eval", f"mnli/{method}", *PAIR)["scores"]
+    return made
+
+
+@contextlib.contextmanager
+def s3(monkeypatch):
+    server = pytest.importorskip("moto.server")
+    s3fs = pytest.importorskip("s3fs")
+    moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    try:
+        host, port = moto.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", CANARY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir("team")
+        yield "s3://team/{method}"
+    finally:
+        moto.stop()
+
+
+@contextlib.contextmanager
+def hf(monkeypatch, tmp_path):
+    with HubServer() as server:
+        server.tokens[CANARY] = "org"
+        use(monkeypatch, server, tmp_path, CANARY)
+        yield "hf:org/mnli-{method}"
+
+
+@pytest.fixture(params=PLACES)
+def place(request, monkeypatch, tmp_path):
+    """An address of each kind, with the method to be filled in."""
+    if request.param == "s3":
+        with s3(monkeypatch) as target:
+            yield target
+    elif request.param == "hf":
+        with hf(monkeypatch, tmp_path) as target:
+            yield target
+    else:
+        shared = f"{tmp_path}/shared/{{method}}"
+        yield {
+            "folder": f"folder:{shared}",
+            "file": f"file://{shared}",
+            "memory": f"memory://{uuid4().hex}/{{method}}",
+        }[request.param]
+
+
+def contents(folder):
+    """Every file's bytes, but for the card and its scores, which a push writes."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name not in (CARD, SCORES)}
+
+
+def shown(scores):
+    return [(s["task"], s["language"], s["metric"], s["value"]) for s in scores]
+
+
+def test_it_comes_back_the_same_in_a_clean_home(
+    command, trained, place, world, tmp_path, monkeypatch
+):
+    """Byte-equal, verified, with the same scores; and plain libraries load it as its card says."""
+    zoo = Zoo(tmp_path / "home" / "worlds" / "sandbox" / "adapters_zoo")
+    for method in METHODS:
+        command("zoo", "push", f"mnli/{method}", place.format(method=method))
+    monkeypatch.setenv("XSTILTS_HOME", str(tmp_path / "clean"))
+    assert command("zoo", "ls") == []
+    for method, (module, scores) in trained.items():
+        pulled = command("zoo", "pull", place.format(method=method))
+        assert pulled["digest"] == module["digest"]
+        other = Zoo(tmp_path / "clean" / "worlds" / "sandbox" / "adapters_zoo")
+        mine, theirs = (z.find("@" + module["digest"]).folder for z in (zoo, other))
+        assert mine != theirs
+        assert contents(mine) == contents(theirs)
+        assert verify_folder(theirs) == verify_folder(mine)
+        again = command("eval", pulled["reference"], *PAIR)["scores"]
+        assert shown(again) == shown(scores)
+        on_the_card(theirs, other, place.format(method=method), world, tmp_path, monkeypatch)
+    assert command("zoo", "verify") == {"broken": []}
+    assert CANARY not in command.seen
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
+
+
+def on_the_card(folder, zoo, place, world, tmp_path, monkeypatch):
+    """Run the card's Python as it stands there, and compare logits."""
+    manifest = verify_folder(folder)
+    library = {"bottleneck": "adapters", "lora": "peft"}[manifest.method]
+    pytest.importorskip(library, reason=f"the {library} library is not installed")
+    text = (folder / CARD).read_text(encoding="utf-8")
+    assert f"With plain {library}" in text
+    here = tmp_path / f"elsewhere-{manifest.method}"
+    if place.startswith("hf:"):
+        assert f"xstilts zoo pull {place}\n" in text
+        here.mkdir()
+    else:
+        assert "xstilts zoo add .\n" in text
+        shutil.copytree(folder, here)
+    (here / manifest.backbone.repo).symlink_to(world.backbone)
+    monkeypatch.chdir(here)
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    scope = {}
+    exec(compile(code, CARD, "exec"), scope)
+    backbone = Backbone.load(str(world.backbone))
+    ids, mask = export.probe(backbone)
+    chosen = export.source("@" + manifest.digest, zoo, backbone)
+    ours = export.reference(chosen, ids, mask)
+    with torch.no_grad():
+        theirs = scope["model"](input_ids=ids, attention_mask=mask).logits
+        without = chosen.head.module(backbone(ids, mask), None)
+    assert float((ours - without).abs().max()) > 1e-3, "the module does nothing"
+    assert float((ours - theirs).abs().max()) < 1e-5
