@@ -146,6 +146,7 @@ def test_each_is_refused_and_nothing_is_touched(count, tmp_path, hub, watch, mon
         assert not inside, (number, kind, inside)
     assert sum(refused.values()) == count
     assert refused.keys() == ATTACKS.keys()
+    print(f"{count} hostile folders, {sum(refused.values())} refusals: {dict(refused)}")
 
 
 def test_the_attacks_are_real(tmp_path, watch):

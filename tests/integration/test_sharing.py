@@ -123,6 +123,36 @@ def test_an_s3_store(run, lora, tmp_path, monkeypatch):
         moto.stop()
 
 
+def test_the_library_is_listed_by_task_method_backbone_language_and_score(run, lora, capsys):
+    def references(*filters):
+        return [row["reference"] for row in run("zoo", "ls", *filters)]
+
+    own = lora["reference"]
+    some = ("--task", "mnli", "--method", "lora", "--backbone", "sandbox", "--lang", "en")
+    assert references(*some, "--kind", "lora") == [own]
+    assert references(*some, "--min-dev", "0.5") == [own]
+    assert references(*some, "--min-dev", "100.5") == []
+    run("eval", own, "--task", "xnli", "--langs", "qaa,qab")
+    assert own in references("--min-score", "xnli=0")
+    assert references("--min-score", "xnli=100.5") == []
+    assert references("--min-score", "xnli=0", "--min-score", "tydiqa=0") == []
+    (row,) = run("zoo", "ls", *some, "--min-score", "xnli=0")
+    rows = [s["value"] for s in run("eval", own, "--task", "xnli", "--langs", "qaa,qab")["scores"]]
+    assert row["scores"]["xnli"] == pytest.approx(sum(rows) / 2)
+    assert "no TASK=VALUE" in run("zoo", "ls", "--min-score", "xnli", code=2)["what"]
+    for name, wrong, right in (
+        ("task", "mnly", "mnli"),
+        ("method", "lorra", "lora"),
+        ("backbone", "sandbx", "sandbox"),
+        ("kind", "lorra", "lora"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["--world", "sandbox", "--json", "zoo", "ls", f"--{name}", wrong])
+        output = capsys.readouterr()
+        assert json.loads(output.out) == []
+        assert f"no module of {name} '{wrong}'. Did you mean '{right}'" in output.err
+
+
 def test_the_library_is_searched_tagged_compared_and_cleaned(run, lora):
     run("train-adapter", "qqp", *FAST)
     assert [r["task"] for r in run("zoo", "search", "qqp", "seq_bn")] == ["qqp"]

@@ -1,7 +1,7 @@
 """A program that leaves two whole encoders of XLM-R large's widths in a library, piece by piece.
 
-`python -m support.large_modules FOLDER LAYERS`: FOLDER/base is the backbone with a tokenizer, FOLDER/zoo holds the
-modules `one` and `two`, which differ from it everywhere. Weights are random.
+`python -m support.large_modules FOLDER LAYERS`: FOLDER/base is the backbone with a tokenizer,
+FOLDER/zoo holds the modules `one` and `two`, which differ from it everywhere. Weights are random.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from xstilts.zoo import Entry, Zoo, verify_folder
 from xstilts.zoo.manifest import Parent
 from xstilts.zoo.reference import parse_reference, slug
 from xstilts.zoo.upkeep import ancestors, broken, bundle, diff, family, gc, lineage, search
+from xstilts.zoo.verify import settled
 
 
 @pytest.fixture
@@ -409,3 +410,37 @@ def test_a_bundle_is_a_library_with_all_ancestors(zoo, tmp_path):
 def test_entries_are_values(zoo):
     entry = add(zoo)
     assert entry == Entry(entry.manifest, entry.folder)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_module_that_is_replaced_while_it_is_read_is_read_again(zoo, again):
+    """`broken` and `entries` see whole modules only, or none."""
+    entry = add(zoo)
+    reads = []
+
+    def read(folder):
+        if not reads:
+            zoo.remove(entry)
+            if again:
+                add(zoo)
+        reads.append(folder)
+        if len(reads) == 1:
+            raise IntegrityError("half of it is gone")
+        return verify_folder(folder)
+
+    found = settled(entry.folder, read)
+    assert found == (entry.manifest if again else None)
+    assert len(reads) == 1 + again
+
+
+def test_what_is_broken_stays_broken(zoo):
+    entry = add(zoo)
+    (entry.folder / "head.safetensors").unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        settled(entry.folder, verify_folder)
+
+    def vanished(folder):
+        raise FileNotFoundError(folder)
+
+    with pytest.raises(IntegrityError, match="a file vanished"):
+        settled(entry.folder, vanished)

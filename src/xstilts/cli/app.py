@@ -122,6 +122,7 @@ def _register() -> None:
         share_commands,
         train_commands,
         zoo_commands,
+        zoo_listing,
     )
 
     app.command("demo")(report_commands.demo)
@@ -139,6 +140,8 @@ def _register() -> None:
     app.command("predict")(predict_commands.predict)
     app.command("score")(score_commands.score)
     app.command("report")(report_commands.report)
+    zoo_commands.app.command("ls")(zoo_listing.list_modules)
+    zoo_commands.app.command("search")(zoo_listing.search)
     zoo_commands.app.command("import")(import_commands.import_module)
     zoo_commands.app.command("export")(export_commands.export)
     for name in ("add", "pull", "push", "bundle"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.zoo import Entry, Zoo
+    from xstilts.zoo import Zoo
     from xstilts.zoo.upkeep import Ancestor
 
 app = typer.Typer(no_args_is_help=True, help="The module library.")
@@ -30,77 +29,6 @@ def open_zoo(state: State) -> Zoo:
 
     zoo = Zoo(state.zoo, fetch)
     return zoo
-
-
-@app.command("ls")
-def list_modules(
-    context: typer.Context,
-    task: Annotated[str, typer.Option(help="Modules of one task only.")] = "",
-    method: Annotated[str, typer.Option(help="Modules of one method preset only.")] = "",
-    backbone: Annotated[str, typer.Option(help="Modules of one backbone only.")] = "",
-    language: Annotated[str, typer.Option(help="Trained in or made for a language.")] = "",
-    min_dev: Annotated[float, typer.Option(help="With a dev score of at least this.")] = 0.0,
-) -> None:
-    """List the modules.
-
-    Example: xstilts zoo ls --task mnli --method lora
-    """
-    state: State = context.obj
-    entries = [
-        entry
-        for entry in open_zoo(state).entries()
-        if _fits(entry, task, method, backbone, language, min_dev)
-    ]
-    _print_entries(state, entries)
-
-
-def _fits(
-    entry: Entry, task: str, method: str, backbone: str, language: str, min_dev: float
-) -> bool:
-    m = entry.manifest
-    languages = [*m.languages, *m.source_language.split(",")]
-    dev = m.training.get("dev_score")
-    return (
-        (not task or m.task == task)
-        and (not method or method in (m.preset, m.method))
-        and (not backbone or m.backbone.name == backbone)
-        and (not language or language in languages)
-        and (not min_dev or (isinstance(dev, int | float) and dev >= min_dev))
-    )
-
-
-def _print_entries(state: State, entries: Sequence[Entry]) -> None:
-    from xstilts.cli.output import table
-
-    columns = ("reference", "kind", "task", "seed", "dev", "parameters")
-    rows = [
-        (
-            e.reference,
-            e.manifest.kind,
-            e.manifest.task,
-            e.manifest.seed,
-            e.manifest.training.get("dev_score") or "",
-            f"{e.manifest.trainable_parameters:,}",
-        )
-        for e in entries
-    ]
-    records = [dict(zip(columns, row, strict=True)) for row in rows]
-    state.emit(records, lambda: state.console.print(table(columns, rows)))
-
-
-@app.command("search")
-def search(
-    context: typer.Context,
-    words: Annotated[list[str], typer.Argument(help="All of them must be found.")],
-) -> None:
-    """Find modules by words of their name, task, method, backbone, languages, labels or tags.
-
-    Example: xstilts zoo search nli lora
-    """
-    from xstilts.zoo.upkeep import search as find
-
-    state: State = context.obj
-    _print_entries(state, find(open_zoo(state), " ".join(words)))
 
 
 @app.command("show")

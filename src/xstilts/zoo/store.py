@@ -35,7 +35,7 @@ from xstilts.zoo.manifest import (
 )
 from xstilts.zoo.reference import Reference, parse_reference, slug
 from xstilts.zoo.staging import discard, locked, staging
-from xstilts.zoo.verify import verify_folder
+from xstilts.zoo.verify import settled, verify_folder
 
 __all__ = ["Entry", "Fetch", "Zoo", "require_name"]
 
@@ -88,21 +88,22 @@ class Zoo:
         found = []
         for folder in self.folders(name):
             try:
-                entry = Entry(read_manifest(folder), folder)
+                m = settled(folder, read_manifest)
             except IntegrityError:
                 continue
-            m = entry.manifest
+            if m is None:
+                continue  # removed by another process meanwhile
             score = m.training.get("dev_score")
             score = score if isinstance(score, int | float) else None
             if (
                 (not task or m.task == task)
                 and (not method or method in (m.preset, m.method, slug(m.variant)))
                 and (not backbone or is_backbone(m.backbone, backbone))
-                and (not language or language in (*m.languages, m.source_language))
+                and (not language or language in (*m.languages, *m.source_language.split(",")))
                 and (not kind or m.kind == kind)
                 and (min_score is None or (score is not None and score >= min_score))
             ):
-                found.append(entry)
+                found.append(Entry(m, folder))
         return found
 
     def find(
@@ -175,7 +176,7 @@ class Zoo:
         for folder in self.folders(wanted.name):
             last = folder.name.rpartition("@")[2]
             if wanted.variant in ("", folder.parent.name) and last.startswith(digest[:SHORT]):
-                read_manifest(folder)
+                settled(folder, read_manifest)
 
     # -- writing
 

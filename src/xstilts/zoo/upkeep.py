@@ -13,7 +13,7 @@ from xstilts.zoo.entry import SHORT, Entry
 from xstilts.zoo.index import rebuild_index
 from xstilts.zoo.staging import discard, locked, sweep
 from xstilts.zoo.store import Zoo
-from xstilts.zoo.verify import verify_folder
+from xstilts.zoo.verify import settled, verify_folder
 
 
 def broken(zoo: Zoo) -> list[tuple[Path, IntegrityError]]:
@@ -21,12 +21,8 @@ def broken(zoo: Zoo) -> list[tuple[Path, IntegrityError]]:
     found = []
     for folder in zoo.folders():
         try:
-            verify_folder(folder)
-        except (IntegrityError, FileNotFoundError) as error:
-            if not folder.exists():
-                continue  # removed by another process while it was read
-            if isinstance(error, FileNotFoundError):
-                error = IntegrityError("a file vanished", where=str(folder))
+            settled(folder, verify_folder)
+        except IntegrityError as error:
             found.append((folder, error))
     return found
 

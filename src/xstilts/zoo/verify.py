@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from xstilts.errors import IntegrityError
 from xstilts.zoo.manifest import (
@@ -22,6 +24,8 @@ from xstilts.zoo.policy import check_config
 from xstilts.zoo.shapes import check_shapes
 from xstilts.zoo.strict_json import MAX_BYTES, read_json
 from xstilts.zoo.tensors import read_header
+
+T = TypeVar("T")
 
 SUFFIXES = (".safetensors", ".json", ".md", ".txt", ".model")
 """File types that a module may hold; none of them can carry code."""
@@ -61,6 +65,35 @@ def verify_folder(folder: Path) -> Manifest:
         folder,
     )
     return manifest
+
+
+def settled(folder: Path, read: Callable[[Path], T]) -> T | None:
+    """What `read` makes of a module folder of a library that others change; None when it is gone.
+
+    What was removed or replaced while it was read is read again.
+
+    Raises:
+        IntegrityError: As `read` does, of a folder that nobody touched meanwhile.
+    """
+    while (before := _state(folder)) is not None:
+        try:
+            return read(folder)
+        except (IntegrityError, FileNotFoundError) as error:
+            if _state(folder) != before:
+                continue
+            if isinstance(error, FileNotFoundError):
+                raise IntegrityError("a file vanished", where=str(folder)) from None
+            raise
+    return None
+
+
+def _state(folder: Path) -> tuple[int, ...] | None:
+    """Changes when a folder is renamed, or gets or loses a file."""
+    try:
+        found = folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
 def check_file_list(manifest: Manifest, where: Path | str) -> None:
