@@ -138,7 +138,7 @@ def _print(state: State, entries: Sequence[Entry], means: Means) -> None:
     from xstilts.cli.output import table
 
     columns: tuple[str, ...] = ("reference", "kind", "task", "seed", "dev", "parameters")
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             e.reference,
             e.manifest.kind,
