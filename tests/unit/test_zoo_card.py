@@ -10,12 +10,14 @@ from safetensors.torch import load_file, save_file
 from support.models import randomise, tokens
 from support.zoo_modules import LABELS, base, build
 
+from xstilts.config import load_task
 from xstilts.errors import DataError
 from xstilts.formats._heads import FirstTokenHead, TokenHead
 from xstilts.methods import METHODS
 from xstilts.specs import BackboneIdentity
 from xstilts.zoo import verify_folder
 from xstilts.zoo.card import base_model, read_scores, render_card, write_card
+from xstilts.zoo.manifest import SIMULATED
 from xstilts.zoo.snippets import library_code
 
 SCORES = [
@@ -89,6 +91,25 @@ def test_recorded_data_wins_over_the_tasks(tmp_path):
     text = render_card(build(tmp_path, data=[row]))
     assert head_of(text)["datasets"] == ["me/mine"]
     assert "mnli train (en): 1,200 rows from me/mine" in text
+
+
+def test_rows_of_a_built_in_world_are_no_dataset(tmp_path):
+    row = {"task": "mnli", "split": "train", "language": "qaa", "rows": 6, "source": SIMULATED}
+    text = render_card(build(tmp_path, data=[row]))
+    assert "datasets" not in head_of(text)
+    assert "licence of its data" not in text
+    assert "mnli train (qaa): 6 rows from simulated world" in text
+
+
+def test_licences_are_that_of_the_module_and_those_of_its_data(tmp_path):
+    row = {"task": "mnli", "split": "train", "language": "en", "rows": 6}
+    build(tmp_path, data=[row], license="")
+    write_card(tmp_path)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "license" not in head_of(text)
+    assert f"| licence of its data | mnli: {load_task('mnli').license} |" in text
+    write_card(tmp_path, license_id="cc-by-4.0")
+    assert head_of((tmp_path / "README.md").read_text(encoding="utf-8"))["license"] == "cc-by-4.0"
 
 
 def test_the_text_has_facts_scores_and_training(tmp_path):

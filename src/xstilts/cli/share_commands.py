@@ -63,6 +63,9 @@ def push(
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Name for the revision.")] = None,
     message: Annotated[str, typer.Option(help="Of the commit.")] = "",
     sign: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
+    license_id: Annotated[
+        str, typer.Option("--license", help="Of the module, for its card, such as apache-2.0.")
+    ] = "",
 ) -> None:
     """Share a module with its card and scores, all of it or nothing.
 
@@ -79,7 +82,7 @@ def push(
         record |= {"files": len(entry.manifest.files), "mb": round(size, 2)}
         state.emit(record, lambda: print(f"{entry.reference} ({size:.1f} MB) to {target}"))
         return
-    options = hubs.PushOptions(private, create_pr, tuple(tags or ()), message)
+    options = hubs.PushOptions(private, create_pr, tuple(tags or ()), message, license_id)
     made = hubs.push(entry.folder, target, options, scores=scores, sign=sign, offline=state.offline)
     record |= {"reference": made.reference, "url": made.url}
     state.emit(record, lambda: print(made.url or made.reference))

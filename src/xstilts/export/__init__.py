@@ -106,6 +106,8 @@ def export(
                 hint="Nothing was kept. Please report the versions that `xstilts doctor` prints.",
             )
         write_text(folder / "README.md", _card(chosen, str(made.ABOUT)))
+        for path in folder.rglob("*.safetensors"):
+            path.chmod(0o644)  # the library writes files that only their owner may read
     files = sorted(path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file())
     return Result(to, tuple(files), difference)
 

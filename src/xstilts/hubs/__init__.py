@@ -91,12 +91,14 @@ class PushOptions:
         create_pr: Open a pull request instead of writing to the branch.
         tags: Names for the new revision.
         message: Of the commit.
+        license: Of the module, for its card; as its manifest says when empty.
     """
 
     private: bool = False
     create_pr: bool = False
     tags: tuple[str, ...] = ()
     message: str = ""
+    license: str = ""
 
 
 def parse_address(text: str) -> Address:
@@ -156,20 +158,22 @@ def push(
         NetworkError: The hub cannot be reached or refuses.
     """
     address, hub = _open(target, offline)
+    options = options or PushOptions()
     verify_folder(folder)
     with tempfile.TemporaryDirectory(prefix="xstilts-push-") as temporary:
         staged = Path(temporary)
         for path in folder.iterdir():
             _link(path, staged / path.name)
-        if options and options.create_pr and options.tags:
+        if options.create_pr and options.tags:
             raise UsageError("a pull request cannot be tagged", hint="Tag after it is merged.")
-        write_card(staged, scores, repo=address.location if address.hub == "huggingface" else "")
+        repo = address.location if address.hub == "huggingface" else ""
+        write_card(staged, scores, repo=repo, license_id=options.license)
         if sign is not None:
             from xstilts.zoo.signing import sign_folder
 
             sign_folder(staged, sign)
         verify_folder(staged)
-        reference: RemoteRef = hub.push(staged, address, options or PushOptions())
+        reference: RemoteRef = hub.push(staged, address, options)
     return reference
 
 

@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from xstilts.errors import NetworkError, NotFoundError, OfflineError, XstiltsError
+from xstilts.errors import NetworkError, NotFoundError, OfflineError, UsageError, XstiltsError
 
 T = TypeVar("T")
 
@@ -127,6 +127,11 @@ def _explained(error: Exception, where: str, missing: str) -> XstiltsError | Non
         return NetworkError(
             f"{where}: the hub does not take these files",
             hint="Look at the account's storage quota and at the repository's settings.",
+        )
+    if isinstance(error, ValueError) and "Invalid metadata" in str(error):
+        return UsageError(
+            f"{where}: the hub does not take what the card's head says",
+            hint="--license takes the hub's ids only, such as apache-2.0, mit, cc-by-4.0 or other.",
         )
     if _broken(error):
         return NetworkError(

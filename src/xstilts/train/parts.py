@@ -24,6 +24,8 @@ from xstilts.settings import RunSpec, SourceMix
 from xstilts.specs import TaskSpec
 
 MLM = "mlm"
+ORIGINAL = "original"
+"""Note of rows that are the task's own, not translated."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Part:
         dev: Rows that pick the checkpoint; empty when the last one is kept.
         head: Name of the head, the same for tasks of one family with the same labels.
         size: What its share of the text is reckoned from, in characters; 0 for other tasks.
+        notes: Language to where its rows came from.
     """
 
     name: str
@@ -58,6 +61,13 @@ class Part:
     head: str = ""
     size: int = 0
     notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Where the rows of each language came from; empty when all are the task's own."""
+        if set(self.notes.values()) <= {ORIGINAL}:
+            return ""
+        return ", ".join(f"{language} {note}" for language, note in self.notes.items())
 
 
 def make_parts(
@@ -142,7 +152,7 @@ def _in_language(
 ) -> tuple[list[Example], str]:
     """Rows of one language: the task's own, else translated ones."""
     if language in (*task.languages, task.source_language):
-        return load(task, "train", language, root, offline=offline), "original"
+        return load(task, "train", language, root, offline=offline), ORIGINAL
     ready = translated.find(task, language, "train", root)
     if ready is None:
         known = [*task.languages, *translated.languages(task, root)]

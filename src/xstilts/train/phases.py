@@ -23,6 +23,7 @@ from xstilts.config import load_method
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import data_digest
+from xstilts.data.world import read_world
 from xstilts.errors import UsageError
 from xstilts.files import digest
 from xstilts.formats.masked_lm import language_shares
@@ -41,7 +42,7 @@ from xstilts.train.processes import Processes
 from xstilts.train.stream import Mixture, Stream
 from xstilts.train.trainer import Trainer, TrainResult
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
-from xstilts.zoo.manifest import HeadRecord, Parent
+from xstilts.zoo.manifest import SIMULATED, HeadRecord, Parent
 from xstilts.zoo.store import require_name
 
 CODE_VERSION = 2
@@ -544,12 +545,13 @@ class Phase:
 
     def _data(self) -> list[dict[str, Any]]:
         records = []
+        world = SIMULATED if read_world(self.places.data) else ""
         for part in self.parts:
-            source = ", ".join(f"{code} {note}" for code, note in part.notes.items())
             language = ",".join(part.languages)
+            source = ", ".join(filter(None, [world, part.origin]))
             records.append(_record(part.task.name, "train", language, part.rows, source))
             for dev in part.dev:
-                records.append(_record(dev.task.name, dev.split, dev.language, dev.rows, ""))
+                records.append(_record(dev.task.name, dev.split, dev.language, dev.rows, world))
         return records
 
 
@@ -562,5 +564,5 @@ def _record(
         "language": language,
         "rows": len(rows),
         "sha256": data_digest(rows),
-        "source": source if source != f"{language} original" else "",
+        "source": source,
     }

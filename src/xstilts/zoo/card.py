@@ -16,7 +16,7 @@ import yaml
 from xstilts.config import load_task, spec_names
 from xstilts.errors import DataError
 from xstilts.files import json_text, write_text
-from xstilts.zoo.manifest import CARD, SCORES, Manifest, read_manifest
+from xstilts.zoo.manifest import CARD, SCORES, SIMULATED, Manifest, read_manifest
 from xstilts.zoo.snippets import is_difference, snippets
 from xstilts.zoo.strict_json import read_json
 
@@ -44,18 +44,24 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _KEYS = ("task", "language", "split", "metric", "value")
 
 
-def write_card(folder: Path, scores: Sequence[ScoreRow] = (), *, repo: str = "") -> None:
+def write_card(
+    folder: Path, scores: Sequence[ScoreRow] = (), *, repo: str = "", license_id: str = ""
+) -> None:
     """Write `README.md` and `scores.json` into a module folder.
 
     Args:
         folder: Of a module.
         scores: Rows that the card shows; with none, those that are in the folder already stay.
         repo: Where the module will be, such as `org/name`, for the snippets.
+        license_id: Of the module; the manifest's when empty.
     """
     rows = list(scores) or read_scores(folder)
     if rows:
         write_text(folder / SCORES, json_text([_plain(row) for row in rows]))
-    write_text(folder / CARD, render_card(read_manifest(folder), rows, repo=repo))
+    manifest = read_manifest(folder)
+    if license_id:
+        manifest = manifest.model_copy(update={"license": license_id})
+    write_text(folder / CARD, render_card(manifest, rows, repo=repo))
 
 
 def read_scores(folder: Path) -> list[dict[str, Any]]:
@@ -138,12 +144,21 @@ def _languages(manifest: Manifest) -> list[str]:
 
 
 def datasets(manifest: Manifest) -> list[str]:
-    """Hub ids of what the module was trained on: as recorded, else the task's own."""
+    """Hub ids of what the module was trained on: as recorded, else the task's own.
+
+    None for rows that a built-in world made up in the format of a real task.
+    """
+    if _simulated(manifest):
+        return []
     found = {record.source for record in manifest.data if _REPOSITORY.fullmatch(record.source)}
     if not found and manifest.task in spec_names("tasks"):
         sources = load_task(manifest.task).sources
         found = {source.hub.repo for source in sources if source.hub}
     return sorted(found)
+
+
+def _simulated(manifest: Manifest) -> bool:
+    return any(record.source.startswith(SIMULATED) for record in manifest.data)
 
 
 def _tags(manifest: Manifest) -> list[str]:
@@ -213,9 +228,19 @@ def _facts(manifest: Manifest) -> str:
         ("composition", f"`{m.composition}`" if m.composition != "none" else ""),
         ("made from", ", ".join(f"{p.reference} `{p.digest[:12]}`" for p in m.parents)),
         ("seed", str(m.seed)),
+        ("licence of its data", _cell(_data_licenses(m))),
     ]
     lines = [f"| {name} | {value} |" for name, value in rows if value]
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _data_licenses(manifest: Manifest) -> str:
+    """What the tasks state of the rows that it was trained on."""
+    if _simulated(manifest):
+        return ""
+    known = list(dict.fromkeys(r.task for r in manifest.data))
+    tasks = [load_task(name) for name in known if name in spec_names("tasks")]
+    return "; ".join(f"{task.name}: {task.license}" for task in tasks if task.license)
 
 
 def _scores(rows: Sequence[ScoreRow]) -> str:

@@ -33,6 +33,9 @@ _NAME = re.compile(r"[a-z0-9_][a-z0-9._+-]{0,95}")
 _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema version to what turns its values into those of the next version."""
 
+SIMULATED = "simulated world"
+"""Source of rows that a built-in world made up, whatever real task's format they are in."""
+
 Kind = Literal[
     "adapter", "lora", "full", "fusion", "composition", "language", "merge", "head", "foreign"
 ]
@@ -75,7 +78,7 @@ class DataRecord(Spec):
 
     Attributes:
         sha256: Over the rows as read, in order.
-        source: Where they came from, such as a hub data set; never a local path.
+        source: Where they came from, such as a hub data set or `SIMULATED`; never a local path.
     """
 
     task: str
