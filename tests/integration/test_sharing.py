@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -64,10 +65,12 @@ def test_the_guide(run, lora, hub, tmp_path, monkeypatch):
     keys(tmp_path)
     blocks = re.findall(r"```console\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
     commands = [line[2:] for block in blocks for line in block.splitlines()]
-    assert len(commands) == 14
+    assert len(commands) == 18
     for command in commands:
-        words = shlex.split(command)[1:]
-        run(*words, as_json=False)
+        if command.startswith("xstilts "):
+            run(*shlex.split(command)[1:], as_json=False)
+        else:
+            subprocess.run(command, shell=True, check=True)
     kept = run("zoo", "show", "mnli/lora")
     assert kept["digest"] == lora["digest"]
     assert "canary" not in run.seen
@@ -80,7 +83,7 @@ def test_a_pulled_module_scores_the_same(run, lora, hub):
     pair = ("--task", "xnli", "--langs", "qaa,qab", "--force")
     before = [s["value"] for s in run("eval", "mnli/lora", *pair)["scores"]]
     made = run("zoo", "push", "mnli/lora", "hf:org/mnli", "--tag", "v1")
-    assert made["scores"] == 2
+    assert made["scores"] >= 2
     run("zoo", "rm", "mnli/lora", "--yes")
     run("zoo", "show", "mnli/lora", code=4)
     again = run("eval", "hf:org/mnli@v1", *pair)
