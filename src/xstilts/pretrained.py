@@ -67,7 +67,9 @@ def clean_config(spec: BackboneSpec, offline: bool) -> Any:
             f"backbone '{spec.repo}' is of type '{model_type}'",
             hint="Supported: " + ", ".join(SUPPORTED) + ".",
         )
-    return AutoConfig.for_model(model_type, **kept)
+    config = AutoConfig.for_model(model_type, **kept)
+    config._commit_hash = values.get("_commit_hash")  # of the download, whatever the file says
+    return config
 
 
 def fetch(spec: BackboneSpec, config: Any, offline: bool) -> tuple[Any, Any]:
@@ -127,7 +129,7 @@ def identify(spec: BackboneSpec, encoder: Any, tokenizer: Any) -> BackboneIdenti
     return BackboneIdentity(
         name=spec.name,
         repo=Path(spec.repo).expanduser().resolve().name if local else spec.repo,
-        revision=spec.revision or str(getattr(config, "_commit_hash", None) or ""),
+        revision=str(getattr(config, "_commit_hash", None) or spec.revision),
         model_type=config.model_type,
         hidden_size=config.hidden_size,
         num_layers=config.num_hidden_layers,

@@ -81,7 +81,7 @@ def hf(monkeypatch, tmp_path):
     with HubServer() as server:
         server.tokens[CANARY] = "org"
         use(monkeypatch, server, tmp_path, CANARY)
-        yield "hf:org/mnli-{method}"
+        yield server
 
 
 @pytest.fixture(params=PLACES)
@@ -91,8 +91,8 @@ def place(request, monkeypatch, tmp_path):
         with s3(monkeypatch) as target:
             yield target
     elif request.param == "hf":
-        with hf(monkeypatch, tmp_path) as target:
-            yield target
+        with hf(monkeypatch, tmp_path):
+            yield "hf:org/mnli-{method}"
     else:
         shared = f"{tmp_path}/shared/{{method}}"
         yield {
@@ -165,3 +165,30 @@ def on_the_card(folder, zoo, place, world, tmp_path, monkeypatch):
         without = chosen.head.module(backbone(ids, mask), None)
     assert float((ours - without).abs().max()) > 1e-3, "the module does nothing"
     assert float((ours - theirs).abs().max()) < 1e-5
+
+
+def test_the_card_names_the_base_model_on_the_hub(command, world, tmp_path, monkeypatch):
+    """From the card alone, in an empty folder: base model and module come from the hub."""
+    pytest.importorskip("peft")
+    with hf(monkeypatch, tmp_path) as server:
+        files = {p.name: p.read_bytes() for p in world.backbone.iterdir() if p.is_file()}
+        commit = server.put_repo("org/tiny-base", files).branches["main"]
+        monkeypatch.setenv("XSTILTS_HOME", str(tmp_path / "home"))
+        own = ("--method", "lora", "--backbone", "org/tiny-base@main")
+        made = command("train-adapter", "mnli", *own, "--set", "train.max_steps=4")
+        command("zoo", "push", "mnli/lora", "hf:org/mnli-lora")
+        card = server.repo("org/mnli-lora").at("main").files[CARD].decode()
+        assert "base_model: org/tiny-base\nbase_model_relation: adapter\n" in card
+        assert f'"org/tiny-base",\n    revision="{commit}",\n' in card
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path / "empty")
+        (code,) = re.findall(r"```python\n(.*?)```", card, re.S)
+        scope = {}
+        exec(compile(code, CARD, "exec"), scope)
+        zoo = Zoo(tmp_path / "home" / "worlds" / "sandbox" / "adapters_zoo")
+        backbone = Backbone.load(str(world.backbone))
+        ids, mask = export.probe(backbone)
+        ours = export.reference(export.source("@" + made["digest"], zoo, backbone), ids, mask)
+        with torch.no_grad():
+            theirs = scope["model"](input_ids=ids, attention_mask=mask).logits
+        assert float((ours - theirs).abs().max()) < 1e-5
