@@ -6,12 +6,14 @@ import json
 import re
 import shlex
 import subprocess
+import traceback
 from pathlib import Path
 
 import pytest
 from integration.hub_server import HubServer, use
 
 from xstilts.cli import main
+from xstilts.errors import NetworkError
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "sharing.md"
 FAST = ("--set", "train.max_steps=3")
@@ -98,10 +100,13 @@ def test_a_pulled_module_scores_the_same(run, lora, hub):
 )
 def test_what_the_hub_refuses_is_said(run, lora, hub, status, words, monkeypatch):
     monkeypatch.setattr("xstilts.hubs._hf_errors.WAIT_SECONDS", 0.01)
-    hub.fault("POST", "/commit/", status, times=9)
+    hub.fault("POST", "/commit/", status, times=99)
     error = run("zoo", "push", "mnli/lora", "hf:org/other", code=6)
     assert words in error["what"]
     assert "canary" not in json.dumps(error)
+    with pytest.raises(NetworkError) as caught:
+        main(["--world", "sandbox", "--debug", "zoo", "push", "mnli/lora", "hf:org/other"])
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_an_s3_store(run, lora, tmp_path, monkeypatch):
