@@ -17,7 +17,17 @@ from xstilts.errors import (
 from xstilts.zoo import Entry, Zoo, verify_folder
 from xstilts.zoo.manifest import Parent
 from xstilts.zoo.reference import parse_reference, slug
-from xstilts.zoo.upkeep import ancestors, broken, bundle, diff, family, gc, lineage, search
+from xstilts.zoo.upkeep import (
+    ancestors,
+    broken,
+    bundle,
+    copy_into,
+    diff,
+    family,
+    gc,
+    lineage,
+    search,
+)
 from xstilts.zoo.verify import settled
 
 
@@ -444,3 +454,29 @@ def test_what_is_broken_stays_broken(zoo):
 
     with pytest.raises(IntegrityError, match="a file vanished"):
         settled(entry.folder, vanished)
+
+
+def test_a_folder_that_is_no_module_is_named_and_not_copied(zoo, tmp_path):
+    entry = add(zoo)
+    other = Zoo(tmp_path / "other")
+    with pytest.raises(IntegrityError, match="no module") as caught:
+        copy_into(other, tmp_path)
+    assert caught.value.where == str(tmp_path)
+    assert not other.root.exists()
+    (entry.folder / "notes.txt").write_text("mine")
+    with pytest.raises(IntegrityError, match=r"'notes.txt' is in no manifest"):
+        copy_into(other, entry.folder)
+    (entry.folder / "notes.txt").unlink()
+    (entry.folder / ".git").mkdir()  # as in a clone
+    (entry.folder / "head.safetensors").write_bytes(b"x")
+    with pytest.raises(IntegrityError, match=r"'head.safetensors' is not the one") as caught:
+        copy_into(other, entry.folder)
+    assert caught.value.where == str(entry.folder)
+
+
+def test_a_file_where_the_library_would_be(zoo, tmp_path):
+    entry = add(zoo)
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "zoo"):
+        with pytest.raises(UsageError, match="no library can be at"):
+            copy_into(Zoo(place), entry.folder)

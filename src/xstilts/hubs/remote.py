@@ -31,6 +31,9 @@ _PARTS = ".parts"
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "google", "gcsfs", "azure", "adlfs", "paramiko")
 """Packages whose exceptions mean that the store, the way to it or the credentials failed."""
 
+_DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+"""Protocol to the package that speaks it, for hints."""
+
 _WHOLE_WRITES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory", "hf")
 """Protocols where an object appears whole or not at all; elsewhere it is written and renamed."""
 
@@ -203,7 +206,7 @@ def _client(address: Address) -> Iterator[tuple[Any, str]]:
             raise
         raise UsageError(
             f"this installation cannot open {scheme}:// addresses",
-            hint=f"Install the fsspec driver for it; for s3: pip install 'xstilts[{scheme}]'.",
+            hint=f"Install fsspec's driver for it: pip install {_DRIVERS.get(scheme, '…')}.",
         ) from None
     except FileNotFoundError:
         raise NotFoundError(

@@ -10,11 +10,23 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from xstilts.errors import UsageError
+
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold the library's lock; it is let go when the process ends, however it ends."""
-    root.mkdir(parents=True, exist_ok=True)
+    """Hold the library's lock; it is let go when the process ends, however it ends.
+
+    Raises:
+        UsageError: A file is where the library would be, or above it.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(
+            f"no library can be at {root}: {(error.strerror or '').lower()}",
+            hint="Name a folder, or one that can be made.",
+        ) from None
     with FileLock(root / ".lock"):
         yield
 

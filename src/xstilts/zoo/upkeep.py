@@ -11,9 +11,10 @@ from typing import Any
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.zoo.entry import SHORT, Entry
 from xstilts.zoo.index import rebuild_index
+from xstilts.zoo.manifest import UNLISTED, read_manifest
 from xstilts.zoo.staging import discard, locked, sweep
 from xstilts.zoo.store import Zoo
-from xstilts.zoo.verify import settled, verify_folder
+from xstilts.zoo.verify import check_file_list, settled, verify_folder
 
 
 def broken(zoo: Zoo) -> list[tuple[Path, IntegrityError]]:
@@ -240,16 +241,35 @@ def copy_into(zoo: Zoo, folder: Path) -> Entry:
     Raises:
         IntegrityError: It is no whole module, or holds a link: that could lead anywhere.
     """
+    files = _files_of(folder)
 
     def copy(into: Path) -> None:
-        for path in folder.iterdir():
-            if path.is_symlink():
-                raise IntegrityError(
-                    f"{path.name!a} is a link",
-                    where=str(folder),
-                    hint="From the hub's cache: xstilts --offline zoo pull hf:org/name",
-                )
-            if path.is_file():
-                shutil.copyfile(path, into / path.name)
+        for path in files:
+            shutil.copyfile(path, into / path.name, follow_symlinks=False)
 
-    return zoo.add(copy)
+    try:
+        return zoo.add(copy)
+    except IntegrityError as error:
+        if str(zoo.root / ".staging") not in error.where:
+            raise
+        raise IntegrityError(error.what, where=str(folder), hint=error.hint) from None
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The files of a module folder, before any is read but the manifest."""
+    manifest = read_manifest(folder)
+    check_file_list(manifest, folder)
+    known = {record.path for record in manifest.files} | set(UNLISTED)
+    files = []
+    for path in folder.iterdir():
+        if path.is_symlink():
+            raise IntegrityError(
+                f"{path.name!a} is a link",
+                where=str(folder),
+                hint="From the hub's cache: xstilts --offline zoo pull hf:org/name",
+            )
+        if path.is_file():
+            if path.name not in known:
+                raise IntegrityError(f"file {path.name!a} is in no manifest", where=str(folder))
+            files.append(path)
+    return files
