@@ -15,7 +15,7 @@ from xstilts.errors import (
     UsageError,
 )
 from xstilts.zoo import Entry, Zoo, verify_folder
-from xstilts.zoo.manifest import Parent
+from xstilts.zoo.manifest import CARD, Parent
 from xstilts.zoo.reference import parse_reference, slug
 from xstilts.zoo.upkeep import (
     ancestors,
@@ -102,7 +102,8 @@ def test_a_module_is_kept_under_its_name_method_backbone_and_digest(zoo):
     assert entry.folder == zoo.root / "mnli" / "seq_bn" / f"pico-xlm-roberta@{digest[:12]}"
     assert entry.reference == f"mnli/seq_bn/pico-xlm-roberta@{digest[:12]}"
     assert verify_folder(entry.folder).digest == digest
-    assert [oct(p.stat().st_mode & 0o777) for p in entry.folder.iterdir()] == ["0o644"] * 4
+    assert [oct(p.stat().st_mode & 0o777) for p in entry.folder.iterdir()] == ["0o644"] * 5
+    assert "# mnli" in (entry.folder / CARD).read_text(encoding="utf-8")
     assert leftovers(zoo) == []
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from xstilts.errors import IntegrityError, NotFoundError, UsageError, near_names
 from xstilts.files import write_text
 from xstilts.specs import BackboneIdentity
+from xstilts.zoo.card import write_card
 from xstilts.zoo.entry import SHORT, Entry, fitting, full_name, is_backbone, matches, pair
 from xstilts.zoo.index import update_index
 from xstilts.zoo.manifest import (
@@ -183,8 +184,9 @@ class Zoo:
     def add(self, build: Callable[[Path], object]) -> Entry:
         """Keep a new module: `build` fills a temporary folder and writes its manifest.
 
-        The folder is verified, then renamed into place. A module that is there already stays;
-        its card, scores and signature are renewed when the new folder has them.
+        The folder is verified, gets a card if it has none, and is renamed into place. A module that
+        is there already stays; its card, scores and signature are renewed when the new folder has
+        them.
 
         Raises:
             UsageError: The module's name is not allowed.
@@ -207,6 +209,8 @@ class Zoo:
                         if (folder / name).exists():
                             (folder / name).replace(entry.folder / name)
                 else:
+                    if not (folder / CARD).exists():
+                        write_card(folder)
                     entry.folder.parent.mkdir(parents=True, exist_ok=True)
                     folder.rename(entry.folder)
                 update_index(self.root, self.folders())
