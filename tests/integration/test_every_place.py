@@ -1,4 +1,7 @@
-"""A module that goes to each kind of hub and comes back in a clean home, and what its card says."""
+"""A module that goes to each kind of hub and comes back in a clean home, and what its card says.
+
+By default to a folder and the Hugging Face Hub; `pytest -m slow` takes it to the other places.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,11 @@ from xstilts.cli import main
 from xstilts.zoo import Zoo, verify_folder
 from xstilts.zoo.manifest import CARD, SCORES
 
-PLACES = ("folder", "file", "memory", "s3", "hf")
+PLACES = [
+    "folder",
+    "hf",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("file", "memory", "s3")),
+]
 METHODS = ("seq_bn", "lora")
 PAIR = ("--task", "xnli", "--langs", "qaa,qab")
 CANARY = "hf_canary0123456789abcdef"

@@ -58,6 +58,7 @@ def test_the_sockets_are_blocked(tmp_path):
     assert "error[XS-OFFLINE]" in not_asked["err"]
 
 
+@pytest.mark.slow
 def test_bundles_make_a_folder_that_works_without_a_network(run, tmp_path):
     run("train-adapter", "mnli", "--method", "lora", "--set", "train.max_steps=3")
     before = run("eval", "mnli/lora", *PAIR)["scores"]
