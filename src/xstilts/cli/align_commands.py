@@ -74,12 +74,12 @@ def _checkpoints(
     state: State, expression: str, steps: bool, backbone: str
 ) -> list[tuple[str, str]]:
     """(label, expression) of what is measured: the snapshots in order, then the module itself."""
-    from xstilts.evaluate.alignment.snapshots import snapshots
+    from xstilts.evaluate.alignment.snapshots import snapshot_label, snapshots
 
     if not steps or expression == "none":
         return [(expression, expression)]
     kept = snapshots(expression, places(state).zoo, encoder_of(state, backbone))
-    shown = [(f"{expression}-step{step}", "@" + entry.manifest.digest) for step, entry in kept]
+    shown = [(snapshot_label(expression, step), f"@{e.manifest.digest}") for step, e in kept]
     return [*shown, (expression, expression)]
 
 

@@ -67,6 +67,8 @@ def run(
 ) -> None:
     """Run a study on this machine, on Ray or on SLURM; what is done is never computed again.
 
+    At its end the study's answer is read off and printed; `grid answer` does that again.
+
     With --cell this process computes these cells (and what they need) itself: it is what every
     engine starts.
 
@@ -102,6 +104,25 @@ def status(
     state: State = context.obj
     folder, planned = _started(state, study)
     print_status(state, folder, planned, each=each)
+
+
+@app.command("answer")
+def answer(
+    context: typer.Context,
+    study: Study,
+    to: Annotated[Path | None, typer.Option(help="Folder; the study's own when empty.")] = None,
+    draws: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 10_000,
+) -> None:
+    """The answer to a study's question, from what is finished: a page, Markdown, JSON, pictures.
+
+    Example: xstilts grid answer alignment-by-domain --world sandbox
+    """
+    from xstilts.cli.grid_answer import make_answer, print_answer
+
+    state: State = context.obj
+    folder, planned = _started(state, study)
+    record = make_answer(state, folder, planned, to, draws)
+    state.emit(record, lambda: print_answer(record))
 
 
 @app.command("retry")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xstilts.cli.state import State
@@ -114,10 +114,15 @@ def status_record(folder: GridFolder, planned: PlannedStudy) -> dict[str, Any]:
 
 
 def print_status(
-    state: State, folder: GridFolder, planned: PlannedStudy, *, each: bool = False
+    state: State,
+    folder: GridFolder,
+    planned: PlannedStudy,
+    *,
+    each: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Print and give `status_record`."""
-    record = status_record(folder, planned)
+    """Print and give `status_record`; `more` stands beside it in JSON."""
+    record = {**status_record(folder, planned), **(more or {})}
 
     def human() -> None:
         from xstilts.cli.output import table

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from xstilts.grid.state import PlannedStudy
     from xstilts.grid.workshop import Workshop
 
+DRAWS = 10_000
+"""Of the bootstrap behind a study's verdict."""
+
 
 def compute(state: State, study: str, wanted: list[str]) -> None:
     """Compute cells in this process, and what they need.
@@ -58,7 +61,8 @@ def drive(
         FindingsError: The rest is finished, but some cells failed.
         PreemptedError, InterruptedRunError: A signal came; the same command goes on.
     """
-    from xstilts.cli.grid_output import print_status
+    from xstilts.cli.grid_answer import make_answer, print_answer
+    from xstilts.cli.grid_output import print_status, status_record
     from xstilts.cli.output import step_progress
     from xstilts.config import Layer, parse_overrides, resolve
     from xstilts.grid.engines import ENGINES
@@ -80,7 +84,12 @@ def drive(
         error = stop.error(0, f"xstilts grid run {planned.name}")
         error.what = f"study {planned.name} was stopped; its workers wrote checkpoints"
         raise error
-    record = print_status(state, folder, planned)
+    more: dict[str, Any] = {}
+    if planned.spec.get("answer") and not _unfinished(status_record(folder, planned)["counts"]):
+        more = {"answer": make_answer(state, folder, planned, None, DRAWS)}
+    record = print_status(state, folder, planned, more=more)
+    if more and not state.json:
+        print_answer(more["answer"])
     _require_done(planned.name, record["counts"])
 
 
@@ -133,6 +142,10 @@ def _workers() -> int:
     return torch.cuda.device_count() or cores()
 
 
+def _unfinished(counts: dict[str, int]) -> bool:
+    return any(counts.get(name) for name in ("ready", "waiting", "running"))
+
+
 def _require_done(study: str, counts: dict[str, int]) -> None:
     from xstilts.errors import FindingsError, PreemptedError
 
@@ -143,7 +156,7 @@ def _require_done(study: str, counts: dict[str, int]) -> None:
             f"study {study}: {shown}; the rest is finished",
             hint=f"See xstilts grid logs {study}, then xstilts grid retry {study}.",
         )
-    if any(counts.get(name) for name in ("ready", "waiting", "running")):
+    if _unfinished(counts):
         raise PreemptedError(
             f"study {study} is not finished: its workers were stopped, or are queued",
             hint=f"Go on: xstilts grid run {study}",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xstilts.errors import NotFoundError, OfflineError
 from xstilts.evaluate import provenance
 from xstilts.evaluate.provenance import Job
 from xstilts.evaluate.request import Request
@@ -28,9 +29,11 @@ Told = Callable[[str, float], None]
 def plan_study(study: StudySpec, workshop: Workshop, told: Told) -> PlannedStudy:
     """The cells of a study on the data at hand; rows are read, so that each hash covers them.
 
+    What has no data is left out and named in `missing`.
+
     Raises:
         ConfigError: A task, mixture or target is unknown; all problems are listed.
-        NotFoundError: There is no data for something.
+        NotFoundError: There is no data for anything.
     """
     cells: dict[str, Cell] = {}
     missing: list[str] = []
@@ -39,6 +42,12 @@ def plan_study(study: StudySpec, workshop: Workshop, told: Told) -> PlannedStudy
         made.add_all()
         cells |= made.cells
         missing += made.missing
+    if not cells:
+        raise NotFoundError(
+            f"study {study.name}: there is no data for anything in it",
+            where="; ".join(dict.fromkeys(missing)),
+            hint="Name the folder with the tasks' files: --data.",
+        )
     return PlannedStudy(
         study.name, study.model_dump(), tuple(cells.values()), tuple(dict.fromkeys(missing))
     )
@@ -67,7 +76,13 @@ class _Planning:
         kitchen = Kitchen(recipe, encoder, places, self.workshop.world, "")
         for number, node in enumerate(graph.nodes):
             self.told(node.id, number / len(graph.nodes))
-            phase = kitchen.phase(node, alone=True)
+            try:
+                if any(key not in self.nodes for key in node.below):
+                    continue
+                phase = kitchen.phase(node, alone=True)
+            except (NotFoundError, OfflineError) as error:
+                self.missing.append(f"{node.name}: {error.what}")
+                continue
             below = [self.nodes[key] for key in node.below]
             job = {
                 "tasks": node.tasks,
@@ -80,7 +95,9 @@ class _Planning:
             identity = {"inputs": phase.inputs, "below": below}
             self.nodes[node.id] = self._add("train", node.id, below, job, identity)
         for evaluated in graph.evaluated:
-            self._add_evaluation(evaluated, kitchen)
+            parts = parts_by_language(recipe, evaluated).values()
+            if all(key in self.nodes for keys in parts for key in keys):
+                self._add_evaluation(evaluated, kitchen)
 
     def _add_evaluation(self, evaluated: Evaluated, kitchen: Kitchen) -> None:
         encoder = self.workshop.backbone(self.backbone)
@@ -91,16 +108,20 @@ class _Planning:
         ]
         parents = list(dict.fromkeys(key for group in groups for key in group["parts"]))
         codes = tuple(code for group in groups for code in group["languages"])
-        found = self._inputs(evaluated.task, codes)
+        alignment = evaluated.task in self.study.alignment
+        found = self._inputs(evaluated.task, codes, alignment)
         task, data = found[0][0].task, {job.language: digests for job, digests, _ in found}
         job = {
             "task": task.name,
             "label": evaluated.label,
             "groups": groups,
             "layers": self._layers(task.format, len(encoder.blocks)),
+            "blocks": len(encoder.blocks),
             "data": data,
             "rows": {job.language: rows for job, _, rows in found},
         }
+        if alignment:
+            job |= {"alignment": provenance.ALIGNMENT_VERSION, "curve": self.study.curve}
         identity = {
             "version": provenance.VERSION,
             "task": task.model_dump(exclude={"sources", "note", "title", "counts", "citation"}),
@@ -110,18 +131,21 @@ class _Planning:
         seeds = f"/{evaluated.seed}" if parents else ""
         self._add("evaluate", f"{evaluated.label}{seeds} on {task.name}", parents, job, identity)
 
-    def _inputs(self, task: str, codes: tuple[str, ...]) -> list[tuple[Job, list[str], int]]:
+    def _inputs(
+        self, task: str, codes: tuple[str, ...], alignment: bool
+    ) -> list[tuple[Job, list[str], int]]:
         """What a task is evaluated on; read once for all models."""
         if (task, codes) not in self.read:
             evaluation = self.workshop.evaluation(self.backbone)
-            self.read[task, codes] = evaluation.inputs(Request("none", task, languages=codes))
+            request = Request("none", task, languages=codes, alignment=alignment)
+            self.read[task, codes] = evaluation.inputs(request)
         return self.read[task, codes]
 
     def _layers(self, kind: str, blocks: int) -> list[int]:
         """The blocks that retrieval pools; -1 is the backbone's own, or none at all."""
         if not self.study.depths or FORMATS.get(kind).NEEDS_HEAD:
             return [-1]
-        return sorted({round(depth * blocks) for depth in self.study.depths})
+        return sorted(layers_at(self.study.depths, blocks))
 
     def _add(
         self, kind: str, name: str, parents: Sequence[str], job: dict[str, Any], identity: Any
@@ -130,6 +154,14 @@ class _Planning:
         shown = f"{name} ({self.backbone})" if len(self.study.backbones) > 1 else name
         self.cells.setdefault(key, Cell(key, kind, shown, self.backbone, tuple(parents), job))
         return key
+
+
+def layers_at(depths: Sequence[float], blocks: int) -> dict[int, float]:
+    """Blocks to the depth that they stand for, the first of several depths that fall on one."""
+    found: dict[int, float] = {}
+    for depth in depths:
+        found.setdefault(round(depth * blocks), depth)
+    return found
 
 
 # -- what a plan will take

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from xstilts.config import Layer, config_folder, read_yaml, resolve, spec_names
-from xstilts.errors import NotFoundError
+from xstilts.errors import ConfigError, NotFoundError, Problem
+from xstilts.grid.answer_spec import AnswerSpec
 from xstilts.specs import IntermediateSpec, RecipeSpec, SectionSpec, Spec
 
 SECTIONS = ("intermediate", "target", "language")
@@ -24,11 +25,14 @@ class StudySpec(Spec):
         backbones: The whole is run on each; empty means the command's.
         intermediates: The rows of the table; a text is a task or mixture.
         targets: Tasks that are evaluated; those with a head are trained first.
+        alignment: Bitexts on which alignment is measured, at every depth.
+        curve: Measure it on the snapshots of trainings too (`train.save_every`).
         intermediate: How the rows are trained.
         target: How heads for targets are trained.
         language: As in a recipe; None for no language adapters.
         seeds: The whole is run once for each.
         depths: Shares of the blocks that retrieval pools at; empty means the backbone's own block.
+        answer: How the answer is read off; None for a study that only computes.
     """
 
     name: str
@@ -37,11 +41,14 @@ class StudySpec(Spec):
     backbones: list[str] = Field(default_factory=list)
     intermediates: list[IntermediateSpec] = Field(min_length=1)
     targets: list[str] = Field(default_factory=list)
+    alignment: list[str] = Field(default_factory=list)
+    curve: bool = False
     intermediate: SectionSpec = Field(default_factory=SectionSpec)
     target: SectionSpec = Field(default_factory=SectionSpec)
     language: SectionSpec | None = None
     seeds: list[int] = Field(default=[1, 2, 3], min_length=1)
     depths: list[float] = Field(default_factory=list)
+    answer: AnswerSpec | None = None
     citation: str = ""
     note: str = ""
 
@@ -56,7 +63,7 @@ class StudySpec(Spec):
             name=self.name,
             title=self.title,
             intermediates=self.intermediates,
-            targets=self.targets,
+            targets=[*self.targets, *self.alignment],
             seeds=self.seeds,
             sandbox=own,
             **{name: getattr(self, name) for name in SECTIONS},
@@ -77,9 +84,44 @@ def load_study(name: str, *, sandbox: bool) -> StudySpec:
         values |= replaced
     layer = Layer(str(path), {"name": path.stem, **_spelt(values)})
     study = resolve(StudySpec, [layer]).value
+    study = _checked(study, str(path))
     if not sandbox:  # a mistake in the part that is not used is one all the same
-        resolve(StudySpec, [Layer(str(path), {"name": path.stem, **_spelt(values | replaced)})])
+        other = Layer(str(path), {"name": path.stem, **_spelt(values | replaced)})
+        _checked(resolve(StudySpec, [other]).value, str(path))
     return study
+
+
+def _checked(study: StudySpec, where: str) -> StudySpec:
+    """The study with its answer's rows spelt out.
+
+    Raises:
+        ConfigError: The answer speaks of what the study does not have.
+    """
+    answer = study.answer
+    if answer is None:
+        return study
+    rows = [row.name for row in study.intermediates if row.name not in answer.theirs]
+    answer = answer.model_copy(update={"ours": answer.ours or rows})
+    known = {
+        "rows": {row.name for row in study.intermediates},
+        "tasks": {*study.targets, *study.alignment},
+    }
+    problems = []
+    for place, part in (
+        ("answer", answer),
+        *((f"answer.tables[{n}]", table) for n, table in enumerate(answer.tables)),
+    ):
+        for key, kind in (("ours", "rows"), ("theirs", "rows"), ("tasks", "tasks")):
+            wrong = [name for name in getattr(part, key) if name not in known[kind]]
+            problems += [Problem(f"{place}.{key}", f"{n} is none of its {kind}") for n in wrong]
+    if study.depths and answer.depth not in study.depths:
+        shown = ", ".join(f"{depth:g}" for depth in study.depths)
+        problems.append(Problem("answer.depth", f"{answer.depth:g} is none of {shown}"))
+    if study.alignment and not study.depths:
+        problems.append(Problem("depths", "alignment is measured at depths, and there are none"))
+    if problems:
+        raise ConfigError(where, problems)
+    return study.model_copy(update={"answer": answer})
 
 
 def _spelt(values: dict[str, Any]) -> dict[str, Any]:

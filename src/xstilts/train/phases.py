@@ -507,7 +507,7 @@ class Phase:
             composition=library.pinned(self.expression, self.parents) if within else "none",
             parents=parents,
             labels=heads[0].labels if single else [],
-            languages=languages if self.tasks == [MLM] else [],
+            languages=languages if self.tasks == [MLM] and len(languages) == 1 else [],
             source_language=",".join(languages),
             seed=self.run.train.seed,
             run=self.key,

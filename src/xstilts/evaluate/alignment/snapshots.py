@@ -10,6 +10,16 @@ from xstilts.files import digest
 from xstilts.zoo import Entry, Zoo
 
 
+def snapshot_label(label: str, step: int) -> str:
+    """What stands in tables for a module as it was after some steps."""
+    return f"{label}-step{step}"
+
+
+def trained_label(label: str, step: int) -> str:
+    """The label of the module that a snapshot belongs to; the label itself for no snapshot."""
+    return label if step < 0 else label.removesuffix(f"-step{step}")
+
+
 def snapshots(text: str, zoo: Zoo, backbone: Backbone) -> list[tuple[int, Entry]]:
     """Steps and modules that were kept while the module `text` was trained, in order.
 

@@ -119,7 +119,7 @@ def lines(
             axes.set_xscale("log")
         axes.set_xlabel(across)
         axes.set_ylabel(up)
-        _legend(canvas, axes)
+        legend(canvas, axes)
 
     more = f" {left} further labels are in the table only." if left else ""
     text = f"{title}: {up} over {across}, one line for each of {', '.join(shown)}.{more}"
@@ -195,7 +195,7 @@ def by_language(material: Material, column: Column) -> Figure:
                 axes.plot(xs, ys, linestyle="", label=label, alpha=0.9, **style(number))
         axes.set_xticks(range(len(order)), [unit.language for unit in order], fontsize=8)
         axes.set_ylabel(column.metric)
-        _legend(canvas, axes)
+        legend(canvas, axes)
 
     left = len(material.labels) - len(labels)
     title = f"{column.name} by language" + (f" (first {MOST} expressions)" if left else "")
@@ -204,7 +204,8 @@ def by_language(material: Material, column: Column) -> Figure:
     return Figure(named("languages", column.name), title, text, draw)
 
 
-def _legend(canvas: Any, axes: Any) -> None:
+def legend(canvas: Any, axes: Any) -> None:
+    """Names of the series above the picture; nothing where none has a name."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
         columns = max(1, min(4, 90 // (max(map(len, names)) + 6)))

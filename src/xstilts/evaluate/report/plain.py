@@ -18,8 +18,14 @@ _LATEX = {
 }  # fmt: skip
 
 
-def write_markdown(report: Report, path: Path) -> None:
-    """Write every section but the provenance as GitHub's Markdown."""
+def write_markdown(report: Report, path: Path, pictures: str = "") -> None:
+    """Write every section but the provenance as GitHub's Markdown.
+
+    Args:
+        report: What to write.
+        path: Where.
+        pictures: Folder, from there, that the pictures were written to as SVG; empty shows none.
+    """
     parts = [f"# {report.title}\n"]
     if report.warning:
         parts.append(f"> {report.warning}\n")
@@ -32,6 +38,9 @@ def write_markdown(report: Report, path: Path) -> None:
             parts.append(f"*{section.absent}*\n")
             continue
         parts.append(f"{section.intro}\n")
+        if pictures:
+            shown = [figure for figure in section.figures if figure.inline]
+            parts += [f"![{f.title}]({pictures}/{f.name}.svg)\n" for f in shown]
         parts += [_markdown(table) for table in section.tables]
     write_text(path, "\n".join(parts))
 

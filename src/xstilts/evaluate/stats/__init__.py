@@ -5,6 +5,8 @@ verdicts = family([compare(runs[label], runs["none"]) for label in ("mnli", "qqp
 print(verdicts[0])          # +3.2 points [+1.1, +5.0], p 0.004, Holm 0.008: higher
 """
 
+from xstilts.evaluate.stats.combined import Term, combined
+from xstilts.evaluate.stats.power import POWER, detectable
 from xstilts.evaluate.stats.resampling import DRAWS, LEVEL
 from xstilts.evaluate.stats.samples import Measured, Runs, Unit, collect, unit_of
 from xstilts.evaluate.stats.significance import (
@@ -35,15 +37,19 @@ __all__ = [
     "LEVEL",
     "LOWER",
     "NOTHING",
+    "POWER",
     "UNTESTED",
     "Measured",
     "Runs",
+    "Term",
     "Unit",
     "Verdict",
     "cohens_d",
     "cohens_h",
     "collect",
+    "combined",
     "compare",
+    "detectable",
     "difference_of_differences",
     "family",
     "holm",

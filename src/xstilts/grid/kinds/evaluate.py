@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xstilts.evaluate.alignment.snapshots import snapshot_label
 from xstilts.evaluate.request import Request
 from xstilts.evaluate.suite import Evaluation
 from xstilts.grid.cell import Cell
@@ -24,15 +26,30 @@ def requests(cell: Cell, workshop: Workshop) -> list[Request]:
     job = cell.job
     return [
         Request(
-            stack([workshop.module(key) for key in group["parts"]]),
+            expression,
             job["task"],
-            job["label"],
+            label,
             languages=tuple(group["languages"]),
             layer=layer,
+            alignment="alignment" in job,
         )
         for group in job["groups"]
+        for label, expression in _expressions(job, group["parts"], workshop)
         for layer in job["layers"]
     ]
+
+
+def _expressions(
+    job: Mapping[str, Any], parts: Sequence[str], workshop: Workshop
+) -> list[tuple[str, str]]:
+    """(label, expression): the stack of the parts, for a curve after the snapshots of the last."""
+    modules = [workshop.module(key) for key in parts]
+    steps = workshop.outcome(parts[-1])["steps"] if parts and job.get("curve") else {}
+    kept = [
+        (snapshot_label(job["label"], int(step)), stack([*modules[:-1], f"@{found}"]))
+        for step, found in sorted(steps.items(), key=lambda item: int(item[0]))
+    ]
+    return [*kept, (job["label"], stack(modules))]
 
 
 def is_there(outcome: dict[str, Any], workshop: Workshop) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from xstilts.evaluate.alignment.bitext import MEASURES
+from xstilts.evaluate.alignment.snapshots import trained_label
 from xstilts.evaluate.alignment.views import alignment_rows, mean_measure
 from xstilts.evaluate.report import figures
 from xstilts.evaluate.report.material import Material
@@ -83,8 +84,3 @@ def _over_steps(task: str, rows: Sequence[Score]) -> list[Figure]:
     name = figures.named("alignment", task, "steps")
     title = f"{task} over training, block {block}"
     return [figures.lines(name, title, series, "training steps", "accuracy from the pivot")]
-
-
-def trained_label(label: str, step: int) -> str:
-    """The label of the module that a snapshot belongs to."""
-    return label.replace(f"-step{step}", "", 1)

@@ -1,0 +1,44 @@
+"""What `xstilts grid answer` writes and prints, and `grid run` at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xstilts.cli.state import State
+
+if TYPE_CHECKING:
+    from xstilts.grid.state import GridFolder, PlannedStudy
+
+
+def make_answer(
+    state: State, folder: GridFolder, planned: PlannedStudy, to: Path | None, draws: int
+) -> dict[str, Any]:
+    """Read the answer off what is there and write its sheet: page, Markdown, JSON, pictures.
+
+    Raises:
+        UsageError: The study does not say how its answer is read.
+    """
+    from xstilts.cli.output import step_progress
+    from xstilts.evaluate import report as reports
+    from xstilts.evaluate.results import ResultStore
+    from xstilts.files import write_json
+    from xstilts.grid import answer as answers
+
+    evidence = answers.gather(planned, folder, ResultStore(state.results))
+    with step_progress(f"answer to {planned.name}", quiet=state.quiet) as told:
+        answer = answers.answered(evidence, draws=draws, told=told)
+    page = answers.sheet(answer, reports.SIMULATION if state.world else "")
+    at = to or folder.study_folder(planned.name) / "answer"
+    pictures = [figure for section in page.sections for figure in section.figures]
+    reports.write_html(page, at / "answer.html")
+    reports.write_figures(pictures, at / "figures", ["svg"])
+    reports.write_markdown(page, at / "answer.md", "figures")
+    record = answers.record(answer, page)
+    write_json(at / "answer.json", record)
+    return {**record, "html": str((at / "answer.html").absolute())}
+
+
+def print_answer(record: dict[str, Any]) -> None:
+    """Question, verdict, and where the sheet is."""
+    print(f"{record['question']}\n{record['line']}\nsheet: {record['html']}")

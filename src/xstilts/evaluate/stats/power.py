@@ -1,0 +1,26 @@
+"""What a comparison could have seen."""
+
+from __future__ import annotations
+
+from scipy import stats
+
+from xstilts.evaluate.stats.verdict import ALPHA, Verdict
+
+POWER = 0.8
+"""Share of studies like this one that would detect the difference."""
+
+
+def detectable(verdict: Verdict) -> float | None:
+    """The smallest difference, in points, that four in five studies like this one would detect.
+
+    The standard error is half the interval's width over the normal quantile; a difference is seen
+    when it is (quantile of 1 - ALPHA / 2) + (quantile of POWER) errors away from zero (Cohen,
+    1988). With few seeds the interval is wider than a normal one, so this errs upwards.
+
+    Returns:
+        None where the comparison has no interval.
+    """
+    if verdict.low is None or verdict.high is None:
+        return None
+    seen, power = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(POWER)
+    return float((verdict.high - verdict.low) / 2 * (seen + power) / seen)

@@ -1,0 +1,248 @@
+"""From evidence to verdicts: the one that the study was planned for, and those of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from math import lcm
+
+from xstilts.errors import UsageError
+from xstilts.evaluate.stats import (
+    DRAWS,
+    HIGHER,
+    LOWER,
+    Runs,
+    Term,
+    Unit,
+    Verdict,
+    combined,
+    compare,
+    detectable,
+    difference_of_differences,
+    family,
+)
+from xstilts.grid.answer.evidence import Evidence, Place
+from xstilts.grid.answer.facets import Selection, select, split
+from xstilts.grid.answer_spec import AnswerSpec, ContrastSpec, TableSpec
+from xstilts.languages import group
+
+TABLE_DRAWS = 2000
+"""Of each bootstrap in a table; the verdict has more."""
+
+Told = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One comparison.
+
+    Attributes:
+        names: What tells it apart from the others of its table.
+        verdict: None where it could not be made.
+        why: Why not.
+        ours, theirs: Mean scores, over languages, then over tasks.
+    """
+
+    names: tuple[str, ...]
+    verdict: Verdict | None
+    why: str = ""
+    ours: float | None = None
+    theirs: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a study.
+
+    Attributes:
+        main: The comparison that decides.
+        tables: Each with its comparisons, whose p-values are adjusted together.
+        draws: Of the bootstrap behind the verdict.
+    """
+
+    evidence: Evidence
+    spec: AnswerSpec
+    main: Judged
+    tables: Sequence[tuple[TableSpec, Sequence[Judged]]]
+    draws: int = DRAWS
+
+    @property
+    def words(self) -> str:
+        """The answer as a sentence of the study."""
+        verdict = self.main.verdict
+        if verdict is None:
+            return "Not answered"
+        said = {HIGHER: self.spec.higher, LOWER: self.spec.lower}
+        return said.get(verdict.words, self.spec.nothing)
+
+    @property
+    def line(self) -> str:
+        """The answer with its numbers, in one line."""
+        verdict = self.main.verdict
+        if verdict is None:
+            return f"{self.words}: {self.main.why}."
+        least = detectable(verdict)
+        seen = (
+            f" A difference of {least:.1f} points or more would have been seen in four of five "
+            "such studies."
+            if least is not None
+            else ""
+        )
+        return f"{self.words}: {verdict}.{seen}"
+
+
+def answered(
+    evidence: Evidence, *, draws: int = DRAWS, told: Told = lambda _text, _share: None
+) -> Answer:
+    """Make every comparison that a study asks for.
+
+    Args:
+        evidence: What is there; what is lacking is left out and named.
+        draws: Of the bootstrap behind the verdict; tables have at most `TABLE_DRAWS`.
+        told: Told what is being compared, and its share.
+
+    Raises:
+        UsageError: The study has no answer section.
+    """
+    spec = evidence.study.answer
+    if spec is None:
+        raise UsageError(
+            f"study {evidence.study.name} does not say how its answer is read",
+            hint="Add an `answer` section, or look at its scores: xstilts report.",
+        )
+    told("the verdict", 0.0)
+    chosen = select(evidence, spec)
+    main = judge(evidence, chosen, spec.contrast, growth=spec.growth, draws=draws)
+    jobs = [
+        (place, names, selection)
+        for place, table in enumerate(spec.tables)
+        for names, selection in _lines(evidence, select(evidence, spec, table), table)
+    ]
+    found: list[list[Judged]] = [[] for _ in spec.tables]
+    for number, (place, names, selection) in enumerate(jobs):
+        table = spec.tables[place]
+        told(table.title, number / len(jobs))
+        contrast = spec.contrast if table.contrast else None
+        one = judge(
+            evidence, selection, contrast, growth=table.growth, draws=min(draws, TABLE_DRAWS)
+        )
+        found[place].append(replace(one, names=names))
+    tables = [(t, _adjusted(lines)) for t, lines in zip(spec.tables, found, strict=True)]
+    return Answer(evidence, spec, main, tables, draws)
+
+
+def _lines(
+    evidence: Evidence, selection: Selection, table: TableSpec
+) -> list[tuple[tuple[str, ...], Selection]]:
+    lines: list[tuple[tuple[str, ...], Selection]] = [((), selection)]
+    for facet in table.by:
+        lines = [
+            ((*names, name), one)
+            for names, before in lines
+            for name, one in split(evidence, before, facet)
+        ]
+    return lines
+
+
+def _adjusted(lines: Sequence[Judged]) -> list[Judged]:
+    verdicts = iter(family([line.verdict for line in lines if line.verdict is not None]))
+    return [replace(line, verdict=next(verdicts)) if line.verdict else line for line in lines]
+
+
+# -- one comparison
+
+
+def judge(
+    evidence: Evidence,
+    selection: Selection,
+    contrast: ContrastSpec | None = None,
+    *,
+    growth: bool = False,
+    draws: int = DRAWS,
+) -> Judged:
+    """Compare what is selected; says why where that cannot be done."""
+    if not selection.ours or not selection.theirs:
+        return Judged((), None, "one of the sides has no results")
+    try:
+        if growth:
+            ends = [selection.backbones[-1], selection.backbones[0]]
+            if ends[0] == ends[1]:
+                return Judged((), None, "growth needs two backbones with results")
+            ours, theirs = (_gain(evidence, selection, name) for name in ends)
+        else:
+            ours, theirs = _sides(evidence, selection)
+        units = selection.units & ours.units & theirs.units
+        if contrast is None:
+            verdict = compare(ours, theirs, units, draws=draws)
+        else:
+            verdict = difference_of_differences(
+                ours,
+                theirs,
+                *(_of(units, contrast, name) for name in (contrast.first, contrast.second)),
+                draws=draws,
+                what=f"{contrast.first} minus {contrast.second}",
+            )
+    except UsageError as error:
+        return Judged((), None, error.what)
+    plain = contrast is None and not growth
+    means = (_mean(runs, units) if plain else None for runs in (ours, theirs))
+    return Judged((), verdict, "", *means)
+
+
+def _of(units: Collection[Unit], contrast: ContrastSpec, name: str) -> list[Unit]:
+    return [unit for unit in units if group(unit.language, contrast.by) == name]
+
+
+def _sides(evidence: Evidence, selection: Selection) -> tuple[Runs, Runs]:
+    """Both sides with equally many outcomes beside each other, so that they can be paired."""
+    found = [
+        [
+            _runs(evidence, Place(backbone, row, selection.step))
+            for backbone in selection.backbones
+            for row in rows
+        ]
+        for rows in (selection.ours, selection.theirs)
+    ]
+    many = lcm(*map(len, found))
+    names = [_label(rows) for rows in (selection.ours, selection.theirs)]
+    if many == 1:
+        return replace(found[0][0], label=names[0]), replace(found[1][0], label=names[1])
+    ours, theirs = (
+        combined([Term(1 / many, runs) for runs in own for _ in range(many // len(own))], name)
+        for own, name in zip(found, names, strict=True)
+    )
+    return ours, theirs
+
+
+def _label(rows: Sequence[str]) -> str:
+    return rows[0] if len(rows) == 1 else f"mean of {', '.join(rows)}"
+
+
+def _gain(evidence: Evidence, selection: Selection, backbone: str) -> Runs:
+    """Ours minus theirs on one backbone, as runs."""
+    ours, theirs = _sides(evidence, replace(selection, backbones=(backbone,)))
+    return combined([Term(1.0, ours), Term(-1.0, theirs)], f"gain on {backbone}")
+
+
+def _runs(evidence: Evidence, place: Place) -> Runs:
+    """The runs of a place; what has no snapshots stands for itself at every step.
+
+    Raises:
+        UsageError: There are none.
+    """
+    for one in (place, place._replace(step=-1)):
+        if one in evidence.runs:
+            return evidence.runs[one]
+    raise UsageError(f"there are no results of {place.row} on {place.backbone or 'the backbone'}")
+
+
+def _mean(runs: Runs, units: Collection[Unit]) -> float | None:
+    """Mean over languages, then over tasks, of the means over seeds."""
+    by_task: dict[Unit, list[float]] = {}
+    for unit in units:
+        values = [table[unit].value for table in runs.table.values() if unit in table]
+        if values:
+            own = by_task.setdefault(unit._replace(language=""), [])
+            own.append(sum(values) / len(values))
+    means = [sum(values) / len(values) for values in by_task.values()]
+    return sum(means) / len(means) if means else None

@@ -1,0 +1,274 @@
+"""An answer as a page of a report: verdict, tables with pictures, settings, limits, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from xstilts import __version__
+from xstilts.evaluate.provenance import ALIGNMENT
+from xstilts.evaluate.report import Figure, Report, Section, Table, Value, as_json
+from xstilts.evaluate.report.figures import named
+from xstilts.evaluate.report.intervals import Span, curves, forest
+from xstilts.evaluate.report.model import Item, interval_text, number, tested
+from xstilts.evaluate.stats import UNTESTED, Verdict, detectable, shown_p
+from xstilts.grid.answer.evidence import Evidence
+from xstilts.grid.answer.reading import Answer, Judged
+from xstilts.grid.answer_spec import ORDERED, TableSpec
+
+DEFAULT = "default"
+"""What a backbone that the study does not name is called."""
+
+
+def sheet(answer: Answer, warning: str = "") -> Report:
+    """The answer sheet; a warning, such as that its world is artificial, stands at its top."""
+    evidence = answer.evidence
+    study = evidence.study
+    sections = [_verdict_section(answer)]
+    sections += [_table_section(answer, n) for n in range(len(answer.tables))]
+    sections += [_settings_section(answer), _limits_section(answer), _missing_section(evidence)]
+    sections.append(_provenance_section(evidence))
+    about = (study.question, f"Answer: {answer.line}")
+    return Report(study.title or study.name, about, warning, tuple(sections))
+
+
+def record(answer: Answer, report: Report) -> dict[str, Any]:
+    """The answer as JSON values: verdicts in full beside the tables."""
+    study = answer.evidence.study
+    return {
+        **as_json(report),
+        "schema": "xstilts.answer/1",
+        "study": study.name,
+        "question": study.question,
+        "answer": answer.words,
+        "line": answer.line,
+        "verdict": _plain(answer.main),
+        "verdicts": [
+            {"title": table.title, "by": table.by, "lines": [_plain(line) for line in lines]}
+            for table, lines in answer.tables
+        ],
+        "settings": dict(_settings(answer)),
+        "limits": _limits(answer),
+        "missing": [line[0] for line in _missing(answer.evidence)],
+        "cells": len(answer.evidence.cells),
+    }
+
+
+def _plain(judged: Judged) -> dict[str, Any]:
+    verdict = judged.verdict
+    if verdict is None:
+        return {"names": judged.names, "words": UNTESTED, "why": judged.why}
+    more = {"words": verdict.words, "detectable": detectable(verdict)}
+    return {"names": judged.names, **asdict(verdict), **more}
+
+
+# -- sections
+
+
+def _verdict_section(answer: Answer) -> Section:
+    judged = answer.main
+    if judged.verdict is None:
+        return Section("verdict", "Verdict", absent=answer.line)
+    verdict = judged.verdict
+    rows: tuple[tuple[Item, ...], ...] = (
+        ("answer", answer.words),
+        ("compared", f"{verdict.ours} minus {verdict.theirs}"),
+        ("on", verdict.what),
+        ("difference, points", tested(verdict)),
+        ("95 % interval", interval_text(verdict)),
+        ("p", shown_p(verdict.p) if verdict.p is not None else UNTESTED),
+        ("test", verdict.test),
+        ("smallest difference seen in four of five such studies", number(detectable(verdict))),
+        ("standard deviation over seeds", _deviation(verdict)),
+        ("tasks and languages", verdict.units),
+        ("examples", verdict.n),
+        ("seeds of either side", f"{verdict.seeds[0]}, {verdict.seeds[1]}"),
+        *(("note", note) for note in verdict.notes),
+    )
+    intro = (
+        "The comparison that the study names before anything is run; it is one test, so nothing "
+        "is adjusted. Intervals are over examples and seeds."
+    )
+    table = Table("The verdict", ("", "value"), rows, names=1)
+    return Section("verdict", "Verdict", intro, (table,))
+
+
+def _deviation(verdict: Verdict) -> Value | str:
+    return number(verdict.sd) if verdict.sd is not None else "not given below three seeds"
+
+
+def _table_section(answer: Answer, place: int) -> Section:
+    spec, lines = answer.tables[place]
+    key = f"table-{place + 1}"
+    if not any(line.verdict for line in lines):
+        why = "; ".join(dict.fromkeys(line.why for line in lines)) or "there is nothing to compare"
+        return Section(key, spec.title, absent=f"Not compared: {why}.")
+    plain = not (spec.growth or spec.contrast)
+    means = ("ours", "theirs") if plain else ()
+    columns = (
+        *spec.by,
+        *means,
+        "difference",
+        "verdict",
+        "Holm p",
+        "could have seen",
+        "task and language",
+        "seeds",
+    )
+    rows = tuple(_line(line, plain=plain) for line in lines)
+    note = _compared(answer, spec, lines)
+    table = Table(spec.title, columns, rows, note=note, names=len(spec.by))
+    pictures = (_picture(spec, lines, key),) if spec.picture else ()
+    return Section(key, spec.title, "", (table,), pictures)
+
+
+def _compared(answer: Answer, spec: TableSpec, lines: Sequence[Judged]) -> str:
+    """What a table's differences are, in words."""
+    if spec.contrast and answer.spec.contrast:
+        contrast = answer.spec.contrast
+        what = f"Differences of differences: {contrast.first} minus {contrast.second}."
+    elif spec.growth:
+        what = "What the largest backbone gains minus what the smallest does."
+    else:
+        pairs = {(line.verdict.ours, line.verdict.theirs) for line in lines if line.verdict}
+        told = [f"{ours} minus {theirs}" for ours, theirs in sorted(pairs)]
+        what = f"Differences are {told[0]}." if len(told) == 1 else "Differences are ours − theirs."
+    return f"{what} Points with 95 % intervals; p-values are adjusted over this table (Holm)."
+
+
+def _line(judged: Judged, *, plain: bool) -> tuple[Item, ...]:
+    names = tuple(name or DEFAULT for name in judged.names)
+    means = (number(judged.ours), number(judged.theirs)) if plain else ()
+    verdict = judged.verdict
+    if verdict is None:
+        blank = number(None)
+        return (*names, *means, Value("–", note=judged.why), judged.why, blank, blank, blank, "")
+    adjusted = None if verdict.p_holm is None else Value(shown_p(verdict.p_holm), verdict.p_holm)
+    seeds = " / ".join(map(str, verdict.seeds))
+    least = number(detectable(verdict))
+    return (*names, *means, tested(verdict), verdict.words, adjusted, least, verdict.units, seeds)
+
+
+def _picture(spec: TableSpec, lines: Sequence[Judged], key: str) -> Figure:
+    """Intervals of a table: lines over an ordered facet, else one below the other."""
+    found: dict[str, list[Span]] = {}
+    ordered = spec.by[-1] in ORDERED
+    for line in lines:
+        verdict = line.verdict
+        if verdict is None:
+            continue
+        names = [name or DEFAULT for name in line.names]
+        effect = verdict.effect
+        low, high = (effect if end is None else end for end in (verdict.low, verdict.high))
+        label, at = (", ".join(names[:-1]), names[-1]) if ordered else ("", ", ".join(names))
+        found.setdefault(label, []).append(Span(at, effect, low, high))
+    name, up = named("answer", key), "difference, points"
+    if ordered:
+        return curves(name, spec.title, found, spec.by[-1], up)
+    return forest(name, spec.title, found[""], up)
+
+
+def _settings_section(answer: Answer) -> Section:
+    rows = tuple((name, value) for name, value in _settings(answer))
+    return Section("settings", "Settings", "", (Table("What was run", ("setting", "value"), rows),))
+
+
+def _settings(answer: Answer) -> list[tuple[str, str]]:
+    evidence = answer.evidence
+    study, scores = evidence.study, evidence.scores
+    names = dict.fromkeys(f"{s.backbone} ({s.fingerprint[:12]})" for s in scores)
+    rows = [("backbones", ", ".join(names))]
+    rows += [("row", _row(answer, name)) for name in evidence.rows]
+    for title, tasks in (("targets", study.targets), ("bitexts", study.alignment)):
+        known = [_task(evidence, task) for task in tasks]
+        rows += [(title, "; ".join(text for text in known if text))] if any(known) else []
+    if study.depths:
+        shown = ", ".join(f"{100 * depth:g} %" for depth in study.depths)
+        at = f"{100 * answer.spec.depth:g} %"
+        rows.append(("depths of retrieval", f"{shown}; the verdict at {at}"))
+    if study.alignment:
+        rows.append(("measure of alignment", answer.spec.measure))
+    for name in ("intermediate", "target", "language"):
+        section = getattr(study, name)
+        if section is not None:
+            told = {k: v for k, v in section.model_dump(exclude_defaults=True).items() if v}
+            rows.append((f"training, {name}", f"{section.method}: {told or 'defaults'}"))
+    rows.append(("seeds", ", ".join(map(str, study.seeds))))
+    rows.append(("draws of the bootstrap", str(answer.draws)))
+    times = sorted(result.written for result in evidence.results if result.written)
+    if times:
+        rows.append(("evaluated", f"{times[0][:16]} to {times[-1][:16]} UTC".replace("T", " ")))
+    return [*rows, ("xstilts", __version__)]
+
+
+def _row(answer: Answer, name: str) -> str:
+    """A row of the study: what it trains on, and what it changes."""
+    row = next(r for r in answer.evidence.study.intermediates if r.name == name)
+    if name == "none":
+        return "none: the untouched backbone"
+    more = f", {row.settings}" if row.settings else ""
+    return f"{name}: {row.tasks or row.name}{more}"
+
+
+def _task(evidence: Evidence, task: str) -> str:
+    own = [s for s in evidence.scores if s.task == task and (s.main or s.group == ALIGNMENT)]
+    if not own:
+        return ""
+    languages = dict.fromkeys(score.language for score in own)
+    sizes = sorted({score.n for score in own})
+    size = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    return f"{task} ({', '.join(languages)}; {size} examples each)"
+
+
+def _limits_section(answer: Answer) -> Section:
+    rows = tuple((text,) for text in _limits(answer))
+    return Section("limits", "Limits", "", (Table("What this does not say", ("limit",), rows),))
+
+
+def _limits(answer: Answer) -> list[str]:
+    evidence = answer.evidence
+    spec, study = answer.spec, evidence.study
+    lost = [row for row in (*spec.ours, *spec.theirs) if row not in evidence.rows]
+    found = list(spec.limits)
+    found += [f"The answer is without {', '.join(lost)}, which have no results."] if lost else []
+    if len(study.seeds) < 3:
+        found.append("Fewer than three seeds: intervals are over examples only.")
+    several = len(spec.ours) - len([row for row in lost if row in spec.ours])
+    if several > 1:
+        found.append(
+            "The mean is over the rows named, not over all rows there could be: the interval "
+            "says nothing of other ones."
+        )
+    found.append(
+        "Languages and tasks are fixed, not drawn: the interval says nothing of other ones."
+    )
+    return found
+
+
+def _missing_section(evidence: Evidence) -> Section:
+    rows = _missing(evidence)
+    return Section(
+        "missing",
+        "Failed and missing",
+        "",
+        (Table("What the answer is without", ("what", "why"), rows),),
+        absent="" if rows else "Every cell of the study is done.",
+    )
+
+
+def _missing(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    lacking = [(cell.name, f"cell {cell.short} is {status}") for cell, status in evidence.lacking]
+    return (*((text, "no data") for text in evidence.missing), *lacking)
+
+
+def _provenance_section(evidence: Evidence) -> Section:
+    rows = tuple((cell.name, cell.kind, cell.short) for cell in evidence.cells)
+    return Section(
+        "provenance",
+        "Cells",
+        "Every number comes from the stored predictions of these cells; `xstilts report` lists "
+        "each score with its file.",
+        (Table("Cells of the study", ("cell", "kind", "key"), rows, names=3),),
+        closed=True,
+    )
