@@ -37,12 +37,15 @@ class SourceMix(Spec):
         rows: Exactly this many training rows, the same nested subset for a seed; too few are
             refused. 0 means all.
         check: Refuse rows of which many are in another language than the one stated.
+        origin: `translated` takes what `xstilts data translate` made even where the task has rows
+            of its own in a language; `any` takes those first.
     """
 
     languages: list[str] = Field(default_factory=list)
     how: Literal["added", "mixed"] = "added"
     rows: int = Field(default=0, ge=0)
     check: bool = True
+    origin: Literal["any", "translated"] = "any"
 
 
 class MlmSpec(Spec):

@@ -228,7 +228,7 @@ def workshop_of(state: State) -> Workshop:
     def load(name: str) -> Any:
         from xstilts.backbone import Backbone
 
-        return Backbone.load(name or state.backbone, offline=state.offline).to(device())
+        return Backbone.load(state.encoder(name), offline=state.offline).to(device())
 
     command = shlex.join(["xstilts", *sys.argv[1:]])
     return Workshop(places(state), state.results, load, state.training_defaults, command)

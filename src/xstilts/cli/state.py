@@ -86,6 +86,17 @@ class State:
         """The backbone when a command names none."""
         return str(self.sandbox.backbone) if self.world else "xlm-roberta-base"
 
+    def encoder(self, name: str) -> str:
+        """The backbone that a study names; a world has smaller ones of its own."""
+        from xstilts.cli.output import step_progress
+
+        if not name:
+            return self.backbone
+        if not self.world:
+            return name
+        with step_progress("sandbox world", quiet=self.quiet) as progress:
+            return str(self.sandbox.sized(name, progress) or name)
+
     @property
     def training_defaults(self) -> Mapping[str, Mapping[str, Any]] | None:
         """What the world says of training: method preset to settings; None for real data."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from xstilts.sandbox.spec import SandboxSpec
 
 WORLDS = ("sandbox",)
+Progress = Callable[[str, float], None]
 
-VERSION = 3
+VERSION = 4
 """Raised when the same spec gives another world."""
 
 _SMALL = (
@@ -47,11 +48,35 @@ class World:
         data: Folder with the tasks' files.
         backbone: Model folder of the pretrained encoder.
         digest: Of the spec and the generator's version.
+        spec: What decides it.
     """
 
     data: Path
     backbone: Path
     digest: str
+    spec: SandboxSpec
+
+    def sized(self, name: str, progress: Progress | None = None) -> Path | None:
+        """A backbone of another size, pretrained when it is first asked for; None for no size.
+
+        Noise leaves it alone, too: it is that of the world without.
+        """
+        from xstilts.sandbox.pretraining import SIZES, build_backbone
+
+        if name not in SIZES:
+            return None
+        if name == self.backbone.name:
+            return self.backbone
+        if self.spec.noise:
+            clean = self.spec.model_copy(update={"noise": {}})
+            return ensure_world(self.data.parent.parent.parent, clean, progress).sized(name)
+        folder = self.data.parent / name
+        with FileLock(f"{self.data.parent}.lock"):
+            if not folder.is_dir():
+                told = progress or (lambda _text, _share: None)
+                with atomic_folder(folder) as new:
+                    build_backbone(new / name, self.data, self.spec, told)
+        return folder / name
 
 
 def chosen_world(text: str) -> tuple[str, SandboxSpec | None]:
@@ -81,7 +106,7 @@ def chosen_world(text: str) -> tuple[str, SandboxSpec | None]:
 def ensure_world(
     cache: Path,
     spec: SandboxSpec | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> World:
     """The world of a `SandboxSpec`, built when it is not in the cache yet.
 
@@ -106,4 +131,4 @@ def ensure_world(
                 else:
                     told = progress or (lambda _text, _share: None)
                     build_backbone(new / "sandbox", new / "data", chosen, told)
-    return World(folder / "data", folder / "sandbox", key)
+    return World(folder / "data", folder / "sandbox", key, chosen)

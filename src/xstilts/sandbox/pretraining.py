@@ -7,7 +7,7 @@ a concept space that the languages share, plus noise of each language. It is a s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,23 @@ from xstilts.specs import TaskSpec
 Steps = Callable[[str, float], None]
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
-HIDDEN = 128
+SIZES: Mapping[str, tuple[int, int]] = {"sandbox": (4, 128), "sandbox-small": (2, 64)}
+"""Backbone to its blocks and width; all have four heads."""
 NOISE = 0.75
 """Standard deviation of a language's noise, in units of the concept vectors' own."""
 
 
 def build_backbone(folder: Path, data: Path, spec: SandboxSpec, progress: Steps) -> None:
-    """Make the tokenizer, draw the encoder, pretrain it on the seen languages' text, save both."""
+    """Make the tokenizer, draw the encoder, pretrain it on the seen languages' text, save both.
+
+    Args:
+        folder: Its name is one of `SIZES`.
+        data: The world's files.
+        spec: Of the world.
+        progress: Told how far it is.
+    """
     tokenizer, concept_of = build_tokenizer(folder, spec.seed)
-    model = _draw_encoder(len(tokenizer), concept_of, spec.seed)
+    model = _draw_encoder(SIZES[folder.name], len(tokenizer), concept_of, spec.seed)
     _pretrain(model, tokenizer, data, spec, progress)
     model.save_pretrained(folder)
 
@@ -90,15 +98,18 @@ def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
     return PreTrainedTokenizerFast.from_pretrained(folder), concept_of
 
 
-def _draw_encoder(vocabulary: int, concept_of: dict[int, int], seed: int) -> Any:
+def _draw_encoder(
+    size: tuple[int, int], vocabulary: int, concept_of: dict[int, int], seed: int
+) -> Any:
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
+    blocks, width = size
     config = XLMRobertaConfig(
         vocab_size=vocabulary,
-        hidden_size=HIDDEN,
-        num_hidden_layers=4,
+        hidden_size=width,
+        num_hidden_layers=blocks,
         num_attention_heads=4,
-        intermediate_size=4 * HIDDEN,
+        intermediate_size=4 * width,
         max_position_embeddings=130,
         type_vocab_size=1,
         pad_token_id=1,
@@ -110,11 +121,11 @@ def _draw_encoder(vocabulary: int, concept_of: dict[int, int], seed: int) -> Any
         torch.manual_seed(seed)
         model = XLMRobertaModel(config, add_pooling_layer=False)
     generator = Generator().manual_seed(seed)
-    concepts = torch.randn(len(CONCEPTS), HIDDEN, generator=generator) * 0.05
+    concepts = torch.randn(len(CONCEPTS), width, generator=generator) * 0.05
     with torch.no_grad():
         table = model.embeddings.word_embeddings.weight
         for piece, concept in concept_of.items():
-            noise = torch.randn(HIDDEN, generator=generator) * 0.05 * NOISE
+            noise = torch.randn(width, generator=generator) * 0.05 * NOISE
             table[piece] = concepts[concept] + noise
     return model
 
@@ -131,7 +142,9 @@ def _pretrain(model: Any, tokenizer: Any, data: Path, spec: SandboxSpec, progres
         options={"packing": "none"},
     )
     generator = Generator().manual_seed(spec.seed)
-    head = made.make_head(HIDDEN, task, generator, embeddings=model.embeddings.word_embeddings)
+    embeddings = model.embeddings.word_embeddings
+    width = embeddings.embedding_dim
+    head = made.make_head(width, task, generator, embeddings=embeddings)
     features = {
         lang.code: _rows(data, lang.code, tokenizer, task) for lang in LANGUAGES if lang.seen
     }

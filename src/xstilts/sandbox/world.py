@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.files import write_json
-from xstilts.sandbox import bitexts, choices, questions, sentence_pairs, tagged
+from xstilts.sandbox import bitexts, choices, questions, sentence_pairs, tagged, translations
 from xstilts.sandbox.languages import LANGUAGES, SOURCE
 from xstilts.sandbox.making import Making
 from xstilts.sandbox.spec import SandboxSpec
@@ -20,6 +20,7 @@ def build_data(folder: Path, spec: SandboxSpec) -> None:
     for writer in (sentence_pairs, tagged, questions, choices, bitexts):
         writer.write_all(making)
     write_json(folder / "world.json", _description(spec))
+    translations.write_all(making)
 
 
 def _description(spec: SandboxSpec) -> dict[str, Any]:

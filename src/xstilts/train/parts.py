@@ -132,7 +132,10 @@ def _rows(
     notes: dict[str, str] = {}
     by_language: dict[str, list[Example]] = {}
     for language in languages:
-        by_language[language], notes[language] = _in_language(task, language, root, offline)
+        made = run.source.origin == "translated"
+        by_language[language], notes[language] = _in_language(
+            task, language, root, offline, made=made
+        )
         if run.source.check:
             require_language(task, by_language[language], language, root)
     rows = mix_languages(by_language, run.source, run.train.seed)
@@ -148,16 +151,16 @@ def _rows(
 
 
 def _in_language(
-    task: TaskSpec, language: str, root: Path | None, offline: bool
+    task: TaskSpec, language: str, root: Path | None, offline: bool, *, made: bool
 ) -> tuple[list[Example], str]:
-    """Rows of one language: the task's own, else translated ones."""
-    if language in (*task.languages, task.source_language):
+    """Rows of one language: the task's own, else translated ones; `made` takes only these."""
+    if not made and language in (*task.languages, task.source_language):
         return load(task, "train", language, root, offline=offline), ORIGINAL
     ready = translated.find(task, language, "train", root)
     if ready is None:
         known = [*task.languages, *translated.languages(task, root)]
         raise NotFoundError(
-            f"task {task.name} has no training rows in '{language}'",
+            f"task {task.name} has no {'translated' if made else 'training'} rows in '{language}'",
             where=f"languages: {', '.join(dict.fromkeys(known))}",
             hint=f"Translate them: xstilts data translate {task.name} --to {language} --model ID",
         )
