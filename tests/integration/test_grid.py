@@ -146,6 +146,26 @@ def test_a_module_that_was_removed_is_made_again(call, study):
     assert call("grid", "run", study, "--cell", "all")[0]["counts"] == {"done": 13}
 
 
+def test_what_has_no_data_is_left_out_and_named(call, tmp_path):
+    path = tmp_path / "part.yaml"
+    path.write_text(
+        "intermediates: [none, mnli, qasrl, {name: far, tasks: tydiqa, settings: {source: "
+        "{languages: [qag], origin: translated}}}]\n"
+        "targets: [tatoeba, lareqa]\nseeds: [1]\nsandbox: {intermediate: {train: {max_steps: 1}}}\n"
+    )
+    planned = call("grid", "plan", str(path))[0]
+    assert [cell["name"] for cell in planned["cells"]] == [
+        "mnli/1",
+        "none on tatoeba",
+        "mnli/1 on tatoeba",
+    ]
+    assert [text.partition(":")[0] for text in planned["missing"]] == ["lareqa", "qasrl", "far"]
+    assert "no translated rows in 'qag'" in planned["missing"][-1]
+    path.write_text("intermediates: [qasrl]\ntargets: [lareqa]\n")
+    error = call("grid", "plan", str(path), code=4)[0]
+    assert "lareqa" in error["where"]
+
+
 def test_mistakes_are_named(call, tmp_path):
     path = tmp_path / "wrong.yaml"
     path.write_text("intermediates: [mnly]\ntargets: [xnly]\n")

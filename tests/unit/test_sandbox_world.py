@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from xstilts.config import load_task
+from xstilts.data import translated
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load, load_rows, task_in_world
 from xstilts.errors import ConfigError, NotFoundError, UsageError
@@ -21,6 +23,7 @@ from xstilts.sandbox.making import Making
 from xstilts.sandbox.meaning import KINDS, NOUNS, VERBS
 from xstilts.sandbox.pretraining import build_tokenizer
 from xstilts.sandbox.spec import SandboxSpec
+from xstilts.sandbox.translations import MODEL
 from xstilts.sandbox.vocabulary import CONCEPTS
 from xstilts.sandbox.world import build_data
 
@@ -110,7 +113,8 @@ def test_readers_give_the_rows_that_were_written(root):
         files |= {path for part in parts for path in part.paths}
         _check_labels(name, task, rows)
     tables = {p for p in root.rglob("*") if p.suffix in (".tsv", ".json", ".jsonl", ".csv", ".ccg")}
-    assert tables - files == {root / "world.json"}, "files that no reader opened"
+    made = set((root / "translated").rglob("*"))  # a test of its own reads these
+    assert tables - files - made == {root / "world.json"}, "files that no reader opened"
 
 
 def _check_labels(name, task, rows):
@@ -340,6 +344,29 @@ def test_noise_leaves_the_backbone_alone(tmp_path):
     train = [world.data / "qqp" / "train.tsv" for world in (noisy, clean)]
     assert train[0].read_bytes() != train[1].read_bytes()
     assert len(list((tmp_path / "sandbox").glob("*/data"))) == 2
+    small_one = noisy.sized("sandbox-small")
+    assert small_one == clean.sized("sandbox-small")
+    assert json.loads((small_one / "config.json").read_text())["num_hidden_layers"] == 2
+    assert clean.sized("sandbox") == clean.backbone
+    assert clean.sized("xlm-roberta-base") is None
+
+
+def test_translations_are_the_source_rows_word_for_word(root):
+    made = translated.read(root / "translated" / "tydiqa" / "qae" / "train.jsonl")
+    source = {row.id: row for row in load(task_of("tydiqa", root), "train", "qaa", root)}
+    natural = load(task_of("tydiqa", root), "train", "qae", root)
+    assert len(made) == len(source) == TRAIN
+    wrong = 0
+    words = {text for row in natural for text in str(row.fields["context"]).split()}
+    for row in made:
+        context, answer = str(row.fields["context"]), row.target[0]
+        assert context[answer.start : answer.start + len(answer.text)] == answer.text
+        origin = source[row.id]
+        assert len(context.split()) == len(str(origin.fields["context"]).split())
+        wrong += not set(context.split()) <= words
+    assert wrong < TRAIN / 4  # the words are those of the language
+    assert translated.model_of(root / "translated/tydiqa/qae/train.jsonl") == MODEL
+    assert not (root / "translated" / "tydiqa" / "qag").exists()
 
 
 def test_mlqa_scores_made_up_languages_without_articles():

@@ -36,7 +36,7 @@ def write_all(making: Making) -> None:
             made = translate_rows(rows, task.format, language.code, _Glossary.of(making, language))
             at = translated.folder_of(task, language.code, making.folder)
             translated.write(at / "train.jsonl", made.rows)
-            about = {"model": MODEL, "source_language": SOURCE, "kept_share": round(made.kept, 4)}
+            about = {"model": MODEL, "seed": making.spec.seed, "kept_share": round(made.kept, 4)}
             translated.describe(at, about)
 
 

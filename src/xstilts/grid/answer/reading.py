@@ -88,7 +88,8 @@ class Answer:
             if least is not None
             else ""
         )
-        return f"{self.words}: {verdict}.{seen}"
+        numbers, _, _ = str(verdict).rpartition(": ")
+        return f"{self.words}: {numbers}.{seen}"
 
 
 def answered(

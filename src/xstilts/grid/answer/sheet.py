@@ -90,7 +90,7 @@ def _verdict_section(answer: Answer) -> Section:
         "The comparison that the study names before anything is run; it is one test, so nothing "
         "is adjusted. Intervals are over examples and seeds."
     )
-    table = Table("The verdict", ("", "value"), rows, names=1)
+    table = Table("The verdict", ("", "value"), rows, names=2)
     return Section("verdict", "Verdict", intro, (table,))
 
 
@@ -171,7 +171,9 @@ def _picture(spec: TableSpec, lines: Sequence[Judged], key: str) -> Figure:
 
 def _settings_section(answer: Answer) -> Section:
     rows = tuple((name, value) for name, value in _settings(answer))
-    return Section("settings", "Settings", "", (Table("What was run", ("setting", "value"), rows),))
+    return Section(
+        "settings", "Settings", "", (Table("What was run", ("setting", "value"), rows, names=2),)
+    )
 
 
 def _settings(answer: Answer) -> list[tuple[str, str]]:
