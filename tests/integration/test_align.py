@@ -49,6 +49,15 @@ def test_align(run, monkeypatch):
     assert "mnli-step2" in {row["intermediate"] for row in over["scores"]}
 
 
+def test_snapshots_of_a_whole_encoder_are_of_their_steps(run):
+    run("train", "mnli", *FAST, "--set", "train.save_every=2", "--name", "whole")
+    both = ("align", "none", "whole", "--task", "tatoeba", "--langs", "qab", "--layers", "4")
+    rows = run(*both, "--steps")["scores"]
+    found = {row["intermediate"]: row["value"] for row in rows if row["metric"] == "mean_cosine"}
+    assert found["whole-step0"] == found["none"]
+    assert len({found["none"], found["whole-step2"], found["whole-step4"]}) == 3
+
+
 def test_what_cannot_be_measured_is_refused(run):
     assert "no bitext" in run("align", "none", "--task", "xnli", code=2)
     assert "no bitext" in run("align", "none", "--task", "bucc2018", code=2)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from xstilts import __version__, library, predict
 from xstilts.backbone import Backbone
@@ -286,13 +286,15 @@ class Phase:
         shown = self._train_in_shards(folder, processes) if sharded else None
         model, own, below = self._model()
         with self._training(model, own):
+            # the encoder's own stop being trainable when training ends
+            trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
             if shown is None:
                 result = self._train(model, folder, processes)
             else:
                 result, weights = shown
-                put({n: p for n, p in model.named_parameters() if p.requires_grad}, weights)
+                put(trained, weights)
             if processes.first:
-                self._keep_steps(model, own, below, folder, result)
+                self._keep_steps(model, own, below, folder, result, trained)
                 entry = self.places.zoo.add(lambda at: self._save(at, model, own, below, result))
                 tidy(folder)
         processes.wait()
@@ -459,12 +461,17 @@ class Phase:
         return write_manifest(folder, self._manifest(model, result, records))
 
     def _keep_steps(
-        self, model: TaskModel, own: Adapter, below: Composed, folder: Path, result: TrainResult
+        self,
+        model: TaskModel,
+        own: Adapter,
+        below: Composed,
+        folder: Path,
+        result: TrainResult,
+        parameters: Mapping[str, nn.Parameter],
     ) -> None:
         """Keep the weights of `train.save_every` as modules called `<name>-step<step>`."""
         if not result.saved:
             return
-        parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         final = {n: p.detach().clone() for n, p in parameters.items()}
         for number in result.saved:
             bring_back(folder / f"step-{number:08d}", parameters)
