@@ -11,7 +11,7 @@ from xstilts.evaluate.provenance import ALIGNMENT
 from xstilts.evaluate.report import Figure, Report, Section, Table, Value, as_json
 from xstilts.evaluate.report.figures import named
 from xstilts.evaluate.report.intervals import Span, curves, forest
-from xstilts.evaluate.report.model import Item, interval_text, number, tested
+from xstilts.evaluate.report.model import Item, interval_text, number, signed, tested
 from xstilts.evaluate.stats import UNTESTED, Verdict, detectable, shown_p
 from xstilts.grid.answer.evidence import Evidence
 from xstilts.grid.answer.reading import Answer, Judged
@@ -75,12 +75,12 @@ def _verdict_section(answer: Answer) -> Section:
         ("answer", answer.words),
         ("compared", f"{verdict.ours} minus {verdict.theirs}"),
         ("on", verdict.what),
-        ("difference, points", tested(verdict)),
+        ("difference, points", signed(verdict.effect)),
         ("95 % interval", interval_text(verdict)),
         ("p", shown_p(verdict.p) if verdict.p is not None else UNTESTED),
         ("test", verdict.test),
-        ("smallest difference seen in four of five such studies", number(detectable(verdict))),
-        ("standard deviation over seeds", _deviation(verdict)),
+        ("could have seen, points", number(detectable(verdict)).text),
+        ("deviation over seeds", _deviation(verdict)),
         ("tasks and languages", verdict.units),
         ("examples", verdict.n),
         ("seeds of either side", f"{verdict.seeds[0]}, {verdict.seeds[1]}"),
@@ -88,14 +88,15 @@ def _verdict_section(answer: Answer) -> Section:
     )
     intro = (
         "The comparison that the study names before anything is run; it is one test, so nothing "
-        "is adjusted. Intervals are over examples and seeds."
+        "is adjusted. Intervals are over examples and seeds. Four in five such studies would have "
+        "seen a difference of the size that this one could have seen."
     )
     table = Table("The verdict", ("", "value"), rows, names=2)
     return Section("verdict", "Verdict", intro, (table,))
 
 
-def _deviation(verdict: Verdict) -> Value | str:
-    return number(verdict.sd) if verdict.sd is not None else "not given below three seeds"
+def _deviation(verdict: Verdict) -> str:
+    return f"{verdict.sd:.1f}" if verdict.sd is not None else "not given below three seeds"
 
 
 def _table_section(answer: Answer, place: int) -> Section:
