@@ -5,36 +5,24 @@ Margin-based mining: Artetxe and Schwenk, 2019, arXiv:1811.01136.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from xstilts.errors import UsageError
+from xstilts.neighbours import Numbers, Scores, Share, Vectors, ignore, nearest
 
-Vectors = NDArray[np.float32]
-Scores = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 Candidate = tuple[float, int, int]
 """(score, source number, target number)."""
 Margin = Literal["ratio", "distance", "absolute"]
 Direction = Literal["max", "forward", "backward", "intersection"]
-Share = Callable[[float], None]
-"""Called with the share of the work that is done, 0..1."""
 
 MARGINS = ("absolute", "distance", "ratio")
 DIRECTIONS = ("backward", "forward", "intersection", "max")
 _ALSO = {"fwd": "forward", "bwd": "backward", "intersect": "intersection"}
-
-BLOCK = 8192
-"""Queries per search; bounds the memory of the results, and is how often progress is told."""
-
-
-def _ignore(_share: float) -> None:
-    """Report nothing."""
 
 
 def pool(hidden_states: Any, mask: Any, layer: int = -1, how: str = "mean") -> Tensor:
@@ -58,43 +46,8 @@ def pool(hidden_states: Any, mask: Any, layer: int = -1, how: str = "mean") -> T
         raise UsageError(f"no pooling named '{how}'", hint="Known: cls, mean.")
     if states.dtype in (torch.bfloat16, torch.float16):
         states = states.float()  # a sum of many half-precision values loses digits
-    weights = torch.as_tensor(mask, device=states.device).to(states.dtype).unsqueeze(-1)
-    return (states * weights).sum(1) / weights.sum(1)
-
-
-def normalised(vectors: Vectors) -> Vectors:
-    """Rows of length one; a zero row stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
-
-
-def nearest(
-    query: Vectors, database: Vectors, k: int = 1, told: Share = _ignore
-) -> tuple[Vectors, Numbers]:
-    """The k nearest rows of `database` for each row of `query`, exact, by cosine.
-
-    Returns:
-        Similarities and row numbers, both [queries, min(k, rows)], best first, the lower number
-        first among equals.
-    """
-    return _search(normalised(query), normalised(database), k, told)
-
-
-def _search(query: Vectors, database: Vectors, k: int, told: Share) -> tuple[Vectors, Numbers]:
-    """`nearest` of rows that are normalised."""
-    import faiss
-
-    index: Any = faiss.IndexFlatIP(database.shape[1])
-    index.add(database)
-    width = min(k, len(database))
-    similarity = np.empty((len(query), width), np.float32)
-    numbers = np.empty((len(query), width), np.int64)
-    for start in range(0, len(query), BLOCK):
-        rows = slice(start, start + BLOCK)
-        similarity[rows], numbers[rows] = index.search(query[rows], width)
-        told(min(1.0, (start + BLOCK) / len(query)))
-    order = np.lexsort((numbers, -similarity), axis=-1)
-    return np.take_along_axis(similarity, order, 1), np.take_along_axis(numbers, order, 1)
+    real = torch.as_tensor(mask, device=states.device).bool().unsqueeze(-1)
+    return states.masked_fill(~real, 0).sum(1) / real.sum(1)
 
 
 # --------------------------------------------------------------------------------------- Tatoeba
@@ -115,12 +68,12 @@ def mine(
     margin: Margin = "ratio",
     direction: Direction = "max",
     threshold: float = 0.0,
-    told: Share = _ignore,
+    told: Share = ignore,
 ) -> list[Candidate]:
     """Pairs of sentences that are each other's translation, best first.
 
-    Neighbours are found in float32; their cosines, margins and order are float64. Besides the two
-    sides, memory holds three normalised copies and k numbers a sentence.
+    Cosines, margins and order are float64; among equals the lower number is taken. Besides the two
+    sides, memory holds three normalised copies and k + 8 numbers a sentence.
 
     Args:
         source: [S, D], the foreign side.
@@ -140,8 +93,8 @@ def mine(
     if not len(source) or not len(target) or k < 1:
         raise UsageError("mining needs sentences on both sides and at least one neighbour")
     source, target = np.asarray(source, np.float32), np.asarray(target, np.float32)
-    ahead = _neighbours(source, target, k, lambda share: told(share / 2))
-    back = _neighbours(target, source, k, lambda share: told(0.5 + share / 2))
+    ahead = nearest(source, target, k, lambda share: told(share / 2))
+    back = nearest(target, source, k, lambda share: told(0.5 + share / 2))
     source_mean, target_mean = ahead[0].mean(1), back[0].mean(1)
     forward = _best(_margin(margin, ahead[0], source_mean[:, None], target_mean[ahead[1]]), ahead)
     backward = _best(_margin(margin, back[0], target_mean[:, None], source_mean[back[1]]), back)
@@ -163,31 +116,12 @@ def require_mining(margin: str, direction: str) -> Any:
     return full
 
 
-def _neighbours(query: Vectors, database: Vectors, k: int, told: Share) -> tuple[Scores, Numbers]:
-    """The nearest rows with exact cosines, best first, the lower number first among equals."""
-    _, numbers = _search(normalised(query), normalised(database), k, told)
-    cosines = np.empty(numbers.shape, np.float64)
-    lengths = _lengths(database)
-    for start in range(0, len(query), BLOCK // 4):
-        rows = slice(start, start + BLOCK // 4)
-        own = query[rows].astype(np.float64)
-        found = database[numbers[rows]]
-        size = _lengths(own)[:, None] * lengths[numbers[rows]]
-        cosines[rows] = np.einsum("qd,qkd->qk", own, found) / np.maximum(size, 1e-24)
-    order = np.lexsort((numbers, -cosines), axis=-1)
-    return np.take_along_axis(cosines, order, 1), np.take_along_axis(numbers, order, 1)
-
-
-def _lengths(vectors: NDArray[Any]) -> Scores:
-    """Length of each row, summed in float64."""
-    squares: Scores = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
-    return np.sqrt(squares)
-
-
 def _margin(margin: str, similarity: Scores, own: Scores, other: Scores) -> Scores:
+    """The score of each pair; a ratio to a mean of zero is 0."""
     middle = (own + other) / 2
     if margin == "ratio":
-        return similarity / middle
+        ratio = np.zeros_like(similarity)
+        return np.divide(similarity, middle, out=ratio, where=middle != 0)
     return similarity - middle if margin == "distance" else similarity
 
 
@@ -234,7 +168,7 @@ def mine_texts(
     margin: Margin = "ratio",
     direction: Direction = "max",
     threshold: float = 0.0,
-    told: Share = _ignore,
+    told: Share = ignore,
 ) -> list[Candidate]:
     """Mine line numbers from texts that may repeat, as XTREME's BUCC scripts do.
 

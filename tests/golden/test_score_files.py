@@ -40,6 +40,14 @@ def test_a_missing_last_line_end_and_crlf_change_nothing(score):
     assert score("pawsx", "0\r\n1", "0\n1\n") == {"accuracy": 100.0}
 
 
+def test_predictions_may_all_be_blank(score):
+    # two blank items against two labels: none right; a blank line is no mined pair
+    assert score("xnli", "\n\n", "neutral\nneutral\n") == {"accuracy": 0.0}
+    assert score("bucc2018", "\n", "de-1\ten-1\n")["f1"] == 0.0
+    with pytest.raises(DataError, match="1 lines for 2"):
+        score("xnli", "\n", "neutral\nneutral\n")
+
+
 def test_entities(score):
     gold = "B-PER\nI-PER\nO\nB-LOC\n\nI-ORG\nO\n"
     # sentence 1: PER 0-1 right, LOC 3 predicted as I-LOC after O: opens a chunk, right

@@ -5,15 +5,8 @@ import pytest
 import torch
 
 from xstilts.errors import UsageError
-from xstilts.retrieval import (
-    extract,
-    mine,
-    mine_texts,
-    nearest,
-    optimize_threshold,
-    pivot_order,
-    pool,
-)
+from xstilts.neighbours import nearest
+from xstilts.retrieval import extract, mine, mine_texts, optimize_threshold, pivot_order, pool
 
 
 def test_mean_pooling_counts_special_tokens_and_not_padding():
@@ -35,6 +28,36 @@ def test_nearest_equals_torch():
     best = cosine.topk(4)
     assert np.array_equal(ids, best.indices.numpy())
     assert np.allclose(similarity, best.values.numpy(), atol=1e-6)
+
+
+def test_nearest_takes_the_lowest_of_more_equals_than_were_asked_for():
+    # Cosines with (1, 0): rows 0 and 59 0, the others exactly 1, whatever their length.
+    base = np.array([[0, 1]] + [[n + 1, 0] for n in range(58)] + [[0, 2]], np.float32)
+    similarity, ids = nearest(np.array([[3, 0]], np.float32), base, 3)
+    assert ids.tolist() == [[1, 2, 3]]
+    assert similarity.tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_equal_vectors_share_a_neighbourhood_by_number():
+    # s0 = s1 = s2 = (1, 1); t0 = (1, 0), t1 = (0, 1). k = 2: all cosines are r = 1/sqrt(2), all
+    # means r, so every ratio is 1: t0 and t1 both look at s0 and s1, the lower numbers, and every
+    # source at t0. Greedy: s0-t0, then s1 and s2 find t0 taken; of the targets, t1-s0 is taken.
+    source = np.ones((3, 2), np.float32)
+    target = np.eye(2, dtype=np.float32)
+    assert mine(source, target, k=2, direction="backward") == [(1.0, 0, 0), (1.0, 0, 1)]
+    assert mine(source, target, k=2, direction="forward") == [(1.0, n, 0) for n in range(3)]
+    assert mine(source, target, k=2) == [(1.0, 0, 0)]
+
+
+def test_a_ratio_to_nothing_is_nothing():
+    # cosine 0 and both means 0 with k = 1
+    found = mine(np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32), k=1)
+    assert found == []
+
+
+def test_padding_may_hold_anything():
+    states = torch.tensor([[[1.0, 0.0], [3.0, 2.0], [float("nan"), float("inf")]]])
+    assert pool(states, torch.tensor([[1, 1, 0]])).tolist() == [[2.0, 1.0]]
 
 
 def test_pivot_order_is_by_code_point_and_stable():

@@ -19,7 +19,8 @@ from xstilts.errors import UsageError
 from xstilts.evaluate.request import Computed
 from xstilts.formats.retrieval import Options
 from xstilts.metrics import METRICS
-from xstilts.retrieval import Candidate, Share, Vectors
+from xstilts.neighbours import Share, Vectors, nearest
+from xstilts.retrieval import Candidate
 
 Embed = Callable[[Sequence[Example]], Vectors]
 """Sentence vectors of examples."""
@@ -64,7 +65,7 @@ def _nearest(pair: BitextPair, embed: Embed, language: str) -> Computed:
     order = retrieval.pivot_order([example.fields["text"] for example in pair.target])
     gold = {target: source for source, target in pair.gold}
     queries = embed(pair.target)[np.array(order)]
-    _, found = retrieval.nearest(queries, embed(pair.source))
+    _, found = nearest(queries, embed(pair.source))
     predicted = [str(int(row[0])) for row in found]
     wanted = [str(gold[number]) for number in order]
     metric = METRICS.get("tatoeba")
@@ -136,7 +137,7 @@ def _ranked(
     for source, target in pair.gold:
         golds[source].append(pair.target[target].id)
     depth = settings.depth
-    _, found = retrieval.nearest(embed(pair.source), embed(pair.target), depth, told)
+    _, found = nearest(embed(pair.source), embed(pair.target), depth, told)
     ranked = [[pair.target[int(number)].id for number in row] for row in found]
     metric = METRICS.get("ap_at_k")
     options: dict[str, Any] = {"language": language, "k": depth}

@@ -36,7 +36,7 @@ from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
 from xstilts.library import Loaded
 from xstilts.metrics import METRICS
 from xstilts.model import TaskModel
-from xstilts.retrieval import Vectors
+from xstilts.neighbours import Vectors
 from xstilts.specs import TaskSpec
 from xstilts.train.phases import Places
 

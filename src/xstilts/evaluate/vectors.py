@@ -22,7 +22,7 @@ from xstilts.errors import IntegrityError
 from xstilts.files import atomic_folder, digest
 from xstilts.library import Loaded
 from xstilts.model import TaskModel
-from xstilts.retrieval import Vectors
+from xstilts.neighbours import Vectors
 
 VERSION = 1
 """Raised when the same sentence gets other vectors, so that old ones are not used."""

@@ -70,15 +70,25 @@ def lines(path: Path) -> list[str]:
     return [line.strip() for line in read_lines(path)]
 
 
+def _answered(path: Path) -> list[str]:
+    """The items of a file of predictions, all of which may be blank."""
+    text = path.read_bytes() if path.is_file() else b""
+    if text and not text.strip(b" \t\r\n"):
+        return [""] * len(text.splitlines())
+    return lines(path)
+
+
 def _lines(predictions: Path, labels: Path) -> tuple[Any, Any]:
-    predicted, gold = lines(predictions), lines(labels)
+    predicted, gold = _answered(predictions), lines(labels)
     _same_number(predicted, gold, "lines", predictions, labels)
     return predicted, gold
 
 
 def _pairs(predictions: Path, labels: Path) -> tuple[Any, Any]:
     """Sets of lines cut at tabs; what was mined may be nothing."""
-    mined = [] if predictions.is_file() and not predictions.stat().st_size else lines(predictions)
+    mined = (
+        [] if predictions.is_file() and not predictions.stat().st_size else _answered(predictions)
+    )
     return {tuple(x.split("\t")) for x in mined}, {tuple(x.split("\t")) for x in lines(labels)}
 
 

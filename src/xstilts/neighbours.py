@@ -1,0 +1,106 @@
+"""Exact nearest rows by cosine: searched by faiss in float32, decided in float64.
+
+Cosines that differ by less than float32 can tell are computed again, so that which rows are among
+the nearest, and in which order, does not depend on the library, the block or the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Scores = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+Share = Callable[[float], None]
+"""Called with the share of the work that is done, 0..1."""
+
+BLOCK = 8192
+"""Queries per search; bounds the memory of the results, and is how often progress is told."""
+_SPARE = 8
+"""Rows looked at beyond the k asked for."""
+_DOUBT = 1e-6
+"""What a cosine in float32 may be wrong by, twice over."""
+_DECIMALS = 14
+"""Digits of a cosine: sums of the same products in another order are the same number."""
+
+
+def ignore(_share: float) -> None:
+    """Report nothing."""
+
+
+def normalised(vectors: Vectors) -> Vectors:
+    """Rows of length one; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def nearest(
+    query: Vectors, database: Vectors, k: int = 1, told: Share = ignore
+) -> tuple[Scores, Numbers]:
+    """The k nearest rows of `database` for each row of `query`, exact, by cosine.
+
+    Returns:
+        Cosines and row numbers, both [queries, min(k, rows)], best first, the lower number first
+        among equals.
+    """
+    width = min(k, len(database))
+    reached, numbers = _search(normalised(query), normalised(database), width + _SPARE, told)
+    lengths = _lengths(database)
+    cosines = np.empty(numbers.shape, np.float64)
+    for start in range(0, len(query), BLOCK // 4):
+        rows = slice(start, start + BLOCK // 4)
+        found = database[numbers[rows]]
+        products = np.einsum("qd,qkd->qk", query[rows].astype(np.float64), found)
+        cosines[rows] = _cosines(products, query[rows], lengths[numbers[rows]])
+    order = np.lexsort((numbers, -cosines), axis=-1)[:, :width]
+    best = np.take_along_axis(cosines, order, 1), np.take_along_axis(numbers, order, 1)
+    if numbers.shape[1] < len(database):
+        for row in np.flatnonzero(reached[:, -1] > best[0][:, -1] - _DOUBT):
+            best[0][row], best[1][row] = _whole_row(query[row], database, lengths, width)
+    return best
+
+
+def _search(query: Vectors, database: Vectors, k: int, told: Share) -> tuple[Vectors, Numbers]:
+    """Similarities and numbers of the nearest normalised rows, as float32 has them."""
+    import faiss
+
+    index: Any = faiss.IndexFlatIP(database.shape[1])
+    index.add(database)
+    width = min(k, len(database))
+    similarity = np.empty((len(query), width), np.float32)
+    numbers = np.empty((len(query), width), np.int64)
+    for start in range(0, len(query), BLOCK):
+        rows = slice(start, start + BLOCK)
+        similarity[rows], numbers[rows] = index.search(query[rows], width)
+        told(min(1.0, (start + BLOCK) / len(query)))
+    return similarity, numbers
+
+
+def _whole_row(
+    query: Vectors, database: Vectors, lengths: Scores, width: int
+) -> tuple[Scores, Numbers]:
+    """The nearest rows of one query among more equals than were searched for."""
+    products = np.empty((1, len(database)))
+    wide = query[None].astype(np.float64)
+    for start in range(0, len(database), BLOCK):
+        rows = slice(start, start + BLOCK)
+        products[0, rows] = np.einsum("qd,kd->k", wide, database[rows])
+    cosines = _cosines(products, query[None], lengths[None])[0]
+    order = np.argsort(-cosines, kind="stable")[:width]
+    return cosines[order], order
+
+
+def _cosines(products: Scores, query: Vectors, lengths: Scores) -> Scores:
+    sizes = _lengths(query)[:, None] * lengths
+    rounded: Scores = np.round(products / np.maximum(sizes, 1e-24), _DECIMALS)
+    return rounded
+
+
+def _lengths(vectors: NDArray[Any]) -> Scores:
+    """Length of each row, summed in float64."""
+    squares: Scores = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+    return np.sqrt(squares)
