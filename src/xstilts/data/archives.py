@@ -38,7 +38,14 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
         if archive.name.lower().endswith(".zip"):
             return _unzip(archive, folder)
         return _untar(archive, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        lzma.LZMAError,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
         raise _refused(archive, f"not a whole archive: {error}") from None
 
 

@@ -52,17 +52,16 @@ def load_pair(
     if task.format != "retrieval":
         raise UsageError(f"task {task.name} is not a retrieval task", where=f"it is {task.format}")
     split = split or task.eval_split
-    sides = {side: _side(task, split, side, language, root, offline) for side in _SIDES}
-    source, target = sides["source"], sides["target"]
-    return BitextPair(source, target, _gold(task, split, language, root, source, target))
-
-
-_SIDES = ("source", "target")
+    source, source_end = _side(task, split, "source", language, root, offline)
+    target, target_end = _side(task, split, "target", language, root, offline)
+    spot = f"{source_end} against {target_end}"
+    return BitextPair(source, target, _gold(task, split, language, root, source, target, spot))
 
 
 def _side(
     task: TaskSpec, split: str, side: str, language: str, root: Path | None, offline: bool
-) -> list[Example]:
+) -> tuple[list[Example], str]:
+    """The sentences of a side, and where its last one is."""
     located = locate(task, f"{split}.{side}", language, root)
     if located is None:
         require_language(task, language)
@@ -77,10 +76,12 @@ def _side(
         source = located.source.model_copy(update={"columns": columns})
         located = replace(located, source=source)
     examples, _ = read_located(located)
+    row = examples[-1].place.rpartition(":")[2]
+    end = f"{located.paths[-1]}:{row}" if located.paths else f"the hub's {split}.{side}:{row}"
     told = getattr(READERS.get(located.source.reader), "TELLS_LANGUAGE", False)
     if side == "source" or told:
-        return examples
-    return [replace(example, language=task.source_language) for example in examples]
+        return examples, end
+    return [replace(example, language=task.source_language) for example in examples], end
 
 
 def _gold(
@@ -90,8 +91,9 @@ def _gold(
     root: Path | None,
     source: Sequence[Example],
     target: Sequence[Example],
+    spot: str,
 ) -> list[tuple[int, int]]:
-    spot = f"task {task.name}, {language}, {split}"
+    """Gold positions; `spot` is where both sides end, for messages."""
     gold = locate(task, f"{split}.gold", language, root)
     if gold is not None:
         return _gold_from(gold, source, target)

@@ -108,11 +108,12 @@ def answers_of(raw: Any, passage: str, context: Context, number: int) -> tuple[A
             pairs = list(zip(raw["text"], raw["answer_start"], strict=True))
         else:
             pairs = [(answer["text"], answer["answer_start"]) for answer in raw]
+        found = [(str(text), int(start)) for text, start in pairs]
     except (KeyError, TypeError, ValueError):
         raise DataError("answers need `text` and `answer_start`", where=spot) from None
-    if pairs and all(text == "" for text, _ in pairs):
+    if found and not any(text for text, _ in found):
         return None
-    return tuple(_checked_answer(str(t), int(s), passage, context, spot) for t, s in pairs)
+    return tuple(_checked_answer(text, start, passage, context, spot) for text, start in found)
 
 
 def _checked_answer(text: str, start: int, passage: str, context: Context, spot: str) -> Answer:

@@ -123,7 +123,7 @@ def _getter(cells: list[str], names: list[str]) -> Callable[[str], Any]:
 def _cells(path: Path, options: TableOptions) -> Iterator[tuple[int, list[str]]]:
     text = read_text(path)
     if options.quoting == "csv":
-        yield from _quoted(text, path, options.delimiter)
+        yield from quoted_rows(text, path, options.delimiter)
         return
     lines = split_lines(text, path, mixed=options.line_ends == "mixed")
     for number, line in enumerate(lines, 1):
@@ -131,7 +131,12 @@ def _cells(path: Path, options: TableOptions) -> Iterator[tuple[int, list[str]]]
         yield number, [_undo(cell) for cell in cells] if options.quoting == "undo" else cells
 
 
-def _quoted(text: str, path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def quoted_rows(text: str, path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Row number, from 1, and cells of text with quoted fields (RFC 4180).
+
+    Raises:
+        DataError: A quote is open or out of place.
+    """
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number = 0
     try:

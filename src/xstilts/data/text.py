@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from xstilts.errors import DataError, NotFoundError
+
+Kind = TypeVar("Kind")
 
 _HTML = re.compile(r"\s*(?:<!doctype html|<html|<head|<\?xml[^>]*>\s*<error)", re.IGNORECASE)
 _BOMS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
@@ -126,20 +128,40 @@ def read_lines(path: Path, *, mixed: bool = False) -> list[str]:
     return split_lines(read_text(path), path, mixed=mixed)
 
 
+def of_kind(value: Any, kind: type[Kind]) -> Kind:
+    """A value of a JSON file when it is of this kind, otherwise a `TypeError`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
+
+
 def parse_json(text: str, path: Path, row: int = 0) -> Any:
     """The value of a JSON text; `row` is its row in the file, 0 when it is the whole file.
 
     Raises:
-        DataError: Not JSON, or cut off.
+        DataError: Not JSON, cut off, nested without end, or with half of a character.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(
+            "not valid JSON: half of a surrogate pair, which is no character",
+            where=where(path, row or 1),
+            hint="Download the file again, or repair its escapes (\\ud800 to \\udfff).",
+        ) from None
+    except RecursionError:
+        raise DataError("not valid JSON: nested too deeply", where=where(path, row or 1)) from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"not valid JSON: {error.msg} (column {error.colno})",
             where=where(path, row or error.lineno),
             hint="The file may be cut off; download it again.",
         ) from None
+    except ValueError as error:
+        raise DataError(f"not valid JSON: {error}", where=where(path, row or 1)) from None
+    return value
 
 
 def read_json(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from xstilts.data.layout import fill
 from xstilts.data.readers import Rows
 from xstilts.data.records import read_records
 from xstilts.data.rows import Context, ReaderOptions, options_of
+from xstilts.data.text import json_lines, read_text
 from xstilts.errors import DataError, NetworkError, NotFoundError
 from xstilts.specs import HubSource, SourceSpec, TaskSpec
 
@@ -42,6 +44,7 @@ def read(
 
 def _load(hub: HubSource, paths: Sequence[Path], config: str, split: str) -> Any:
     from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
 
     if paths:
         name, revision = str(paths[0]), None
@@ -54,17 +57,54 @@ def _load(hub: HubSource, paths: Sequence[Path], config: str, split: str) -> Any
         if "scripts are no longer supported" in str(error):
             raise _script_error(hub.repo) from None
         raise
+    except DatasetGenerationError as error:
+        _refuse_broken(paths)
+        cause = " ".join(str(error.__cause__ or error).split())[:200]
+        raise DataError(f"data set {hub.repo} is broken: {cause}", where=name) from None
     except (FileNotFoundError, ValueError) as error:
+        _refuse_broken(paths)
         message = " ".join(str(error).split())[:200]
         raise NotFoundError(
             f"data set {hub.repo} has no configuration '{config}' with split '{split}': {message}",
             where=name,
         ) from None
     except (ConnectionError, OSError) as error:
+        _refuse_broken(paths)
         message = " ".join(str(error).split())[:200]
         raise NetworkError(
             f"cannot fetch {hub.repo}: {message}",
             hint="Check the connection, or put the original files below --data.",
+        ) from None
+
+
+def _refuse_broken(folders: Sequence[Path]) -> None:
+    """Say which file of a local copy is no parquet, JSON or plain text, if one is.
+
+    Raises:
+        DataError: The first broken file.
+    """
+    for path in sorted(path for folder in folders for path in folder.rglob("*.*")):
+        if path.suffix == ".parquet":
+            _refuse_broken_parquet(path)
+        elif path.suffix == ".jsonl":
+            deque(json_lines(path), maxlen=0)
+        elif path.suffix in (".json", ".csv", ".tsv", ".txt"):
+            read_text(path)
+
+
+def _refuse_broken_parquet(path: Path) -> None:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            deque(file.iter_batches(), maxlen=0)
+    except (ArrowException, OSError) as error:
+        if path.read_bytes()[:4] != b"PAR1":
+            read_text(path)  # says so when it is a web page or a pointer
+        what = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"not a whole parquet file: {what}", where=str(path), hint="Download it again."
         ) from None
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Dropped, ReaderOptions, options_of
-from xstilts.data.text import place, read_json, where
+from xstilts.data.text import of_kind, place, read_json, where
 from xstilts.errors import DataError
 from xstilts.specs import SourceSpec, TaskSpec
 
@@ -57,12 +57,13 @@ def _paragraphs(path: Path) -> Iterator[tuple[int, str, list[str], list[tuple[st
         for article in data["data"]:
             for paragraph in article["paragraphs"]:
                 number += 1
-                text, breaks = paragraph["context"], paragraph["sentence_breaks"]
+                text, breaks = of_kind(paragraph["context"], str), paragraph["sentence_breaks"]
                 questions = [
-                    (qa["id"], qa["question"], _sentence_at(qa, breaks)) for qa in paragraph["qas"]
+                    (str(qa["id"]), of_kind(qa["question"], str), _sentence_at(qa, breaks))
+                    for qa in paragraph["qas"]
                 ]
                 yield number, text, [text[start:end] for start, end in breaks], questions
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise DataError(
             f"not SQuAD JSON with sentence breaks: {error!r}", where=where(path, number)
         ) from None

@@ -17,7 +17,7 @@ from typing import Any
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Dropped, ReaderOptions, options_of
-from xstilts.data.text import json_lines, place, where
+from xstilts.data.text import json_lines, of_kind, place, where
 from xstilts.errors import DataError
 from xstilts.specs import SourceSpec, TaskSpec
 
@@ -46,7 +46,7 @@ def read(
         try:
             for number, record in json_lines(path):
                 yield from rows(record, path, number, language)
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError) as error:
             raise DataError(f"not Mewsli-X data: {error!r}", where=where(path, number)) from None
 
 
@@ -65,16 +65,17 @@ def _mentions(record: Mapping[str, Any], path: Path, number: int, language: str)
         before = _MARKED.sub(r"(\1)", context["text"][sentence["start"] : start])
         after = _MARKED.sub(r"(\1)", context["text"][end : sentence["end"]])
         text = _one_line(f"{span['text']}: {before} {{ {span['text']} }} {after}")
-        target = (mention["entity_id"],)
-        yield Example(mention["example_id"], language, {"text": text}, target, place(path, number))
+        target = (of_kind(mention["entity_id"], str),)
+        row_id = of_kind(mention["example_id"], str)
+        yield Example(row_id, language, {"text": text}, target, place(path, number))
 
 
 def _entities(record: Mapping[str, Any], path: Path, number: int, language: str) -> Rows:
     del language
     spans = record["sentence_spans"]
     text = _one_line(" ".join(record["description"][s["start"] : s["end"]] for s in spans))
-    entity = record["entity_id"]
-    spoken = record["description_language"]
+    entity = of_kind(record["entity_id"], str)
+    spoken = of_kind(record["description_language"], str)
     yield Example(entity, spoken, {"text": text}, (entity,), place(path, number))
 
 

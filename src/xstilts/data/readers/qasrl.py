@@ -7,14 +7,13 @@ ranges become character offsets without guessing.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xstilts.data.examples import Answer, Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Dropped, ReaderOptions, options_of
+from xstilts.data.table import quoted_rows
 from xstilts.data.text import place, read_text, where
 from xstilts.errors import DataError
 from xstilts.specs import SourceSpec, TaskSpec
@@ -68,13 +67,15 @@ _SENTENCE = ("qasrl_id", "tokens")
 
 
 def _table(path: Path, needed: Sequence[str]) -> list[tuple[int, Mapping[str, str]]]:
-    rows = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    missing = [name for name in needed if name not in (rows.fieldnames or ())]
+    rows = quoted_rows(read_text(path), path)
+    _, names = next(rows)
+    missing = [name for name in needed if name not in names]
     if missing:
         raise DataError(f"the header has no column {', '.join(missing)}", where=where(path, 1))
     found: list[tuple[int, Mapping[str, str]]] = []
-    for number, row in enumerate(rows, 2):
-        if any(row[name] is None for name in needed) or not row[needed[-1]].strip():
+    for number, cells in rows:
+        row = dict(zip(names, cells, strict=False))
+        if len(cells) < len(names) or not row[needed[-1]].strip():
             raise DataError("the row is cut off or blank", where=where(path, number))
         found.append((number, row))
     return found

@@ -10,7 +10,7 @@ from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.row_formats import answers_of
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, checked_text, options_of
-from xstilts.data.text import place, read_json, where
+from xstilts.data.text import of_kind, place, read_json, where
 from xstilts.errors import DataError
 from xstilts.specs import SourceSpec, TaskSpec
 
@@ -57,7 +57,7 @@ def _questions(path: Path) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
                     number += 1
-                    yield number, paragraph["context"], question
+                    yield number, of_kind(paragraph["context"], str), of_kind(question, dict)
     except (KeyError, TypeError) as error:
         raise DataError(
             f"not SQuAD JSON: {type(error).__name__} {error}",
