@@ -340,6 +340,29 @@ def test_an_answer_elsewhere_is_refused_or_moved_to_the_nearest_place(tmp_path):
     assert row.target == (Answer("Hund", 17),)
 
 
+ANSWER_COLUMNS = {"id": "id", "context": "c", "question": "q", "target": "a"}
+
+
+def test_a_table_may_hold_answers_with_their_offsets(tmp_path):
+    path = file(tmp_path, 'id,c,q,a,at\n1,"Am Fluß, dort",Wo?,Fluß,3\n', "rows.csv")
+    source = {"reader": "csv", "columns": {**ANSWER_COLUMNS, "answer_start": "at"}}
+    assert read(path, source, QA)[0].target == (Answer("Fluß", 3),)
+    wrong = file(tmp_path, "id,c,q,a,at\n1,Am Fluß,Wo?,Fluß,2\n", "wrong.csv")
+    assert "not at offset 2" in refused(wrong, source, QA).what
+    wrong = file(tmp_path, "id,c,q,a,at\n1,Am Fluß,Wo?,Fluß,x\n", "wrong.csv")
+    assert "'x' is no offset" in refused(wrong, source, QA).what
+
+
+def test_answers_without_offsets_take_their_first_place_only_when_asked(tmp_path):
+    path = file(tmp_path, '{"id": "1", "c": "da da", "q": "Wo?", "a": "da"}\n')
+    source = {"reader": "jsonl", "columns": ANSWER_COLUMNS}
+    error = refused(path, source, QA)
+    assert (error.what, error.where) == ("an answer without its offset", f"{path}:1")
+    assert "answer_start" in error.hint
+    near = {**source, "options": {"offsets": "nearest"}}
+    assert read(path, near, QA)[0].target == (Answer("da", 0),)
+
+
 def test_tydiqa_rows_are_taken_by_id_prefix(tmp_path):
     path = squad(
         tmp_path,

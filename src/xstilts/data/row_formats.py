@@ -87,9 +87,28 @@ def _tagging(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
 
 def _extractive_qa(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
     raw = raw_target(row, context)
+    if isinstance(raw, str):
+        raw = [{"text": raw, "answer_start": _start(row, context)}]
     passage = text_field(row, context, "context")
     question = text_field(row, context, "question").strip()
     return {"question": question, "context": passage}, answers_of(raw, passage, context, row.number)
+
+
+def _start(row: Row, context: Context) -> int:
+    """The offset of an answer that stands in a column of its own; 0 when it is to be looked for."""
+    if _has(context, "answer_start"):
+        value = str(value_of(row, context, "answer_start")).strip()
+        if not value.removeprefix("-").isdecimal():
+            raise wrong(row, context, f"'{value}' is no offset of an answer")
+        return int(value)
+    if context.options.offsets == "nearest":
+        return 0
+    raise DataError(
+        "an answer without its offset",
+        where=where(context.path, row.number),
+        hint="Add `columns: {answer_start: …}`, or `options: {offsets: nearest}` to take its "
+        "first place in the context.",
+    )
 
 
 def answers_of(raw: Any, passage: str, context: Context, number: int) -> tuple[Answer, ...] | None:
