@@ -152,6 +152,23 @@ def test_a_folder_is_scored_with_the_official_keys(folders, tmp_path, capsys):
     assert record["bucc2018"]["avg_metric"] == pytest.approx(200 / 3)
 
 
+def test_ranked_retrieval_has_the_official_name(tmp_path, capsys):
+    # ar: gold at rank 2, so 1/2; the others: gold first. A missing id scores 0: (1 + 0) / 2.
+    suite = load_suite("xtreme-r")
+    for side in ("p", "l"):
+        (tmp_path / side / "mewslix").mkdir(parents=True)
+    for code in suite.tasks["mewslix"]:
+        (tmp_path / f"l/mewslix/test-{code}.json").write_text('{"a": ["Q1 "], "b": ["Q2"]}')
+        ranked = '["Q9", "Q1"], "b": ["Q2"]' if code == "ar" else '["Q1"]'
+        (tmp_path / f"p/mewslix/test-{code}.json").write_text(f'{{"a": {ranked}}}')
+    status, output = run(capsys, tmp_path / "p", tmp_path / "l", "--suite", "xtreme-r")
+    entry = json.loads(output.out)["mewslix"]
+    assert status == 0
+    assert entry["map@20"] == {**dict.fromkeys(suite.tasks["mewslix"], 50.0), "ar": 75.0}
+    assert entry["avg_map@20"] == entry["avg_metric"] == pytest.approx((10 * 50 + 75) / 11)
+    assert set(entry) == {"map@20", "avg_map@20", "avg_metric"}
+
+
 def test_a_missing_language_is_named_and_has_no_mean(folders, capsys):
     predictions, _ = folders
     (predictions / "pawsx" / "test-ko.tsv").unlink()

@@ -205,7 +205,7 @@ def _rankings(predictions: Path, labels: Path) -> tuple[Any, Any]:
             if not isinstance(ids, list):
                 raise DataError(f"the entry of '{key}' is no list", where=str(path))
     ranked = [[str(found) for found in predicted.get(key, [])] for key in gold]
-    return ranked, [[str(wanted) for wanted in ids] for ids in gold.values()]
+    return ranked, [[str(wanted).strip() for wanted in ids] for ids in gold.values()]
 
 
 def _same_number(
