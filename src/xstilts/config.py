@@ -87,7 +87,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         NotFoundError: There is no such file.
-        ConfigError: It is not YAML, not UTF-8, not a mapping, or repeats a key.
+        ConfigError: It cannot be read, is not YAML, not UTF-8, not a mapping, or repeats a key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -95,11 +95,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise NotFoundError(f"no file {path}", hint="Check the path.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), [Problem("file", f"not UTF-8: {error.reason}")]) from None
+    except OSError as error:
+        raise ConfigError(str(path), [Problem("file", f"{error.strerror}")]) from None
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a subclass of BaseLoader: text only)
     except yaml.YAMLError as error:
         message = " ".join(str(error).split())
         raise ConfigError(str(path), [Problem("file", f"not valid YAML: {message}")]) from None
+    except RecursionError:
+        raise ConfigError(str(path), [Problem("file", "nested too deeply")]) from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -158,7 +162,8 @@ def resolve(spec: type[T], layers: Sequence[Layer]) -> Resolved[T]:
     try:
         value = spec.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(*_problems(spec, error, origins)) from None
+        named = layers[0].origin if len(layers) == 1 else ""
+        raise ConfigError(*_problems(spec, error, origins, named)) from None
     return Resolved(value, {key: origins.get(key, "default") for key in _leaves(value, "")})
 
 
@@ -188,13 +193,14 @@ def _leaves(value: BaseModel, at: str) -> Iterator[str]:
 
 
 def _problems(
-    spec: type[BaseModel], error: ValidationError, origins: Mapping[str, str]
+    spec: type[BaseModel], error: ValidationError, origins: Mapping[str, str], named: str
 ) -> tuple[str, list[Problem]]:
+    """What to say of an error; `named` is the origin of what has no other."""
     found = []
     used = set()
     for item in error.errors(include_url=False):
         place = _place(item["loc"])
-        origin = origins.get(place) or origins.get(place.rsplit(".", 1)[0], "")
+        origin = origins.get(place) or origins.get(place.rsplit(".", 1)[0], named)
         used.add(origin)
         if item["type"] == "extra_forbidden":
             known = _fields_at(spec, item["loc"][:-1])

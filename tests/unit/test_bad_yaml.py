@@ -1,0 +1,58 @@
+"""Broken YAML given to every command that takes one: the file is named, the exit code is 2 or 4."""
+
+from __future__ import annotations
+
+import pytest
+
+from xstilts.cli import main
+
+BROKEN = {
+    "web page": b"<!DOCTYPE html>\n<html><body>404</body></html>\n",
+    "binary": b"\0\1\2\xff\xfe",
+    "nothing": b"",
+    "a list": b"- 1\n- 2\n",
+    "latin-1": b"title: caf\xe9\n",
+    "tabs": b"title:\n\tx: 1\n",
+    "a repeated key": b"title: a\ntitle: b\n",
+    "no end of nesting": b"title: " + b"[" * 2_000,
+    "a Python object": b"!!python/object/apply:os.system ['true']\n",
+    "a folder": None,
+}
+COMMANDS = {
+    "task": ["tasks", "show", "{}"],
+    "data": ["data", "show", "{}"],
+    "recipe": ["run", "{}"],
+    "study": ["grid", "plan", "{}"],
+    "settings": ["config", "show", "--config", "{}"],
+}
+
+
+def run(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    return caught.value.code, capsys.readouterr()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_named(command, kind, tmp_path, capsys):
+    path = tmp_path / "broken.yaml"
+    content = BROKEN[kind]
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    if (command, kind) == ("settings", "nothing"):
+        pytest.skip("no settings are the defaults")
+    status, output = run([part.replace("{}", str(path)) for part in COMMANDS[command]], capsys)
+    assert status == 2
+    assert "broken.yaml" in output.err.replace("\n", "")
+    assert output.out == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_file_is_not_found(command, tmp_path, capsys):
+    path = tmp_path / "none.yaml"
+    status, output = run([part.replace("{}", str(path)) for part in COMMANDS[command]], capsys)
+    assert status == 4
+    assert "none.yaml" in output.err.replace("\n", "")
