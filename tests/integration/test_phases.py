@@ -179,6 +179,7 @@ def test_translated_rows_are_trained_on(world, tmp_path):
     shutil.copytree(world.data, data)
     moved = dataclasses.replace(world, data=data)
     task = task_in_world(load_task("mnli"), data)
+    shutil.rmtree(translated.folder_of(task, "qab", data), ignore_errors=True)
     text = run(moved, tmp_path, *KINDS["single"], "--source-lang", "qab", code=4)
     assert "data translate mnli --to qab" in text
     rows = load(task, "train", task.source_language, data)

@@ -149,7 +149,7 @@ def test_saved_steps_hold_the_weights_of_their_time(tmp_path):
     other = Toy()
     trainer = Trainer(other, short, short.spec, tmp_path / "b", inputs="x", quiet=True)
     for _ in range(6):
-        trainer._step(other)
+        trainer._step()
     assert same(load_file(tmp_path / "step-00000006" / "weights.safetensors"), weights(other))
 
 
