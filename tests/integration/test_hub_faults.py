@@ -155,6 +155,17 @@ def test_a_quota_is_no_traceback(zoo, hub, monkeypatch):
         hubs.push(add(zoo).folder, NAME)
 
 
+def test_a_card_that_the_hub_does_not_take_is_no_traceback(zoo, hub, monkeypatch):
+    def refuse(handler):
+        handler._json(400, {"errors": [{"message": '"license" must be one of'}], "warnings": []})
+
+    monkeypatch.setattr(hub.http.RequestHandlerClass, "validate_yaml", refuse)
+    with pytest.raises(UsageError, match="does not take what the card's head says") as caught:
+        hubs.push(add(zoo).folder, NAME, PushOptions(license="mine"))
+    assert "--license" in caught.value.hint
+    assert files(hub) == {}
+
+
 def test_a_wrong_token_is_not_repeated_to_anybody(zoo, hub, tmp_path, monkeypatch, capfd):
     use(monkeypatch, hub, tmp_path, "hf_canary_that_nobody_knows")
     with pytest.raises(NetworkError, match="missing or not valid") as caught:

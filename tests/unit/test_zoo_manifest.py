@@ -8,10 +8,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
+from support.models import backbone, tokens
 from support.zoo_modules import build
 
 from xstilts.errors import IntegrityError, UsageError
-from xstilts.zoo import Manifest, read_manifest, require_name, verify_folder, write_manifest
+from xstilts.library import load_heads
+from xstilts.methods import METHODS
+from xstilts.zoo import Entry, Manifest, read_manifest, require_name, verify_folder, write_manifest
 from xstilts.zoo.manifest import SCHEMA_VERSION, schema_text
 from xstilts.zoo.strict_json import parse_json
 from xstilts.zoo.tensors import read_header
@@ -193,6 +197,22 @@ def test_every_past_version_loads(version):
     assert (manifest.name, manifest.digest) == (expected["name"], expected["digest"])
     header = read_header(folder / "adapter.safetensors")
     assert header["roberta.encoder.layer.0.output.adapters.mnli.adapter_up.weight"].shape == (4, 2)
+    assert computes_something(manifest, folder)
+
+
+def computes_something(manifest, folder):
+    """Whether its weights act in an encoder of its backbone's sizes, and its head reads that."""
+    sizes = {"hidden_size", "num_layers", "num_heads", "intermediate_size", "vocab_size"}
+    own = {"num_layers": "num_hidden_layers", "num_heads": "num_attention_heads"}
+    stated = manifest.backbone.model_dump(include=sizes)
+    where = backbone(**{own.get(name, name): size for name, size in stated.items()})
+    adapter = METHODS.get(manifest.method).load(folder, where.shape)
+    ids, mask = tokens(vocab=manifest.backbone.vocab_size)
+    (head,) = load_heads(Entry(manifest, folder), where)
+    without = head.module(where(ids, mask), None)
+    with torch.no_grad(), where.acting(adapter.at):
+        within = head.module(where(ids, mask), None)
+    return within.shape == (len(ids), len(manifest.labels)) and not torch.equal(within, without)
 
 
 # ------------------------------------------------------------------------------------- verify
