@@ -10,10 +10,12 @@ import shutil
 import pytest
 import torch
 import transformers
+from integration.hub_server import HubServer, use
 from safetensors.torch import load_file, save_file
 from support.trained import add_module, backbone_folder
+from support.zoo_modules import contents
 
-from xstilts import library
+from xstilts import hubs, library
 from xstilts.backbone import Backbone
 from xstilts.cli import main
 from xstilts.errors import BackboneMismatchError, IntegrityError, NotFoundError, UsageError
@@ -237,3 +239,35 @@ def test_command(pico, base, tmp_path, capsys):
     assert record["reference"].startswith("nli/imported/pico@")
     loaded = library.load_expression("nli", Zoo(tmp_path / "new"), base)
     assert loaded.head.task.name == "mnli"
+
+
+@pytest.mark.parametrize("revision", ["", "@main"])
+def test_from_a_hub(pico, base, tmp_path, capsys, monkeypatch, revision):
+    """A repository of plain peft, at one commit; offline from the cache; what is none is named."""
+    zoo = Zoo(tmp_path / "ours")
+    add_module(zoo, base, "mnli", "lora")
+    export("peft", "mnli/lora", zoo, base, tmp_path / "theirs")
+    own = ("--backbone", str(pico), "--json", "-q", "--name", "nli", "--task", "mnli")
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main(["zoo", "import", *arguments, *own])
+        output = capsys.readouterr()
+        return caught.value.code or 0, json.loads(output.out or output.err)
+
+    with HubServer() as hub:
+        use(monkeypatch, hub, tmp_path)
+        made = hub.put_repo("org/Nli", contents(tmp_path / "theirs"))
+        hub.put_repo("org/empty", {"README.md": b"x"})
+        code, record = command(f"hf:org/Nli{revision}", "--zoo", str(tmp_path / "new"))
+        assert (code, record.get("what")) == (0, None)
+        assert record["origin"] == f"hf:org/Nli@{made.branches['main']}"
+        assert Zoo(tmp_path / "new").find("nli").manifest.training["imported"]["origin"]
+        code, again = command(f"hf:org/Nli{revision}", "--zoo", str(tmp_path / "off"), "--offline")
+        assert (code, again["reference"]) == (0, record["reference"])
+        code, error = command("hf:org/empty", "--zoo", str(tmp_path / "new"))
+        assert (code, error["what"]) == (4, "hf:org/empty has no file 'adapter_config.json'")
+        code, error = command("hf:org/none", "--zoo", str(tmp_path / "new"))
+        assert code == 4
+    with pytest.raises(UsageError, match="nothing can be imported from"):
+        hubs.fetch_files(f"folder:{tmp_path}", ["adapter_config.json"], tmp_path)

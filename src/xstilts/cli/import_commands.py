@@ -12,7 +12,12 @@ from xstilts.cli.state import State
 
 def import_module(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="A folder of the adapters library or of peft.")],
+    place: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of the adapters library or of peft, or hf:org/name@revision."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="Name in the library; the folder's when empty.")] = "",
     task: Annotated[str, typer.Option(help="Whose labels its head speaks.")] = "",
     backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
@@ -25,28 +30,39 @@ def import_module(
 ) -> None:
     """Take a module of another library into the module library, converted to its own methods.
 
-    Example: xstilts zoo import ./my-peft-folder --name mnli --task mnli
+    A `.bin` is a pickle: it is read only with --from-pickle, by a process that loads nothing else.
+
+    Example: xstilts zoo import hf:AdapterHub/xlm-roberta-base-sw-wiki_pfeiffer --from-pickle
     """
-    from xstilts import importing
+    import tempfile
+
+    from xstilts import hubs, importing
     from xstilts.backbone import Backbone
     from xstilts.zoo import Zoo, require_name
 
     state: State = context.obj
-    called = name or path.resolve().name.lower()
+    remote = place.startswith("hf:")
+    stem = place.partition("@")[0].rpartition("/")[2] if remote else Path(place).resolve().name
+    called = name or stem.lower()
     require_name(called)
-    encoder = Backbone.load(backbone or state.backbone, offline=state.offline)
-    found = importing.read_folder(path, encoder, task, pickles=from_pickle)
-    importing.require_base(found, encoder.identity, allow=allow)
-    record: dict[str, object] = {
-        "library": found.library,
-        "method": found.adapter.method,
-        "parameters": found.adapter.num_parameters,
-        "head": found.head.task.format if found.head else "",
-        "notes": list(found.notes),
-    }
-    if not state.dry_run:
-        entry = importing.add_to(Zoo(state.zoo), found, called, encoder, path)
-        record |= {"reference": entry.reference, "folder": str(entry.folder)}
+    with tempfile.TemporaryDirectory(prefix="xstilts-import-") as temporary:
+        path, origin = Path(temporary) if remote else Path(place), ""
+        if remote:
+            origin = hubs.fetch_files(place, importing.FILES, path, offline=state.offline)
+        encoder = Backbone.load(backbone or state.backbone, offline=state.offline)
+        found = importing.read_folder(path, encoder, task, pickles=from_pickle)
+        importing.require_base(found, encoder.identity, allow=allow)
+        record: dict[str, object] = {
+            "library": found.library,
+            "method": found.adapter.method,
+            "parameters": found.adapter.num_parameters,
+            "head": found.head.task.format if found.head else "",
+            "notes": list(found.notes),
+            "origin": origin,
+        }
+        if not state.dry_run:
+            entry = importing.add_to(Zoo(state.zoo), found, called, encoder, path, origin)
+            record |= {"reference": entry.reference, "folder": str(entry.folder)}
     for note in found.notes:
         state.note(note)
     state.emit(record, lambda: print(record.get("reference", "nothing was written (--dry-run)")))

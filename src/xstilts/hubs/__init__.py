@@ -16,6 +16,11 @@ A hub is one file of this package with these names:
     modules(address) -> list[RemoteRef]
         The modules at or below the address.
 
+A hub that holds more than modules may also have:
+
+    fetch_files(address, names, into, *, offline) -> str
+        Fetch those of some files that are there, for an import; see below.
+
 They raise `NotFoundError` (nothing there), `NetworkError` (unreachable, refused, busy), and
 `IntegrityError` (what is there is no module). An address never holds a credential: each hub uses
 what its client finds in the environment or in its own store.
@@ -201,6 +206,32 @@ def pull(reference: str, zoo: Zoo, *, key: Path | None = None, offline: bool = F
             verify_signature(folder, key)
 
     return zoo.add(fill)
+
+
+def fetch_files(reference: str, names: Sequence[str], into: Path, *, offline: bool = False) -> str:
+    """Fetch those of some files that a repository which is no module of ours has.
+
+    Args:
+        reference: `hf:org/name` or `hf:org/name@revision`.
+        names: Of files; the first must be there.
+        into: A folder.
+        offline: Take only what is in the cache.
+
+    Returns:
+        Where they are from, with the commit.
+
+    Raises:
+        UsageError: The hub holds modules only.
+        NotFoundError: There is no such repository, or it lacks the first file.
+        NetworkError: The hub cannot be reached or refuses.
+    """
+    address, hub = _open(reference, offline, fetching=True)
+    if not hasattr(hub, "fetch_files"):
+        raise UsageError(
+            f"nothing can be imported from {reference}",
+            hint="Copy the folder to this machine and name it, or name hf:org/name.",
+        )
+    return str(hub.fetch_files(address, names, into, offline=offline))
 
 
 def exists(reference: str, *, offline: bool = False) -> bool:

@@ -145,7 +145,7 @@ def _no_file(where: str, missing: str) -> XstiltsError:
     if missing == "manifest.json":
         return NotFoundError(
             f"{where} is no xstilts module: it has no manifest.json",
-            hint="For a plain adapters or peft repository: `xstilts zoo import`.",
+            hint=f"For a plain adapters or peft repository: xstilts zoo import {where}",
         )
     return NotFoundError(f"{where} has no file '{missing}'")
 

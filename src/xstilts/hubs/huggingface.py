@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -104,24 +105,7 @@ def _is_blob(info: Any, path: Path) -> bool:
 def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
     """Fetch the module at a revision through the cache."""
     repo = _repo(address)
-
-    _hush()
-
-    def download(name: str, revision: str, *, again: bool = False) -> Path:
-        return translated(
-            lambda: Path(
-                huggingface_hub.hf_hub_download(
-                    repo,
-                    name,
-                    revision=revision or None,
-                    local_files_only=offline,
-                    force_download=again and not offline,
-                )
-            ),
-            f"hf:{repo}" + (f"@{revision}" if revision else ""),
-            missing=name,
-        )
-
+    download = partial(_download, repo, offline=offline)
     path = download(NAME, address.revision)
     commit = _commit_of(path)
     _copy(path, into / NAME)
@@ -139,6 +123,24 @@ def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
             with suppress(NotFoundError, OfflineError):  # not every module has them
                 _copy(download(name, commit), into / name)
     return RemoteRef(f"hf:{repo}@{commit}", manifest.digest)
+
+
+def fetch_files(address: Address, names: Sequence[str], into: Path, *, offline: bool) -> str:
+    """Fetch those of some files that a repository has, of one commit; returns where they are from.
+
+    Raises:
+        NotFoundError: It lacks the first of them.
+    """
+    repo = _repo(address)
+    first = _download(repo, names[0], address.revision, offline=offline)
+    _copy(first, into / names[0])
+    commit = _commit_of(first)
+    there = _sizes(repo, commit, list(names), offline=offline)
+    for name in names[1:]:
+        if name in there or offline:
+            with suppress(NotFoundError, OfflineError):  # nobody has all of them
+                _copy(_download(repo, name, commit, offline=offline), into / name)
+    return f"hf:{repo}@{commit}"
 
 
 def exists(address: Address) -> bool:
@@ -190,6 +192,24 @@ def _hush() -> None:
     huggingface_hub.utils.logging.set_verbosity_error()
     if not sys.stderr.isatty():
         huggingface_hub.utils.disable_progress_bars()
+
+
+def _download(repo: str, name: str, revision: str, *, offline: bool, again: bool = False) -> Path:
+    """A file of a repository in the hub's cache; `again` does not trust what is there."""
+    _hush()
+    return translated(
+        lambda: Path(
+            huggingface_hub.hf_hub_download(
+                repo,
+                name,
+                revision=revision or None,
+                local_files_only=offline,
+                force_download=again and not offline,
+            )
+        ),
+        f"hf:{repo}" + (f"@{revision}" if revision else ""),
+        missing=name,
+    )
 
 
 def _commit_of(path: Path) -> str:

@@ -36,6 +36,8 @@ from xstilts.zoo.strict_json import read_json
 ADAPTERS_FILES = ("adapter.safetensors", "pytorch_adapter.bin")
 ADAPTERS_HEADS = ("model_head.safetensors", "pytorch_model_head.bin")
 PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+FILES = ("adapter_config.json", *ADAPTERS_FILES, *ADAPTERS_HEADS, *PEFT_FILES)
+"""What is read of a folder of either library; the first is always there."""
 
 _OLD_NAMES = {
     "attention_text_task_adapters": "adapters",
@@ -234,10 +236,15 @@ def require_base(found: Imported, identity: BackboneIdentity, *, allow: bool = F
     )
 
 
-def add_to(zoo: Zoo, found: Imported, name: str, backbone: Backbone, source: Path) -> Entry:
-    """Keep an imported module."""
+def add_to(
+    zoo: Zoo, found: Imported, name: str, backbone: Backbone, source: Path, origin: str = ""
+) -> Entry:
+    """Keep an imported module, which was in `source`, and before on a hub as `origin` says."""
     method = METHODS.get(found.adapter.method)
     head = found.head
+    imported: dict[str, Any] = {"library": found.library, "files": _checksums(source)}
+    if origin:
+        imported["origin"] = origin
     if head is not None:  # a head must load again from what is kept
         restore_head(head.task, backbone, head_tensors(head))
 
@@ -257,7 +264,7 @@ def add_to(zoo: Zoo, found: Imported, name: str, backbone: Backbone, source: Pat
             options=found.adapter.options.model_dump(),
             backbone=backbone.identity,
             labels=task.labels if task else [],
-            training={"imported": {"library": found.library, "files": _checksums(source)}},
+            training={"imported": imported},
             trainable_parameters=found.adapter.num_parameters,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -267,5 +274,4 @@ def add_to(zoo: Zoo, found: Imported, name: str, backbone: Backbone, source: Pat
 
 
 def _checksums(source: Path) -> dict[str, str]:
-    names = (*ADAPTERS_FILES, *ADAPTERS_HEADS, *PEFT_FILES, "adapter_config.json")
-    return {name: sha256_file(source / name) for name in names if (source / name).is_file()}
+    return {name: sha256_file(source / name) for name in FILES if (source / name).is_file()}
