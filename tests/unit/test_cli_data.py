@@ -65,8 +65,24 @@ def test_check_ends_with_three_when_it_finds_something(run):
     found, error = run("data", "check", "xnli", code=3)
     assert {f["kind"] for f in found["findings"]} == {"count"}
     assert "2 findings in xnli" in error
-    found, _ = run("data", "check", "nusax_senti")
+    assert [f["task"] for f in found["findings"]] == ["xnli", "xnli"]
+
+
+def test_check_of_data_without_findings(run, data):
+    (data / "mlm").mkdir()
+    (data / "mlm/train-de.txt").write_text("Ein Satz\nNoch einer\n", encoding="utf-8")
+    found, _ = run("data", "check", "mlm")
     assert found == {"tasks": 1, "findings": []}
+
+
+def test_check_of_what_is_not_there_is_no_success(run, tmp_path):
+    _, error = run("data", "check", "xnli", "nusax_senti", code=4)
+    assert "no data of nusax_senti to check" in error
+    (tmp_path / "empty").mkdir()
+    _, error = run("data", "check", code=4, root=tmp_path / "empty")
+    assert "no data of any task" in error
+    found, _ = run("data", "check", code=3)
+    assert found["tasks"] == 2
 
 
 def test_show(run):

@@ -119,13 +119,20 @@ def check_tasks(context: typer.Context, tasks: Tasks = None) -> None:
     Example: xstilts data check xnli panx --data data
     """
     from xstilts.cli.output import step_progress
-    from xstilts.data.check import Finding, check
-    from xstilts.errors import FindingsError, UsageError
+    from xstilts.data.check import Finding, check, present
+    from xstilts.errors import FindingsError, NotFoundError, UsageError
 
     state: State = context.obj
     if state.data is None:
         raise UsageError("no data folder to check", hint="Name it: --data DIR or XSTILTS_DATA.")
-    specs = _specs(state, tasks)
+    specs = [spec for spec in _specs(state, tasks) if tasks or present(spec, state.data)]
+    absent = [spec.name for spec in specs if not present(spec, state.data)]
+    if absent or not specs:
+        raise NotFoundError(
+            f"no data of {', '.join(absent) or 'any task'} to check",
+            where=str(state.data),
+            hint="`xstilts data ls` lists what is there.",
+        )
     findings: list[Finding] = []
     with step_progress("checking", quiet=state.quiet) as progress:
         for number, spec in enumerate(specs):

@@ -81,6 +81,11 @@ def check(task: TaskSpec, root: Path | None) -> list[Finding]:
     return findings
 
 
+def present(task: TaskSpec, root: Path | None) -> bool:
+    """Whether any split of the task is below `root` in any of its languages."""
+    return any(available_languages(task, split, root) for split in split_names(task))
+
+
 def _read(task: TaskSpec, split: str, language: str, root: Path | None) -> Sequence[Example]:
     if task.format == "retrieval":
         return load_pair(task, language, root, split).source
