@@ -164,6 +164,20 @@ def test_a_training_file_of_several_languages(tmp_path):
     assert [f.where for f in found if f.split == "train"] == ["train.tsv:2"]
 
 
+CHINESE = ["狗在桌子下睡觉", "孩子们在外面玩", "面包很新鲜 NATO"]
+
+
+def test_a_training_file_alone_in_another_script(tmp_path):
+    write(tmp_path, {"en/train.tsv": text_of(CHINESE, "")})
+    found = check(toy(), tmp_path)
+    # Letters: 10 rows of 7, 10 of 7, 10 of 5 and 4 Latin ones. 40 of 230 are Latin, 17 percent.
+    assert kinds(found) == []
+    write(tmp_path, {"en/train.tsv": text_of(CHINESE[:1] * 3, "")})
+    found = check(toy(), tmp_path)
+    assert kinds(found) == [("train", "en", "language")]
+    assert found[0].message == "0% of the letters are of the script of 'en', 100% are CJK"
+
+
 def test_one_split_alone_is_not_judged_for_its_language():
     example = [Example(str(n), "de", {"text": "der Hund"}, "a") for n in range(30)]
     assert list(check_languages(toy(), {("test", "de"): example, ("test", "en"): example})) == []

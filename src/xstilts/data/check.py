@@ -15,6 +15,7 @@ from xstilts.data.examples import Example
 from xstilts.data.layout import filled_paths
 from xstilts.data.located import available_languages, locate, split_names
 from xstilts.data.pairs import load_pair
+from xstilts.data.scripts import letters, scripts_of
 from xstilts.data.sources import load_rows
 from xstilts.errors import DataError, XstiltsError
 from xstilts.files import sha256_file
@@ -30,6 +31,8 @@ ROW_FACTOR = 1.5
 """How many times closer to another language's text a single row must be."""
 MIXED_SHARE = 0.1
 """Share of rows in other languages from which a training file is called a mixture."""
+OWN_SCRIPT = 0.1
+"""Share of letters in a language's own script below which a file is called another language's."""
 MIN_TEXT = 20
 """Characters below which a single row says nothing about its language."""
 
@@ -76,6 +79,7 @@ def check(task: TaskSpec, root: Path | None) -> list[Finding]:
             findings += check_labels(task, split, language, found)
             findings += check_duplicates(task, split, language, found)
     findings += check_overlap(task, rows)
+    findings += check_scripts(task, rows)
     findings += check_languages(task, rows)
     findings += check_mixture(task, rows)
     return findings
@@ -184,6 +188,24 @@ def _text(row: Example) -> str:
 
 
 # ------------------------------------------------------------------------------------ language
+
+
+def check_scripts(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+    """Files of which hardly a letter is of the script that their language is written in."""
+    for (split, language), found in rows.items():
+        own = scripts_of(language)
+        if not own or len(found) < MIN_ROWS:
+            continue
+        counts = letters(_text(row)[:500] for row in found[:: max(1, len(found) // SAMPLE)])
+        total = sum(counts.values())
+        share = sum(counts[name] for name in own) / max(total, 1)
+        if total and share < OWN_SCRIPT:
+            most = max(counts, key=counts.__getitem__)
+            message = (
+                f"{share:.0%} of the letters are of the script of '{language}', "
+                f"{counts[most] / total:.0%} are {most}"
+            )
+            yield Finding(task.name, split, language, "language", message, found[0].place)
 
 
 def check_languages(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
