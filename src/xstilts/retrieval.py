@@ -92,13 +92,19 @@ def mine(
     direction = require_mining(margin, direction)
     if not len(source) or not len(target) or k < 1:
         raise UsageError("mining needs sentences on both sides and at least one neighbour")
-    source, target = np.asarray(source, np.float32), np.asarray(target, np.float32)
+    source, target = _floats(source), _floats(target)
     ahead = nearest(source, target, k, lambda share: told(share / 2))
     back = nearest(target, source, k, lambda share: told(0.5 + share / 2))
     source_mean, target_mean = ahead[0].mean(1), back[0].mean(1)
     forward = _best(_margin(margin, ahead[0], source_mean[:, None], target_mean[ahead[1]]), ahead)
     backward = _best(_margin(margin, back[0], target_mean[:, None], source_mean[back[1]]), back)
     return _pairs(forward, backward, direction, threshold)
+
+
+def _floats(vectors: Any) -> Vectors:
+    """Rows as they are when they are single or double precision, otherwise in single."""
+    array: Vectors = np.asarray(vectors)
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
 def require_mining(margin: str, direction: str) -> Any:

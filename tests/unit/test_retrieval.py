@@ -49,6 +49,15 @@ def test_equal_vectors_share_a_neighbourhood_by_number():
     assert mine(source, target, k=2) == [(1.0, 0, 0)]
 
 
+def test_double_precision_is_kept():
+    # The cosines of (1, 0) with t0 and t1 differ by 3e-12, which single precision cannot hold.
+    target = np.array([[1, 1e-4], [1, 1.0003e-4], [0, 1]])
+    assert target.astype(np.float32)[0, 1] != target[0, 1]
+    found = mine(np.array([[1.0, 0]]), target, k=3, margin="absolute", direction="forward")
+    assert found[0][0] == pytest.approx(1 / np.sqrt(1 + 1e-8), abs=1e-13)
+    assert found[0][1:] == (0, 0)
+
+
 def test_a_ratio_to_nothing_is_nothing():
     # cosine 0 and both means 0 with k = 1
     found = mine(np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32), k=1)
