@@ -20,11 +20,13 @@ Share = Callable[[float], None]
 
 BLOCK = 8192
 """Queries per search; bounds the memory of the results, and is how often progress is told."""
+_WHOLE = 64
+"""Queries that are compared with the whole database at once."""
 _SPARE = 8
 """Rows looked at beyond the k asked for."""
 _DOUBT = 1e-6
 """What a cosine in float32 may be wrong by, twice over."""
-_DECIMALS = 14
+_DECIMALS = 13
 """Digits of a cosine: sums of the same products in another order are the same number."""
 
 
@@ -52,15 +54,17 @@ def nearest(
     lengths = _lengths(database)
     cosines = np.empty(numbers.shape, np.float64)
     for start in range(0, len(query), BLOCK // 4):
-        rows = slice(start, start + BLOCK // 4)
-        found = database[numbers[rows]]
-        products = np.einsum("qd,qkd->qk", query[rows].astype(np.float64), found)
-        cosines[rows] = _cosines(products, query[rows], lengths[numbers[rows]])
+        part = slice(start, start + BLOCK // 4)
+        found = database[numbers[part]]
+        products = np.einsum("qd,qkd->qk", query[part].astype(np.float64), found)
+        cosines[part] = _cosines(products, query[part], lengths[numbers[part]])
     order = np.lexsort((numbers, -cosines), axis=-1)[:, :width]
     best = np.take_along_axis(cosines, order, 1), np.take_along_axis(numbers, order, 1)
     if numbers.shape[1] < len(database):
-        for row in np.flatnonzero(reached[:, -1] > best[0][:, -1] - _DOUBT):
-            best[0][row], best[1][row] = _whole_row(query[row], database, lengths, width)
+        doubted = np.flatnonzero(reached[:, -1] > best[0][:, -1] - _DOUBT)
+        for start in range(0, len(doubted), _WHOLE):
+            rows = doubted[start : start + _WHOLE]
+            best[0][rows], best[1][rows] = _whole_rows(query[rows], database, lengths, width)
     return best
 
 
@@ -80,18 +84,22 @@ def _search(query: Vectors, database: Vectors, k: int, told: Share) -> tuple[Vec
     return similarity, numbers
 
 
-def _whole_row(
+def _whole_rows(
     query: Vectors, database: Vectors, lengths: Scores, width: int
 ) -> tuple[Scores, Numbers]:
-    """The nearest rows of one query among more equals than were searched for."""
-    products = np.empty((1, len(database)))
-    wide = query[None].astype(np.float64)
+    """The nearest rows of queries that have more equals than were searched for."""
+    products = np.empty((len(query), len(database)))
+    wide = query.astype(np.float64)
     for start in range(0, len(database), BLOCK):
         rows = slice(start, start + BLOCK)
-        products[0, rows] = np.einsum("qd,kd->k", wide, database[rows])
-    cosines = _cosines(products, query[None], lengths[None])[0]
-    order = np.argsort(-cosines, kind="stable")[:width]
-    return cosines[order], order
+        products[:, rows] = wide @ database[rows].T
+    cosines = _cosines(products, query, lengths[None])
+    worst = -np.partition(-cosines, width - 1, axis=1)[:, width - 1]
+    numbers = np.empty((len(query), width), np.int64)
+    for row, (values, least) in enumerate(zip(cosines, worst, strict=True)):
+        near = np.flatnonzero(values >= least)
+        numbers[row] = near[np.argsort(-values[near], kind="stable")[:width]]
+    return np.take_along_axis(cosines, numbers, 1), numbers
 
 
 def _cosines(products: Scores, query: Vectors, lengths: Scores) -> Scores:

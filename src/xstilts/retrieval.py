@@ -87,7 +87,8 @@ def mine(
         told: Told the share that is done.
 
     Raises:
-        UsageError: Another margin or direction, or a side without sentences.
+        UsageError: Another margin or direction, a side without sentences, or vectors that are not
+            [rows, D] of finite numbers.
     """
     direction = require_mining(margin, direction)
     if not len(source) or not len(target) or k < 1:
@@ -104,7 +105,12 @@ def mine(
 def _floats(vectors: Any) -> Vectors:
     """Rows as they are when they are single or double precision, otherwise in single."""
     array: Vectors = np.asarray(vectors)
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32)
+    if array.ndim != 2 or not np.isfinite(array.sum()):
+        finite = "a row holds what is no finite number" if array.ndim == 2 else "not [rows, D]"
+        raise UsageError(f"vectors that cannot be compared: {finite}")
+    return array
 
 
 def require_mining(margin: str, direction: str) -> Any:

@@ -58,6 +58,12 @@ def test_double_precision_is_kept():
     assert found[0][1:] == (0, 0)
 
 
+@pytest.mark.parametrize("bad", [[[1.0, float("nan")]], [[float("inf"), 1.0]], [1.0, 2.0]])
+def test_vectors_without_a_direction_are_refused(bad):
+    with pytest.raises(UsageError, match="cannot be compared"):
+        mine(np.array(bad), np.eye(2))
+
+
 def test_a_ratio_to_nothing_is_nothing():
     # cosine 0 and both means 0 with k = 1
     found = mine(np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32), k=1)
