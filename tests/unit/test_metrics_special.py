@@ -33,6 +33,9 @@ def test_no_answer_counts_when_none_is_right():
         "answered_f1": pytest.approx(100 * (2 / 3) / 3),
         "unanswered": pytest.approx(50.0),
     }
+    # Of a kind of question that is not there nothing is said.
+    assert "answered_f1" not in squad_v2.compute({"e": ""}, {"e": []})
+    assert "unanswered" not in squad_v2.compute({"a": "x"}, {"a": ["x"]})
 
 
 def test_perplexity_weighs_sub_words_not_rows():

@@ -33,14 +33,16 @@ def _one(prediction: str | None, golds: Sequence[str]) -> list[float]:
 
 
 def compute(predictions: Answers, references: Golds, *, language: str = "en") -> dict[str, float]:
-    """`exact_match` and `f1`, and of each kind of question `answered_f1` and `unanswered`."""
+    """`exact_match` and `f1`, and of each kind of question there is `answered_f1`, `unanswered`."""
     pairs = outcomes(predictions, references, language=language)
     answered = [any(squad.words(gold) for gold in golds) for golds in references.values()]
     found = [pair[1] for pair, there in zip(pairs, answered, strict=True) if there]
     none = [pair[1] for pair, there in zip(pairs, answered, strict=True) if not there]
-    return {
+    scores = {
         "exact_match": percent(sum(pair[0] for pair in pairs), len(pairs)),
         "f1": percent(sum(pair[1] for pair in pairs), len(pairs)),
-        "answered_f1": percent(sum(found), len(found)),
-        "unanswered": percent(sum(none), len(none)),
     }
+    for name, kind in (("answered_f1", found), ("unanswered", none)):
+        if kind:
+            scores[name] = percent(sum(kind), len(kind))
+    return scores
