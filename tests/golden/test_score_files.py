@@ -98,6 +98,26 @@ def test_both_empty_is_an_exact_match_without_f1(score):
     assert (made["exact_match"], made["f1"]) == (100.0, 0.0)
 
 
+def test_questions_without_an_answer_belong_to_squad_2(score):
+    golds = squad({"a": [], "b": ["the red house"], "c": []})
+    said = json.dumps({"a": "", "b": "red", "c": "red"})
+    # a: right; b: P 1, R 1/2 of "red house", F1 2/3; c: an answer where there is none.
+    made = score("squad2", said, golds, suffix="json")
+    assert made == {
+        "exact_match": pytest.approx(100 / 3),
+        "f1": pytest.approx(100 * (1 + 2 / 3) / 3),
+        "answered_f1": pytest.approx(200 / 3),
+        "unanswered": pytest.approx(50.0),
+    }
+    with pytest.raises(DataError, match="question 'a' has no gold answer"):
+        score("squad1", said, golds, suffix="json")
+
+
+def test_a_stripped_file_is_no_label_file(score):
+    with pytest.raises(DataError, match="no question has a gold answer"):
+        score("xquad", '{"a": "x"}', squad({"a": [""], "b": [""]}), suffix="json")
+
+
 def test_the_best_of_several_golds_counts_for_each_measure(score):
     golds = {"a": ["red house of brick", "house"]}
     made = score("xquad", '{"a": "red house"}', squad(golds), "en", "json")

@@ -17,6 +17,9 @@ from xstilts.errors import DataError, NotFoundError
 from xstilts.metrics import METRICS
 from xstilts.specs import TaskSpec
 
+_JSON = ("answers", "answers_or_none", "rankings")
+_STRIPPED = "Test files of the shared distributions have no labels; score against raw data."
+
 Read = Callable[[Path, Path], tuple[Any, Any]]
 
 
@@ -43,7 +46,12 @@ def kind_of(task: TaskSpec) -> str:
     Raises:
         NotFoundError: Its predictions are not exchanged as files.
     """
-    by_metric = {"bucc": "pairs", "ap_at_k": "rankings", "tatoeba": "lines"}
+    by_metric = {
+        "bucc": "pairs",
+        "ap_at_k": "rankings",
+        "tatoeba": "lines",
+        "squad_v2": "answers_or_none",
+    }
     if task.metric in by_metric:
         return by_metric[task.metric]
     by_format = {
@@ -59,7 +67,7 @@ def kind_of(task: TaskSpec) -> str:
 
 def suffix_of(task: TaskSpec) -> str:
     """The suffix of a task's files in XTREME's layout."""
-    return {"answers": "json", "rankings": "json", "choices": "jsonl"}.get(kind_of(task), "tsv")
+    return "jsonl" if (kind := kind_of(task)) == "choices" else "json" if kind in _JSON else "tsv"
 
 
 # -- layouts
@@ -118,19 +126,24 @@ def _tags(predictions: Path, labels: Path) -> tuple[Any, Any]:
     return predicted, gold
 
 
-def _answers(predictions: Path, labels: Path) -> tuple[Any, Any]:
+def _answers(predictions: Path, labels: Path, *, unanswerable: bool = False) -> tuple[Any, Any]:
     predicted = _object(predictions)
     for key, value in predicted.items():
         if not isinstance(value, str):
             raise DataError(f"the answer to '{key}' is no text", where=str(predictions))
-    return predicted, golds(labels)
+    return predicted, golds(labels, unanswerable=unanswerable)
 
 
-def golds(path: Path) -> dict[str, list[str]]:
+def _answers_or_none(predictions: Path, labels: Path) -> tuple[Any, Any]:
+    return _answers(predictions, labels, unanswerable=True)
+
+
+def golds(path: Path, *, unanswerable: bool = False) -> dict[str, list[str]]:
     """Question id to gold answers, of a SQuAD file or the list in it.
 
     Raises:
-        DataError: It has another structure, repeats an id, or a question has no gold.
+        DataError: It has another structure, repeats an id, all answers are empty, or a question has
+            no gold and is not allowed to be `unanswerable`.
     """
     value = read_json(path)
     articles: Any = value.get("data") if isinstance(value, dict) else value
@@ -139,25 +152,25 @@ def golds(path: Path) -> dict[str, list[str]]:
         for article in articles:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
-                    _add_gold(found, question, path)
+                    _add_gold(found, question, path, unanswerable)
     except (KeyError, TypeError) as error:
         raise DataError(f"not a SQuAD file: {error!r}", where=str(path)) from None
     if not found:
         raise DataError("no question", where=str(path))
+    if not any(text for texts in found.values() for text in texts):
+        raise DataError("no question has a gold answer", where=str(path), hint=_STRIPPED)
     return found
 
 
-def _add_gold(found: dict[str, list[str]], question: Mapping[str, Any], path: Path) -> None:
+def _add_gold(
+    found: dict[str, list[str]], question: Mapping[str, Any], path: Path, unanswerable: bool
+) -> None:
     key = str(question["id"])
     texts = [str(answer["text"]) for answer in question["answers"]]
     if key in found:
         raise DataError(f"question id '{key}' repeats", where=str(path))
-    if not texts:
-        raise DataError(
-            f"question '{key}' has no gold answer",
-            where=str(path),
-            hint="Test files of the shared distributions have no labels; score against raw data.",
-        )
+    if not texts and not unanswerable:
+        raise DataError(f"question '{key}' has no gold answer", where=str(path), hint=_STRIPPED)
     found[key] = texts
 
 
@@ -224,6 +237,7 @@ _SHAPES: Mapping[str, Read] = {
     "pairs": _pairs,
     "tags": _tags,
     "answers": _answers,
+    "answers_or_none": _answers_or_none,
     "choices": _choices,
     "rankings": _rankings,
 }
