@@ -34,7 +34,11 @@ def there(folder, *commands):
         "XSTILTS_CACHE": f"{folder}/cache",
         "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
     }
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_", "XSTILTS_"))}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("HF_", "TRANSFORMERS_", "XSTILTS_"))
+    }
     done = subprocess.run(
         [*alone(), sys.executable, "-m", "support.blocked"],
         input=json.dumps([list(command) for command in commands]),
