@@ -1,4 +1,4 @@
-"""Exact nearest rows by cosine: searched by faiss in float32, decided in float64.
+"""Nearest rows by cosine: searched by faiss in float32, decided in float64.
 
 Cosines that differ by less than float32 can tell are computed again, so that which rows are among
 the nearest, and in which order, does not depend on the library, the block or the machine.
@@ -7,7 +7,7 @@ the nearest, and in which order, does not depend on the library, the block or th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,14 @@ Numbers = NDArray[np.int64]
 Share = Callable[[float], None]
 """Called with the share of the work that is done, 0..1."""
 
+Index = Literal["exact", "ivf", "hnsw"]
+
 BLOCK = 8192
 """Queries per search; bounds the memory of the results, and is how often progress is told."""
 _WHOLE = 64
 """Queries that are compared with the whole database at once."""
+_SAMPLE = 500
+"""Queries that recall is measured on, about."""
 _SPARE = 8
 """Rows looked at beyond the k asked for."""
 _DOUBT = 1e-6
@@ -41,16 +45,25 @@ def normalised(vectors: Vectors) -> Vectors:
 
 
 def nearest(
-    query: Vectors, database: Vectors, k: int = 1, told: Share = ignore
+    query: Vectors, database: Vectors, k: int = 1, told: Share = ignore, index: Index = "exact"
 ) -> tuple[Scores, Numbers]:
-    """The k nearest rows of `database` for each row of `query`, exact, by cosine.
+    """The k nearest rows of `database` for each row of `query`, by cosine.
+
+    Args:
+        query: [queries, D].
+        database: [rows, D].
+        k: Neighbours of each query.
+        told: Told the share that is done.
+        index: `exact`, or one of faiss's that look at a part of the rows and may miss some: `ivf`
+            (lists around centroids), `hnsw` (a graph; Malkov and Yashunin, 2016,
+            arXiv:1603.09320).
 
     Returns:
         Cosines and row numbers, both [queries, min(k, rows)], best first, the lower number first
         among equals.
     """
     width = min(k, len(database))
-    reached, numbers = _search(normalised(query), normalised(database), width + _SPARE, told)
+    reached, numbers = _search(normalised(query), normalised(database), width + _SPARE, told, index)
     lengths = _lengths(database)
     cosines = np.empty(numbers.shape, np.float64)
     for start in range(0, len(query), BLOCK // 4):
@@ -61,19 +74,55 @@ def nearest(
     order = np.lexsort((numbers, -cosines), axis=-1)[:, :width]
     best = np.take_along_axis(cosines, order, 1), np.take_along_axis(numbers, order, 1)
     if numbers.shape[1] < len(database):
-        doubted = np.flatnonzero(reached[:, -1] > best[0][:, -1] - _DOUBT)
+        doubted = np.flatnonzero(_in_doubt(reached, best[0], numbers, index))
         for start in range(0, len(doubted), _WHOLE):
             rows = doubted[start : start + _WHOLE]
             best[0][rows], best[1][rows] = _whole_rows(query[rows], database, lengths, width)
     return best
 
 
-def _search(query: Vectors, database: Vectors, k: int, told: Share) -> tuple[Vectors, Numbers]:
-    """Similarities and numbers of the nearest normalised rows, as float32 has them."""
+def recall(query: Vectors, database: Vectors, k: int, index: Index) -> float:
+    """Share of the exact k nearest rows that an index finds, 0 to 1, on some of the queries."""
+    some = query[:: max(1, len(query) // _SAMPLE)]
+    exact, found = nearest(some, database, k)[1], nearest(some, database, k, index=index)[1]
+    return float(
+        np.mean([np.isin(one, other).mean() for one, other in zip(exact, found, strict=True)])
+    )
+
+
+def _in_doubt(reached: Vectors, best: Scores, numbers: Numbers, index: Index) -> NDArray[np.bool_]:
+    """Queries whose neighbours float32 cannot tell, or of which the index found too few, [Q]."""
+    if index == "exact":
+        doubted: NDArray[np.bool_] = reached[:, -1] > best[:, -1] - _DOUBT
+        return doubted
+    lacking: NDArray[np.bool_] = np.any(numbers < 0, axis=1)
+    return lacking
+
+
+def _index(database: Vectors, kind: Index) -> Any:
+    """A searchable index of normalised rows."""
     import faiss
 
-    index: Any = faiss.IndexFlatIP(database.shape[1])
+    rows, size = database.shape
+    if kind == "hnsw":
+        index: Any = faiss.IndexHNSWFlat(size, 32, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction, index.hnsw.efSearch = 200, 128
+    elif kind == "ivf":
+        lists = max(1, min(int(4 * rows**0.5), rows // 39))  # faiss asks for 39 rows a centroid
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(size), size, lists, faiss.METRIC_INNER_PRODUCT)
+        index.train(database)
+        index.nprobe = max(1, lists // 16)
+    else:
+        index = faiss.IndexFlatIP(size)
     index.add(database)
+    return index
+
+
+def _search(
+    query: Vectors, database: Vectors, k: int, told: Share, kind: Index
+) -> tuple[Vectors, Numbers]:
+    """Similarities and numbers of the nearest normalised rows, as float32 has them."""
+    index = _index(database, kind)
     width = min(k, len(database))
     similarity = np.empty((len(query), width), np.float32)
     numbers = np.empty((len(query), width), np.int64)

@@ -71,6 +71,9 @@ def test_mining_tunes_its_threshold_on_dev_and_applies_it_to_test():
     fixed = run("bucc", test, dev, neighbours=1, margin="absolute", threshold=0.5)
     assert fixed.text == "de-2\ten-0\nde-1\ten-1\n"
     assert "validation_f1" not in fixed.scores
+    part = run("bucc", test, dev, neighbours=1, margin="absolute", threshold=0.5, index="hnsw")
+    assert (part.text, part.scores["index_recall"]) == (fixed.text, 100.0)
+    assert "index_recall" not in fixed.scores
     own = run("bucc", dev, None, neighbours=1, margin="absolute")
     assert own.scores["f1"] == 100.0
     assert own.n == 1

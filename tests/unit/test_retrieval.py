@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from xstilts.errors import UsageError
-from xstilts.neighbours import nearest
+from xstilts.neighbours import nearest, recall
 from xstilts.retrieval import extract, mine, mine_texts, optimize_threshold, pivot_order, pool
 
 
@@ -28,6 +28,30 @@ def test_nearest_equals_torch():
     best = cosine.topk(4)
     assert np.array_equal(ids, best.indices.numpy())
     assert np.allclose(similarity, best.values.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("index", ["ivf", "hnsw"])
+def test_other_indexes_find_true_neighbours_and_recall_says_how_many(index):
+    draw = np.random.default_rng(1)
+    centres = draw.standard_normal((20, 16))
+    rows = (centres[np.arange(3000) % 20] + 0.4 * draw.standard_normal((3000, 16))).astype("f4")
+    query = rows[::10] + 0.1 * draw.standard_normal((300, 16)).astype("f4")
+    exact, found = nearest(query, rows, 4), nearest(query, rows, 4, index=index)
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in (query, rows)]
+    cosines = np.take_along_axis(unit[0] @ unit[1].T, found[1], 1)
+    assert np.allclose(found[0], cosines, atol=1e-6)
+    hits = [len(set(one) & set(other)) for one, other in zip(exact[1], found[1], strict=True)]
+    share = recall(query, rows, 4, index)
+    assert share == pytest.approx(sum(hits) / 1200)
+    assert share > 0.8
+    assert recall(query, rows, 4, "exact") == 1.0
+
+
+def test_an_index_that_finds_too_few_is_helped_out():
+    rows = np.eye(100, dtype="f4")
+    found = nearest(rows[:3], rows, 60, index="ivf")
+    assert (found[1] >= 0).all()
+    assert found[1][:, 0].tolist() == [0, 1, 2]
 
 
 def test_nearest_takes_the_lowest_of_more_equals_than_were_asked_for():

@@ -19,7 +19,7 @@ from xstilts.errors import UsageError
 from xstilts.evaluate.request import Computed
 from xstilts.formats.retrieval import Options
 from xstilts.metrics import METRICS
-from xstilts.neighbours import Share, Vectors, nearest
+from xstilts.neighbours import Share, Vectors, nearest, recall
 from xstilts.retrieval import Candidate
 
 Embed = Callable[[Sequence[Example]], Vectors]
@@ -104,6 +104,9 @@ def _mined(
             extra["validation_f1"] = metric.compute(kept, dev.gold, language=language)["f1"]
     if candidates is None:
         candidates = _candidates(pair, embed, settings, told)
+    if settings.index != "exact":
+        sides = embed(pair.source), embed(pair.target)
+        extra["index_recall"] = 100 * recall(*sides, settings.neighbours, settings.index)
     found = retrieval.extract(candidates, threshold)
     ids = [(pair.source[s].id, pair.target[t].id) for s, t in found]
     scores = metric.compute(ids, pair.gold_ids, language=language)
@@ -126,6 +129,7 @@ def _candidates(pair: BitextPair, embed: Embed, settings: Options, told: Share) 
         settings.margin,
         settings.direction,
         told=told,
+        index=settings.index,
     )
 
 

@@ -35,6 +35,8 @@ class Options(Spec):
         direction: Which best candidates mining takes.
         threshold: Score from which a mined pair counts; tuned on the validation split when None.
         depth: Ranks that count, where the metric looks at several.
+        index: What mining looks neighbours up in: `exact`, or `ivf` or `hnsw`, which may miss some;
+            the share that they find is a score row, `index_recall`.
     """
 
     layer: int = Field(default=-1, ge=-1)
@@ -44,6 +46,7 @@ class Options(Spec):
     direction: Literal["max", "forward", "backward", "intersection"] = "max"
     threshold: float | None = None
     depth: int = Field(default=20, gt=0)
+    index: Literal["exact", "ivf", "hnsw"] = "exact"
 
 
 def encode(
