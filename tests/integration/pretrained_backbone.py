@@ -163,7 +163,7 @@ def masked_losses(folder: Path) -> dict[str, float]:
     from xstilts.data.sources import load as rows_of
     from xstilts.formats import FORMATS
 
-    loaded = load("small", backbone=folder / "start", zoo=folder / "zoo")
+    loaded = load("small", backbone=str(folder / "start"), zoo=folder / "zoo")
     task, made = load_task("mlm"), FORMATS.get("masked_lm")
     losses = {}
     for path in sorted((folder / "corpus" / "mlm").glob("dev-*.txt")):
