@@ -115,7 +115,8 @@ def test_questions_without_an_answer_belong_to_squad_2(score):
 
 def test_a_stripped_file_is_no_label_file(score):
     with pytest.raises(DataError, match="no question has a gold answer"):
-        score("xquad", '{"a": "x"}', squad({"a": [""], "b": [""]}), suffix="json")
+        score("xquad", '{"a": "x"}', squad({str(n): [""] for n in range(20)}), suffix="json")
+    assert score("xquad", '{"a": ""}', squad({"a": [""]}), suffix="json")["exact_match"] == 100.0
 
 
 def test_the_best_of_several_golds_counts_for_each_measure(score):

@@ -11,7 +11,7 @@ from xstilts.config import load_suite, load_task
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.results import ResultStore, Score
 from xstilts.evaluate.submission import write_submission
-from xstilts.evaluate.xtreme_scores import summarise, task_score, transfer_gap
+from xstilts.evaluate.xtreme_scores import summarise, task_score, transfer_gap, transfer_gaps
 
 XTREME = load_suite("xtreme")
 _CODES = ("en", "ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
@@ -63,6 +63,17 @@ def test_the_transfer_gap_leaves_the_source_out():
     assert transfer_gap({"en": 90.0, "de": 80.0, "sw": 60.0}) == 20.0
     with pytest.raises(NotFoundError, match="no transfer gap"):
         transfer_gap({"de": 1.0, "sw": 2.0})
+
+
+def test_gaps_are_of_exact_match_and_not_of_retrieval():
+    suite = load_suite("xtreme-r")
+    means = {**MEANS, "xcopa": {"accuracy": 50.0}, "mewslix": {"map": 40.0}}
+    scores = everywhere(suite, {**means, "lareqa": {"map": 40.0}})
+    scores["xquad"] = {**scores["xquad"], "en": {"f1": 90.0, "exact_match": 71.8}}
+    gaps = transfer_gaps(scores, summarise(scores, suite))
+    # 71.8 - 60.8; XCOPA, Tatoeba have no English, Mewsli-X and LAReQA are retrieval
+    assert gaps["xquad"] == ("exact_match", pytest.approx(11.0))
+    assert set(gaps) == {"xnli", "udpos", "panx", "xquad", "mlqa", "tydiqa"}
 
 
 def test_nothing_is_averaged_over_what_is_missing():

@@ -52,6 +52,7 @@ def score(
 
 def _show(state: State, scores: Scores, summary: Summary, suite: SuiteSpec) -> None:
     from xstilts.cli.output import table
+    from xstilts.evaluate.xtreme_scores import transfer_gaps
 
     rows: list[tuple[object, ...]] = []
     if summary.overall is not None:
@@ -60,6 +61,10 @@ def _show(state: State, scores: Scores, summary: Summary, suite: SuiteSpec) -> N
         state.note(f"no overall: missing {_shortened(summary.missing)}")
     rows += [("group", name, value) for name, value in summary.groups.items()]
     rows += [("task", name, value) for name, value in summary.tasks.items()]
+    rows += [
+        ("gap", f"{task} ({metric})", value)
+        for task, (metric, value) in transfer_gaps(scores, summary).items()
+    ]
     state.console.print(table(("", "", "score"), rows, suite.title))
     for task, by_language in scores.items():
         names = list(dict.fromkeys(n for v in by_language.values() for n in v if n != "mean"))

@@ -99,6 +99,24 @@ def transfer_gap(by_language: Mapping[str, float], source: str = "en") -> float:
     return by_language[source] - mean(others)
 
 
+def transfer_gaps(
+    scores: Scores, summary: Summary, source: str = "en"
+) -> dict[str, tuple[str, float]]:
+    """Metric and transfer gap of each complete task that has the source language, but retrieval.
+
+    Question answering is compared by exact match, as the published gaps seem to be.
+    """
+    gaps: dict[str, tuple[str, float]] = {}
+    for task in summary.tasks:
+        if load_task(task).format == "retrieval":
+            continue
+        if source in scores[task] and len(scores[task]) > 1:
+            metric = task_metrics(task)[0]
+            values = {code: found[metric] for code, found in scores[task].items()}
+            gaps[task] = metric, transfer_gap(values, source)
+    return gaps
+
+
 # -- folders
 
 
