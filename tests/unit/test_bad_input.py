@@ -182,6 +182,36 @@ def test_sides_that_do_not_match(tmp_path):
         load_pair(load_task("tatoeba"), "de", tmp_path)
 
 
+SORTED = {"tatoeba/de-en.de": "ja\nnein\n", "tatoeba/de-en.en": "no\nyes\n"}
+ORDERS = {
+    "1\n0\n": "",
+    "1\n1\n": "sentence number '1' repeats",
+    "1\n2\n": "sentence number '2' is none of 0 to 1",
+    "1\nx\n": "sentence number 'x' is none of 0 to 1",
+    "1\n0\n0\n": "3 lines for 2 sentences",
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_order_of_a_sorted_side(order, tmp_path):
+    write(tmp_path, {**SORTED, "labels/tatoeba/test-de.tsv": order})
+    if not ORDERS[order]:
+        assert load_pair(load_task("tatoeba"), "de", tmp_path).gold == [(0, 1), (1, 0)]
+        return
+    with pytest.raises(DataError, match=ORDERS[order]) as caught:
+        load_pair(load_task("tatoeba"), "de", tmp_path)
+    assert "test-de.tsv:" in caught.value.where
+
+
+def test_a_sorted_side_has_as_many_sentences_as_the_other(tmp_path):
+    files = {**SORTED, "tatoeba/de-en.de": "ja\nnein\ndoch\n"}
+    write(tmp_path, {**files, "labels/tatoeba/test-de.tsv": "1\n0\n"})
+    with pytest.raises(DataError, match="3 sentences on one side, 2 on the other") as caught:
+        load_pair(load_task("tatoeba"), "de", tmp_path)
+    assert "de-en.de:3 against " in caught.value.where
+    assert caught.value.where.endswith("de-en.en:2")
+
+
 def test_an_unknown_language(tmp_path):
     with pytest.raises(NotFoundError, match="no language of task xnli named 'dee'") as caught:
         load(load_task("xnli"), "test", "dee", tmp_path)

@@ -99,7 +99,8 @@ def _gold(
         return _gold_from(gold, source, target)
     order = locate(task, f"{split}.order", language, root)
     if order is not None:
-        return _ordered(order.paths[0], len(source), len(target))
+        _require_same_length(source, target, spot)
+        return _ordered(order.paths[0], len(target))
     if _order_apart(task, split, language, root):
         raise DataError(
             "the English side is sorted and the file that says how is missing",
@@ -108,17 +109,21 @@ def _gold(
         )
     if source[0].target is not None:
         return _by_target(source, target)
+    _require_same_length(source, target, spot)
+    positions = {example.id: at for at, example in enumerate(target)}
+    try:
+        return [(at, positions[example.id]) for at, example in enumerate(source)]
+    except KeyError as error:
+        raise DataError(f"sentence {error} has no counterpart", where=spot) from None
+
+
+def _require_same_length(source: Sequence[Example], target: Sequence[Example], spot: str) -> None:
     if len(source) != len(target):
         raise DataError(
             f"{len(source)} sentences on one side, {len(target)} on the other",
             where=spot,
             hint="The files must have the same number of lines, in the same order.",
         )
-    positions = {example.id: at for at, example in enumerate(target)}
-    try:
-        return [(at, positions[example.id]) for at, example in enumerate(source)]
-    except KeyError as error:
-        raise DataError(f"sentence {error} has no counterpart", where=spot) from None
 
 
 def _gold_from(
@@ -151,17 +156,19 @@ def _by_target(source: Sequence[Example], target: Sequence[Example]) -> list[tup
     return pairs
 
 
-def _ordered(path: Path, sources: int, targets: int) -> list[tuple[int, int]]:
+def _ordered(path: Path, count: int) -> list[tuple[int, int]]:
     """Gold of a sorted target side: line i names the 0-based source sentence of target i."""
     lines = read_lines(path)
-    if len(lines) != targets:
-        raise DataError(f"{len(lines)} lines for {targets} sentences", where=str(path))
-    pairs = []
+    if len(lines) != count:
+        raise DataError(f"{len(lines)} lines for {count} sentences", where=f"{path}:{len(lines)}")
+    found: dict[int, int] = {}
     for row, line in enumerate(lines, 1):
-        if not line.strip().isdecimal() or int(line) >= sources:
-            raise DataError(f"'{line}' is no sentence number", where=f"{path}:{row}")
-        pairs.append((int(line), row - 1))
-    return sorted(pairs)
+        number = int(line) if line.strip().isdecimal() and len(line) < 20 else count
+        if number >= count or number in found:
+            what = "repeats" if number in found else f"is none of 0 to {count - 1}"
+            raise DataError(f"sentence number '{line}' {what}", where=f"{path}:{row}")
+        found[number] = row - 1
+    return sorted(found.items())
 
 
 def _order_apart(task: TaskSpec, split: str, language: str, root: Path | None) -> bool:
