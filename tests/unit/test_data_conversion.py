@@ -415,6 +415,17 @@ def test_links_and_cut_off_archives_are_refused(tmp_path):
 
 
 @real
+def test_an_archive_in_an_unknown_compression_is_refused(tmp_path):
+    archive = zip_of(tmp_path / "x.zip", "a.txt", b"a" * 100)
+    data = bytearray(archive.read_bytes())
+    # The method stands at offset 8 of the local header and 10 of the central one; 99 is nobody's.
+    data[8] = data[data.index(b"PK\x01\x02") + 10] = 99
+    archive.write_bytes(data)
+    with pytest.raises(IntegrityError, match="not a whole archive.*compression") as caught:
+        unpack(archive, tmp_path / "folder")
+    assert caught.value.where == str(archive)
+
+
 def test_real_tatoeba_order_is_a_permutation_that_leads_back(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
