@@ -421,7 +421,7 @@ def test_an_archive_in_an_unknown_compression_is_refused(tmp_path):
     # The method stands at offset 8 of the local header and 10 of the central one; 99 is nobody's.
     data[8] = data[data.index(b"PK\x01\x02") + 10] = 99
     archive.write_bytes(data)
-    with pytest.raises(IntegrityError, match="not a whole archive.*compression") as caught:
+    with pytest.raises(IntegrityError, match=r"not a whole archive.*compression") as caught:
         unpack(archive, tmp_path / "folder")
     assert caught.value.where == str(archive)
 
