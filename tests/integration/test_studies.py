@@ -28,7 +28,7 @@ TWINS = """
 question: Does the one of two tasks from one generator help more than the other?
 intermediates: [none, snli, cad_nli]
 targets: [xnli]
-intermediate: {method: full, train: {max_steps: 150, select: last}}
+intermediate: {method: full, train: {max_steps: 400, select: last}}
 target: {method: head, train: {max_steps: 60, select: last}}
 answer:
   ours: [snli]
