@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -93,6 +94,23 @@ class Backbone:
         """The same with weights of its own, in main memory."""
         twin = copy.copy(self)
         twin.encoder, twin._cut = copy.deepcopy(self.encoder).cpu(), {}
+        return twin
+
+    def in_int8(self) -> Backbone:
+        """A copy for CPUs whose projections multiply in 8 bits, inputs scaled batch by batch.
+
+        Raises:
+            UsageError: The backbone is not on the CPU.
+        """
+        from torch.ao import quantization
+
+        if self.device.type != "cpu":
+            raise UsageError("int8 computes on the CPU", hint="Use --precision bf16 on a GPU.")
+        twin = self.copy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about where this code will move
+            quantize: Any = quantization.quantize_dynamic
+            quantize(twin.encoder, {nn.Linear}, dtype=torch.qint8, inplace=True)
         return twin
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -249,9 +267,11 @@ def _embeddings_forward(original: Any, node: nn.Module) -> Any:
 
 
 def _linear_forward(linear: nn.Linear, node: nn.Module) -> Any:
+    plain = linear.forward
+
     def forward(x: Tensor) -> Tensor:
         update: Tensor = node(x)
-        return nn.functional.linear(x, linear.weight, linear.bias) + update
+        return plain(x) + update
 
     return forward
 

@@ -311,14 +311,15 @@ def test_a_file_that_is_made_ready_ahead_is_refused_where_it_is_evaluated(run, p
     assert error["where"].endswith("test-tr.tsv:1")
 
 
-def test_half_precision_is_another_cell_and_says_so(run, place):
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_lower_precision_is_another_cell_and_says_so(run, place, precision):
     reference = train(run, "udpos")
     for expression, task in ((reference, "udpos"), ("none", "bucc2018")):
         arguments = ("eval", expression, "--task", task, "--langs", "de")
         full = run(*arguments)["scores"][0]
-        half = run(*arguments, "--precision", "bf16")
+        half = run(*arguments, "--precision", precision)
         assert half["computed"] == 1
-        assert (full["flags"], half["scores"][0]["flags"]) == ([], ["bf16"])
+        assert (full["flags"], half["scores"][0]["flags"]) == ([], [precision])
     error = run("eval", "none", "--task", "bucc2018", "--precision", "fp8", code=2)
     assert "no precision named 'fp8'" in error["what"]
 

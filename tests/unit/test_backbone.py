@@ -5,12 +5,14 @@ import json
 import pytest
 import torch
 from support.models import backbone, encoder, randomise, tokens
+from torch import nn
 
 from xstilts.backbone import Backbone
 from xstilts.config import load_method
 from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.methods import METHODS
 from xstilts.pretrained import fingerprint
+from xstilts.sites import Site
 
 
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "xlm-roberta-xl", "bert"])
@@ -133,3 +135,17 @@ def test_other_architectures_are_refused(tmp_path, tokenizer):
     path.write_text(json.dumps(config | {"model_type": "gpt2"}))
     with pytest.raises(UsageError, match="gpt2"):
         Backbone.load(str(tmp_path / "small"), offline=True)
+
+
+def test_int8_is_near_and_takes_modules_on_projections():
+    base, (ids, mask) = backbone(), tokens()
+    eighth = base.in_int8()
+    node = nn.Linear(base.shape.hidden_size, base.shape.hidden_size)
+    nodes = {Site(0, "query").key: node}
+    for acting in ({}, nodes):
+        with torch.inference_mode(), base.acting(acting), eighth.acting(acting):
+            wanted, found = base(ids, mask)[mask.bool()], eighth(ids, mask)[mask.bool()]
+        assert 0 < float((wanted - found).abs().max()) < 0.15
+    assert eighth.identity == base.identity
+    assert "quantized" in type(eighth.blocks[0].output.dense).__module__
+    assert isinstance(base.blocks[0].output.dense, nn.Linear)

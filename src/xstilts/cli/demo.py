@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xstilts.cli.state import State
@@ -10,6 +11,7 @@ from xstilts.cli.state import State
 if TYPE_CHECKING:
     from xstilts.backbone import Backbone
     from xstilts.evaluate.results import Score
+    from xstilts.evaluate.suite import Request
     from xstilts.train.phases import Places
 
 
@@ -50,35 +52,52 @@ ALONE = ("mnli/seq_bn", "mnli/lora", "mnli/full")
 """Modules whose own head serves XNLI."""
 
 
-def take_tour(state: State) -> list[Score]:
-    """Train, compose and evaluate; everything done before is reused. Returns the score rows."""
+def take_tour(state: State, seeds: Sequence[int]) -> list[Score]:
+    """Train, compose and evaluate, once a seed; what was done before is reused. The score rows."""
     from xstilts.backbone import Backbone
     from xstilts.cli.eval_commands import run_requests
     from xstilts.cli.train_commands import places
-    from xstilts.evaluate.suite import Request
 
     state.note(f"world: {state.sandbox.data.parent}")
     encoder = Backbone.load(state.backbone, offline=True)
     where = places(state)
-    for stop in MODULES:
-        _train(state, encoder, where, stop)
-    requests = [Request(label, "xnli", label) for label in ALONE]
-    for label, stop in TARGETS:
-        digest = _train(state, encoder, where, stop)
-        requests.append(Request("@" + digest, "xnli", label))
-    labels = [*ALONE, *(label for label, _ in TARGETS)]
-    requests += [Request(label, "tatoeba", label) for label in labels]
+    requests: list[Request] = []
+    for seed in seeds:
+        made = _requests(state, encoder, where, seed)
+        requests += [request for request in made if request not in requests]
     outcome = run_requests(state, requests, state.backbone)
     state.note(f"{outcome.computed} cells computed, {len(outcome.cells) - outcome.computed} reused")
     return outcome.scores
 
 
-def _train(state: State, encoder: Backbone, where: Places, stop: Stop) -> str:
+def _requests(state: State, encoder: Backbone, where: Places, seed: int) -> list[Request]:
+    """Train what the tour needs of one seed; what is to be evaluated."""
+    from xstilts.evaluate.suite import Request
+
+    pinned = {}
+    for stop in MODULES:
+        digest = _train(state, encoder, where, stop, seed)
+        pinned[f"{stop.name}/{stop.method}"] = f"@{digest}"
+
+    def of_this_seed(expression: str) -> str:
+        for name, reference in pinned.items():
+            expression = expression.replace(name, reference)
+        return expression
+
+    requests = [Request(of_this_seed(label), "xnli", label) for label in ALONE]
+    for label, stop in TARGETS:
+        over = replace(stop, below=of_this_seed(stop.below))
+        requests.append(Request("@" + _train(state, encoder, where, over, seed), "xnli", label))
+    labels = [*ALONE, *(label for label, _ in TARGETS)]
+    return requests + [Request(of_this_seed(label), "tatoeba", label) for label in labels]
+
+
+def _train(state: State, encoder: Backbone, where: Places, stop: Stop, seed: int) -> str:
     """Train one stop of the tour, or find it; returns its digest."""
     from xstilts.settings import resolve_run
     from xstilts.train.phases import Phase
 
-    flags = {"method": stop.method, "backbone": state.backbone}
+    flags = {"method": stop.method, "backbone": state.backbone, "train": {"seed": seed}}
     world = state.training_defaults
     run = resolve_run(stop.task, flags, [], None, state.backbone, world).value
     phase = Phase(stop.task, run, encoder, where, below=stop.below, name=stop.name)
@@ -86,5 +105,5 @@ def _train(state: State, encoder: Backbone, where: Places, stop: Stop) -> str:
     entry = phase.execute()
     verb = "found" if known else "trained"
     score = entry.manifest.training["dev_score"]
-    state.note(f"{verb} {entry.reference}  dev {score:.1f}")
+    state.note(f"{verb} {entry.reference}  seed {seed}  dev {score:.1f}")
     return entry.manifest.digest

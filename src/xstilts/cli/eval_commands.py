@@ -25,7 +25,9 @@ Layer = Annotated[
 ]
 Pooling = Annotated[str, typer.Option(help="mean or cls, for retrieval; empty: the task's.")]
 BackboneOption = Annotated[str, typer.Option("--backbone", help="Preset, folder or hub id.")]
-Precision = Annotated[str, typer.Option(help="fp32, or bf16 where the machine computes in it.")]
+Precision = Annotated[
+    str, typer.Option(help="fp32; bf16 where the machine computes in it; int8 on a CPU.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Compute finished cells again.")]
 
 
@@ -248,7 +250,7 @@ def evaluation_of(state: State, backbone: str, precision: str) -> Evaluation:
     from xstilts.evaluate.results import ResultStore
     from xstilts.evaluate.suite import Evaluation
 
-    if precision not in ("fp32", "bf16"):
-        raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32.")
+    if precision not in ("fp32", "bf16", "int8"):
+        raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32, int8.")
     store = ResultStore(state.results)
     return Evaluation(encoder_of(state, backbone), places(state), store, cast("Any", precision))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xstilts.cli.state import State
+from xstilts.cli.train_commands import seed_numbers
 
 if TYPE_CHECKING:
     from xstilts.grid.cell import Cell
@@ -244,7 +245,7 @@ def _chosen(state: State, study: str, backbone: str, seeds: str, rows: str) -> S
     if backbone:
         update["backbones"] = backbone.split(",")
     if seeds:
-        update["seeds"] = [int(seed) for seed in seeds.split(",")]
+        update["seeds"] = seed_numbers(seeds)
     if rows:
         by_name = {row.name: row for row in spec.intermediates}
         for name in rows.split(","):

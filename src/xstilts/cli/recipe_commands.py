@@ -11,7 +11,7 @@ import typer
 
 from xstilts.cli.eval_commands import run_requests
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import device, places
+from xstilts.cli.train_commands import device, places, seed_numbers
 
 if TYPE_CHECKING:
     from xstilts.evaluate.results import Score
@@ -136,7 +136,7 @@ def _chosen(recipe: RecipeSpec, rows: str, targets: str, seeds: str) -> RecipeSp
                 raise NotFoundError.named(f"target of recipe {recipe.name}", name, recipe.targets)
         update["targets"] = targets.split(",")
     if seeds:
-        update["seeds"] = [int(seed) for seed in seeds.split(",")]
+        update["seeds"] = seed_numbers(seeds)
     return recipe.model_copy(update=update)
 
 

@@ -186,18 +186,22 @@ def demo(
     html: Annotated[
         Path | None, typer.Option(help="Where to write the page; the results folder when empty.")
     ] = None,
+    seeds: Annotated[
+        str, typer.Option(help="Comma-separated; the tour is taken once each.")
+    ] = "42",
 ) -> None:
     """Take the tour: sandbox world, modules, compositions, evaluation, report. Offline, minutes.
 
-    Example: xstilts demo
+    Example: xstilts demo --seeds 1,2,3
     """
     from xstilts.cli.demo import take_tour
+    from xstilts.cli.train_commands import seed_numbers
     from xstilts.evaluate.report import write_html
     from xstilts.evaluate.results import ResultStore
 
     state: State = context.obj
     state.world = "sandbox"
-    labels = {score.intermediate for score in take_tour(state)}
+    labels = {score.intermediate for score in take_tour(state, seed_numbers(seeds))}
     cells = [c for c in ResultStore(state.results).cells() if c.scores[0].intermediate in labels]
     material = _material(state, cells, baseline="none", suite="xtreme", draws=10_000)
     made = _built(state, material, reference=False)

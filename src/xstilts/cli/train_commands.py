@@ -244,6 +244,20 @@ def _language(name: str) -> str:
     return name.rpartition("-")[2]
 
 
+def seed_numbers(text: str) -> list[int]:
+    """Comma-separated seeds.
+
+    Raises:
+        UsageError: One is not a whole number.
+    """
+    from xstilts.errors import UsageError
+
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise UsageError(f"no seeds: '{text}'", hint="Write --seeds 1,2,3.") from None
+
+
 def places(state: State, track: str = "") -> Places:
     """Where the global options say that a phase reads and writes."""
     from xstilts import paths

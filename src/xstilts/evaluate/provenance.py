@@ -33,7 +33,7 @@ class Job:
         task: With the request's options.
         settings: How sentences are compared, for retrieval; None otherwise.
         layers: Blocks that this run pools for the same expression, for retrieval.
-        precision: What the encoder computes in, `fp32` or `bf16`.
+        precision: What the encoder computes in, `fp32`, `bf16` or `int8`.
     """
 
     request: Request

@@ -42,6 +42,8 @@ from xstilts.train.phases import Places
 
 __all__ = ["Evaluation", "Outcome", "Request"]
 
+Precision = Literal["fp32", "bf16", "int8"]
+
 
 class Evaluation:
     """Evaluates expressions on one backbone; models, tokenised rows and vectors are shared.
@@ -50,7 +52,8 @@ class Evaluation:
         backbone: What the expressions act in.
         places: Where data, modules and caches are.
         store: Keeps finished cells.
-        precision: `bf16` runs the encoder in bfloat16 autocast; scores then carry that flag.
+        precision: `bf16` runs the encoder in bfloat16 autocast, `int8` its projections in 8 bits
+            (CPU only, not for whole encoders); scores then carry that flag.
         rows: Rows that earlier evaluations on the same backbone have read.
     """
 
@@ -59,12 +62,13 @@ class Evaluation:
         backbone: Backbone,
         places: Places,
         store: ResultStore,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         rows: Rows | None = None,
     ) -> None:
         self.backbone, self.places, self.store = backbone, places, store
         self.precision = precision
-        self.vectors = SentenceVectors(backbone, places.cache, precision)
+        self.engine = backbone.in_int8() if precision == "int8" else backbone
+        self.vectors = SentenceVectors(self.engine, places.cache, precision)
         self.rows = rows or Rows(backbone, places)
         self._loaded: dict[tuple[str, str], Loaded] = {}
         self._frozen: tuple[Any, FrozenBlocks | None] = (None, None)
@@ -204,6 +208,12 @@ class Evaluation:
             self._loaded[key] = library.load_expression(
                 expression, self.places.zoo, self.backbone, key[1]
             )
+        whole = self._loaded[key].composed.encoder_weights
+        if whole and self.precision == "int8":
+            raise UsageError(
+                f"'{expression}' replaces the encoder's weights, which int8 cannot",
+                hint="Use --precision bf16, or a module on the frozen encoder.",
+            )
         return self._loaded[key]
 
     def _of_targets(self, job: Job, data: Data) -> list[Loaded]:
@@ -222,7 +232,7 @@ class Evaluation:
             counts = [self._untouched(peer) for peer in peers]
             shared = [count for count in counts if count]
             store = MemoryStore()
-            blocks = FrozenBlocks(self.backbone, min(shared), store) if len(shared) > 1 else None
+            blocks = FrozenBlocks(self.engine, min(shared), store) if len(shared) > 1 else None
             self._frozen = job.rows, blocks
         blocks = self._frozen[1]
         return blocks if blocks and self._untouched(job) >= blocks.count else None
@@ -250,7 +260,7 @@ class Evaluation:
                 hint=f"Train one: xstilts compose '{loaded.expression}' --target {task.name} "
                 "--save NAME",
             )
-        model = TaskModel(self.backbone, loaded.composed, {head.task.name: head})
+        model = TaskModel(self.engine, loaded.composed, {head.task.name: head})
         features = self.rows.features(data, task)
         done = Count(len(features), told)
         metric = METRICS.get(task.metric)
