@@ -13,6 +13,7 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "retrieval": evaluating.retrieval,
     "sentence_transformers": evaluating.sentence_transformers,
     "nine_modules": evaluating.nine_modules,
+    "nine_modules_of_adapters": evaluating.nine_modules_of_adapters,
     "nine_upper_modules": evaluating.nine_upper_modules,
     "adapter_step": training.adapter_step,
     "adapter_step_dynamic": training.adapter_step_dynamic,
@@ -23,6 +24,7 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "mlm_step": mlm.mlm_step,
 }
 NEEDS: Mapping[str, str] = {
+    "nine_modules_of_adapters": "adapters",
     "sentence_transformers": "sentence_transformers",
     "adapter_step": "adapters",
     "adapter_step_dynamic": "adapters",

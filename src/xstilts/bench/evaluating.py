@@ -171,11 +171,19 @@ def nine_upper_modules(size: str, pairs: int) -> Result:
     return _nine(size, pairs, list(range(total - total // 3)), "in the upper third of the blocks")
 
 
-def _nine(size: str, pairs: int, leave_out: list[int], where: str) -> Result:
+def nine_modules_of_adapters(size: str, pairs: int) -> Result:
+    """Nine modules in every block against nine runs with the adapters library, padded to 128."""
+    return _nine(size, pairs, [], "in every block, adapters", library=True)
+
+
+def _nine(
+    size: str, pairs: int, leave_out: list[int], where: str, *, library: bool = False
+) -> Result:
     backbone, features = encoder(size), rows(32, XNLI_DECILES, 128)
     modules = [adapter(backbone, "seq_bn", seed, leave_out=leave_out) for seed in range(9)]
     folder = tempfile.TemporaryDirectory()
     backbone.encoder.save_pretrained(folder.name)
+    ids, mask, _ = padded(features, 128)
 
     def run(base: Backbone, number: int, frozen: FrozenBlocks | None) -> None:
         model = classifier(base, modules[number])
@@ -191,12 +199,25 @@ def _nine(size: str, pairs: int, leave_out: list[int], where: str) -> Result:
         for number in range(9):
             run(fresh, number, frozen)
 
-    def theirs() -> None:
+    def own_runs() -> None:
         for number in range(9):
             run(_loaded(folder.name, backbone), number, None)
 
+    @torch.inference_mode()
+    def their_runs() -> None:
+        import adapters
+
+        for number in range(9):
+            model: Any = _loaded(folder.name, backbone).encoder
+            adapters.init(model)
+            model.add_adapter(f"m{number}", config="seq_bn")
+            model.set_active_adapters(f"m{number}")
+            model(input_ids=ids, attention_mask=mask)
+
     name = f"9 modules {where}"
-    note = "32 pairs of XNLI lengths; theirs: nine runs, each loads the backbone"
+    runs = "nine runs, each loads the backbone"
+    note = f"32 pairs of XNLI lengths; theirs: {runs}{', padded to 128' if library else ''}"
+    theirs = their_runs if library else own_runs
     try:
         return compare(name, ours, theirs, pairs=pairs, bar=2.5, note=note)
     finally:

@@ -59,7 +59,9 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
         for number, name in enumerate(names):
             progress(name, number / len(names))
             size = ("large" if name == "memory" else "base") if full else "tiny"
-            results.append(COMPARISONS[name](size, pairs))
+            result = COMPARISONS[name](size, pairs)
+            results.append(result)
+            state.note(f"{result.name}: {result.ratio:.2f} ({result.low:.2f}–{result.high:.2f})")
     record = {**machine, "results": [asdict(result) for result in results]}
 
     def human() -> None:
