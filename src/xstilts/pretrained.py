@@ -55,11 +55,13 @@ def _num_layers(folder: Path) -> int:
 def clean_config(spec: BackboneSpec, offline: bool) -> Any:
     """The model's config without private keys and without code hooks."""
     from transformers import AutoConfig, PretrainedConfig
+    from transformers.utils.hub import cached_file, extract_commit_hash
 
     with _fetch_errors(spec, offline):
-        values, _ = PretrainedConfig.get_config_dict(
-            spec.repo, revision=spec.revision or None, local_files_only=offline
+        found = cached_file(
+            spec.repo, "config.json", revision=spec.revision or None, local_files_only=offline
         )
+        values, _ = PretrainedConfig.get_config_dict(str(Path(found).parent))
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k != "auto_map"}
     model_type = kept.pop("model_type", "")
     if model_type not in SUPPORTED:
@@ -68,18 +70,21 @@ def clean_config(spec: BackboneSpec, offline: bool) -> Any:
             hint="Supported: " + ", ".join(SUPPORTED) + ".",
         )
     config = AutoConfig.for_model(model_type, **kept)
-    config._commit_hash = values.get("_commit_hash")  # of the download, whatever the file says
+    config._commit_hash = extract_commit_hash(found, None)  # whatever the file says
     return config
 
 
 def fetch(spec: BackboneSpec, config: Any, offline: bool) -> tuple[Any, Any]:
-    """The float32 encoder without pooler, and its fast tokenizer, from a folder or the hub."""
+    """The float32 encoder without pooler, and its fast tokenizer, from a folder or the hub.
+
+    From the hub they are of the commit that the config is of, also where the revision moves.
+    """
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a bar for the weights of a local file would stand among our messages
     where: dict[str, Any] = {
-        "revision": spec.revision or None,
+        "revision": getattr(config, "_commit_hash", None) or spec.revision or None,
         "local_files_only": offline,
         "trust_remote_code": False,
     }

@@ -287,7 +287,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif owner != self.user:
             self._json(403, {"error": "Forbidden"})
         else:
-            made = Repo(name, owner, private=bool(values.get("private")))
+            private = values.get("private") or values.get("visibility") == "private"
+            made = Repo(name, owner, private=bool(private))
             made.commit({".gitattributes": b"*.safetensors filter=lfs\n"}, "initial commit", "main")
             self.server_hub.repos[key] = made
             self._json(200, {"url": url, "name": name, "id": name})
@@ -390,6 +391,11 @@ class _Handler(BaseHTTPRequestHandler):
                 }
             objects.append(value)
         self._json(200, {"transfer": "basic", "objects": objects})
+
+    def xet_token(self, **_: str) -> None:
+        """None for anybody: a hub without the storage does not know the route."""
+        status = 403 if self.server_hub.xet else 404
+        self._json(status, {"error": f"no route {self.command} {self.route}"})
 
     def lfs_put(self, oid: str) -> None:
         if hashlib.sha256(self.body).hexdigest() != oid:
@@ -530,6 +536,7 @@ _ROUTES = (
     (("GET",), f"{_API}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.*))?", "tree"),
     (("POST",), f"{_API}/paths-info/(?P<revision>[^/]+)", "paths_info"),
     (("POST",), rf"/{_PREFIX}{_REPO}\.git/info/lfs/objects/batch", "lfs_batch"),
+    (("GET",), f"{_API}/xet-(?P<access>read|write)-token/(?P<revision>[^/]+)", "xet_token"),
     (("PUT",), "/lfs/(?P<oid>[0-9a-f]{64})", "lfs_put"),
     (("POST",), "/lfs/(?P<oid>[0-9a-f]{64})/verify", "lfs_verify"),
     (("GET", "HEAD"), f"/{_PREFIX}{_REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),

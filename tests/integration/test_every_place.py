@@ -15,7 +15,7 @@ import pytest
 import torch
 from integration.hub_server import HubServer, use
 
-from xstilts import export, paths, sandbox
+from xstilts import export, paths, pretrained, sandbox
 from xstilts.backbone import Backbone
 from xstilts.cli import main
 from xstilts.zoo import Zoo, verify_folder
@@ -199,3 +199,19 @@ def test_the_card_names_the_base_model_on_the_hub(command, world, tmp_path, monk
         with torch.no_grad():
             theirs = scope["model"](input_ids=ids, attention_mask=mask).logits
         assert float((ours - theirs).abs().max()) < 1e-5
+
+
+def test_the_weights_are_of_the_commit_of_the_config(world, tmp_path, monkeypatch):
+    """Another commit lands between the two: the backbone is still the one that was recorded."""
+    with hf(monkeypatch, tmp_path) as server:
+        files = {p.name: p.read_bytes() for p in world.backbone.iterdir() if p.is_file()}
+        claimed = json.loads(files["config.json"]) | {"_commit_hash": "0" * 40}
+        repo = server.put_repo(
+            "org/tiny-base", {**files, "config.json": json.dumps(claimed).encode()}
+        )
+        commit = repo.branches["main"]
+        spec = pretrained.backbone_spec("org/tiny-base@main")
+        config = pretrained.clean_config(spec, offline=False)
+        repo.commit({"config.json": files["config.json"]}, "Take the weights away", "main")
+        encoder, tokenizer = pretrained.fetch(spec, config, offline=False)
+        assert pretrained.identify(spec, encoder, tokenizer).revision == commit

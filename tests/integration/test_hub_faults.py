@@ -8,6 +8,7 @@ import socket
 import time
 from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 from integration.hub_server import HubServer, use
 from support.zoo_modules import add, contents
@@ -19,6 +20,10 @@ from xstilts.zoo import Zoo
 from xstilts.zoo.manifest import CARD
 
 NAME = "hf:org/mnli"
+
+# From 1.18 on, the client writes to a file of a new name each time and removes it when it fails:
+# where file locks do not work, two commands spoilt the file that they both continued.
+CLIENT_KEEPS_PARTS = tuple(map(int, huggingface_hub.__version__.split(".")[:2])) < (1, 18)
 
 # The client leaves the sockets of failed requests to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -228,8 +233,10 @@ def test_a_transfer_that_broke_is_continued_by_the_next_command(zoo, other, hub)
     hub.faults.clear()
     hub.requests.clear()
     assert hubs.pull(NAME, other).manifest == entry.manifest
-    asked = [h.get("Range") for m, p, h in hub.requests if m == "GET" and "adapter.saf" in p]
-    assert asked == [f"bytes={size // 2}-"]
+    asked = [(p, h.get("Range")) for m, p, h in hub.requests if m == "GET" and "/resolve/" in p]
+    weights = [part for path, part in asked if "adapter.saf" in path]
+    assert weights == ([f"bytes={size // 2}-"] if CLIENT_KEEPS_PARTS else [None])
+    assert not [path for path, _ in asked if "manifest.json" in path], "it was there already"
 
 
 def test_a_slow_transfer_arrives(zoo, other, hub):
@@ -288,12 +295,15 @@ def test_where_one_side_has_no_xet_plain_transfers_do(zoo, other, hub, tmp_path,
 def test_a_broken_xet_store_is_no_traceback(zoo, other, hub, tmp_path, monkeypatch):
     pytest.importorskip("hf_xet")
     hubs.push(add(zoo).folder, NAME)
+    before = hub.asked("PUT", "/lfs/")
     hub.xet = True
     use(monkeypatch, hub, tmp_path, xet=True)
     with pytest.raises(XstiltsError):
         hubs.pull(NAME, other)
-    with pytest.raises(XstiltsError):
+    with pytest.raises(NetworkError, match="403"):
         hubs.push(add(zoo, seed=8).folder, NAME)
+    assert hub.asked("GET", "xet-write-token") > 0
+    assert hub.asked("PUT", "/lfs/") == before, "a storage that fails is not gone around"
 
 
 # ------------------------------------------------------------------------------------ revisions

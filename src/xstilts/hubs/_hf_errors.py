@@ -6,6 +6,7 @@ address with a signature in it, or a token.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -29,6 +30,12 @@ WAIT_SECONDS = 1.0
 """Before the second attempt; doubled for each further one."""
 
 _LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may do this."
+_CLIENTS = ("requests", "urllib3", "httpx", "httpcore", "httpx2", "httpcore2")
+"""The packages whose errors mean a failed connection: `huggingface_hub` 0, 1 and 2."""
+
+_XET_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
+"""In the message of what `hf_xet` raises, which has no response."""
+
 _BUSY = (412, 429, 500, 502, 503, 504)
 """Statuses that may pass; 412 says that somebody else committed meanwhile."""
 
@@ -77,7 +84,16 @@ def _cause(error: Exception) -> Exception:
 
 def _status(error: Exception) -> int:
     response: Any = getattr(error, "response", None)
-    return int(getattr(response, "status_code", 0) or 0)
+    told = _XET_STATUS.search(str(error)) if isinstance(error, ConnectionError) else None
+    return int(told[1] if told else getattr(response, "status_code", 0) or 0)
+
+
+def lacks_xet(error: Exception) -> bool:
+    """Whether an upload failed as the hub has no xet storage: it knows no token for it.
+
+    `huggingface_hub` 2 does not ask the hub which of the two storages it takes, as 0 did.
+    """
+    return _status(error) == 404 and "/xet-write-token/" in str(error)
 
 
 def _passes(error: Exception) -> bool:
@@ -92,13 +108,11 @@ def _wait(error: Exception, attempt: int) -> float:
 
 
 def _broken(error: Exception) -> bool:
-    """Whether the connection failed, in either of the clients that the hub library has used."""
+    """Whether the connection failed, in any of the clients that the hub library has used."""
     if isinstance(error, OfflineModeIsEnabled):
         return False
     package = type(error).__module__.partition(".")[0]
-    return package in ("requests", "httpx", "httpcore", "urllib3") or isinstance(
-        error, ConnectionError | TimeoutError
-    )
+    return package in _CLIENTS or isinstance(error, ConnectionError | TimeoutError)
 
 
 def _explained(error: Exception, where: str, missing: str) -> XstiltsError | None:

@@ -2,8 +2,9 @@
 
 One module is one repository: `hf:org/name@revision`. A push is one commit, so the repository holds
 the old module or the new one. A pull takes the manifest at a revision, and then only the files that
-it lists, at the very commit where the manifest was; they go through the hub's cache, where an
-interrupted transfer is continued.
+it lists, at the very commit where the manifest was; they go through the hub's cache. The client
+continues a transfer that breaks; the next command continues one that ended before with
+`huggingface_hub` up to 1.17, and fetches that one file anew with later ones, which keep no part.
 
 The token is the client's own affair: `HF_TOKEN`, or what `hf auth login` stored.
 """
@@ -14,7 +15,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from xstilts.errors import IntegrityError, NotFoundError, OfflineError, UsageError
 from xstilts.files import sha256_file
 from xstilts.hubs import Address, PushOptions, RemoteRef
-from xstilts.hubs._hf_errors import ATTEMPTS, translated
+from xstilts.hubs._hf_errors import ATTEMPTS, lacks_xet, translated
 from xstilts.zoo import read_manifest
 from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, UNLISTED, FileRecord
 from xstilts.zoo.strict_json import MAX_BYTES
@@ -63,17 +64,25 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
         """One commit on top of what is there, or nothing where all is there already."""
         head = str(api.repo_info(repo, revision=branch).sha)
         stale = sorted(set(api.list_repo_files(repo, revision=head)) - {*names, ".gitattributes"})
-        return api.create_commit(
+        send = partial(
+            api.create_commit,
             repo,
-            operations=[
-                *(CommitOperationAdd(name, str(folder / name)) for name in names),
-                *(CommitOperationDelete(name) for name in stale),
-            ],
             commit_message=message,
             revision=address.revision or None,
             create_pr=options.create_pr or None,
             parent_commit=head,
         )
+        gone = [CommitOperationDelete(name) for name in stale]
+        try:
+            added = [CommitOperationAdd(name, str(folder / name)) for name in names]
+            return send(operations=[*added, *gone])
+        except ConnectionError as error:
+            if not lacks_xet(error):
+                raise
+        with ExitStack() as stack:  # the client sends open files without xet
+            opened = {name: stack.enter_context((folder / name).open("rb")) for name in names}
+            added = [CommitOperationAdd(name, file) for name, file in opened.items()]
+            return send(operations=[*added, *gone])
 
     tags = translated(prepare, address.text)
     once = 1 if options.create_pr else ATTEMPTS
