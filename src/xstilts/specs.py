@@ -238,7 +238,7 @@ class TrainSpec(Spec):
     """
 
     lr: float = Field(default=1e-4, gt=0)
-    epochs: float = Field(default=3, ge=0)
+    epochs: float = Field(default=3.0, ge=0)
     max_steps: int = Field(default=0, ge=0)
     max_tokens: int = Field(default=0, ge=0)
     batch_size: int = Field(default=32, gt=0)

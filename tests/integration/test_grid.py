@@ -8,7 +8,9 @@ import pytest
 
 from xstilts.cli import main
 from xstilts.config import spec_names
+from xstilts.files import digest
 from xstilts.grid.spec import load_study
+from xstilts.settings import RunSpec, resolve_run
 
 WORLD = (
     "sandbox:train_rows=120,dev_rows=30,test_rows=30,bitext_rows=30,text_rows=60,"
@@ -164,6 +166,13 @@ def test_what_has_no_data_is_left_out_and_named(call, tmp_path):
     path.write_text("intermediates: [qasrl]\ntargets: [lareqa]\n")
     error = call("grid", "plan", str(path), code=4)[0]
     assert "lareqa" in error["where"]
+
+
+@pytest.mark.parametrize("task", ["cad_nli", "mnli", "codah"])  # the first states no epochs
+def test_settings_are_the_same_after_a_plan_was_written(task):
+    run = resolve_run(task, {"method": "full"}, [], None, "pico").value
+    again = RunSpec.model_validate(json.loads(json.dumps(run.model_dump())))
+    assert digest(again.model_dump()) == digest(run.model_dump())
 
 
 def test_mistakes_are_named(call, tmp_path):
