@@ -15,7 +15,12 @@ import torch
 from safetensors.torch import load_file
 from support.toy import Toy, same, trainer, weights
 
-from xstilts.data.batching import evaluation_batches, example_lengths, training_batches
+from xstilts.data.batching import (
+    evaluation_batches,
+    example_lengths,
+    padding_share,
+    training_batches,
+)
 from xstilts.data.features import Features, Ragged
 from xstilts.errors import InterruptedRunError, UsageError
 from xstilts.specs import TrainSpec
@@ -32,15 +37,24 @@ def test_every_example_once_an_epoch_and_orders_differ():
     assert not all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[2], strict=True))
 
 
-def test_evaluation_keeps_the_budget_and_examples_whole():
+def test_evaluation_keeps_the_budget():
     lengths = [5, 9, 9, 3, 12, 4]
     rows = Features(Ragged.of([[4] * n for n in lengths]), np.array([0, 1, 1, 2, 3, 4]), 5)
     assert example_lengths(rows).tolist() == [5, 9, 3, 12, 4]
     batches = evaluation_batches(rows, 20)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(6))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * rows.lengths[batch].max() <= 20
-        assert len({1, 2} & set(batch.tolist())) in (0, 2)
+    # 12; 9 9; 5 4 3 (15 positions): 12 with 9 would be 24, 9 9 with 5 27
+    assert [batch.tolist() for batch in batches] == [[4], [1, 2], [0, 5, 3]]
+
+
+def test_a_large_batch_ends_before_padding_fills_it():
+    lengths = [128] * 8 + [120] * 4 + [64] * 20 + [10]
+    rows = Features(Ragged.of([[4] * n for n in lengths]), np.arange(33), 33)
+    batches = evaluation_batches(rows, 100_000)
+    # 12 x 128 = 1536 positions, 32 of them padding; a row of 64 more makes 96 of 1664: 5.8 %; the
+    # next 160 of 1792: 8.9 %. Then 19 x 64 = 1216, and the row of 10 would waste 54 of 1280: 4.2 %.
+    assert [len(batch) for batch in batches] == [13, 20]
+    assert padding_share(rows, batches) < 0.06
+    assert sorted(np.concatenate(batches).tolist()) == list(range(33))
 
 
 def test_rate_by_hand():

@@ -58,7 +58,7 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
         machine = {"gemm_gflops": gemm_peak() / 1e9, "bandwidth_gb": bandwidth() / 1e9}
         for number, name in enumerate(names):
             progress(name, number / len(names))
-            size = ("large" if name == "memory" else "base") if full else "tiny"
+            size = ("large" if name.startswith("memory") else "base") if full else "tiny"
             result = COMPARISONS[name](size, pairs)
             results.append(result)
             state.note(f"{result.name}: {result.ratio:.2f} ({result.low:.2f}–{result.high:.2f})")

@@ -8,6 +8,11 @@ import numpy as np
 
 from xstilts.data.features import Features, IntArray
 
+ENOUGH = 1024
+"""Positions that a batch has at least before it ends for the sake of padding."""
+WASTE = 0.06
+"""Share of a batch's positions that padding takes at most, from then on."""
+
 
 def training_batches(
     lengths: IntArray, batch_size: int, bucket: int, seed: int, epoch: int
@@ -55,44 +60,28 @@ def example_tokens(features: Features) -> IntArray:
     return total
 
 
-def evaluation_batches(
-    features: Features, token_budget: int, *, whole_examples: bool = True
-) -> list[IntArray]:
+def evaluation_batches(features: Features, token_budget: int) -> list[IntArray]:
     """All rows, longest first, each batch within the budget of padded sub-words.
 
-    The row numbers say where each result belongs. What alone is over the budget is a batch of its
-    own.
+    A batch that is large enough ends before padding takes more than `WASTE` of it. The row numbers
+    say where each result belongs; rows of one example may be in different batches. What alone is
+    over the budget is a batch of its own.
 
     Args:
         features: The rows.
         token_budget: Rows of a batch times its longest row, at most.
-        whole_examples: Keep the rows of an example together; False packs tighter, for results that
-            are one a row.
     """
-    if whole_examples:
-        widths = example_lengths(features)
-        heights = np.bincount(features.example, minlength=features.num_examples)
-    else:
-        widths, heights = features.lengths, np.ones(len(features), np.int64)
-    order = np.argsort(-widths, kind="stable")
-    groups = _within_budget(widths[order], heights[order], token_budget)
-    if not whole_examples:
-        return [order[start:end] for start, end in groups]
-    return [features.rows_of(order[start:end]) for start, end in groups]
-
-
-def _within_budget(widths: IntArray, heights: IntArray, budget: int) -> list[tuple[int, int]]:
-    """Stretches (start, end) of items, widest first, whose rows times width fit the budget."""
-    groups: list[tuple[int, int]] = []
-    start = rows = 0
-    for item, height in enumerate(heights.tolist()):
-        if item > start and (rows + height) * int(widths[start]) > budget:
-            groups.append((start, item))
-            start, rows = item, 0
-        rows += height
-    if len(widths) > start:
-        groups.append((start, len(widths)))
-    return groups
+    order = np.argsort(-features.lengths, kind="stable")
+    batches: list[IntArray] = []
+    start = real = 0
+    for place, length in enumerate(features.lengths[order].tolist()):
+        padded = (place + 1 - start) * int(features.lengths[order[start]])
+        wasteful = padded >= ENOUGH and padded - real - length > WASTE * padded
+        if place > start and (padded > token_budget or wasteful):
+            batches.append(order[start:place])
+            start, real = place, 0
+        real += length
+    return [*batches, order[start:]] if len(order) else batches
 
 
 def padding_share(features: Features, batches: Sequence[IntArray]) -> float:
