@@ -23,8 +23,8 @@ from xstilts.sites import Site
 
 def evaluation(size: str, pairs: int) -> Result:
     """XNLI-like evaluation against batches of 32 rows padded to 128."""
-    features = rows(64, XNLI_DECILES, 128)
-    note = "64 pairs of XNLI lengths; theirs: padded to 128, batch 32"
+    features = rows(128, XNLI_DECILES, 128)
+    note = "128 pairs of XNLI lengths; theirs: padded to 128, batch 32"
     return _padded("evaluation", classifier(encoder(size)), features, 128, pairs, 2.0, note)
 
 
@@ -179,7 +179,7 @@ def nine_modules_of_adapters(size: str, pairs: int) -> Result:
 def _nine(
     size: str, pairs: int, leave_out: list[int], where: str, *, library: bool = False
 ) -> Result:
-    backbone, features = encoder(size), rows(16, XNLI_DECILES, 128)
+    backbone, features = encoder(size), rows(8, XNLI_DECILES, 128)
     modules = [adapter(backbone, "seq_bn", seed, leave_out=leave_out) for seed in range(9)]
     folder = tempfile.TemporaryDirectory()
     backbone.encoder.save_pretrained(folder.name)
@@ -216,7 +216,7 @@ def _nine(
 
     name = f"9 modules {where}"
     runs = "nine runs, each loads the backbone"
-    note = f"16 pairs of XNLI lengths; theirs: {runs}{', padded to 128' if library else ''}"
+    note = f"8 pairs of XNLI lengths; theirs: {runs}{', padded to 128' if library else ''}"
     theirs = their_runs if library else own_runs
     try:
         return compare(name, ours, theirs, pairs=pairs, bar=2.5, note=note)

@@ -7,7 +7,6 @@ process of its own, so that the peak is that of the step.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from xstilts.bench import Result, compare
+from xstilts.bench.resident import peak_above
 
 VOCABULARY = 250_002
 ROWS, WIDTH = 8, 128
@@ -103,10 +103,9 @@ def _alone(which: str) -> dict[str, float]:
 def main() -> None:
     """Print loss and the memory that one step needs above what was there before it."""
     work = step(sys.argv[1])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    loss = work()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"loss": loss, "bytes": (peak - before) * 1024}))
+    losses: list[float] = []
+    taken = peak_above(lambda: losses.append(work()))
+    print(json.dumps({"loss": losses[0], "bytes": taken}))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from xstilts.bench import XNLI_DECILES, seconds
+from xstilts.bench.resident import peak_above
 
 FACTORS = (1, 4, 16)
 
@@ -102,10 +102,9 @@ def measure(work: str, factor: int) -> Point:
 def main() -> None:
     """Print the seconds of the work and its memory above that before it."""
     run = WORK[sys.argv[1]](int(sys.argv[2]))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    taken = seconds(run)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": taken, "bytes": (peak - before) * 1024}))
+    took: list[float] = []
+    peak = peak_above(lambda: took.append(seconds(run)))
+    print(json.dumps({"seconds": took[0], "bytes": peak}))
 
 
 if __name__ == "__main__":
