@@ -269,6 +269,15 @@ def load_task(name: str) -> TaskSpec:
     return _named(TaskSpec, "tasks", "task", name)
 
 
+def train_task_of(name: str) -> str:
+    """The task whose rows train a head for the task `name`, as `load_task` takes it; may be empty.
+
+    A task in a file that trains on its own rows is known by that file's path.
+    """
+    spec = load_task(name)
+    return name if spec.train_task == spec.name else spec.train_task
+
+
 def load_mixture(name: str) -> MixtureSpec:
     """A mixture of tasks by name or by the path of a YAML; see `load_task` for what it raises."""
     return _named(MixtureSpec, "mixtures", "mixture", name)

@@ -210,7 +210,10 @@ class TrainSpec(Spec):
         max_steps: Optimiser steps; 0 means `epochs` decides.
         max_tokens: Sub-words without padding after which no further step begins; 0 means no limit.
         batch_size: Examples per optimiser step, over all processes and accumulation.
-        accumulation: Micro-batches that one optimiser step is cut into.
+        accumulation: Micro-batches that one optimiser step is cut into, at least.
+        micro_tokens: Sub-words that a micro-batch has at most, about: a step with more is cut into
+            more micro-batches, rows of similar length together. 0 means what suits the device and
+            what trains.
         warmup: Share of the steps with rising rate when below 1, else a number of steps.
         schedule: What follows warm-up.
         layer_decay: Factor on the rate for each block further from the head; 1 is the same rate
@@ -243,6 +246,7 @@ class TrainSpec(Spec):
     max_tokens: int = Field(default=0, ge=0)
     batch_size: int = Field(default=32, gt=0)
     accumulation: int = Field(default=1, gt=0)
+    micro_tokens: int = Field(default=0, ge=0)
     warmup: float = Field(default=0.1, ge=0)
     schedule: Literal["linear", "constant"] = "linear"
     layer_decay: float = Field(default=1.0, gt=0, le=1)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from xstilts.cli import main
-from xstilts.config import load_recipe, load_task, spec_names
+from xstilts.config import config_folder, load_recipe, load_task, spec_names, train_task_of
 from xstilts.settings import tasks_of
 
 TINY = """
@@ -68,6 +68,17 @@ def test_a_recipe_runs_once(run, tmp_path):
     assert [phase["state"] for phase in plan["phases"]] == ["found"] * 5
     listed = {row["reference"].partition("/")[0] for row in run("zoo", "ls")}
     assert listed == {"mnli", "both", "mnli-after-none", "mnli-after-mnli", "mnli-after-both"}
+
+
+def test_a_task_in_a_file_trains_on_its_own_rows(run, tmp_path):
+    own, recipe = tmp_path / "mine.yaml", tmp_path / "own.yaml"
+    text = (config_folder() / "tasks" / "mnli.yaml").read_text()
+    own.write_text(text.replace("train_task: mnli", "train_task: mine"))
+    assert (train_task_of(str(own)), train_task_of("xnli")) == (str(own), "mnli")
+    recipe.write_text(TINY.replace("[xnli, tatoeba]", f"['{own}']").replace('"mnli,qqp"', "qqp"))
+    plan = run("run", str(recipe), "--dry-run")
+    targets = [phase["phase"] for phase in plan["phases"] if phase["kind"] == "target"]
+    assert targets == [f"mine/{row}/42" for row in ("none", "mnli", "both")]
 
 
 def test_language_adapters_are_swapped_at_evaluation(run, tmp_path):

@@ -98,6 +98,26 @@ def test_token_budget_ends_with_the_step_that_reaches_it():
     assert sum(tokens[:-1]) < 300
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("budget", [1, 20, 60, 1000])
+def test_micro_batches_keep_the_budget_and_every_example(world, budget):
+    spec = TrainSpec(batch_size=32, micro_tokens=budget)
+    stream = Stream(TASK, features(70), Tokenizer(), spec)
+    steps = [stream.step(0, rank, world) for rank in range(world)]
+    seen = np.concatenate([batch.rows for step in steps for batch in step.batches])
+    assert sorted(seen.tolist()) == sorted(stream.examples(0).tolist())
+    counts = {len(step.batches) for step in steps}
+    tokens = int(stream.tokens[stream.examples(0)].sum())
+    assert counts == {min(-(-tokens // (budget * world)), 32 // world)}
+    for step in steps:
+        longest = [batch.input_ids.shape[1] for batch in step.batches]
+        shortest = [int(batch.attention_mask.sum(1).min()) for batch in step.batches]
+        assert all(a <= b for a, b in zip(longest[:-1], shortest[1:], strict=True))
+        sizes = [batch.num_tokens for batch in step.batches]
+        # a micro-batch ends with the row that reaches its share
+        assert max(sizes) <= tokens / world / len(sizes) + 20 * world
+
+
 def test_a_tired_part_leaves_its_steps_to_the_others(tmp_path):
     made = mixture({"a": 64, "b": 64}, MixSpec(rule="uniform", stop_parts=True), epochs=20)
     looks = iter(range(1, 1000))

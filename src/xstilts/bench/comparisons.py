@@ -19,7 +19,6 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "adapter_step_dynamic": training.adapter_step_dynamic,
     "full_step": training.full_step,
     "memory": training.memory,
-    "memory_in_parts": training.memory_in_parts,
     "fusion": fusing.fusion,
     "fusion_step": fusing.fusion_step,
     "mlm_step": mlm.mlm_step,

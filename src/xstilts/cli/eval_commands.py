@@ -196,7 +196,7 @@ def _phase(
     task = task_in_world(load_task(target), where.data)
     if loaded.head_for(task) is not None:
         return None
-    trained = training_task(state, target)
+    trained = training_task(target)
     method = "head" if "fuse" in operators(parse(expression)) else top
     flags: dict[str, Any] = {"method": method, "backbone": backbone or state.backbone}
     flags["target"] = target

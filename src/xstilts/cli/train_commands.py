@@ -197,20 +197,19 @@ def compose(
     if not save:
         raise UsageError("--target needs --save NAME")
     flags = _flags(top, backbone, seed, limit) | {"target": target}
-    task = training_task(state, target)
+    task = training_task(target)
     _run(state, _Job(task, flags, overrides or [], config, expression, "", save, force))
 
 
-def training_task(state: State, target: str) -> str:
+def training_task(target: str) -> str:
     """The task whose rows train a head for `target`."""
-    from xstilts.config import load_task
+    from xstilts.config import train_task_of
     from xstilts.errors import UsageError
 
-    del state
-    spec = load_task(target)
-    if not spec.train_task:
+    trained = train_task_of(target)
+    if not trained:
         raise UsageError(f"task {target} needs no training", hint="Evaluate the expression itself.")
-    return spec.train_task
+    return trained
 
 
 def _flags(method: str, backbone: str, seed: int, limit: int) -> dict[str, Any]:

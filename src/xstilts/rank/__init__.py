@@ -23,7 +23,7 @@ from xstilts import library
 from xstilts.backbone import Backbone
 from xstilts.composed import compose
 from xstilts.composition import parse
-from xstilts.config import load_task
+from xstilts.config import load_task, train_task_of
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import data_digest, load, task_in_world
@@ -120,6 +120,7 @@ class Ranking:
             if method not in METHODS:
                 raise NotFoundError.named("estimate", method, METHODS)
         self.target = task_in_world(load_task(target), places.data)
+        self.trained = train_task_of(target) or target
         if self.target.format in ("retrieval", "masked_lm"):
             raise UsageError(
                 f"task {target} has no labels to learn from",
@@ -189,11 +190,6 @@ class Ranking:
                 self._encoded(dev, labelled) if dev else None,
             )
         return self._rows[name]
-
-    @property
-    def trained(self) -> str:
-        """The task whose rows train a head for the target."""
-        return self.target.train_task or self.target.name
 
     # -- estimates
 

@@ -23,7 +23,7 @@ from xstilts import library
 from xstilts.backbone import Backbone
 from xstilts.composed import compose
 from xstilts.composition import Expression
-from xstilts.config import load_task
+from xstilts.config import load_task, train_task_of
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, collate
 from xstilts.data.sources import data_digest, load, task_in_world
@@ -108,6 +108,7 @@ class Search:
                 hint="Such as average(a, b), a + b or merge_ties(a, b).",
             )
         self.task = task_in_world(load_task(target), places.data)
+        self.trained = train_task_of(target) or target
         self.head_entry, self.head = self._find_head(head)
 
     def _find_head(self, reference: str) -> tuple[Entry, Head]:
@@ -123,7 +124,7 @@ class Search:
         raise UsageError(
             f"no part has a head for task {self.task.name}",
             hint="Name a module that has one: --head MODULE. To make one: xstilts train-adapter "
-            f"{self.task.train_task or self.task.name} --method head",
+            f"{self.trained} --method head",
         )
 
     # -- examples
@@ -151,8 +152,7 @@ class Search:
         raise last
 
     def _training_task(self) -> TaskSpec:
-        name = self.task.train_task or self.task.name
-        return task_in_world(load_task(name), self.places.data)
+        return task_in_world(load_task(self.trained), self.places.data)
 
     @cached_property
     def features(self) -> Features:

@@ -39,7 +39,7 @@ from xstilts.train import parts as phase_parts
 from xstilts.train.checkpoint import bring_back, put, tidy, weights_of
 from xstilts.train.parts import MLM, Dev, Part, make_parts
 from xstilts.train.processes import Processes
-from xstilts.train.stream import Mixture, Stream
+from xstilts.train.stream import Mixture, Stream, micro_tokens
 from xstilts.train.trainer import Trainer, TrainResult
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
 from xstilts.zoo.manifest import SIMULATED, HeadRecord, Parent
@@ -157,9 +157,11 @@ class Phase:
     def mixture(self) -> Mixture:
         """Where the steps get their rows."""
         tokenizer, spec = self.backbone.tokenizer, self.run.train
+        frozen = self.preset.method != "full"
+        budget = micro_tokens(self.backbone.device.type, frozen=frozen)
         streams = {
             part.name: Stream(
-                part.task, self._features(part.rows, part.task), tokenizer, spec, part.head
+                part.task, self._features(part.rows, part.task), tokenizer, spec, part.head, budget
             )
             for part in self.parts
         }

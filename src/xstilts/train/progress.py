@@ -14,14 +14,14 @@ class Progress:
     Args:
         title: What is being trained.
         total: Optimiser steps.
+        start: Steps done before, in an earlier process.
         quiet: Show nothing.
     """
 
-    def __init__(self, title: str, total: int, *, quiet: bool = False) -> None:
-        self.title, self.total, self.quiet = title, total, quiet
+    def __init__(self, title: str, total: int, *, start: int = 0, quiet: bool = False) -> None:
+        self.title, self.total, self.start, self.quiet = title, total, start, quiet
         self._bar: Any = None
         self._began = self._said = time.monotonic()
-        self._first = -1
 
     def __enter__(self) -> Progress:
         if not self.quiet and sys.stderr.isatty():
@@ -36,7 +36,7 @@ class Progress:
                 TimeRemainingColumn(),
             )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(self.title, total=self.total)
+            self._task = self._bar.add_task(self.title, total=self.total, completed=self.start)
             self._bar.start()
         return self
 
@@ -66,8 +66,6 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, description=text, completed=step)
             return
-        if self._first < 0:
-            self._first = step
-        left = seconds / max(1, step - self._first) * (self.total - step)
+        left = seconds / max(1, step - self.start) * (self.total - step)
         print(f"{text}  step {step}/{self.total}  {left:.0f} s left", file=sys.stderr)
         self._said = time.monotonic()

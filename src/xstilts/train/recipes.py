@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xstilts.backbone import Backbone
-from xstilts.config import load_task
+from xstilts.config import load_task, train_task_of
 from xstilts.data.sources import available_languages, task_in_world
 from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.formats import FORMATS
@@ -167,10 +167,11 @@ class _Spelling:
             return
         parts = own
         if FORMATS.get(spec.format).NEEDS_HEAD:
-            flags = self._target_flags(spec, seed)
-            name = f"{short_name(spec.train_task)}-after-{row.name}"
-            identity = f"{spec.train_task}/{row.name}/{seed}"
-            node = Node(identity, "target", spec.train_task, (*below, *own), name, flags)
+            trained = train_task_of(target)
+            flags = self._target_flags(spec, trained, seed)
+            short = short_name(trained)
+            name, identity = f"{short}-after-{row.name}", f"{short}/{row.name}/{seed}"
+            node = Node(identity, "target", trained, (*below, *own), name, flags)
             parts = (*own, self._add(node))
         chosen = tuple(code for code in languages if code in self.languages)
         left_out = [code for code in languages if self.languages and code not in chosen]
@@ -178,9 +179,9 @@ class _Spelling:
             self.missing.append(f"{target}: no language adapter for {', '.join(left_out)}")
         self.evaluated.append(Evaluated(row.name, target, parts, chosen, seed))
 
-    def _target_flags(self, target: TaskSpec, seed: int) -> dict[str, Any]:
+    def _target_flags(self, target: TaskSpec, trained: str, seed: int) -> dict[str, Any]:
         """Settings of the target phase; the target's own defaults come before the section's."""
-        flags = _flags(self.section("target"), target.train_task, seed)
+        flags = _flags(self.section("target"), trained, seed)
         if not self.sandbox and target.name != target.train_task:
             flags["train"] = {**target.train, "max_length": target.max_length, **flags["train"]}
         return flags

@@ -17,6 +17,22 @@ from xstilts.formats import FORMATS
 from xstilts.specs import MixSpec, TaskSpec, TrainSpec
 
 
+def micro_tokens(device: str, *, frozen: bool) -> int:
+    """Sub-words of a micro-batch where a run states none.
+
+    Above a thousand a CPU gets no faster, and activations are most of the memory that training
+    over a frozen encoder takes. Where the encoder trains, each micro-batch also adds to the
+    gradient of every word's embedding, so fewer and larger ones are faster.
+
+    Args:
+        device: Its kind, such as `cpu`.
+        frozen: Whether the encoder's own weights stay as they are.
+    """
+    if device != "cpu":
+        return 32_768
+    return 1024 if frozen else 4096
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What one process runs in one optimiser step.
@@ -45,13 +61,21 @@ class Stream:
         tokenizer: Gives the padding id, and the mask id to formats that draw their own targets.
         spec: Batch size, accumulation, bucket and seed.
         head: Name of its head; the task's when empty.
+        budget: Sub-words of a micro-batch, about.
     """
 
     def __init__(
-        self, task: TaskSpec, features: Features, tokenizer: Any, spec: TrainSpec, head: str = ""
+        self,
+        task: TaskSpec,
+        features: Features,
+        tokenizer: Any,
+        spec: TrainSpec,
+        head: str = "",
+        budget: int = 4096,
     ) -> None:
         self.task, self.features, self.tokenizer, self.spec = task, features, tokenizer, spec
         self.head = head or task.name
+        self.budget = spec.micro_tokens or budget
         self.lengths = example_lengths(features)
         self.tokens = example_tokens(features)
         self.steps_per_epoch = math.ceil(features.num_examples / spec.batch_size)
@@ -79,13 +103,25 @@ class Stream:
         weight = 1.0 if len(own) else 0.0
         own = own if len(own) else np.zeros(1, np.int64)
         # As many in every process: sharded weights are gathered by all together.
-        count = max(1, min(self.spec.accumulation, len(examples) // world))
-        parts = np.array_split(own, count)
+        wanted = math.ceil(self.tokens[examples].sum() / (self.budget * world))
+        count = max(1, min(max(self.spec.accumulation, wanted), len(examples) // world))
+        parts = self._parts(examples, own, count)
         if whole is None:
             batches = [self._collate(examples[part]) for part in parts]
         else:
             batches = [_rows(whole, part) for part in parts]
         return Step(self.task.name, self.head, batches, len(examples), weight)
+
+    def _parts(self, examples: IntArray, own: IntArray, count: int) -> list[IntArray]:
+        """Places among `examples` in `count` groups with about as many sub-words each."""
+        if count == 1:
+            return [own]
+        own = own[np.argsort(self.lengths[examples[own]], kind="stable")]
+        ends = np.cumsum(self.tokens[examples[own]])
+        marks = np.arange(1, count)
+        cuts = np.searchsorted(ends, ends[-1] * marks / count) + 1
+        cuts = np.minimum(np.maximum.accumulate(cuts - marks) + marks, len(own) - count + marks)
+        return np.split(own, cuts)
 
     def _collate(self, examples: IntArray) -> Batch:
         rows = self.features.rows_of(examples)

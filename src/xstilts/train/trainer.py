@@ -113,7 +113,8 @@ class Trainer:
         stopped = False
         quiet = self.quiet or not self.processes.first
         self._keep_step()
-        with stop_requests() as request, Progress(self.title, self.total, quiet=quiet) as progress:
+        shown = Progress(self.title, self.total, start=self.position.step, quiet=quiet)
+        with stop_requests() as request, shown as progress:
             examples = tokens = 0
             while self.position.step < self.total and not stopped:
                 loss, step, seen = self._step()
