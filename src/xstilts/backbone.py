@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from xstilts.errors import UsageError
+from xstilts.packed import pack, unpack
 from xstilts.pretrained import backbone_spec, clean_config, fetch, identify
 from xstilts.sites import BLOCKS, EMBEDDINGS, LINEARS, SUBLAYERS, WHOLE, EncoderShape, Site
 from xstilts.specs import BackboneIdentity
@@ -35,6 +36,7 @@ class Backbone:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.identity, self.retrieval_layer = identity, retrieval_layer
         self._cut: dict[tuple[int, int], nn.Module] = {}
+        pack(self.blocks)
 
     @classmethod
     def load(cls, reference: str, *, offline: bool = False) -> Backbone:
@@ -107,6 +109,7 @@ class Backbone:
         if self.device.type != "cpu":
             raise UsageError("int8 computes on the CPU", hint="Use --precision bf16 on a GPU.")
         twin = self.copy()
+        unpack(twin.blocks)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about where this code will move
             quantize: Any = quantization.quantize_dynamic

@@ -19,6 +19,7 @@ LAYERS = (
         "metrics",
         "weights",
         "sites",
+        "packed",
         "pretrained",
         "backbone",
         "settings",

@@ -13,7 +13,7 @@ from torch import Generator
 from xstilts import predict
 from xstilts.backbone import Backbone
 from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, Result, compare
-from xstilts.bench.models import PAD, adapter, classifier, encoder, padded, rows, some
+from xstilts.bench.models import PAD, adapter, classifier, encoder, padded, plain, rows, some
 from xstilts.config import load_task
 from xstilts.data.features import Features
 from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
@@ -48,6 +48,7 @@ def _padded(
 ) -> Result:
     ids, mask, _ = padded(features, width)
     task, step = next(iter(model.heads)), 32 * 128 // width // 8 * 8
+    library = plain(model.backbone)
 
     def ours() -> object:
         return predict.logits(model, features, task)
@@ -56,7 +57,7 @@ def _padded(
     def theirs() -> None:
         for start in range(0, len(ids), step):
             part = slice(start, start + step)
-            hidden = model.encoder(input_ids=ids[part], attention_mask=mask[part])[0]
+            hidden = library(input_ids=ids[part], attention_mask=mask[part])[0]
             head: Any = model.heads[task]
             head(hidden, None)
 
@@ -99,7 +100,7 @@ def retrieval(size: str, pairs: int) -> Result:
     """Sentence vectors at block 14 of 24 against every block in file order."""
     backbone, features = encoder(size), rows(128, TATOEBA_DECILES, 128)
     model = TaskModel(backbone, None, {})
-    layer = backbone.retrieval_layer
+    layer, library = backbone.retrieval_layer, plain(backbone)
 
     def ours() -> object:
         return predict.embed(model, features, [layer], "mean")
@@ -110,7 +111,7 @@ def retrieval(size: str, pairs: int) -> Result:
             part = features.rows_of(np.arange(start, min(start + 100, len(features))))
             width = int(features.lengths[part].max())
             ids, mask, _ = padded(some(features, part), width)
-            backbone.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+            library(input_ids=ids, attention_mask=mask, output_hidden_states=True)
 
     note = "128 sentences of Tatoeba lengths; theirs: all blocks, batches of 100 in file order"
     return compare("retrieval", ours, theirs, pairs=pairs, bar=2.5, note=note)
@@ -208,7 +209,7 @@ def _nine(
         import adapters
 
         for number in range(9):
-            model: Any = _loaded(folder.name, backbone).encoder
+            model: Any = _encoder(folder.name)
             adapters.init(model)
             model.add_adapter(f"m{number}", config="seq_bn")
             model.set_active_adapters(f"m{number}")
@@ -225,6 +226,10 @@ def _nine(
 
 
 def _loaded(folder: str, like: Backbone) -> Backbone:
+    return Backbone(_encoder(folder), like.tokenizer, like.identity, like.retrieval_layer)
+
+
+def _encoder(folder: str) -> Any:
     from transformers import XLMRobertaModel
 
     model = XLMRobertaModel.from_pretrained(
@@ -232,4 +237,4 @@ def _loaded(folder: str, like: Backbone) -> Backbone:
     )
     model.eval().requires_grad_(False)
     assert model.config.pad_token_id == PAD
-    return Backbone(model, like.tokenizer, like.identity, like.retrieval_layer)
+    return model

@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 
 from xstilts.bench import Result, compare
-from xstilts.bench.models import adapter, encoder
+from xstilts.bench.models import adapter, encoder, plain
 from xstilts.composed import compose
 from xstilts.composition import parse
 from xstilts.model import TaskModel
@@ -44,7 +44,7 @@ def _fusions(size: str, *, train: bool) -> tuple[Callable[[], None], Callable[[]
         parameter.requires_grad_(train)
     ids = torch.randint(5, 1990, (4, 64))
     mask = torch.ones_like(ids)
-    library = encoder(size).encoder
+    library = plain(backbone)
     adapters.init(library)
     for name in names:
         library.add_adapter(name, config="seq_bn")

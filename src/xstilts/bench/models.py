@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from xstilts.config import load_method, load_task
 from xstilts.data.features import Features, Ragged
 from xstilts.methods import METHODS
 from xstilts.model import Head, TaskModel
+from xstilts.packed import unpack
 from xstilts.pretrained import fingerprint
 from xstilts.sites import Adapter
 from xstilts.specs import BackboneIdentity
@@ -64,6 +67,13 @@ def encoder(size: str, vocab: int = 2000) -> Backbone:
     )
     layer = round(14 / 24 * config.num_hidden_layers)
     return Backbone(model, PadTokenizer(), identity, layer)
+
+
+def plain(backbone: Backbone) -> Any:
+    """A copy of the encoder as transformers made it, for what ours is compared with."""
+    model = copy.deepcopy(backbone.encoder)
+    unpack(model)
+    return model
 
 
 def rows(count: int, deciles: Sequence[int], longest: int, seed: int = 0) -> Features:
