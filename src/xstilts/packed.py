@@ -33,7 +33,7 @@ def unpack(blocks: nn.Module) -> None:
     for module in blocks.modules():
         if isinstance(module, PackedLinear):
             vars(module).pop("packed", None)
-            module.__class__ = nn.Linear
+            cast("nn.Module", module).__class__ = nn.Linear
 
 
 class PackedLinear(nn.Linear):
@@ -45,7 +45,8 @@ class PackedLinear(nn.Linear):
         if packed is None:
             return nn.functional.linear(input, self.weight, self.bias)
         if torch.is_grad_enabled() and input.requires_grad:
-            return cast("Tensor", _Product.apply(input, packed, self.weight, self.bias))
+            product: Any = _Product.apply
+            return cast("Tensor", product(input, packed, self.weight, self.bias))
         return _product(input, packed, self.bias)
 
     def _fits(self, x: Tensor) -> bool:
@@ -104,5 +105,6 @@ def _version(tensor: Tensor) -> int:
 
 
 def _available() -> bool:
-    known = platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
+    built: Any = torch.backends.mkldnn.is_available
+    known = platform.machine() in ("x86_64", "AMD64") and built()
     return known and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -13,7 +13,17 @@ from torch import Generator
 from xstilts import predict
 from xstilts.backbone import Backbone
 from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, Result, compare
-from xstilts.bench.models import PAD, adapter, classifier, encoder, padded, plain, rows, some
+from xstilts.bench.models import (
+    PAD,
+    VOCABULARY,
+    adapter,
+    classifier,
+    encoder,
+    padded,
+    plain,
+    rows,
+    some,
+)
 from xstilts.config import load_task
 from xstilts.data.features import Features
 from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
@@ -180,7 +190,8 @@ def nine_modules_of_adapters(size: str, pairs: int) -> Result:
 def _nine(
     size: str, pairs: int, leave_out: list[int], where: str, *, library: bool = False
 ) -> Result:
-    backbone, features = encoder(size), rows(8, XNLI_DECILES, 128)
+    vocabulary = 2000 if size == "tiny" else VOCABULARY  # every run loads it
+    backbone, features = encoder(size, vocabulary), rows(8, XNLI_DECILES, 128)
     modules = [adapter(backbone, "seq_bn", seed, leave_out=leave_out) for seed in range(9)]
     folder = tempfile.TemporaryDirectory()
     backbone.encoder.save_pretrained(folder.name)
