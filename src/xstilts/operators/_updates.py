@@ -266,6 +266,11 @@ def elect(updates: Tensor, weights: Sequence[float], how: str) -> Tensor:
     return (weighted * agree).sum(0) / agree.sum(0).clamp(min=1)
 
 
+def weighted_sum(updates: Tensor, weights: Sequence[float]) -> Tensor:
+    """The sum of [N, …] updates, each times its weight."""
+    return (updates * scale(weights, updates)).sum(0)
+
+
 def scale(weights: Sequence[float], updates: Tensor) -> Tensor:
     """N weights in the shape of [N, …] updates."""
     return torch.tensor(weights, dtype=updates.dtype).view(-1, *[1] * (updates.ndim - 1))

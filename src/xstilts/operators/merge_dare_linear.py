@@ -28,7 +28,6 @@ def combine(
     draws = Generator().manual_seed(int(options["seed"]))
 
     def merge(updates: Tensor) -> Tensor:
-        kept = _updates.drop(updates, density, draws)
-        return (kept * _updates.scale(weights, kept)).sum(0)
+        return _updates.weighted_sum(_updates.drop(updates, density, draws), weights)
 
     return _updates.merged(modules, merge, int(options["rank"]), draws=True)

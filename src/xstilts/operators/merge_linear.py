@@ -7,8 +7,9 @@ of the updates themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from torch import Generator, Tensor
+from torch import Generator
 
 from xstilts.composition import Option
 from xstilts.operators import _updates
@@ -28,8 +29,5 @@ def combine(
 ) -> Adapter:
     """The sum; `rank` 0 keeps all of it."""
     del generator
-
-    def merge(updates: Tensor) -> Tensor:
-        return (updates * _updates.scale(weights, updates)).sum(0)
-
+    merge = partial(_updates.weighted_sum, weights=weights)
     return _updates.merged(modules, merge, int(options["rank"]))

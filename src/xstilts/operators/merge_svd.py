@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from torch import Generator, Tensor
+from torch import Generator
 
 from xstilts.composition import Option
 from xstilts.operators import _updates
@@ -24,9 +25,6 @@ def combine(
 ) -> Adapter:
     """The sum at `rank`; 0 is the largest rank of the parts."""
     del generator
-
-    def merge(updates: Tensor) -> Tensor:
-        return (updates * _updates.scale(weights, updates)).sum(0)
-
+    merge = partial(_updates.weighted_sum, weights=weights)
     top = max(len(part.A) for module in modules for part in module.at.values())  # type: ignore[arg-type]
     return _updates.merged(modules, merge, int(options["rank"]) or top)

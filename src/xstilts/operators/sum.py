@@ -8,6 +8,7 @@ float32.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -34,10 +35,7 @@ def combine(
     del options, generator
     if modules[0].method == "lora":
         return _joined(modules, weights)
-
-    def merge(updates: Tensor) -> Tensor:
-        return (updates * _updates.scale(weights, updates)).sum(0)
-
+    merge = partial(_updates.weighted_sum, weights=weights)
     return _updates.merged(modules, merge, 0)
 
 
