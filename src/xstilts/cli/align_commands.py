@@ -84,23 +84,13 @@ def _checkpoints(
 
 
 def _show(state: State, outcome: Outcome, requests: Sequence[Request]) -> None:
+    from xstilts.cli.eval_output import emit_outcome
     from xstilts.cli.output import table
     from xstilts.evaluate.alignment.views import alignment_table
-
-    record = {
-        "schema": "xstilts.scores/1",
-        "computed": outcome.computed,
-        "cached": len(outcome.cells) - outcome.computed,
-        "missing": outcome.missing,
-        "scores": [score.model_dump() for score in outcome.scores],
-    }
 
     def human() -> None:
         for name in dict.fromkeys(request.task for request in requests):
             view = alignment_table([row for row in outcome.scores if row.task == name])
             state.console.print(table(view.columns, view.rows, view.title))
-        state.note(f"{outcome.computed} cells computed, {record['cached']} reused")
-        if outcome.missing:
-            state.note(f"no data for {', '.join(outcome.missing)}")
 
-    state.emit(record, human)
+    emit_outcome(state, outcome, human)

@@ -1,8 +1,8 @@
-"""What `xstilts eval` and `xstilts xtreme` print: scores, or what would be computed."""
+"""What `xstilts eval`, `xtreme` and `align` print: scores, or what would be computed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from xstilts.cli.state import State
@@ -44,22 +44,31 @@ def print_outcome(state: State, outcome: Outcome) -> None:
     """The main scores by expression and language, and what was computed or missing."""
     from xstilts.evaluate.views import language_tables, transposed
 
-    record = {
-        "schema": "xstilts.scores/1",
-        "computed": outcome.computed,
-        "cached": len(outcome.cells) - outcome.computed,
-        "missing": outcome.missing,
-        "scores": [score.model_dump() for score in outcome.scores],
-    }
-
     def human() -> None:
         from xstilts.cli.output import table
 
         for view in language_tables(outcome.scores):
             shown = transposed(view) if len(view.columns) > _WIDE else view
             state.console.print(table(shown.columns, shown.rows, shown.title))
-        state.note(f"{outcome.computed} cells computed, {record['cached']} reused")
+
+    emit_outcome(state, outcome, human)
+
+
+def emit_outcome(state: State, outcome: Outcome, human: Callable[[], object]) -> None:
+    """The scores as JSON or as `human` prints them, then what was computed or missing."""
+    cached = len(outcome.cells) - outcome.computed
+    record = {
+        "schema": "xstilts.scores/1",
+        "computed": outcome.computed,
+        "cached": cached,
+        "missing": outcome.missing,
+        "scores": [score.model_dump() for score in outcome.scores],
+    }
+
+    def told() -> None:
+        human()
+        state.note(f"{outcome.computed} cells computed, {cached} reused")
         if outcome.missing:
             state.note(f"no data for {', '.join(outcome.missing)}")
 
-    state.emit(record, human)
+    state.emit(record, told)
