@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 import torch
 from integration.hub_server import HubServer, use
+from support.s3 import s3_server
 
 from xstilts import export, paths, pretrained, sandbox
 from xstilts.backbone import Backbone
@@ -65,25 +66,6 @@ def trained(command, tmp_path, monkeypatch):
 
 
 @contextlib.contextmanager
-def s3(monkeypatch):
-    server = pytest.importorskip("moto.server")
-    s3fs = pytest.importorskip("s3fs")
-    moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    try:
-        host, port = moto.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", CANARY)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("team")
-        yield "s3://team/{method}"
-    finally:
-        moto.stop()
-
-
-@contextlib.contextmanager
 def hf(monkeypatch, tmp_path):
     with HubServer() as server:
         server.tokens[CANARY] = "org"
@@ -95,8 +77,8 @@ def hf(monkeypatch, tmp_path):
 def place(request, monkeypatch, tmp_path):
     """An address of each kind, with the method to be filled in."""
     if request.param == "s3":
-        with s3(monkeypatch) as target:
-            yield target
+        with s3_server(CANARY):
+            yield "s3://team/{method}"
     elif request.param == "hf":
         with hf(monkeypatch, tmp_path):
             yield "hf:org/mnli-{method}"

@@ -11,10 +11,12 @@ import random
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from integration.hub_server import HubServer
+from support.s3 import s3_server
 from support.zoo_modules import build, contents
 
 from xstilts import hubs
@@ -161,33 +163,18 @@ class PushS3(Push):
 
     def __init__(self, tmp_path: Path) -> None:
         super().__init__(tmp_path)
-        self.s3 = pytest.importorskip("s3fs")
-        server = pytest.importorskip("moto.server")
-        self.moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self.moto.start()
-        host, port = self.moto.get_host_and_port()
-        self.environment = {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        os.environ.update(self.environment)
-        self.s3.S3FileSystem.clear_instance_cache()
-        self.s3.S3FileSystem().mkdir("team")
+        self.server = ExitStack()
+        self.store = self.server.enter_context(s3_server())
 
     target = "s3://team/zoo"
 
     def reset(self) -> None:
-        store = self.s3.S3FileSystem()
-        store.invalidate_cache()
-        gone = [p for p in store.find("team/zoo") if p.split("/")[-2].endswith(self.second[:12])]
-        store.rm(gone)
+        self.store.invalidate_cache()
+        there = self.store.find("team/zoo")
+        self.store.rm([p for p in there if p.split("/")[-2].endswith(self.second[:12])])
 
     def close(self) -> None:
-        self.moto.stop()
-        for name in self.environment:
-            del os.environ[name]
+        self.server.close()
 
 
 class Pull(Case):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from integration.hub_server import HubServer, use
+from support.s3 import s3_server
 
 from xstilts.cli import main
 from xstilts.errors import NetworkError
@@ -109,26 +110,13 @@ def test_what_the_hub_refuses_is_said(run, lora, hub, status, words, monkeypatch
     assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_an_s3_store(run, lora, tmp_path, monkeypatch):
-    server = pytest.importorskip("moto.server")
-    s3fs = pytest.importorskip("s3fs")
-    moto = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    try:
-        host, port = moto.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "canary")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("team")
+def test_an_s3_store(run, lora):
+    with s3_server("canary"):
         made = run("zoo", "push", "mnli/lora", "s3://team/zoo")
         run("zoo", "rm", "mnli/lora", "--yes")
         assert run("zoo", "pull", "s3://team/zoo")["digest"] == lora["digest"]
         assert made["reference"].startswith("s3://team/zoo/mnli/lora/")
         assert "canary" not in run.seen
-    finally:
-        moto.stop()
 
 
 def test_the_library_is_listed_by_task_method_backbone_language_and_score(run, lora, capsys):
