@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from integration.real_backbone import build
+from integration.real_runs import PAWSX_HALF
 
 from xstilts.cli import main
 
@@ -33,21 +34,6 @@ select_split: ""
 eval_split: train
 sources:
   - parts: [copa/train, socialiqa/validation, cosmosqa/validation, codah/train]
-"""
-# The rows are translations of each other, so train and test differ by row, not only by language.
-PAWSX_HALF = """
-title: PAWS-X, half of dev to train on, half to test
-format: classification
-languages: [en, de, fr, ja, zh]
-labels: ["0", "1"]
-metric: accuracy
-train_task: pawsx_half
-select_split: ""
-sources:
-  - reader: tsv
-    files: {train: "pawsx/dev-{language}.tsv", test: "pawsx/dev-{language}.tsv"}
-    columns: {text: 0, text_pair: 1, target: 2}
-    options: {quoting: undo, blank: keep, rows: {train: "1-1000", test: "1001-2000"}}
 """
 EACH = dict.fromkeys
 VALIDATION = ("--split", "validation")
