@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import backbone, randomise, tokens
+from support.models import backbone, fresh, randomise, tokens
 
 from xstilts.composed import compose
 from xstilts.composition import parse
 from xstilts.config import load_method, spec_names
-from xstilts.methods import METHODS
 
 PRESETS = spec_names("methods")
 WITH_PARAMETERS = [p for p in PRESETS if load_method(p).method not in ("full", "head")]
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def make(preset: str, shape, seed: int = 0):
-    spec = load_method(preset)
-    method = METHODS.get(spec.method)
-    return method, method.create(
-        shape, method.Options.model_validate(spec.options), generator(seed)
-    )
 
 
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "xlm-roberta-xl", "bert"])
@@ -33,7 +20,7 @@ def test_fresh_module_is_the_identity(preset, model_type):
     base = backbone(model_type)
     ids, mask = tokens()
     before = base(ids, mask)
-    _, adapter = make(preset, base.shape)
+    _, adapter = fresh(preset, base.shape)
     with base.acting(adapter.at, adapter.encoder_weights):
         assert torch.equal(base(ids, mask), before)
     assert torch.equal(base(ids, mask), before)
@@ -44,7 +31,7 @@ def test_changed_module_acts_and_leaves_no_trace(preset):
     base = backbone()
     ids, mask = tokens()
     before = base(ids, mask)
-    _, adapter = make(preset, base.shape)
+    _, adapter = fresh(preset, base.shape)
     randomise(adapter)
     with base.acting(adapter.at):
         assert (base(ids, mask) - before).abs().max() > 1e-3
@@ -55,7 +42,7 @@ def test_changed_module_acts_and_leaves_no_trace(preset):
 def test_saved_module_loads_bit_equal(preset, tmp_path):
     base = backbone()
     ids, mask = tokens()
-    method, adapter = make(preset, base.shape)
+    method, adapter = fresh(preset, base.shape)
     randomise(adapter)
     if adapter.encoder_weights is not None:
         adapter.encoder_weights = {
@@ -74,7 +61,7 @@ def test_saved_module_loads_bit_equal(preset, tmp_path):
 def test_only_its_own_parameters_get_gradients(preset):
     base = backbone()
     ids, mask = tokens()
-    _, adapter = make(preset, base.shape)
+    _, adapter = fresh(preset, base.shape)
     randomise(adapter)
     with base.acting(adapter.at):
         base(ids, mask).pow(2).sum().backward()
@@ -86,11 +73,11 @@ def test_only_its_own_parameters_get_gradients(preset):
 def test_identity_composition_equals_the_module(preset):
     base = backbone()
     ids, mask = tokens()
-    _, adapter = make(preset, base.shape)
+    _, adapter = fresh(preset, base.shape)
     randomise(adapter)
     with base.acting(adapter.at):
         expected = base(ids, mask)
     for text in ("a", "stack(a)", "average(a)", "average(a*0.5, a*0.5)", "a + a - a"):
-        composed = compose(parse(text), {"a": adapter}, base.shape, generator())
+        composed = compose(parse(text), {"a": adapter}, base.shape, torch.Generator())
         with base.acting(composed.nodes):
             assert torch.allclose(base(ids, mask), expected, atol=1e-6), text

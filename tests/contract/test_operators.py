@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import backbone, randomise, tokens
+from support.models import backbone, changed, tokens
 from torch import Generator
 
 from xstilts.composed import compose, merge
 from xstilts.composition import parse
-from xstilts.config import load_method
-from xstilts.methods import METHODS
 from xstilts.operators import OPERATORS
 
 CALLS = {name: f"{name}({{parts}})" for name in OPERATORS if name != "sum"}
@@ -22,15 +20,6 @@ EXACT["merge_dare_ties"] = ", density=1.0"
 @pytest.fixture(scope="module")
 def encoder():
     return backbone()
-
-
-def module(encoder, preset, seed, **options):
-    spec = load_method(preset)
-    method = METHODS.get(spec.method)
-    values = method.Options.model_validate(spec.options | options)
-    made = method.create(encoder.shape, values, Generator().manual_seed(seed))
-    randomise(made, seed, 0.1)
-    return made
 
 
 def run(encoder, text, modules, seed=0, dtype=None):
@@ -53,7 +42,7 @@ CASES = [(o, p) for o in CALLS for p in ("seq_bn", "lora", "par_bn") if takes(o,
 
 @pytest.mark.parametrize(("operator", "preset"), CASES)
 def test_one_part_is_that_part(operator, preset, encoder):
-    modules = {"a": module(encoder, preset, 1)}
+    modules = {"a": changed(encoder, preset, 1)}
     text = CALLS[operator].format(parts="a" + EXACT.get(operator, ""))
     # a fusion's value matrix starts at the identity plus 1e-6 everywhere
     assert torch.allclose(
@@ -63,7 +52,7 @@ def test_one_part_is_that_part(operator, preset, encoder):
 
 @pytest.mark.parametrize(("operator", "preset"), CASES)
 def test_the_order_of_parts_matters_only_where_it_is_said(operator, preset, encoder):
-    modules = {"a": module(encoder, preset, 1), "b": module(encoder, preset, 2)}
+    modules = {"a": changed(encoder, preset, 1), "b": changed(encoder, preset, 2)}
     ahead = run(encoder, CALLS[operator].format(parts="a, b"), modules)
     back = run(encoder, CALLS[operator].format(parts="b, a"), modules)
     if not OPERATORS.get(operator).ORDERED:
@@ -73,7 +62,7 @@ def test_the_order_of_parts_matters_only_where_it_is_said(operator, preset, enco
 @pytest.mark.parametrize(("operator", "preset"), CASES)
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "bf16"])
 def test_the_same_expression_gives_the_same_output(operator, preset, dtype, encoder):
-    modules = {"a": module(encoder, preset, 1), "b": module(encoder, preset, 2)}
+    modules = {"a": changed(encoder, preset, 1), "b": changed(encoder, preset, 2)}
     text = CALLS[operator].format(parts="a, b")
     first = run(encoder, text, modules, dtype=dtype)
     assert torch.equal(first, run(encoder, text, modules, dtype=dtype))
@@ -82,7 +71,7 @@ def test_the_same_expression_gives_the_same_output(operator, preset, dtype, enco
 
 @pytest.mark.parametrize("name", list(OPERATORS))
 def test_merges_give_a_module_and_the_others_do_not(name, encoder):
-    modules = {"a": module(encoder, "lora", 1), "b": module(encoder, "lora", 2)}
+    modules = {"a": changed(encoder, "lora", 1), "b": changed(encoder, "lora", 2)}
     text = "a + b" if name == "sum" else CALLS[name].format(parts="a, b")
     made = merge(parse(text), modules, encoder.shape, Generator().manual_seed(0))
     assert (made is not None) == OPERATORS.get(name).MERGES
@@ -95,7 +84,7 @@ def test_merges_give_a_module_and_the_others_do_not(name, encoder):
     "operator", [name for name in CALLS if name in ("stack", "fuse", "parallel")]
 )
 def test_bottleneck_and_lora_act_together(operator, encoder):
-    modules = {"a": module(encoder, "seq_bn", 1), "b": module(encoder, "lora", 2)}
+    modules = {"a": changed(encoder, "seq_bn", 1), "b": changed(encoder, "lora", 2)}
     text = CALLS[operator].format(parts="a, b")
     both = run(encoder, text, modules)
     for name in modules:

@@ -13,6 +13,8 @@ from transformers import (
 )
 
 from xstilts.backbone import Backbone
+from xstilts.config import load_method
+from xstilts.methods import METHODS
 from xstilts.pretrained import fingerprint
 from xstilts.specs import BackboneIdentity
 
@@ -73,6 +75,21 @@ def tokens(batch: int = 4, width: int = 11, seed: int = 3, vocab: int = 99):
         mask[row, width - 2 * row :] = 0
     ids[mask == 0] = 1
     return ids, mask
+
+
+def fresh(preset: str, shape, seed: int = 0, **options):
+    """The method of a preset, and a new module of it; `options` go over the preset's."""
+    spec = load_method(preset)
+    method = METHODS.get(spec.method)
+    values = method.Options.model_validate(spec.options | options)
+    return method, method.create(shape, values, torch.Generator().manual_seed(seed))
+
+
+def changed(encoder, preset: str, seed: int, **options):
+    """A module of a preset that does change what the encoder gives."""
+    _, module = fresh(preset, encoder.shape, seed, **options)
+    randomise(module, seed, 0.1)
+    return module
 
 
 def randomise(module: torch.nn.Module, seed: int = 7, scale: float = 0.2) -> None:

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import backbone, randomise
+from support.models import backbone, changed, randomise
 from torch import Generator
 
 from xstilts.composed import check, merge
 from xstilts.composition import parse
-from xstilts.config import load_method
 from xstilts.errors import UsageError
 from xstilts.methods import METHODS
 from xstilts.operators import PartInfo, _updates
@@ -18,15 +17,6 @@ from xstilts.sites import Adapter
 @pytest.fixture(scope="module")
 def encoder():
     return backbone()
-
-
-def module(encoder, preset, seed, **options):
-    spec = load_method(preset)
-    method = METHODS.get(spec.method)
-    values = method.Options.model_validate(spec.options | options)
-    made = method.create(encoder.shape, values, Generator().manual_seed(seed))
-    randomise(made, seed, 0.1)
-    return made
 
 
 def merged(encoder, text, **modules):
@@ -69,7 +59,7 @@ def test_dare_keeps_the_mean_and_divides():
 
 
 def test_average_of_lora_is_the_mean_of_the_updates(encoder):
-    parts = {"a": module(encoder, "lora", 1), "b": module(encoder, "lora", 2, rank=4)}
+    parts = {"a": changed(encoder, "lora", 1), "b": changed(encoder, "lora", 2, rank=4)}
     for text in (
         "average(a, b)",
         "average(a*0.5, b*0.5)",
@@ -83,7 +73,7 @@ def test_average_of_lora_is_the_mean_of_the_updates(encoder):
 
 
 def test_a_cut_merge_is_the_best_of_its_rank_and_says_its_error(encoder):
-    parts = {"a": module(encoder, "lora", 1), "b": module(encoder, "lora", 2)}
+    parts = {"a": changed(encoder, "lora", 1), "b": changed(encoder, "lora", 2)}
     exact = updates(merged(encoder, "a - b", **parts))
     cut = merged(encoder, "merge_svd(a, b*-1, rank=3)", **parts)
     squared = whole = 0.0
@@ -123,7 +113,7 @@ def test_full_encoders_are_merged_as_differences(encoder):
 def test_the_batched_fusion_equals_part_by_part(preset, encoder):
     factors = (4.0, 2.0, 8.0)
     parts = [
-        module(encoder, preset, seed, reduction_factor=factor, scaling=0.5 + seed)
+        changed(encoder, preset, seed, reduction_factor=factor, scaling=0.5 + seed)
         for seed, factor in enumerate(factors)
     ]
     own = FusionAttention(16, 0.1, value=True, generator=Generator().manual_seed(3))
@@ -190,7 +180,7 @@ def test_what_makes_no_sense_is_refused_without_weights(text, words):
 
 
 def test_the_mean_of_factors_is_not_the_mean_of_updates(encoder):
-    modules = {"a": module(encoder, "lora", 1), "b": module(encoder, "lora", 2)}
+    modules = {"a": changed(encoder, "lora", 1), "b": changed(encoder, "lora", 2)}
     made = merged(encoder, "average_factors(a*0.25, b*0.75)", **modules)
     for key, update in updates(made).items():
         one, two = (modules[name].at[key] for name in "ab")

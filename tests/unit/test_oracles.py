@@ -6,23 +6,15 @@ import json
 
 import pytest
 import torch
-from support.models import backbone, randomise, tokens
+from support.models import backbone, fresh, randomise, tokens
 
 from xstilts.composed import compose
 from xstilts.composition import parse
-from xstilts.config import load_method
 from xstilts.methods import METHODS
 
 adapters = pytest.importorskip("adapters", reason="the adapters library is not installed")
 
 BOTTLENECKS = ("seq_bn", "double_seq_bn", "par_bn")
-
-
-def create(preset: str, shape, **options):
-    spec = load_method(preset)
-    method = METHODS.get(spec.method)
-    values = method.Options.model_validate(spec.options | options)
-    return method, method.create(shape, values, torch.Generator().manual_seed(0))
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def last_state(model, ids, mask):
 @pytest.mark.parametrize("preset", BOTTLENECKS)
 def test_library_loads_our_folder_and_agrees(preset, base, library, tmp_path):
     ids, mask = tokens()
-    method, adapter = create(preset, base.shape, reduction_factor=4)
+    method, adapter = fresh(preset, base.shape, reduction_factor=4)
     randomise(adapter)
     folder = tmp_path / "module"
     folder.mkdir()
@@ -77,7 +69,7 @@ def test_we_load_the_librarys_folder_and_agree(preset, base, library, tmp_path):
 @pytest.mark.parametrize("preset", BOTTLENECKS)
 def test_gradients_agree(preset, base, library, tmp_path):
     ids, mask = tokens()
-    method, adapter = create(preset, base.shape, reduction_factor=4)
+    method, adapter = fresh(preset, base.shape, reduction_factor=4)
     randomise(adapter)
     method.save(adapter, tmp_path, "mine", base)
     library.load_adapter(str(tmp_path), use_safetensors=True, set_active=True)
@@ -107,7 +99,7 @@ def test_stack_and_fuse_agree_with_the_library(preset, base, library, tmp_path):
     ids, mask = tokens()
     modules = {}
     for number, name in enumerate(("a", "b")):
-        method, modules[name] = create(preset, base.shape, reduction_factor=4)
+        method, modules[name] = fresh(preset, base.shape, reduction_factor=4)
         randomise(modules[name], seed=number)
         (tmp_path / name).mkdir()
         method.save(modules[name], tmp_path / name, name, base)
@@ -146,7 +138,7 @@ TARGETS = ["query", "value", "attention_output", "intermediate", "output"]
 def test_peft_loads_our_lora_and_agrees(base, tmp_path):
     peft = pytest.importorskip("peft")
     ids, mask = tokens()
-    method, adapter = create("lora", base.shape, targets=TARGETS, rank=4, leave_out=[1])
+    method, adapter = fresh("lora", base.shape, targets=TARGETS, rank=4, leave_out=[1])
     randomise(adapter)
     (tmp_path / "module").mkdir()
     method.save(adapter, tmp_path / "module", "mine", base)
@@ -191,7 +183,7 @@ def test_average_of_lora_is_the_mean_of_the_updates():
     base = backbone()
     modules = {}
     for number, (name, rank) in enumerate((("a", 4), ("b", 2))):
-        _, modules[name] = create("lora", base.shape, rank=rank, targets=["query", "output"])
+        _, modules[name] = fresh("lora", base.shape, rank=rank, targets=["query", "output"])
         randomise(modules[name], seed=number)
     composed = compose(parse("average(a*0.3, b*0.7)"), modules, base.shape, torch.Generator())
     for key, module in composed.nodes.items():
@@ -204,7 +196,7 @@ def test_stacked_lora_is_the_sum_of_the_updates():
     ids, mask = tokens()
     modules = {}
     for number, name in enumerate(("a", "b")):
-        _, modules[name] = create("lora", base.shape, rank=4)
+        _, modules[name] = fresh("lora", base.shape, rank=4)
         randomise(modules[name], seed=number)
     stacked = compose(parse("stack(a, b)"), modules, base.shape, torch.Generator())
     added = compose(parse("a + b"), modules, base.shape, torch.Generator())

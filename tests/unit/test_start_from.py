@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import tokens
+from support.models import fresh, tokens
 from support.zoo_modules import add, base
 
 from xstilts import library
 from xstilts.composed import compose
 from xstilts.composition import parse
-from xstilts.config import load_method, spec_names
+from xstilts.config import spec_names
 from xstilts.errors import UsageError
-from xstilts.methods import METHODS
 from xstilts.zoo import Zoo
 
 PRESETS = [name for name in spec_names("methods") if name != "head"]
 
 
-def fresh(preset, where, **options):
-    spec = load_method(preset)
-    method = METHODS.get(spec.method)
-    values = method.Options.model_validate(spec.options | options)
-    return method.create(where.shape, values, torch.Generator().manual_seed(99))
+def made(preset, **options):
+    return fresh(preset, base().shape, seed=99, **options)[1]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -33,7 +29,7 @@ def test_it_starts_bit_equal(preset, tmp_path):
     wanted = compose(
         parse("a"), {"a": library.load_module(entry, zoo, where)}, where.shape, torch.Generator()
     )
-    started = library.start_from(fresh(preset, where), entry, zoo, where)
+    started = library.start_from(made(preset), entry, zoo, where)
     with where.acting(wanted.nodes, wanted.encoder_weights):
         expected = where(ids, mask)
     with where.acting(started.at, started.encoder_weights):
@@ -56,11 +52,11 @@ def test_another_function_is_refused(preset, other, options, tmp_path):
     zoo = Zoo(tmp_path)
     entry = add(zoo, preset)
     with pytest.raises(UsageError, match="method and sizes"):
-        library.start_from(fresh(other, base(), **options), entry, zoo, base())
+        library.start_from(made(other, **options), entry, zoo, base())
 
 
 def test_dropout_may_differ(tmp_path):
     zoo = Zoo(tmp_path)
     entry = add(zoo, "lora")
-    started = library.start_from(fresh("lora", base(), dropout=0.3), entry, zoo, base())
+    started = library.start_from(made("lora", dropout=0.3), entry, zoo, base())
     assert started.at["0_query"].dropout.p == 0.3
