@@ -41,19 +41,16 @@ def home(small_cache, tmp_path_factory):
 
 @pytest.fixture
 def run(home, capsys):
-    def call(*arguments, code=0):
-        """Run a command in the sandbox; its JSON, or its error text when it should fail."""
-        if code:
-            with pytest.raises(SystemExit) as caught:
-                main(["--world", "sandbox", "-q", *arguments])
-            output = capsys.readouterr()
-            assert caught.value.code == code, output.err
-            assert output.out == ""
-            return output.err
+    def call(*arguments, code=0, as_json=False):
+        """Run a command in the sandbox; its JSON, or the error it must end in: text or JSON."""
+        as_json = as_json or not code
         with pytest.raises(SystemExit) as caught:
-            main(["--world", "sandbox", "-q", "--json", *arguments])
+            main(["--world", "sandbox", "-q", *(["--json"] if as_json else []), *arguments])
         output = capsys.readouterr()
-        assert caught.value.code in (0, None), output.err
-        return json.loads(output.out)
+        assert (caught.value.code or 0) == code, output.err
+        if not code:
+            return json.loads(output.out)
+        assert output.out == ""
+        return json.loads(output.err) if as_json else output.err
 
     return call

@@ -7,21 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xstilts.cli import main
-
 FAST = ("--set", "train.max_steps=4", "--set", "train.lr=1e-2")
-
-
-@pytest.fixture
-def run(home, capsys):
-    def call(*arguments, code=0):
-        with pytest.raises(SystemExit) as caught:
-            main(["--world", "sandbox", "-q", "--json", *arguments])
-        output = capsys.readouterr()
-        assert (caught.value.code or 0) == code, output.err
-        return json.loads(output.out or output.err)
-
-    return call
 
 
 @pytest.fixture
@@ -89,7 +75,7 @@ def test_lora_and_mixed_compositions_are_trained_kept_and_reloaded(expression, r
 
 
 def test_what_cannot_be_merged_is_refused(run, modules):
-    error = run("compose", "stack(mnli/lora, qqp/lora)", "--save", "x", code=2)
+    error = run("compose", "stack(mnli/lora, qqp/lora)", "--save", "x", code=2, as_json=True)
     assert "nothing to keep" in error["what"]
-    error = run("compose", "average(mnli/lora, qqp/seq_bn)", "--save", "x", code=2)
+    error = run("compose", "average(mnli/lora, qqp/seq_bn)", "--save", "x", code=2, as_json=True)
     assert "of method" in error["what"]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from xstilts.cli import main
 from xstilts.config import config_folder, load_recipe, load_task, spec_names, train_task_of
 from xstilts.settings import tasks_of
 
@@ -26,18 +23,6 @@ sandbox:
   target: {method: seq_bn, train: {max_steps: 2}}
   language: {method: lang, train: {max_steps: 2}}
 """
-
-
-@pytest.fixture
-def run(home, capsys):
-    def call(*arguments, code=0):
-        with pytest.raises(SystemExit) as caught:
-            main(["--world", "sandbox", "-q", "--json", *arguments])
-        output = capsys.readouterr()
-        assert (caught.value.code or 0) == code, output.err
-        return json.loads(output.out or output.err)
-
-    return call
 
 
 @pytest.mark.parametrize("name", spec_names("recipes"))
@@ -101,10 +86,10 @@ def test_language_adapters_are_swapped_at_evaluation(run, tmp_path):
 def test_mistakes_in_a_recipe_are_all_listed(run, tmp_path):
     path = tmp_path / "wrong.yaml"
     path.write_text("intermediates: [mnly]\ntargets: [xnly]\n")
-    error = run("run", str(path), code=2)
+    error = run("run", str(path), code=2, as_json=True)
     assert [problem["place"] for problem in error["problems"]] == ["intermediates", "targets"]
-    assert run("run", "quik", code=4)["hint"]
-    assert "lap" in run("run", "quick", "--rows", "lap", code=4)["what"]
+    assert run("run", "quik", code=4, as_json=True)["hint"]
+    assert "lap" in run("run", "quick", "--rows", "lap", code=4, as_json=True)["what"]
 
 
 def test_recipes_are_listed_and_copied(run, tmp_path):

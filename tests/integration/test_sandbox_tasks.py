@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-
-from xstilts.cli import main
 
 pytestmark = pytest.mark.slow
 
@@ -14,22 +10,13 @@ SEEN = ["qab", "qac", "qad", "qae", "qaf", "qag"]
 
 
 @pytest.fixture(scope="module")
-def call(tmp_path_factory):
-    """Run a command in the default world; its JSON."""
+def home(tmp_path_factory):
+    """A home with the default world."""
     folder = tmp_path_factory.mktemp("sandbox-tasks")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("XSTILTS_HOME", str(folder / "home"))
-    patch.setenv("XSTILTS_CACHE", str(folder / "cache"))
-
-    def run(capsys, *arguments):
-        with pytest.raises(SystemExit) as caught:
-            main(["--world", "sandbox", "-q", "--json", *arguments])
-        output = capsys.readouterr()
-        assert caught.value.code in (0, None), output.err
-        return json.loads(output.out)
-
-    yield run
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XSTILTS_HOME", str(folder / "home"))
+        patch.setenv("XSTILTS_CACHE", str(folder / "cache"))
+        yield folder
 
 
 @pytest.mark.parametrize(
@@ -44,11 +31,11 @@ def call(tmp_path_factory):
         ("copa", "xcopa", "accuracy", None, 60),
     ],
 )
-def test_task_is_learnt(call, capsys, task, target, metric, source_above, seen_above):
-    module = call(capsys, "train-adapter", task)
+def test_task_is_learnt(run, task, target, metric, source_above, seen_above):
+    module = run("train-adapter", task)
     if task == "copa":
         assert module["dev_score"] > 75
-    rows = call(capsys, "eval", "@" + module["digest"], "--task", target)["scores"]
+    rows = run("eval", "@" + module["digest"], "--task", target)["scores"]
     scores = {row["language"]: row["value"] for row in rows if row["metric"] == metric}
     if source_above is not None:
         assert scores["qaa"] > source_above
