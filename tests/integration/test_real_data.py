@@ -7,20 +7,15 @@ chance; that every row is read, every prediction written and every score compute
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from integration.real_backbone import build
 from integration.real_runs import PAWSX_HALF
+from support.files import SHARED, needs_shared
 
 from xstilts.cli import main
 
-DATA = Path(os.environ.get("XSTILTS_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (DATA / "tatoeba").is_dir(), reason=f"no shared real data at {DATA}"),
-]
+pytestmark = [pytest.mark.slow, needs_shared]
 
 STEPS = 30
 PLAUSIBLE = """
@@ -71,7 +66,7 @@ RETRIEVAL = {"tatoeba": (36, 1000), "tico19": (4, 3071), "udhr": (37, 30), "ntre
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
-    build(DATA, folder / "mini", layers=2)
+    build(SHARED, folder / "mini", layers=2)
     (folder / "plausible.yaml").write_text(PLAUSIBLE, encoding="utf-8")
     (folder / "pawsx_half.yaml").write_text(PAWSX_HALF, encoding="utf-8")
     return folder
@@ -82,7 +77,7 @@ def run(place, capsys, monkeypatch):
     monkeypatch.setenv("XSTILTS_HOME", str(place / "home"))
     monkeypatch.setenv("XSTILTS_CACHE", str(place / "cache"))
     monkeypatch.chdir(place)
-    always = ["--data", str(DATA), "--zoo", str(place / "zoo"), "--offline", "--json", "-q"]
+    always = ["--data", str(SHARED), "--zoo", str(place / "zoo"), "--offline", "--json", "-q"]
 
     def call(*arguments):
         with pytest.raises(SystemExit) as caught:
@@ -137,7 +132,7 @@ def test_retrieve_in_every_language(task, run, place):
 
 def test_identical_sentences_find_each_other(run, place, tmp_path):
     """Both sides are NTREX's English text: only a repeated line can be missed."""
-    source = (DATA / "ntrex" / "newstest2019-src.eng.txt").read_text(encoding="utf-8")
+    source = (SHARED / "ntrex" / "newstest2019-src.eng.txt").read_text(encoding="utf-8")
     lines = source.splitlines()
     yaml = (
         "title: NTREX against itself\nformat: retrieval\nlanguages: [de]\nmetric: tatoeba\n"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 
 import pytest
+from support.files import SHARED, needs_shared, write
 
 from xstilts.config import load_task
 from xstilts.data.check import check, check_languages
@@ -15,17 +14,6 @@ from xstilts.data.examples import Example
 from xstilts.data.prepare import Presence, list_data, look, prepare, show
 from xstilts.errors import DataError, NotFoundError, OfflineError
 from xstilts.specs import SourceSpec, TaskSpec
-
-ROOT = Path(os.environ.get("XSTILTS_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-real = pytest.mark.skipif(not (ROOT / "tatoeba").is_dir(), reason=f"no shared real data at {ROOT}")
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
 
 
 def toy(**more) -> TaskSpec:
@@ -253,15 +241,15 @@ def test_a_split_only_on_a_hub_is_told_as_such():
 # ------------------------------------------------------------------------------------ real data
 
 
-@real
+@needs_shared
 def test_real_findings():
     # MasakhaNER's Swahili test and dev files hold sentences of its training file; counted here
     # from the raw blocks of the files.
-    found = check(load_task("masakhaner"), ROOT)
+    found = check(load_task("masakhaner"), SHARED)
     overlap = {f.split: f.message for f in found if f.kind == "overlap"}
     sentences = {}
     for split in ("train", "dev", "test"):
-        text = (ROOT / "masakhaner" / "swa" / f"{split}.txt").read_text(encoding="utf-8")
+        text = (SHARED / "masakhaner" / "swa" / f"{split}.txt").read_text(encoding="utf-8")
         blocks = [block for block in text.split("\n\n") if block.strip()]
         sentences[split] = [
             " ".join(line.split(" ")[0] for line in block.split("\n") if line).casefold()
@@ -276,13 +264,13 @@ def test_real_findings():
     assert overlap == expected
 
 
-@real
+@needs_shared
 def test_real_data_is_in_the_languages_it_says():
     for name in ("nusax_senti", "xcopa"):
-        assert [f for f in check(load_task(name), ROOT) if f.kind == "language"] == []
+        assert [f for f in check(load_task(name), SHARED) if f.kind == "language"] == []
 
 
-@real
+@needs_shared
 def test_half_of_cosmos_qa_is_noticed():
-    found = check(load_task("cosmosqa"), ROOT)
+    found = check(load_task("cosmosqa"), SHARED)
     assert [f.message for f in found] == ["1500 rows where the protocol states 2985"]

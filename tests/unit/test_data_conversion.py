@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from support.files import SHARED, needs_shared, write
 
 import xstilts.data
 from xstilts.config import load_task
@@ -19,17 +19,6 @@ from xstilts.data.conversion import convert
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load
 from xstilts.errors import DataError, IntegrityError, NotFoundError, UsageError
-
-ROOT = Path(os.environ.get("XSTILTS_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-real = pytest.mark.skipif(not (ROOT / "tatoeba").is_dir(), reason=f"no shared real data at {ROOT}")
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -414,7 +403,7 @@ def test_links_and_cut_off_archives_are_refused(tmp_path):
 # ------------------------------------------------------------------------------- real files
 
 
-@real
+@needs_shared
 def test_an_archive_in_an_unknown_compression_is_refused(tmp_path):
     archive = zip_of(tmp_path / "x.zip", "a.txt", b"a" * 100)
     data = bytearray(archive.read_bytes())
@@ -432,14 +421,14 @@ def test_real_tatoeba_order_is_a_permutation_that_leads_back(tmp_path):
     for code in ("afr", "jav", "cmn", "tha"):
         for side in (code, "eng"):
             name = f"tatoeba.{code}-eng.{side}"
-            shutil.copy(ROOT / "tatoeba" / name, raw / name)
+            shutil.copy(SHARED / "tatoeba" / name, raw / name)
     done = convert("tatoeba", raw, tmp_path / "data" / "tatoeba")
     assert done.label_rows == {
         "test-af.tsv": 1000, "test-jv.tsv": 205, "test-zh.tsv": 1000, "test-th.tsv": 548,
     }  # fmt: skip
     task = load_task("tatoeba")
     for language in ("af", "jv", "zh", "th"):
-        before = load_pair(task, language, ROOT)
+        before = load_pair(task, language, SHARED)
         after = load_pair(task, language, tmp_path / "data")
         pairs = [
             {(p.source[s].fields["text"], p.target[t].fields["text"]) for s, t in p.gold}
@@ -450,30 +439,30 @@ def test_real_tatoeba_order_is_a_permutation_that_leads_back(tmp_path):
         assert texts == sorted(texts)
 
 
-@real
+@needs_shared
 def test_real_questions_survive_stripping(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     for code in ("de", "zh", "ro"):
-        shutil.copy(ROOT / "xquad" / f"xquad.{code}.json", raw / f"xquad.{code}.json")
+        shutil.copy(SHARED / "xquad" / f"xquad.{code}.json", raw / f"xquad.{code}.json")
     done = convert("xquad", raw, tmp_path / "data" / "xquad")
     assert done.rows == dict.fromkeys(["xquad.de.json", "xquad.ro.json", "xquad.zh.json"], 1190)
     task = load_task("xquad")
-    before = load(task, "test", "zh", ROOT)
+    before = load(task, "test", "zh", SHARED)
     after = load(task, "test", "zh", tmp_path / "data")
     assert [(r.id, r.fields, r.target) for r in after] == [
         (r.id, r.fields, r.target) for r in before
     ]
 
 
-@real
+@needs_shared
 def test_real_treebanks_convert_to_what_is_read_directly(tmp_path):
-    done = convert("udpos", ROOT / "ud", tmp_path / "data" / "udpos")
+    done = convert("udpos", SHARED / "ud", tmp_path / "data" / "udpos")
     assert done.rows["train-en.tsv"] == 1781 + 4274
     task = load_task("udpos")
     for language in ("de", "en", "vi"):
         direct = load(
-            task.model_copy(update={"sources": [task.sources[2]]}), "test", language, ROOT
+            task.model_copy(update={"sources": [task.sources[2]]}), "test", language, SHARED
         )
         converted = load(task, "test", language, tmp_path / "data")
         assert [(r.fields, r.target) for r in converted] == [(r.fields, r.target) for r in direct]

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from support.files import SHARED, needs_shared
 
 from xstilts.config import load_task, spec_names
 from xstilts.data.located import available_languages, locate, split_names
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load, load_rows
 
-ROOT = Path(os.environ.get("XSTILTS_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "tatoeba").is_dir(), reason=f"no shared real data at {ROOT}"
-)
+pytestmark = needs_shared
 
 XCOPA = ["et", "ht", "id", "it", "sw", "tr", "vi", "zh"]
 # (task, split): rows a language, from the README of the shared data.
@@ -72,8 +68,8 @@ NOT_TASK_DATA = ("LICEN", "README", "CC-BY", "langmeta", "DOCUMENT_IDS", "LANGUA
 def test_rows_are_those_of_the_readme_and_each_has_its_gold(task, split):
     spec = load_task(task)
     found = {}
-    for code in available_languages(spec, split, ROOT):
-        loaded = load_rows(spec, split, code, ROOT)
+    for code in available_languages(spec, split, SHARED):
+        loaded = load_rows(spec, split, code, SHARED)
         found[code] = len(loaded.examples)
         assert not loaded.dropped
         assert all(row.target is not None for row in loaded.examples)
@@ -93,10 +89,10 @@ def test_rows_are_those_of_the_readme_and_each_has_its_gold(task, split):
 )
 def test_bitexts_have_the_pairs_of_the_readme(task, counts):
     spec = load_task(task)
-    codes = available_languages(spec, "test", ROOT)
+    codes = available_languages(spec, "test", SHARED)
     assert len(codes) == {"tatoeba": 36, "ntrex": 24, "tico19": 4, "udhr": 37}[task]
     for code in codes:
-        pair = load_pair(spec, code, ROOT)
+        pair = load_pair(spec, code, SHARED)
         assert len(pair.gold) == counts.get(code, counts["*"])
         assert pair.gold == [(at, at) for at in range(len(pair.source))]
         assert {row.language for row in pair.target} == {"en"}
@@ -109,13 +105,13 @@ def test_every_data_file_belongs_to_a_task():
         if name == "xquad":
             spec = spec.model_copy(update={"languages": [*spec.languages, "ro"]})
         for split in split_names(spec):
-            for code in available_languages(spec, split, ROOT):
+            for code in available_languages(spec, split, SHARED):
                 keys = (split, f"{split}.source", f"{split}.target")
-                found = [locate(spec, key, code, ROOT) for key in keys]
+                found = [locate(spec, key, code, SHARED) for key in keys]
                 used.update(path for item in found if item for path in item.files)
-    all_files = {path for path in ROOT.rglob("*") if path.is_file()}
+    all_files = {path for path in SHARED.rglob("*") if path.is_file()}
     unused = {
-        path.relative_to(ROOT).as_posix()
+        path.relative_to(SHARED).as_posix()
         for path in all_files - used
         if not any(text in path.as_posix() for text in NOT_TASK_DATA)
     }
@@ -124,13 +120,13 @@ def test_every_data_file_belongs_to_a_task():
 
 @pytest.mark.parametrize("code", UD_WORDS)
 def test_syntactic_words_are_those_of_the_treebank(code):
-    rows = load(load_task("ud"), "test", code, ROOT)
+    rows = load(load_task("ud"), "test", code, SHARED)
     assert sum(len(row.fields["words"]) for row in rows) == UD_WORDS[code]
 
 
 def test_fused_words_are_the_surface_tokens_of_the_treebank():
-    rows = load(load_task("udpos"), "test", "de", ROOT)
-    path = next((ROOT / "ud" / "UD_German-PUD").glob("*-test.conllu"))
+    rows = load(load_task("udpos"), "test", "de", SHARED)
+    path = next((SHARED / "ud" / "UD_German-PUD").glob("*-test.conllu"))
     lines = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")]
     tokens = [cells for cells in lines if len(cells) == 10]
     inside = sum(
@@ -149,8 +145,8 @@ def test_fused_words_are_the_surface_tokens_of_the_treebank():
 def test_answers_are_where_they_are_said_to_be():
     for name, split in (("tydiqa", "test"), ("xquad", "test"), ("mlqa", "validation")):
         spec = load_task(name)
-        for code in available_languages(spec, split, ROOT):
-            for row in load(spec, split, code, ROOT):
+        for code in available_languages(spec, split, SHARED):
+            for row in load(spec, split, code, SHARED):
                 context = row.fields["context"]
                 assert row.target
                 assert all(context[a.start : a.start + len(a.text)] == a.text for a in row.target)
@@ -159,10 +155,10 @@ def test_answers_are_where_they_are_said_to_be():
 @pytest.mark.parametrize("code", ["de", "fr", "ja", "zh"])
 def test_quotes_that_xtreme_wrapped_are_undone(code):
     # XTREME wrote these files with a CSV writer, so a CSV reader gives the text as it was.
-    path = ROOT / "pawsx" / f"dev-{code}.tsv"
+    path = SHARED / "pawsx" / f"dev-{code}.tsv"
     with path.open(encoding="utf-8", newline="") as file:
         expected = [row[:2] for row in csv.reader(file, delimiter="\t")]
-    rows = load(load_task("pawsx"), "validation", code, ROOT)
+    rows = load(load_task("pawsx"), "validation", code, SHARED)
     assert '""' in path.read_text(encoding="utf-8")
     assert [[row.fields["text"], row.fields["text_pair"]] for row in rows] == expected
 
@@ -170,23 +166,23 @@ def test_quotes_that_xtreme_wrapped_are_undone(code):
 def test_parallel_rows_share_their_ids():
     spec = load_task("xnli")
     ids = [
-        [row.id for row in load(spec, "validation", code, ROOT)]
-        for code in available_languages(spec, "validation", ROOT)
+        [row.id for row in load(spec, "validation", code, SHARED)]
+        for code in available_languages(spec, "validation", SHARED)
     ]
     assert all(of_language == ids[0] for of_language in ids)
 
 
 def test_labels_outside_the_panx_set_become_o():
-    rows = load(load_task("wikigold"), "train", "en", ROOT)
+    rows = load(load_task("wikigold"), "train", "en", SHARED)
     tags = Counter(tag for row in rows for tag in row.target)
-    raw = (ROOT / "wikigold" / "test.conllu").read_text(encoding="utf-8").split("\n")
+    raw = (SHARED / "wikigold" / "test.conllu").read_text(encoding="utf-8").split("\n")
     outside = sum(line.endswith(("\tO", "-MISC")) for line in raw)
     assert set(tags) == set(load_task("wikigold").labels)
     assert tags["O"] == outside
 
 
 def test_english_ner_is_the_sum_of_its_parts():
-    rows = load(load_task("ner_en"), "train", "en", ROOT)
+    rows = load(load_task("ner_en"), "train", "en", SHARED)
     assert len(rows) == 1841 + 1000
     assert rows[0].id.startswith("wikigold:")
     assert rows[-1].id.startswith("uner:")

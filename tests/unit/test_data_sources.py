@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 
 import pytest
+from support.files import write
 
 import xstilts.data
 from xstilts.config import load_task
@@ -33,13 +34,6 @@ from xstilts.errors import (
     UsageError,
 )
 from xstilts.specs import SourceSpec, TaskSpec
-
-
-def write(root, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
 
 
 def task_of(fmt: str, *sources: dict, **more) -> TaskSpec:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import re
 import string
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.files import SHARED
 from support.tokenizers import tiny_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -23,12 +23,10 @@ from xstilts.formats import extractive_qa as qa
 from xstilts.formats._spans import best_window
 from xstilts.specs import TaskSpec
 
-HERE = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("XSTILTS_SHARED_DATA", HERE.parent / "shared" / "data"))
 FILES = sorted(
     path
     for pattern in ("xquad/*.json", "mlqa/dev/*.json", "tydiqa_goldp/*.json")
-    for path in DATA.glob(pattern)
+    for path in SHARED.glob(pattern)
 )
 WORDS = [
     "the",

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.files import SHARED
 from support.tokenizers import tiny_tokenizer
 
 from xstilts.data.examples import Example
@@ -16,8 +16,6 @@ from xstilts.errors import DataError
 from xstilts.formats import tagging, with_labels
 from xstilts.specs import TaskSpec
 
-HERE = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("XSTILTS_SHARED_DATA", HERE.parent / "shared" / "data"))
 FILES = sorted(
     path
     for pattern in (
@@ -27,7 +25,7 @@ FILES = sorted(
         "wikigold/*.conllu",
         "masakhaner/*/*.txt",
     )
-    for path in DATA.glob(pattern)
+    for path in SHARED.glob(pattern)
 )
 LABELS = ["A", "B", "C"]
 WORDS = [

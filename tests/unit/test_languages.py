@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-from pathlib import Path
 
 import pytest
+from support.files import SHARED
 
 from xstilts.cli import main
 from xstilts.config import load_suite, load_task, spec_names
@@ -16,7 +15,6 @@ from xstilts.errors import NotFoundError, UsageError
 from xstilts.languages import UNKNOWN, group, group_by, language, languages
 from xstilts.specs import HubSource, SourceSpec
 
-SHARED = Path(os.environ.get("XSTILTS_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 META = SHARED / "langmeta"
 sources = pytest.mark.skipif(not META.is_dir(), reason=f"no sources at {META}")
 
