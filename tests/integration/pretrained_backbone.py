@@ -130,28 +130,13 @@ def texts_of(fields: dict) -> list[str]:
 
 def draw(corpus: Path, folder: Path) -> None:
     """A tokenizer of the corpus and an XLMRobertaModel of random weights."""
+    from support.random_xlmr import write_random
     from support.tokenizers import tiny_tokenizer
-    from transformers import XLMRobertaConfig, XLMRobertaModel
 
     files = sorted((corpus / "mlm").glob("train-*.txt"))
     texts = (line for path in files for line in path.read_text("utf-8").splitlines())
     tokenizer = tiny_tokenizer(texts, VOCABULARY)
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        intermediate_size=4 * HIDDEN,
-        max_position_embeddings=514,
-        type_vocab_size=1,
-        pad_token_id=1,
-        bos_token_id=0,
-        eos_token_id=2,
-    )
-    torch.manual_seed(0)
-    model = XLMRobertaModel(config, add_pooling_layer=False)
-    tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
+    write_random(folder, tokenizer, layers=LAYERS, hidden=HIDDEN, heads=HEADS)
 
 
 @torch.inference_mode()

@@ -12,37 +12,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
-
 LAYERS, HIDDEN, VOCABULARY = 4, 64, 8000
 
 
 def build(data: Path, folder: Path, layers: int = LAYERS, hidden: int = HIDDEN) -> Path:
     """Write config, weights and tokenizer into `folder`, which is returned."""
+    from support.random_xlmr import write_random
     from support.tokenizers import tiny_tokenizer
-    from transformers import XLMRobertaConfig, XLMRobertaModel
 
     files = sorted((data / "ntrex").glob("newstest2019-*.txt"))
     if not files:
         raise SystemExit(f"no NTREX files below {data}")
     texts = (line for path in files for line in path.read_text(encoding="utf-8").splitlines())
     tokenizer = tiny_tokenizer((line for line in texts if line.strip()), VOCABULARY)
-    torch.manual_seed(0)
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        intermediate_size=4 * hidden,
-        max_position_embeddings=514,
-        type_vocab_size=1,
-        pad_token_id=1,
-        bos_token_id=0,
-        eos_token_id=2,
-    )
-    XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return write_random(folder, tokenizer, layers=layers, hidden=hidden)
 
 
 if __name__ == "__main__":
