@@ -209,24 +209,29 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 2)
 
 
+def cut_in_half(hub, entry):
+    """Let the next transfer of the weights break off in the middle; the bytes that arrive."""
+    half = (entry.folder / "adapter.safetensors").stat().st_size // 2
+    hub.fault("GET", r"/adapter\.safetensors", cut_after=half)
+    return half
+
+
 @pytest.mark.usefixtures("small_pieces")
 def test_a_broken_transfer_is_continued(zoo, other, hub):
     """The second request asks for the rest only."""
     entry = add(zoo)
     hubs.push(entry.folder, NAME)
-    size = (entry.folder / "adapter.safetensors").stat().st_size
-    hub.fault("GET", r"/adapter\.safetensors", cut_after=size // 2)
+    half = cut_in_half(hub, entry)
     assert hubs.pull(NAME, other).manifest == entry.manifest
     asked = [h.get("Range") for m, p, h in hub.requests if m == "GET" and "adapter.saf" in p]
-    assert asked == [None, f"bytes={size // 2}-"]
+    assert asked == [None, f"bytes={half}-"]
 
 
 @pytest.mark.usefixtures("small_pieces")
 def test_a_transfer_that_broke_is_continued_by_the_next_command(zoo, other, hub):
     entry = add(zoo)
     hubs.push(entry.folder, NAME)
-    size = (entry.folder / "adapter.safetensors").stat().st_size
-    hub.fault("GET", r"/adapter\.safetensors", cut_after=size // 2)
+    half = cut_in_half(hub, entry)
     hub.fault("GET", r"/adapter\.safetensors", 403, times=99)
     with pytest.raises(NetworkError):
         hubs.pull(NAME, other)
@@ -235,7 +240,7 @@ def test_a_transfer_that_broke_is_continued_by_the_next_command(zoo, other, hub)
     assert hubs.pull(NAME, other).manifest == entry.manifest
     asked = [(p, h.get("Range")) for m, p, h in hub.requests if m == "GET" and "/resolve/" in p]
     weights = [part for path, part in asked if "adapter.saf" in path]
-    assert weights == ([f"bytes={size // 2}-"] if CLIENT_KEEPS_PARTS else [None])
+    assert weights == ([f"bytes={half}-"] if CLIENT_KEEPS_PARTS else [None])
     assert not [path for path, _ in asked if "manifest.json" in path], "it was there already"
 
 
