@@ -6,6 +6,7 @@ import re
 from functools import cache
 
 import pytest
+import yaml
 
 from xstilts import config
 from xstilts.config import Layer, resolve, spec_names
@@ -14,6 +15,7 @@ from xstilts.data.located import split_names
 from xstilts.data.readers import READERS
 from xstilts.data.rows import options_of
 from xstilts.formats import FORMATS
+from xstilts.formats._fields import HeadOptions
 from xstilts.specs import SourceSpec, TaskSpec, TrainSpec
 
 TASKS = spec_names("tasks")
@@ -53,12 +55,13 @@ def test_it_names_things_that_exist(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_its_defaults_fit(name):
+def test_its_settings_are_known_and_read_as_they_are_written(name):
     task = load_task(name)
-    resolve(TrainSpec, [Layer(f"task {name}, train", task.train)])
-    known = getattr(FORMATS.get(task.format), "Options", None)
-    if known is not None:
-        resolve(known, [Layer(f"task {name}, options", task.options)])
+    known = getattr(FORMATS.get(task.format), "Options", HeadOptions)
+    for spec, values in ((TrainSpec, task.train), (known, task.options)):
+        found = resolve(spec, [Layer(f"task {name}", values)]).value
+        for key, text in values.items():
+            assert getattr(found, key) == yaml.safe_load(text), key
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -141,8 +141,10 @@ def test_unknown_keys_and_names_are_refused(module):
 
 
 @pytest.mark.parametrize("name", ["mnli", "tydiqa-fused", "a+b", "_x", "0", "a.b", "v1.2_3"])
-def test_good_names(name):
+def test_good_names(name, tmp_path):
     require_name(name)
+    build(tmp_path, name=name)
+    assert verify_folder(tmp_path).name == name
 
 
 @pytest.mark.parametrize(
