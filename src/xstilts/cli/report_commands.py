@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,46 +48,35 @@ def report(
 
     Example: xstilts report --latex tables.tex --csv scores.csv --figures figures
     """
-    from xstilts.config import load_suite
     from xstilts.errors import NotFoundError
-    from xstilts.evaluate import exports
-    from xstilts.evaluate import report as reports
-    from xstilts.evaluate.results import ResultStore
-    from xstilts.files import write_json
 
     state: State = context.obj
     if reference not in ("", "paper"):
         raise NotFoundError.named("reference", reference, ["paper"])
     labels = {*(expressions or ()), baseline} if expressions else set()
     tasks = {name for name in task.split(",") if name}
-    cells = [
-        cell
-        for cell in ResultStore(state.results).cells()
-        if _wanted(cell, tasks, labels, backbone)
-    ]
+    cells = _chosen(state, tasks, labels, backbone)
     material = _material(state, cells, baseline=baseline, suite=suite, draws=draws)
     made = _built(state, material, reference=bool(reference))
-    reports.write_html(made, html)
-    files: dict[str, str] = {"html": str(html.absolute())}
-    writers: dict[str, tuple[Path | None, Any]] = {
-        "latex": (latex, lambda path: reports.write_latex(made, path)),
-        "markdown": (markdown, lambda path: reports.write_markdown(made, path)),
-        "csv": (csv, lambda path: exports.write_csv(cells, path)),
-        "parquet": (parquet, lambda path: exports.write_parquet(cells, path)),
-        "mteb": (mteb, lambda path: exports.write_mteb(cells, path)),
-        "xtreme_json": (
-            xtreme_json,
-            lambda path: write_json(
-                path, exports.xtreme_record(material.scores, load_suite(suite))
-            ),
-        ),
-        "figures": (figures, lambda path: _write_figures(made, path, figure_format)),
+    asked = {
+        "html": html,
+        "latex": latex,
+        "markdown": markdown,
+        "csv": csv,
+        "parquet": parquet,
+        "mteb": mteb,
+        "xtreme_json": xtreme_json,
+        "figures": figures,
     }
-    for name, (path, write) in writers.items():
-        if path is not None:
-            write(path)
-            files[name] = str(path.absolute())
-    _show(state, material, made, files)
+    _show(state, material, made, _written(made, material, asked, figure_format))
+
+
+def _chosen(state: State, tasks: set[str], labels: set[str], backbone: str) -> list[Cell]:
+    """Stored cells of these tasks, labels and backbone; what is empty leaves out none."""
+    from xstilts.evaluate.results import ResultStore
+
+    cells = ResultStore(state.results).cells()
+    return [cell for cell in cells if _wanted(cell, tasks, labels, backbone)]
 
 
 def _wanted(cell: Cell, tasks: set[str], labels: set[str], backbone: str) -> bool:
@@ -147,11 +137,37 @@ def _built(state: State, material: Material, *, reference: bool) -> Report:
         return build(replace(material, told=progress), reference=reference, warning=warning)
 
 
-def _write_figures(made: Report, folder: Path, formats: str) -> None:
-    from xstilts.evaluate.report import write_figures
+def _written(
+    made: Report, material: Material, asked: Mapping[str, Path | None], figure_format: str = ""
+) -> dict[str, str]:
+    """Write each form of the report that is `asked` for; form to absolute path."""
+    from xstilts.evaluate import exports
+    from xstilts.evaluate import report as reports
+    from xstilts.files import write_json
 
-    every = [figure for section in made.sections for figure in section.figures]
-    write_figures(every, folder, [name for name in formats.split(",") if name])
+    def xtreme_json(path: Path) -> None:
+        write_json(path, exports.xtreme_record(material.scores, material.suite))
+
+    def figures(path: Path) -> None:
+        every = [figure for section in made.sections for figure in section.figures]
+        reports.write_figures(every, path, [name for name in figure_format.split(",") if name])
+
+    writers: dict[str, Callable[[Path], object]] = {
+        "html": lambda path: reports.write_html(made, path),
+        "latex": lambda path: reports.write_latex(made, path),
+        "markdown": lambda path: reports.write_markdown(made, path),
+        "csv": lambda path: exports.write_csv(material.cells, path),
+        "parquet": lambda path: exports.write_parquet(material.cells, path),
+        "mteb": lambda path: exports.write_mteb(material.cells, path),
+        "xtreme_json": xtreme_json,
+        "figures": figures,
+    }
+    files = {}
+    for name, path in asked.items():
+        if path is not None:
+            writers[name](path)
+            files[name] = str(path.absolute())
+    return files
 
 
 def _show(state: State, material: Material, made: Report, files: dict[str, str]) -> None:
@@ -196,15 +212,12 @@ def demo(
     """
     from xstilts.cli.demo import take_tour
     from xstilts.cli.train_commands import seed_numbers
-    from xstilts.evaluate.report import write_html
-    from xstilts.evaluate.results import ResultStore
 
     state: State = context.obj
     state.world = "sandbox"
     labels = {score.intermediate for score in take_tour(state, seed_numbers(seeds))}
-    cells = [c for c in ResultStore(state.results).cells() if c.scores[0].intermediate in labels]
+    cells = _chosen(state, set(), labels, "")
     material = _material(state, cells, baseline="none", suite="xtreme", draws=10_000)
     made = _built(state, material, reference=False)
-    path = html or state.results / "report.html"
-    write_html(made, path)
-    _show(state, material, made, {"html": str(path.absolute())})
+    files = _written(made, material, {"html": html or state.results / "report.html"})
+    _show(state, material, made, files)
