@@ -21,7 +21,7 @@ from xstilts.cli.eval_commands import (
     run_requests,
 )
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import places
+from xstilts.cli.training import places
 
 if TYPE_CHECKING:
     from xstilts.evaluate.request import Outcome, Request

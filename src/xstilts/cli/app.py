@@ -107,6 +107,7 @@ def _register() -> None:
     from xstilts.cli import (
         align_commands,
         bench_commands,
+        compose_commands,
         data_commands,
         eval_commands,
         export_commands,
@@ -128,7 +129,7 @@ def _register() -> None:
     app.command("demo")(report_commands.demo)
     app.command("train-adapter")(train_commands.train_adapter)
     app.command("train")(train_commands.train)
-    app.command("compose")(train_commands.compose)
+    app.command("compose")(compose_commands.compose)
     app.command("run")(recipe_commands.run)
     app.add_typer(recipe_commands.app, name="recipes")
     app.add_typer(grid_commands.app, name="grid")

@@ -98,7 +98,7 @@ def _throughput(state: State) -> None:
 
     from xstilts.bench import gpu
     from xstilts.cli.output import table
-    from xstilts.cli.train_commands import device
+    from xstilts.cli.training import device
 
     where = device()
     if where == "cpu":

@@ -56,7 +56,7 @@ def take_tour(state: State, seeds: Sequence[int]) -> list[Score]:
     """Train, compose and evaluate, once a seed; what was done before is reused. The score rows."""
     from xstilts.backbone import Backbone
     from xstilts.cli.eval_commands import run_requests
-    from xstilts.cli.train_commands import places
+    from xstilts.cli.training import places
 
     state.note(f"world: {state.sandbox.data.parent}")
     encoder = Backbone.load(state.backbone, offline=True)

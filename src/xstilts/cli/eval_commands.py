@@ -9,7 +9,7 @@ import typer
 
 from xstilts.cli.eval_output import print_outcome, print_plan
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import device, places, training_task
+from xstilts.cli.training import device, places, training_task
 
 if TYPE_CHECKING:
     from xstilts.backbone import Backbone

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import seed_numbers
+from xstilts.cli.training import seed_numbers
 
 if TYPE_CHECKING:
     from xstilts.grid.cell import Cell
@@ -223,7 +223,7 @@ def workshop_of(state: State) -> Workshop:
     import shlex
     import sys
 
-    from xstilts.cli.train_commands import device, places
+    from xstilts.cli.training import device, places
     from xstilts.grid.workshop import Workshop
 
     def load(name: str) -> Any:

@@ -43,7 +43,7 @@ def predict(
     """
     from xstilts import api
     from xstilts.backbone import Backbone
-    from xstilts.cli.train_commands import device
+    from xstilts.cli.training import device
     from xstilts.cli.zoo_commands import open_zoo
 
     state: State = context.obj

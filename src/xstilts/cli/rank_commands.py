@@ -30,7 +30,7 @@ def rank(
     """
     from xstilts.backbone import Backbone
     from xstilts.cli.output import step_progress
-    from xstilts.cli.train_commands import device, places
+    from xstilts.cli.training import device, places
     from xstilts.evaluate.results import ResultStore
     from xstilts.rank import METHODS, Ranking, RankSpec
 

@@ -11,7 +11,7 @@ import typer
 
 from xstilts.cli.eval_commands import run_requests
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import device, places, seed_numbers
+from xstilts.cli.training import device, places, seed_numbers
 
 if TYPE_CHECKING:
     from xstilts.evaluate.results import Score

@@ -211,7 +211,7 @@ def demo(
     Example: xstilts demo --seeds 1,2,3
     """
     from xstilts.cli.demo import take_tour
-    from xstilts.cli.train_commands import seed_numbers
+    from xstilts.cli.training import seed_numbers
 
     state: State = context.obj
     state.world = "sandbox"

@@ -24,7 +24,7 @@ def search(state: State, expression: str, options: SearchOptions) -> str:
     """Search, print what was found, keep it with --save; the expression with its weights."""
     from xstilts.backbone import Backbone
     from xstilts.cli.output import step_progress
-    from xstilts.cli.train_commands import device, places
+    from xstilts.cli.training import device, places
     from xstilts.search import Search, SearchSpec
     from xstilts.search.keeping import keep
 

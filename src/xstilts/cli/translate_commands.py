@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import device
+from xstilts.cli.training import device
 
 if TYPE_CHECKING:
     from xstilts.data.examples import Example

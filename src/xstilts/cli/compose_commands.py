@@ -1,0 +1,118 @@
+"""`xstilts compose`: modules combined by an expression, explained, merged, searched or trained."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from xstilts.cli.state import State
+from xstilts.cli.train_commands import Backbone, Config, Force, Limit, Overrides, Seed
+from xstilts.cli.training import Job, flags_of, run_job, training_task
+
+
+def compose(
+    context: typer.Context,
+    expression: Annotated[str, typer.Argument(help="Such as `fuse(mnli, qqp)`.")],
+    target: Annotated[str, typer.Option(help="Train for this task; empty only explains.")] = "",
+    save: Annotated[str, typer.Option(help="Name of the result in the library.")] = "",
+    top: Annotated[
+        str, typer.Option(help="What trains besides fusion: head, seq_bn, lora, …")
+    ] = "head",
+    explain: Annotated[bool, typer.Option("--explain", help="Show the parts and stop.")] = False,
+    search: Annotated[
+        str, typer.Option(help="`dev`: find the weights on dev examples; trains nothing.")
+    ] = "",
+    head: Annotated[str, typer.Option(help="Module whose head a search uses.")] = "",
+    budget: Annotated[int, typer.Option(help="Weights that a search judges.")] = 60,
+    shots: Annotated[int, typer.Option(help="Examples that a search judges on.")] = 64,
+    backbone: Backbone = "",
+    seed: Seed = -1,
+    limit: Limit = 0,
+    config: Config = None,
+    overrides: Overrides = None,
+    force: Force = False,
+) -> None:
+    """Combine modules by an expression and train what is new (fusion, head, top) for a target.
+
+    With --search dev, weights are found instead, for a head that is there (LoraHub).
+
+    Example: xstilts compose "fuse(mnli, qqp)" --target xnli --save fused
+    Example: xstilts compose "merge_ties(mnli/lora, qqp/lora, density=0.3)" --save merged
+    """
+    from xstilts.errors import UsageError
+
+    state: State = context.obj
+    if search:
+        from xstilts.cli.search_commands import SearchOptions
+        from xstilts.cli.search_commands import search as find
+
+        if search != "dev" or not target:
+            raise UsageError("a search is written --search dev --target TASK")
+        number = seed if seed >= 0 else 42
+        find(state, expression, SearchOptions(target, head, budget, shots, number, backbone, save))
+        return
+    if save and not target and not explain:
+        _keep_merged(state, expression, save, backbone or state.backbone)
+        return
+    if explain or not target:
+        _explain(state, expression, backbone or state.backbone)
+        return
+    if not save:
+        raise UsageError("--target needs --save NAME")
+    flags = flags_of(top, backbone, seed, limit) | {"target": target}
+    task = training_task(target)
+    run_job(state, Job(task, flags, overrides or [], config, expression, "", save, force))
+
+
+def _keep_merged(state: State, expression: str, name: str, backbone: str) -> None:
+    from xstilts.backbone import Backbone as Encoder
+    from xstilts.cli.zoo_commands import open_zoo
+    from xstilts.merging import keep_merged
+
+    encoder = Encoder.load(backbone, offline=state.offline)
+    entry = keep_merged(expression, name, open_zoo(state), encoder)
+    record = {
+        "reference": entry.reference,
+        "folder": str(entry.folder),
+        "digest": entry.manifest.digest,
+        "relative_error": entry.manifest.training["relative_error"],
+    }
+    error = f"{record['relative_error']:.2%} of the update was cut off"
+    state.emit(record, lambda: print(f"{entry.reference}  {error}"))
+
+
+def _explain(state: State, expression: str, backbone: str) -> None:
+    from dataclasses import asdict
+
+    from xstilts.backbone import Backbone as Encoder
+    from xstilts.cli.output import table
+    from xstilts.cli.zoo_commands import open_zoo
+    from xstilts.explain import explain
+
+    encoder = Encoder.load(backbone, offline=state.offline)
+    found = explain(expression, open_zoo(state), encoder)
+
+    def human() -> None:
+        rows = [
+            (
+                "  " * line.depth + line.text,
+                line.task,
+                line.method,
+                line.backbone,
+                line.digest,
+                f"{line.megabytes:.2f}" if line.digest else "",
+                f"{line.trained:,}" if line.trained else "",
+            )
+            for line in found.lines
+        ]
+        columns = ("part", "task", "method", "backbone", "digest", "MB", "trained")
+        state.console.print(table(columns, rows, found.expression))
+        print(
+            f"{found.parameters:,} numbers beside the encoder ({found.learned:,} to be learned), "
+            f"{found.flops_per_token:,} FLOPs a token"
+        )
+        for warning in found.warnings:
+            print(f"note: {warning}")
+
+    state.emit(asdict(found), human)
