@@ -3,46 +3,42 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from xstilts import __version__, library, predict
+from xstilts import library
 from xstilts.backbone import Backbone
 from xstilts.composed import Composed, compose
 from xstilts.config import load_method
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import data_digest
-from xstilts.data.world import read_world
 from xstilts.errors import UsageError
 from xstilts.files import digest
 from xstilts.formats.masked_lm import language_shares
 from xstilts.frozen import DiskStore, FrozenBlocks, MemoryStore, first_block
 from xstilts.methods import METHODS
-from xstilts.metrics import METRICS
-from xstilts.model import Head, TaskModel, probe
+from xstilts.model import Head, TaskModel
 from xstilts.settings import RunSpec, short_name, tasks_of
 from xstilts.sites import Adapter
 from xstilts.specs import MixSpec, TaskSpec
 from xstilts.tokenised import encode
 from xstilts.train import parts as phase_parts
-from xstilts.train.checkpoint import bring_back, put, tidy, weights_of
-from xstilts.train.parts import MLM, Dev, Part, make_parts
+from xstilts.train.checkpoint import put, tidy, weights_of
+from xstilts.train.keeping import Finished, keep, keep_steps
+from xstilts.train.looks import dev_scores
+from xstilts.train.parts import MLM, make_parts
 from xstilts.train.processes import Processes
 from xstilts.train.stream import Mixture, Stream, micro_tokens
 from xstilts.train.trainer import Trainer, TrainResult
-from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
-from xstilts.zoo.manifest import SIMULATED, HeadRecord, Parent
+from xstilts.zoo import Entry, Zoo
 from xstilts.zoo.store import require_name
 
 CODE_VERSION = 2
@@ -165,9 +161,9 @@ class Phase:
             )
             for part in self.parts
         }
-        return Mixture(streams, spec, self._mix())
+        return Mixture(streams, spec, self.mix())
 
-    def _mix(self) -> MixSpec:
+    def mix(self) -> MixSpec:
         """The run's mix, plain text spread over its languages."""
         texts = {part.name: part.size for part in self.parts if part.task.name == MLM}
         if not texts:
@@ -192,7 +188,7 @@ class Phase:
             "code": CODE_VERSION,
             "name": self.name,
             "parts": [phase_parts.identity(part) for part in self.parts],
-            "mix": self._mix().model_dump(),
+            "mix": self.mix().model_dump(),
             "backbone": self.backbone.identity.fingerprint,
             "method": self.preset.method,
             "options": self.options.model_dump(),
@@ -218,7 +214,7 @@ class Phase:
     def plan(self) -> Plan:
         """What `execute` would do; nothing is written but the cache of tokenised rows."""
         model, _, _ = self._model()
-        trainable = self._trainable(model)
+        trainable = self.trainable(model)
         mixture = self.mixture()
         steps = mixture.total_steps()
         mean = {
@@ -239,7 +235,7 @@ class Phase:
             known=self.places.zoo.find_run(self.key),
         )
 
-    def _trainable(self, model: TaskModel) -> int:
+    def trainable(self, model: TaskModel) -> int:
         """How many numbers train; full fine-tuning trains copies of the encoder's."""
         whole = self.preset.method == "full"
         encoder = self.backbone.encoder.parameters() if whole else ()
@@ -296,8 +292,9 @@ class Phase:
                 result, weights = shown
                 put(trained, weights)
             if processes.first:
-                self._keep_steps(model, own, below, folder, result, trained)
-                entry = self.places.zoo.add(lambda at: self._save(at, model, own, below, result))
+                done = Finished(model, own, below, result)
+                keep_steps(self, done, folder, trained)
+                entry = keep(self, done)
                 tidy(folder)
         processes.wait()
         kept = entry if processes.first else self.places.zoo.find_run(self.key)
@@ -401,7 +398,7 @@ class Phase:
                 self.run.train,
                 folder,
                 inputs=self.key,
-                evaluate=self._evaluator(model),
+                evaluate=dev_scores(model, self.parts, self._features),
                 processes=processes,
                 resume_command=self.command,
                 quiet=self.places.quiet,
@@ -422,156 +419,3 @@ class Phase:
         processes = Processes.alone(self.run.train.precision)
         with self._training(model, own), self._trainer(model, folder, processes) as trainer:
             yield trainer
-
-    def _evaluator(self, model: TaskModel) -> Callable[[], dict[str, float]] | None:
-        """Part to the mean of its dev scores; None when no part has dev rows."""
-        looked_at = {part.name: part for part in self.parts if part.dev}
-        if not looked_at:
-            return None
-        features = {
-            (name, number): self._features(dev.rows, dev.task)
-            for name, part in looked_at.items()
-            for number, dev in enumerate(part.dev)
-        }
-
-        def score(name: str, part: Part) -> float:
-            scores = [
-                self._dev_score(model, part, dev, features[name, number])
-                for number, dev in enumerate(part.dev)
-            ]
-            return sum(scores) / len(scores)
-
-        return lambda: {name: score(name, part) for name, part in looked_at.items()}
-
-    def _dev_score(self, model: TaskModel, part: Part, dev: Dev, features: Features) -> float:
-        predicted = predict.predictions(model, features, dev.rows, part.head, dev.task)
-        metric = METRICS.get(dev.task.metric)
-        pair = predict.comparable(dev.task, dev.rows, predicted)
-        value: float = metric.compute(*pair, language=dev.language)[metric.MAIN]
-        return value
-
-    # -- keeping
-
-    def _save(
-        self, folder: Path, model: TaskModel, own: Adapter, below: Composed, result: TrainResult
-    ) -> Manifest:
-        self.method.save(own, folder, self.name, self.backbone)
-        if not self.apart:
-            library.save_learned(below, folder)
-        heads = {name: Head(task, model.heads[name]) for name, task in self.heads.items()}
-        records = library.save_heads(heads, folder)
-        return write_manifest(folder, self._manifest(model, result, records))
-
-    def _keep_steps(
-        self,
-        model: TaskModel,
-        own: Adapter,
-        below: Composed,
-        folder: Path,
-        result: TrainResult,
-        parameters: Mapping[str, nn.Parameter],
-    ) -> None:
-        """Keep the weights of `train.save_every` as modules called `<name>-step<step>`."""
-        if not result.saved:
-            return
-        final = {n: p.detach().clone() for n, p in parameters.items()}
-        for number in result.saved:
-            bring_back(folder / f"step-{number:08d}", parameters)
-            then = TrainResult(number, number, None, False, result.taken)
-
-            def build(at: Path, then: TrainResult = then) -> Manifest:
-                whole = self._save(at, model, own, below, then)
-                step = {
-                    "name": f"{self.name}-step{then.steps}",
-                    "run": self.step_key(then.steps),
-                }
-                return write_manifest(at, whole.model_copy(update=step))
-
-            self.places.zoo.add(build)
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(final[name])
-
-    def _manifest(
-        self, model: TaskModel, result: TrainResult, heads: Sequence[HeadRecord]
-    ) -> Manifest:
-        within = bool(self.parents) and not self.apart
-        parents = [Parent(reference=n, digest=e.manifest.digest) for n, e in self.parents.items()]
-        if self.init:
-            start = self.init.manifest
-            parents.append(Parent(reference=start.name, digest=start.digest, role="init"))
-        single = len(heads) == 1
-        languages = sorted({code for part in self.parts for code in part.languages})
-        return Manifest(
-            name=self.name,
-            kind="composition" if within else self.method.KIND,
-            task=self.task.name if single else short_name(",".join(self.tasks)),
-            format=heads[0].format if single else "",
-            family=heads[0].family if single else "",
-            heads=[] if single else list(heads),
-            method=self.preset.method,
-            preset=self.run.method,
-            options=self.options.model_dump(),
-            backbone=self.backbone.identity,
-            composition=library.pinned(self.expression, self.parents) if within else "none",
-            parents=parents,
-            labels=heads[0].labels if single else [],
-            languages=languages if self.tasks == [MLM] and len(languages) == 1 else [],
-            source_language=",".join(languages),
-            seed=self.run.train.seed,
-            run=self.key,
-            training=self._training_record(result),
-            data=self._data(),
-            versions={"xstilts": __version__, **{p: version(p) for p in ("torch", "transformers")}},
-            trainable_parameters=self._trainable(model),
-            probe=[] if self.apart else probe(model),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-
-    def _training_record(self, result: TrainResult) -> dict[str, Any]:
-        record: dict[str, Any] = {
-            "settings": self.run.train.model_dump(),
-            "steps": result.steps,
-            "kept_step": result.best_step,
-            "dev_score": result.best_score,
-            "stopped_early": result.stopped_early,
-            "selection": self._selection(),
-            "labels": self.run.labels,
-        }
-        if len(self.parts) > 1:
-            total = max(1, sum(result.taken.values()))
-            record["mix"] = self._mix().model_dump()
-            record["realised_shares"] = {n: taken / total for n, taken in result.taken.items()}
-        return record
-
-    def _selection(self) -> str:
-        looks = [dev for part in self.parts for dev in part.dev]
-        if self.run.train.select == "last" or not looks:
-            return "last checkpoint"
-        what = ", ".join(dict.fromkeys(f"{d.language} {d.split} {d.task.metric}" for d in looks))
-        rule = "mean of the looks" if self.run.train.select == "average" else f"best {what}"
-        return rule + (" (target dev)" if self.run.select_on == "target-dev" else "")
-
-    def _data(self) -> list[dict[str, Any]]:
-        records = []
-        world = SIMULATED if read_world(self.places.data) else ""
-        for part in self.parts:
-            language = ",".join(part.languages)
-            source = ", ".join(filter(None, [world, part.origin]))
-            records.append(_record(part.task.name, "train", language, part.rows, source))
-            for dev in part.dev:
-                records.append(_record(dev.task.name, dev.split, dev.language, dev.rows, world))
-        return records
-
-
-def _record(
-    task: str, split: str, language: str, rows: Sequence[Example], source: str
-) -> dict[str, Any]:
-    return {
-        "task": task,
-        "split": split,
-        "language": language,
-        "rows": len(rows),
-        "sha256": data_digest(rows),
-        "source": source,
-    }

@@ -1,0 +1,178 @@
+"""What is kept of a finished phase: its module, the snapshots of its steps, and their manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from xstilts import __version__, library
+from xstilts.composed import Composed
+from xstilts.data.examples import Example
+from xstilts.data.sources import data_digest
+from xstilts.data.world import read_world
+from xstilts.model import Head, TaskModel, probe
+from xstilts.settings import short_name
+from xstilts.sites import Adapter
+from xstilts.train.checkpoint import bring_back
+from xstilts.train.parts import MLM
+from xstilts.train.trainer import TrainResult
+from xstilts.zoo import Entry, Manifest, write_manifest
+from xstilts.zoo.manifest import SIMULATED, HeadRecord, Parent
+
+if TYPE_CHECKING:
+    from xstilts.train.phases import Phase
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A phase's model after training.
+
+    Attributes:
+        model: The whole, on its backbone.
+        own: The new module in it.
+        below: What acts below that.
+        result: How training went.
+    """
+
+    model: TaskModel
+    own: Adapter
+    below: Composed
+    result: TrainResult
+
+
+def keep(phase: Phase, done: Finished) -> Entry:
+    """The module in the library."""
+    return phase.places.zoo.add(lambda folder: _save(phase, done, folder))
+
+
+def keep_steps(
+    phase: Phase, done: Finished, folder: Path, parameters: Mapping[str, nn.Parameter]
+) -> None:
+    """Keep the weights of `train.save_every` as modules called `<name>-step<step>`.
+
+    Args:
+        phase: What trained them.
+        done: Its model; the weights are the same afterwards.
+        folder: Where training left them.
+        parameters: Of the model: what they are the values of.
+    """
+    if not done.result.saved:
+        return
+    final = {n: p.detach().clone() for n, p in parameters.items()}
+    for number in done.result.saved:
+        bring_back(folder / f"step-{number:08d}", parameters)
+        then = TrainResult(number, number, None, False, done.result.taken)
+        step = {"name": f"{phase.name}-step{number}", "run": phase.step_key(number)}
+
+        def build(at: Path, then: TrainResult = then, step: Mapping[str, str] = step) -> Manifest:
+            whole = _save(phase, replace(done, result=then), at)
+            return write_manifest(at, whole.model_copy(update=step))
+
+        phase.places.zoo.add(build)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(final[name])
+
+
+def _save(phase: Phase, done: Finished, folder: Path) -> Manifest:
+    phase.method.save(done.own, folder, phase.name, phase.backbone)
+    if not phase.apart:
+        library.save_learned(done.below, folder)
+    heads = {name: Head(task, done.model.heads[name]) for name, task in phase.heads.items()}
+    records = library.save_heads(heads, folder)
+    return write_manifest(folder, _manifest(phase, done, records))
+
+
+def _manifest(phase: Phase, done: Finished, heads: Sequence[HeadRecord]) -> Manifest:
+    within = bool(phase.parents) and not phase.apart
+    parents = [Parent(reference=n, digest=e.manifest.digest) for n, e in phase.parents.items()]
+    if phase.init:
+        start = phase.init.manifest
+        parents.append(Parent(reference=start.name, digest=start.digest, role="init"))
+    single = len(heads) == 1
+    languages = sorted({code for part in phase.parts for code in part.languages})
+    return Manifest(
+        name=phase.name,
+        kind="composition" if within else phase.method.KIND,
+        task=phase.task.name if single else short_name(",".join(phase.tasks)),
+        format=heads[0].format if single else "",
+        family=heads[0].family if single else "",
+        heads=[] if single else list(heads),
+        method=phase.preset.method,
+        preset=phase.run.method,
+        options=phase.options.model_dump(),
+        backbone=phase.backbone.identity,
+        composition=library.pinned(phase.expression, phase.parents) if within else "none",
+        parents=parents,
+        labels=heads[0].labels if single else [],
+        languages=languages if phase.tasks == [MLM] and len(languages) == 1 else [],
+        source_language=",".join(languages),
+        seed=phase.run.train.seed,
+        run=phase.key,
+        training=_training(phase, done.result),
+        data=_data(phase),
+        versions={"xstilts": __version__, **{p: version(p) for p in ("torch", "transformers")}},
+        trainable_parameters=phase.trainable(done.model),
+        probe=[] if phase.apart else probe(done.model),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _training(phase: Phase, result: TrainResult) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "settings": phase.run.train.model_dump(),
+        "steps": result.steps,
+        "kept_step": result.best_step,
+        "dev_score": result.best_score,
+        "stopped_early": result.stopped_early,
+        "selection": _selection(phase),
+        "labels": phase.run.labels,
+    }
+    if len(phase.parts) > 1:
+        total = max(1, sum(result.taken.values()))
+        record["mix"] = phase.mix().model_dump()
+        record["realised_shares"] = {n: taken / total for n, taken in result.taken.items()}
+    return record
+
+
+def _selection(phase: Phase) -> str:
+    """Which checkpoint was kept, in words."""
+    looks = [dev for part in phase.parts for dev in part.dev]
+    if phase.run.train.select == "last" or not looks:
+        return "last checkpoint"
+    what = ", ".join(dict.fromkeys(f"{d.language} {d.split} {d.task.metric}" for d in looks))
+    rule = "mean of the looks" if phase.run.train.select == "average" else f"best {what}"
+    return rule + (" (target dev)" if phase.run.select_on == "target-dev" else "")
+
+
+def _data(phase: Phase) -> list[dict[str, Any]]:
+    """What was trained and selected on."""
+    records = []
+    world = SIMULATED if read_world(phase.places.data) else ""
+    for part in phase.parts:
+        language = ",".join(part.languages)
+        source = ", ".join(filter(None, [world, part.origin]))
+        records.append(_record(part.task.name, "train", language, part.rows, source))
+        for dev in part.dev:
+            records.append(_record(dev.task.name, dev.split, dev.language, dev.rows, world))
+    return records
+
+
+def _record(
+    task: str, split: str, language: str, rows: Sequence[Example], source: str
+) -> dict[str, Any]:
+    return {
+        "task": task,
+        "split": split,
+        "language": language,
+        "rows": len(rows),
+        "sha256": data_digest(rows),
+        "source": source,
+    }
