@@ -1,0 +1,28 @@
+"""The values that configs turn into: frozen, typed, unknown keys refused.
+
+YAML scalars arrive as text and are read through the field types, so `1e-4` is a number and `no` is
+Norwegian.
+"""
+
+from xstilts.specs.base import Spec
+from xstilts.specs.modules import BackboneIdentity, BackboneSpec, MethodSpec
+from xstilts.specs.recipes import IntermediateSpec, RecipeSpec, SectionSpec
+from xstilts.specs.tasks import HubSource, SourceSpec, SuiteSpec, TaskSpec
+from xstilts.specs.training import MixSpec, MixtureSpec, TrainSpec
+
+__all__ = [
+    "BackboneIdentity",
+    "BackboneSpec",
+    "HubSource",
+    "IntermediateSpec",
+    "MethodSpec",
+    "MixSpec",
+    "MixtureSpec",
+    "RecipeSpec",
+    "SectionSpec",
+    "SourceSpec",
+    "Spec",
+    "SuiteSpec",
+    "TaskSpec",
+    "TrainSpec",
+]

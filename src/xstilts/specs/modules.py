@@ -1,0 +1,86 @@
+"""Methods and backbones: what a module is, and which encoder it belongs to."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import Field
+
+from xstilts.specs.base import Spec
+
+
+class MethodSpec(Spec):
+    """A preset of a training method. One YAML in `configs/methods`; the stem is the name.
+
+    Attributes:
+        method: A file in `methods`.
+        options: Its options, such as `reduction_factor` or `rank`.
+        train: Defaults for `TrainSpec` that belong to the method.
+    """
+
+    name: str
+    method: str
+    title: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    citation: str = ""
+
+
+class BackboneSpec(Spec):
+    """A pretrained encoder. One YAML in `configs/backbones`.
+
+    Attributes:
+        repo: Hub id or a local folder.
+        revision: Commit to pin; empty for a local folder.
+        retrieval_layer: Block whose output is pooled for retrieval (1-based, 0 is the embeddings).
+    """
+
+    name: str
+    repo: str
+    revision: str = ""
+    title: str = ""
+    retrieval_layer: int = Field(ge=0)
+    license: str = ""
+    note: str = ""
+
+
+class BackboneIdentity(Spec):
+    """Which encoder a module belongs to.
+
+    Attributes:
+        name: Short name for references, such as `xlm-roberta-base`.
+        repo: Hub id, or the folder's name for a local backbone (never its path).
+        tokenizer_sha256: Over the tokenizer's serialised form; 64 hex digits.
+        fingerprint: sha256 over names, shapes, types and bytes of the embedding and block tensors
+            (no pooler, no head); 64 hex digits.
+    """
+
+    name: str
+    repo: str
+    revision: str = ""
+    model_type: str
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+    vocab_size: int
+    tokenizer_sha256: str
+    fingerprint: str
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether `repo` is a hub id, not the name of a folder."""
+        return bool(self.revision or _REPOSITORY.fullmatch(self.repo))
+
+    def differences(self, other: BackboneIdentity) -> list[str]:
+        """Why a module of this backbone cannot act in `other`; none when it can.
+
+        Names and revisions may differ: they say where weights came from, not what they are.
+        """
+        mine, theirs = self.model_dump(), other.model_dump()
+        return [name for name in mine.keys() - _ORIGIN if mine[name] != theirs[name]]
+
+
+_ORIGIN = {"name", "repo", "revision"}
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -1,0 +1,134 @@
+"""Tasks, where their rows come from, and the benchmarks that they make up."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from xstilts.specs.base import Spec
+
+
+class HubSource(Spec):
+    """A data set on a hub, at a pinned revision; parquet or JSON only, never a loading script.
+
+    Attributes:
+        repo: Data set id, such as `facebook/xnli`.
+        revision: A commit or tag; never a moving branch unless `unpinned_reason` says why.
+        config: Name of the configuration; `{language}`, `{iso3}` and `{language_name}` are filled.
+        splits: Our split name to the hub's.
+    """
+
+    repo: str
+    revision: str
+    config: str = ""
+    splits: dict[str, str] = Field(default_factory=dict)
+    unpinned_reason: str = ""
+
+
+class SourceSpec(Spec):
+    """One way to get a task's rows: local files in an original layout, or a hub data set.
+
+    Attributes:
+        reader: A file in `data/readers`; empty when `parts` is set.
+        files: Split name to a path below the data folder; `{language}`, `{code}`, `{iso3}`,
+            `{language_name}`, `{source}` and `{source_iso3}` are filled, `*` is expanded in sorted
+            order. Retrieval tasks name a side and a gold file per split: `test.source`,
+            `test.target`, `test.gold`. `test.labels` is a file with the labels of `test`; of
+            several label or gold files the first that exists is used.
+        parts: Other tasks whose rows are concatenated, as `task`, or `task/split` for training
+            rows that another split of that task provides.
+        codes: Language code to what this source calls it, filled for `{code}`; the code itself
+            where not listed.
+        columns: Field of the example to a column name or 0-based number.
+        label_map: Label as written to label name; names not listed stay as they are.
+        options: What the reader takes besides.
+        sha256: File path (filled) to checksum, where the distribution publishes one.
+        languages: The languages this source covers; empty means all of the task's.
+        note: A trap of this copy, shown by `xstilts data show`.
+        refused: When set, this source exists but is not used, for this reason.
+    """
+
+    reader: str = ""
+    files: dict[str, str | list[str]] = Field(default_factory=dict)
+    parts: list[str] = Field(default_factory=list)
+    codes: dict[str, str] = Field(default_factory=dict)
+    hub: HubSource | None = None
+    columns: dict[str, str | int] = Field(default_factory=dict)
+    label_map: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    sha256: dict[str, str] = Field(default_factory=dict)
+    languages: list[str] = Field(default_factory=list)
+    note: str = ""
+    refused: str = ""
+
+
+class TaskSpec(Spec):
+    """A task: a format, its rows, its languages, its metric. One YAML in `configs/tasks`.
+
+    Attributes:
+        format: A file in `formats`.
+        family: Tasks of one family may share a head (`nli`, `span_qa`, …); defaults to the name.
+        roles: `intermediate`, `target` or both.
+        languages: Codes, in the order of the official scorer.
+        source_language: The language trained on for zero-shot transfer.
+        labels: Label names in a fixed order; empty when the format has none or they are read from
+            the data.
+        metric: A file in `metrics`.
+        train_task: The task whose training rows train the head for this target; empty for
+            retrieval; the task itself when it has its own training rows.
+        eval_split: The split scored by default.
+        select_split: The source-language split that picks the checkpoint; empty means the last
+            checkpoint is taken, as the protocol does for extractive QA.
+        counts: Rows per split and language that the protocol states, for `xstilts data check`:
+            `{split: {language or "*": rows}}`.
+        max_length: Sub-words per encoder run, special tokens included.
+        train: Defaults for `TrainSpec` that belong to the task.
+        options: What the format takes besides (document stride, question limit, layer, …).
+        domain: `legal`, `medical`, `news`, … for retrieval tasks.
+    """
+
+    name: str
+    title: str = ""
+    format: str
+    family: str = ""
+    roles: list[Literal["intermediate", "target"]] = Field(default_factory=list)
+    languages: list[str]
+    source_language: str = "en"
+    labels: list[str] = Field(default_factory=list)
+    metric: str
+    train_task: str = ""
+    eval_split: str = "test"
+    select_split: str = "validation"
+    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    max_length: int = Field(default=128, gt=4)
+    train: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    domain: str = ""
+    license: str = ""
+    citation: str = ""
+    note: str = ""
+    sources: list[SourceSpec]
+
+    @property
+    def head_family(self) -> str:
+        """Tasks with the same value may share a head."""
+        return self.family or self.name
+
+
+class SuiteSpec(Spec):
+    """A benchmark: which tasks, in which languages, averaged how. One YAML in `configs/suites`.
+
+    Attributes:
+        tasks: Task to its languages in the order of the official scorer.
+        groups: Group to tasks; a group's score is the mean of theirs.
+        overall: The tasks whose mean is the overall score.
+    """
+
+    name: str
+    title: str = ""
+    tasks: dict[str, list[str]]
+    groups: dict[str, list[str]]
+    overall: list[str]
+    citation: str = ""
+    note: str = ""
