@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from torch import Generator
 
 from xstilts.composition import Option
-from xstilts.operators import _updates
+from xstilts.operators import _updates, merge_linear
 from xstilts.sites import Adapter
 
 MERGES = True
@@ -24,7 +23,6 @@ def combine(
     generator: Generator,
 ) -> Adapter:
     """The sum at `rank`; 0 is the largest rank of the parts."""
-    del generator
-    merge = partial(_updates.weighted_sum, weights=weights)
     top = max(len(part.A) for module in modules for part in module.at.values())  # type: ignore[arg-type]
-    return _updates.merged(modules, merge, int(options["rank"]) or top)
+    rank = int(options["rank"]) or top
+    return merge_linear.combine(modules, weights, {"rank": rank}, generator)
