@@ -74,6 +74,13 @@ def test_lora_and_mixed_compositions_are_trained_kept_and_reloaded(expression, r
     assert [s["value"] for s in again["scores"]] == [s["value"] for s in first["scores"]]
 
 
+def test_a_merge_that_is_only_planned_is_explained_and_not_kept(run, modules):
+    before = run("zoo", "ls")
+    found = run("compose", "average(mnli/lora, qqp/lora)", "--save", "planned", "--dry-run")
+    assert [line["text"] for line in found["lines"]] == ["average", "mnli/lora", "qqp/lora"]
+    assert run("zoo", "ls") == before
+
+
 def test_what_cannot_be_merged_is_refused(run, modules):
     error = run("compose", "stack(mnli/lora, qqp/lora)", "--save", "x", code=2, as_json=True)
     assert "nothing to keep" in error["what"]

@@ -52,7 +52,7 @@ def compose(
         number = seed if seed >= 0 else 42
         find(state, expression, SearchOptions(target, head, budget, shots, number, backbone, save))
         return
-    if save and not target and not explain:
+    if save and not target and not explain and not state.dry_run:
         _keep_merged(state, expression, save, backbone or state.backbone)
         return
     if explain or not target:
