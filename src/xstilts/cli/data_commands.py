@@ -79,6 +79,7 @@ def prepare_task(
     from xstilts.data.prepare import Presence, prepare
 
     state: State = context.obj
+    state.refuse_dry_run("data prepare")
     target = _target(state, raw)
     (spec,) = _specs(state, [task])
     found: list[Any] = []
@@ -198,6 +199,7 @@ def bundle_files(
     from xstilts.errors import UsageError
 
     state: State = context.obj
+    state.refuse_dry_run("data bundle")
     if state.data is None:
         raise UsageError("no data folder to pack", hint="Name it: --data DIR or XSTILTS_DATA.")
     packed = bundle(_specs(state, tasks), state.data, out)

@@ -121,6 +121,7 @@ def answer(
     from xstilts.cli.grid_answer import make_answer, print_answer
 
     state: State = context.obj
+    state.refuse_dry_run("grid answer")
     folder, planned = _started(state, study)
     record = make_answer(state, folder, planned, to, draws)
     state.emit(record, lambda: print_answer(record))
@@ -133,6 +134,7 @@ def retry(context: typer.Context, study: Study, cells: Cells = None) -> None:
     Example: xstilts grid retry alignment-by-domain --world sandbox
     """
     state: State = context.obj
+    state.refuse_dry_run("grid retry")
     folder, planned = _started(state, study)
     statuses = folder.statuses(planned.cells)
     wanted = named(planned.cells, cells) if cells else planned.cells
@@ -152,6 +154,7 @@ def cancel(context: typer.Context, study: Study, cells: Cells = None) -> None:
     Example: xstilts grid cancel alignment-by-domain --world sandbox
     """
     state: State = context.obj
+    state.refuse_dry_run("grid cancel")
     folder, planned = _started(state, study)
     chosen = named(planned.cells, cells) if cells else []
     for cell in chosen:

@@ -69,6 +69,7 @@ def cp(
     from xstilts.files import write_text
 
     state: State = context.obj
+    state.refuse_dry_run("recipes cp")
     if to.exists():
         raise UsageError(f"{to} is there already", hint="Choose another name.")
     write_text(to, _path(recipe).read_text(encoding="utf-8"))

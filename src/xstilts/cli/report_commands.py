@@ -51,6 +51,7 @@ def report(
     from xstilts.errors import NotFoundError
 
     state: State = context.obj
+    state.refuse_dry_run("report")
     if reference not in ("", "paper"):
         raise NotFoundError.named("reference", reference, ["paper"])
     labels = {*(expressions or ()), baseline} if expressions else set()
@@ -214,6 +215,7 @@ def demo(
     from xstilts.cli.training import seed_numbers
 
     state: State = context.obj
+    state.refuse_dry_run("demo")
     state.world = "sandbox"
     labels = {score.intermediate for score in take_tour(state, seed_numbers(seeds))}
     cells = _chosen(state, set(), labels, "")

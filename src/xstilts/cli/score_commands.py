@@ -31,6 +31,7 @@ def score(
     from xstilts.files import write_json
 
     state: State = context.obj
+    state.refuse_dry_run("score")
     chosen = load_suite(suite)
     scores, absent = score_folder(predictions, labels, chosen)
     summary = summarise(scores, chosen)

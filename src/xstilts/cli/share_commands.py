@@ -26,6 +26,7 @@ def add(
     from xstilts.zoo.upkeep import copy_into
 
     state: State = context.obj
+    state.refuse_dry_run("zoo add")
     if not folder.is_dir():
         raise NotFoundError(f"no folder {folder}", hint="Check the path.")
     _say(state, copy_into(open_zoo(state), folder))
@@ -45,6 +46,7 @@ def pull(
     from xstilts import hubs
 
     state: State = context.obj
+    state.refuse_dry_run("zoo pull")
     _say(state, hubs.pull(reference, open_zoo(state), key=key, offline=state.offline))
 
 
@@ -112,6 +114,7 @@ def bundle(
     from xstilts.zoo.upkeep import bundle as pack
 
     state: State = context.obj
+    state.refuse_dry_run("zoo bundle")
     entries = pack(open_zoo(state), references or [], into)
     record = {"folder": str(into), "modules": [entry.reference for entry in entries]}
     state.emit(record, lambda: print(f"{len(entries)} modules in {into}; use it with --zoo"))

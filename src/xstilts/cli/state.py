@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xstilts import paths
-from xstilts.errors import NotFoundError
+from xstilts.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,6 +127,15 @@ class State:
         from xstilts.sandbox import chosen_world
 
         return paths.home_folder() / "worlds" / chosen_world(self.world)[0] / name
+
+    def refuse_dry_run(self, command: str) -> None:
+        """Stop a command that would write although `--dry-run` is given.
+
+        Raises:
+            UsageError: It is given.
+        """
+        if self.dry_run:
+            raise UsageError(f"{command} has no plan to print", hint="Leave out --dry-run.")
 
     # -- printing
 

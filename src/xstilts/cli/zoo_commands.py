@@ -100,6 +100,7 @@ def tag(
     Example: xstilts zoo tag @0a1b2c best
     """
     state: State = context.obj
+    state.refuse_dry_run("zoo tag")
     zoo = open_zoo(state)
     made = zoo.tag(zoo.find(reference), name)
     state.emit({"tag": made}, lambda: print(made))
