@@ -31,13 +31,13 @@ from xstilts.specs import TrainSpec
 from xstilts.train.optim import make_optimizer
 from xstilts.train.stream import Stream, micro_tokens
 
-BATCH, WIDTH, STEPS = 32, 128, 4
+BATCH, WIDTH, STEPS = 32, 128, 2
 """Rows of a step, their longest, and the steps of an epoch, which is what a comparison times."""
 
 
 def adapter_step(size: str, pairs: int) -> Result:
     """A training step of an adapter against the adapters library's in a Trainer, padded to 128."""
-    note = "4 steps of 32 XNLI pairs, an adapter; theirs: adapters' module, Trainer, padded to 128"
+    note = "2 steps of 32 XNLI pairs, an adapter; theirs: adapters' module, Trainer, padded to 128"
     return _adapter(size, pairs, "adapter step, padded", WIDTH, 2.0, note)
 
 
@@ -55,7 +55,7 @@ def full_step(size: str, pairs: int) -> Result:
     model.encoder.requires_grad_(True)
     ours = _epoch(steps(model, features))
     theirs = _epoch(_trainer(sequence_classifier(size, vocabulary), features, 0))
-    note = "4 steps of 32 XNLI pairs, every weight; theirs: Trainer, padded to the longest row"
+    note = "2 steps of 32 XNLI pairs, every weight; theirs: Trainer, padded to the longest row"
     return compare("full step", ours, theirs, pairs=pairs, bar=1.0, note=note)
 
 
