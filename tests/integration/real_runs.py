@@ -91,7 +91,7 @@ def recipes(data: Path) -> dict[str, dict[str, object]]:
                 {
                     "name": "choices",
                     "tasks": "socialiqa_dev.yaml,cosmosqa_dev.yaml,codah_dev.yaml",
-                    "settings": {"train": {"limit": 600, "epochs": 2}},
+                    "settings": {"train": {"limit": 200, "epochs": 2}},
                 },
             ],
             "targets": ["xcopa"],
