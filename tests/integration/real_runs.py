@@ -163,19 +163,18 @@ def main() -> None:
             check=True,
         )
         (wanted.folder / f"{letter}.json").write_text(done.stdout, encoding="utf-8")
-        show(letter, home / "results")
+    show(wanted.folder)
 
 
-def show(letter: str, results: Path) -> None:
-    """Print the stored main scores, a row for each intermediate, target and language."""
+def show(folder: Path) -> None:
+    """Print the main scores of all recipes run, by target, language and intermediate."""
     table: dict[tuple[str, str, str], dict[int, float]] = {}
-    for path in sorted(results.rglob("scores.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+    for path in sorted(folder.glob("?.json")):
+        for row in json.loads(path.read_text(encoding="utf-8"))["scores"]:
             if row["main"]:
                 place = (row["task"], row["language"], row["intermediate"])
                 table.setdefault(place, {})[row["seed"]] = row["value"]
-    print(f"stored scores after {letter}: mean, and the difference from none by seed")
+    print("mean over seeds, and the difference from none by seed")
     for (task, language, label), values in sorted(table.items()):
         base = table.get((task, language, "none"), {})
         by_seed = " ".join(f"{values[s] - base[s]:+.1f}" for s in sorted(values) if s in base)
