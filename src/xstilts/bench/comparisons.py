@@ -14,6 +14,7 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "sentence_transformers": evaluating.sentence_transformers,
     "nine_modules": evaluating.nine_modules,
     "nine_modules_of_adapters": evaluating.nine_modules_of_adapters,
+    "nine_commands": evaluating.nine_commands,
     "nine_upper_modules": evaluating.nine_upper_modules,
     "adapter_step": training.adapter_step,
     "adapter_step_dynamic": training.adapter_step_dynamic,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,35 @@ def nine_modules(size: str, pairs: int) -> Result:
     return _nine(size, pairs, [], "in every block")
 
 
+def nine_commands(size: str, pairs: int) -> Result:
+    """Nine modules in every block in one process against a process for each, as commands are."""
+    vocabulary = 2000 if size == "tiny" else VOCABULARY
+    with tempfile.TemporaryDirectory() as folder:
+        encoder(size, vocabulary).encoder.save_pretrained(folder)
+
+        def run(seeds: str) -> None:
+            command = [sys.executable, "-m", "xstilts.bench.evaluating", folder, seeds]
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+
+        def theirs() -> None:
+            for seed in "012345678":
+                run(seed)
+
+        note = "8 pairs of XNLI lengths; theirs: nine processes, each starts and loads the backbone"
+        name = "9 modules in every block, processes"
+        return compare(name, lambda: run("012345678"), theirs, pairs=pairs, bar=2.5, note=note)
+
+
+def main() -> None:
+    """Load the encoder of a folder and run a module of each seed: `FOLDER 012`."""
+    folder, seeds = sys.argv[1:]
+    backbone, features = _loaded(folder, encoder("tiny")), rows(8, XNLI_DECILES, 128)
+    for seed in seeds:
+        model = classifier(backbone, adapter(backbone, "seq_bn", int(seed)))
+        with model.attached():
+            predict.logits(model, features, "xnli")
+
+
 def nine_upper_modules(size: str, pairs: int) -> Result:
     """Nine modules in the upper third of the blocks, the others run once, against nine runs."""
     total = encoder(size).shape.num_layers
@@ -249,3 +280,7 @@ def _encoder(folder: str) -> Any:
     model.eval().requires_grad_(False)
     assert model.config.pad_token_id == PAD
     return model
+
+
+if __name__ == "__main__":
+    main()
