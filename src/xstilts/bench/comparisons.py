@@ -33,3 +33,5 @@ NEEDS: Mapping[str, str] = {
     "fusion_step": "adapters",
 }
 """Libraries that a comparison is made with."""
+LONG = ("nine_commands",)
+"""Comparisons that start processes, which take minutes: only in full or by name."""

@@ -43,15 +43,16 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     from importlib.util import find_spec
 
     from xstilts.bench import bandwidth, gemm_peak
-    from xstilts.bench.comparisons import COMPARISONS, NEEDS
+    from xstilts.bench.comparisons import COMPARISONS, LONG, NEEDS
     from xstilts.cli.output import step_progress, table
     from xstilts.errors import NotFoundError
 
     for name in only:
         if name not in COMPARISONS:
             raise NotFoundError.named("comparison", name, COMPARISONS)
-    names = [n for n in only or COMPARISONS if n not in NEEDS or find_spec(NEEDS[n])]
-    for name in [n for n in only or COMPARISONS if n not in names]:
+    wanted = only or [n for n in COMPARISONS if full or n not in LONG]
+    names = [n for n in wanted if n not in NEEDS or find_spec(NEEDS[n])]
+    for name in [n for n in wanted if n not in names]:
         state.note(f"{name}: {NEEDS[name]} is not installed, so it is left out")
     results: list[Result] = []
     with step_progress("bench", quiet=state.quiet) as progress:
