@@ -17,7 +17,6 @@ from xstilts.backbone import Backbone
 from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, Result, compare
 from xstilts.bench.models import (
     PAD,
-    VOCABULARY,
     adapter,
     classifier,
     encoder,
@@ -25,6 +24,7 @@ from xstilts.bench.models import (
     plain,
     rows,
     some,
+    vocabulary,
 )
 from xstilts.config import load_task
 from xstilts.data.features import Features
@@ -180,9 +180,8 @@ def nine_modules(size: str, pairs: int) -> Result:
 
 def nine_commands(size: str, pairs: int) -> Result:
     """Nine modules in every block in one process against a process for each, as commands are."""
-    vocabulary = 2000 if size == "tiny" else VOCABULARY
     with tempfile.TemporaryDirectory() as folder:
-        encoder(size, vocabulary).encoder.save_pretrained(folder)
+        encoder(size, vocabulary(size)).encoder.save_pretrained(folder)
 
         def run(seeds: str) -> None:
             command = [sys.executable, "-m", "xstilts.bench.evaluating", folder, seeds]
@@ -221,8 +220,8 @@ def nine_modules_of_adapters(size: str, pairs: int) -> Result:
 def _nine(
     size: str, pairs: int, leave_out: list[int], where: str, *, library: bool = False
 ) -> Result:
-    vocabulary = 2000 if size == "tiny" else VOCABULARY  # every run loads it
-    backbone, features = encoder(size, vocabulary), rows(8, XNLI_DECILES, 128)
+    # every run loads all words
+    backbone, features = encoder(size, vocabulary(size)), rows(8, XNLI_DECILES, 128)
     modules = [adapter(backbone, "seq_bn", seed, leave_out=leave_out) for seed in range(9)]
     folder = tempfile.TemporaryDirectory()
     backbone.encoder.save_pretrained(folder.name)

@@ -16,7 +16,7 @@ import torch
 from xstilts import predict
 from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, seconds
 from xstilts.bench.evaluating import encoder_operations
-from xstilts.bench.models import VOCABULARY, adapter, classifier, encoder, rows
+from xstilts.bench.models import adapter, classifier, encoder, rows, vocabulary
 from xstilts.bench.training import steps
 from xstilts.config import load_task
 
@@ -66,7 +66,7 @@ def throughput(size: str, device: str, count: int, batch: int) -> list[Throughpu
     found = []
     for work in PASSES:
         features = rows(count, XNLI_DECILES, 128)
-        backbone = encoder(size, 2000 if size == "tiny" else VOCABULARY)
+        backbone = encoder(size, vocabulary(size))
         module = None if work in ("evaluation", "full") else adapter(backbone, _preset(work))
         backbone.to(device)
         model = classifier(backbone, module).to(device)

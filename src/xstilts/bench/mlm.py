@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from xstilts.bench import Result, compare
+from xstilts.bench.models import VOCABULARY
 from xstilts.bench.resident import peak_above
 
-VOCABULARY = 250_002
 ROWS, WIDTH = 8, 128
 
 

@@ -32,26 +32,39 @@ SIZES: Mapping[str, Mapping[str, int]] = {
 PAD = 1
 
 
+def vocabulary(size: str) -> int:
+    """XLM-R's number of words, or a small one for the size that only tries things out."""
+    return 2000 if size == "tiny" else VOCABULARY
+
+
 class PadTokenizer:
     """What batching needs of a tokenizer."""
 
     pad_token_id = PAD
 
 
-def encoder(size: str, vocab: int = 2000) -> Backbone:
-    """A random XLM-R of a size; comparisons that do not touch the vocabulary use a small one."""
-    from transformers import XLMRobertaConfig, XLMRobertaModel
+def shape(size: str, vocab: int, **more: int) -> Any:
+    """Transformers' configuration of an XLM-R of a size."""
+    from transformers import XLMRobertaConfig
 
-    torch.manual_seed(0)
     numbers = SIZES[size]
-    config = XLMRobertaConfig(
+    return XLMRobertaConfig(
         vocab_size=vocab,
         intermediate_size=4 * numbers["hidden_size"],
         max_position_embeddings=514,
         type_vocab_size=1,
         attn_implementation="sdpa",
         **numbers,
+        **more,
     )
+
+
+def encoder(size: str, vocab: int = 2000) -> Backbone:
+    """A random XLM-R of a size; comparisons that do not touch the vocabulary use a small one."""
+    from transformers import XLMRobertaModel
+
+    torch.manual_seed(0)
+    config = shape(size, vocab)
     model = XLMRobertaModel(config, add_pooling_layer=False).eval().requires_grad_(False)
     identity = BackboneIdentity(
         name=f"random-{size}",

@@ -17,12 +17,13 @@ from xstilts.bench import XNLI_DECILES, Result, compare
 from xstilts.bench.models import (
     PAD,
     SIZES,
-    VOCABULARY,
     PadTokenizer,
     adapter,
     classifier,
     encoder,
     rows,
+    shape,
+    vocabulary,
 )
 from xstilts.config import load_task
 from xstilts.data.features import Features
@@ -50,11 +51,10 @@ def adapter_step_dynamic(size: str, pairs: int) -> Result:
 def full_step(size: str, pairs: int) -> Result:
     """A full fine-tuning step, all 250,002 words, against a Trainer with dynamic padding."""
     features = rows(STEPS * BATCH, XNLI_DECILES, WIDTH)
-    vocabulary = 2000 if size == "tiny" else VOCABULARY
-    model = classifier(encoder(size, vocabulary))
+    model = classifier(encoder(size, vocabulary(size)))
     model.encoder.requires_grad_(True)
     ours = _epoch(steps(model, features))
-    theirs = _epoch(_trainer(sequence_classifier(size, vocabulary), features, 0))
+    theirs = _epoch(_trainer(sequence_classifier(size, vocabulary(size)), features, 0))
     note = "2 steps of 32 XNLI pairs, every weight; theirs: Trainer, padded to the longest row"
     return compare("full step", ours, theirs, pairs=pairs, bar=1.0, note=note)
 
@@ -84,22 +84,12 @@ def _epoch(step: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def sequence_classifier(size: str, vocabulary: int) -> Any:
+def sequence_classifier(size: str, words: int) -> Any:
     """Transformers' own classifier of a size, random weights."""
-    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+    from transformers import XLMRobertaForSequenceClassification
 
     torch.manual_seed(0)
-    numbers = SIZES[size]
-    config = XLMRobertaConfig(
-        vocab_size=vocabulary,
-        intermediate_size=4 * numbers["hidden_size"],
-        max_position_embeddings=514,
-        type_vocab_size=1,
-        num_labels=3,
-        attn_implementation="sdpa",
-        **numbers,
-    )
-    return XLMRobertaForSequenceClassification(config)
+    return XLMRobertaForSequenceClassification(shape(size, words, num_labels=3))
 
 
 def steps(model: TaskModel, features: Features, batch: int = BATCH) -> Callable[[], None]:
@@ -201,12 +191,11 @@ def main() -> None:
     """Run two steps and print the peak resident memory of this process in bytes."""
     which, size = sys.argv[1:]
     features = rows(2 * BATCH, (WIDTH, WIDTH), WIDTH)
-    vocabulary = 2000 if size == "tiny" else VOCABULARY
     if which == "theirs":
-        step = _trainer(sequence_classifier(size, vocabulary), features, WIDTH)
+        step = _trainer(sequence_classifier(size, vocabulary(size)), features, WIDTH)
         step(), step()
     else:
-        backbone = encoder(size, vocabulary)
+        backbone = encoder(size, vocabulary(size))
         model = classifier(backbone, adapter(backbone, "seq_bn"))
         with model.attached():
             step = steps(model, features)

@@ -38,9 +38,9 @@ def flags_of(method: str, backbone: str, seed: int, limit: int) -> dict[str, Any
         flags["method"] = method
     if backbone:
         flags["backbone"] = backbone
-    training = {k: v for k, v in (("seed", seed if seed >= 0 else None), ("limit", limit)) if v}
-    if seed == 0:
-        training["seed"] = 0
+    training = {"seed": seed} if seed >= 0 else {}
+    if limit:
+        training["limit"] = limit
     return flags | ({"train": training} if training else {})
 
 
