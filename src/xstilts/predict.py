@@ -22,11 +22,11 @@ from xstilts.specs import TaskSpec
 TOKEN_BUDGET = 8192
 """Sub-words in a batch, padding included; what fits the caches of a CPU and fills a GPU."""
 
-Rows = Callable[[int], None]
-"""Called with the number of rows done since the last call."""
+Done = Callable[[Batch], None]
+"""Called with each batch when its rows are done."""
 
 
-def _ignore(_rows: int) -> None:
+def _ignore(_batch: Batch) -> None:
     """Report nothing."""
 
 
@@ -37,7 +37,7 @@ def logits(
     task: str,
     *,
     token_budget: int = TOKEN_BUDGET,
-    done: Rows = _ignore,
+    done: Done = _ignore,
 ) -> list[NDArray[np.float32]]:
     """What the head says about every row, in the rows' order, padding cut.
 
@@ -46,7 +46,7 @@ def logits(
         features: Rows of the head's format.
         task: Name of the head.
         token_budget: Sub-words per batch.
-        done: Told how many rows each batch had.
+        done: Told of each batch.
     """
     model.eval()
     result: list[NDArray[np.float32] | None] = [None] * len(features)
@@ -57,7 +57,7 @@ def logits(
         scores = model.logits(batch, task).float().cpu().numpy()
         for row, score in zip(rows, scores, strict=True):
             result[row] = score[: features.lengths[row]] if per_token else score
-        done(len(rows))
+        done(batch)
     return [row for row in result if row is not None]
 
 
@@ -69,7 +69,7 @@ def embed(
     pooling: str,
     *,
     token_budget: int = TOKEN_BUDGET,
-    done: Rows = _ignore,
+    done: Done = _ignore,
 ) -> dict[int, NDArray[np.float32]]:
     """Sentence vectors of every row at each of `layers`; no block above the highest runs.
 
@@ -79,7 +79,7 @@ def embed(
         layers: Block numbers, 0 for the embedding output.
         pooling: `mean` over all sub-words, special ones included, or `cls`.
         token_budget: Sub-words per batch.
-        done: Told how many rows each batch had.
+        done: Told of each batch.
 
     Returns:
         Layer to an array [rows, D], not normalised.
@@ -96,7 +96,7 @@ def embed(
         for layer in layers:
             pooled = retrieval.pool(states, batch.attention_mask, layer, pooling)
             vectors[layer][rows] = pooled.float().cpu().numpy()
-        done(len(rows))
+        done(batch)
     return vectors
 
 
@@ -107,7 +107,7 @@ def predictions(
     head: str,
     task: TaskSpec,
     *,
-    done: Rows = _ignore,
+    done: Done = _ignore,
 ) -> list[Any]:
     """One prediction an example, in order: a label name, tag names, an answer text, a choice."""
     scores = logits(model, features, head, done=done)
@@ -124,7 +124,7 @@ def masked_losses(
     *,
     seed: int = 0,
     token_budget: int = TOKEN_BUDGET,
-    done: Rows = _ignore,
+    done: Done = _ignore,
 ) -> list[tuple[float, int]]:
     """Of each row, the summed loss of its masked sub-words (nats) and how many were masked.
 
@@ -136,7 +136,7 @@ def masked_losses(
         head: Name of the head's task.
         seed: Of the masks.
         token_budget: Sub-words per batch.
-        done: Told how many rows each batch had.
+        done: Told of each batch.
     """
     model.eval()
     task, tokenizer = model.tasks[head], model.backbone.tokenizer
@@ -156,7 +156,7 @@ def masked_losses(
         counts = (labels != -100).sum(1)
         for row, loss, count in zip(rows, losses.tolist(), counts.tolist(), strict=True):
             result[int(row)] = (loss * count, count)
-        done(len(rows))
+        done(batch)
     return result
 
 

@@ -112,7 +112,11 @@ def test_a_mixture_keeps_its_heads_and_says_its_shares(world, tmp_path):
     )
     assert [row["train_task"] for row in scores["scores"]] == ["mnli", "mnli"]
     history = next((tmp_path / "home" / "runs").rglob("history.jsonl"))
-    assert any("dev_scores" in json.loads(line) for line in history.read_text().splitlines())
+    records = [json.loads(line) for line in history.read_text().splitlines()]
+    assert any("dev_scores" in record for record in records)
+    trained = [record for record in records if "loss" in record]
+    assert trained
+    assert all(0 < record["tokens"] <= record["positions"] for record in trained)
 
 
 def test_training_starts_from_another_module(world, tmp_path):

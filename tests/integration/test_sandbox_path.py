@@ -32,9 +32,11 @@ def test_path(run, home):
     expressions = ("mnli/seq_bn", "mnli/lora", "mnli/full", "fused")
     scores = run("eval", *expressions, "--task", "xnli", "--langs", "qaa,qag")
     assert scores["computed"] == 8
+    assert 0 < scores["padding"] < 0.5
     assert all(0 <= score["value"] <= 100 and score["n"] == 30 for score in scores["scores"])
     scores = run("eval", *expressions, "--task", "xnli", "--langs", "qaa,qab,qag")
     assert (scores["computed"], scores["cached"]) == (4, 8)
+    assert run("eval", *expressions, "--task", "xnli", "--langs", "qaa")["padding"] == 0
 
     found = run("xtreme", "none", "fuse(mnli/seq_bn, qqp)", "--tasks", "tatoeba")
     assert found["computed"] == 14

@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from support.toy import Toy, same, trainer, weights
 
 from xstilts.data.batching import (
+    Padding,
     evaluation_batches,
     example_lengths,
-    padding_share,
     training_batches,
 )
-from xstilts.data.features import Features, Ragged
+from xstilts.data.features import Features, Ragged, collate
 from xstilts.errors import InterruptedRunError, UsageError
 from xstilts.specs import TrainSpec
 from xstilts.train.optim import make_optimizer, rate
@@ -53,7 +53,9 @@ def test_a_large_batch_ends_before_padding_fills_it():
     # 12 x 128 = 1536 positions, 32 of them padding; a row of 64 more makes 96 of 1664: 5.8 %; the
     # next 160 of 1792: 8.9 %. Then 19 x 64 = 1216, and the row of 10 would waste 54 of 1280: 4.2 %.
     assert [len(batch) for batch in batches] == [13, 20]
-    assert padding_share(rows, batches) < 0.06
+    padding = Padding.of(collate(rows, batch, pad_id=1) for batch in batches)
+    assert (padding.positions, padding.tokens) == (13 * 128 + 20 * 64, int(rows.lengths.sum()))
+    assert padding.share == pytest.approx((96 + 54) / (1664 + 1280))
     assert sorted(np.concatenate(batches).tolist()) == list(range(33))
 
 

@@ -62,12 +62,15 @@ def emit_outcome(state: State, outcome: Outcome, human: Callable[[], object]) ->
         "computed": outcome.computed,
         "cached": cached,
         "missing": outcome.missing,
+        "padding": round(outcome.padding.share, 4),
         "scores": [score.model_dump() for score in outcome.scores],
     }
 
     def told() -> None:
         human()
         state.note(f"{outcome.computed} cells computed, {cached} reused")
+        if outcome.padding.positions:
+            state.note(f"{outcome.padding.share:.1%} of the batches' positions were padding")
         if outcome.missing:
             state.note(f"no data for {', '.join(outcome.missing)}")
 

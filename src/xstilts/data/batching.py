@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from xstilts.data.features import Features, IntArray
+from xstilts.data.features import Batch, Features, IntArray
 
 ENOUGH = 1024
 """Positions that a batch has at least before it ends for the sake of padding."""
@@ -84,8 +85,32 @@ def evaluation_batches(features: Features, token_budget: int) -> list[IntArray]:
     return [*batches, order[start:]] if len(order) else batches
 
 
-def padding_share(features: Features, batches: Sequence[IntArray]) -> float:
-    """Share of the padded positions of some batches of rows that hold no sub-word, 0..1."""
-    padded = sum(len(rows) * int(features.lengths[rows].max()) for rows in batches)
-    real = sum(int(features.lengths[rows].sum()) for rows in batches)
-    return 1 - real / padded if padded else 0.0
+@dataclass
+class Padding:
+    """Counts what batches consist of.
+
+    Attributes:
+        positions: Rows times the longest row, summed over batches.
+        tokens: Those of them that hold a sub-word.
+    """
+
+    positions: int = 0
+    tokens: int = 0
+
+    @classmethod
+    def of(cls, batches: Iterable[Batch]) -> Padding:
+        """What some batches consist of."""
+        whole = cls()
+        for batch in batches:
+            whole.add(batch.input_ids.numel(), batch.num_tokens)
+        return whole
+
+    def add(self, positions: int, tokens: int) -> None:
+        """Count further positions."""
+        self.positions += positions
+        self.tokens += tokens
+
+    @property
+    def share(self) -> float:
+        """Share of the positions that hold no sub-word, 0..1."""
+        return 1 - self.tokens / self.positions if self.positions else 0.0

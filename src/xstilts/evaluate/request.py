@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from xstilts.data.batching import Padding
 from xstilts.evaluate.results import Cell, Score
 
 Told = Callable[[str, float], None]
@@ -47,11 +48,13 @@ class Outcome:
         cells: Every cell asked for, found or computed.
         computed: How many of them were computed now.
         missing: Languages of the task that have no data, as `task/language`.
+        padding: Of the batches that were run now.
     """
 
     cells: list[Cell] = field(default_factory=list)
     computed: int = 0
     missing: list[str] = field(default_factory=list)
+    padding: Padding = field(default_factory=Padding)
 
     @property
     def scores(self) -> list[Score]:

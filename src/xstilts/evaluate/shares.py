@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from xstilts.data.batching import Padding
+from xstilts.data.features import Batch
 from xstilts.evaluate.provenance import Job
 from xstilts.evaluate.request import Told
+from xstilts.neighbours import Share
 
 
 class Within:
@@ -19,12 +22,13 @@ class Within:
 
 
 class Count:
-    """Tells the share of rows done from the rows of each batch."""
+    """Tells the share of rows done from the rows of each batch, and adds up its padding."""
 
-    def __init__(self, total: int, told: Within) -> None:
-        self.total, self.told, self.done = total, told, 0
+    def __init__(self, total: int, told: Share, padding: Padding) -> None:
+        self.total, self.told, self.padding, self.done = total, told, padding, 0
 
-    def __call__(self, rows: int) -> None:
+    def __call__(self, batch: Batch) -> None:
         """Count the rows of a batch."""
-        self.done += rows
+        self.done += len(batch.rows)
+        self.padding.add(batch.input_ids.numel(), batch.num_tokens)
         self.told(self.done / self.total)

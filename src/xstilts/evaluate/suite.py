@@ -82,6 +82,7 @@ class Evaluation:
             DataError: Rows are broken, or have no gold labels.
         """
         outcome = Outcome()
+        self.vectors.padding = outcome.padding
         work = self._jobs(requests, outcome)
         # Expressions take turns on the same rows, so that these are read and tokenised once.
         first: dict[Any, int] = {}
@@ -262,7 +263,7 @@ class Evaluation:
             )
         model = TaskModel(self.engine, loaded.composed, {head.task.name: head})
         features = self.rows.features(data, task)
-        done = Count(len(features), told)
+        done = Count(len(features), told, self.vectors.padding)
         metric = METRICS.get(task.metric)
         with model.attached():
             if not FORMATS.get(task.format).PREDICTS:

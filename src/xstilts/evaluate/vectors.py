@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from xstilts import predict
 from xstilts.backbone import Backbone
+from xstilts.data.batching import Padding
 from xstilts.data.features import Features
 from xstilts.errors import IntegrityError
+from xstilts.evaluate.shares import Count
 from xstilts.files import atomic_folder, digest
 from xstilts.library import Loaded
 from xstilts.model import TaskModel
@@ -93,10 +95,14 @@ class SentenceVectors:
         backbone: Embeds.
         cache: Folder to keep them in; None keeps nothing.
         precision: What the caller computes in; vectors of another one are not used.
+
+    Attributes:
+        padding: Of the batches so far; may be replaced.
     """
 
     def __init__(self, backbone: Backbone, cache: Path | None, precision: str = "fp32") -> None:
         self.backbone, self.cache, self.precision = backbone, cache, precision
+        self.padding = Padding()
         self._stores: dict[Path, VectorStore] = {}
 
     def of(
@@ -123,7 +129,8 @@ class SentenceVectors:
         model = TaskModel(self.backbone, loaded.composed, {})
         if self.cache is None:
             with model.attached():
-                return predict.embed(model, features, [layer], pooling)[layer]
+                count = Count(len(features), told, self.padding)
+                return predict.embed(model, features, [layer], pooling, done=count)[layer]
         keys = _keys(features)
         stores = {number: self._store(loaded, number, pooling) for number in wanted}
         lacking = {
@@ -143,13 +150,7 @@ class SentenceVectors:
         pooling: str,
         told: Share,
     ) -> None:
-        done = 0
-
-        def count(rows: int) -> None:
-            nonlocal done
-            done += rows
-            told(done / len(lacking))
-
+        count = Count(len(lacking), told, self.padding)
         with model.attached():
             for keys, rows in _shards(features, lacking):
                 part = features.take(rows)

@@ -7,9 +7,11 @@ import time
 from types import TracebackType
 from typing import Any
 
+from xstilts.data.batching import Padding
+
 
 class Progress:
-    """Loss, examples and non-padding sub-words a second, and the time left, on stderr.
+    """Loss, examples and sub-words a second, share of padding, and the time left, on stderr.
 
     Args:
         title: What is being trained.
@@ -56,12 +58,12 @@ class Progress:
             return False
         return self._bar is not None or time.monotonic() - self._said >= 60
 
-    def report(self, step: int, loss: float, examples: int, tokens: int) -> None:
-        """Show the state after `step`; `examples` and `tokens` are since the run began."""
+    def report(self, step: int, loss: float, examples: int, batches: Padding) -> None:
+        """Show the state after `step`; `examples` and `batches` are since the run began."""
         seconds = max(1e-9, time.monotonic() - self._began)
         text = (
             f"{self.title}  loss {loss:.4f}  {examples / seconds:.0f} examples/s  "
-            f"{tokens / seconds:.0f} tokens/s"
+            f"{batches.tokens / seconds:.0f} tokens/s  {batches.share:.1%} padding"
         )
         if self._bar is not None:
             self._bar.update(self._task, description=text, completed=step)

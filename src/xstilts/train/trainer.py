@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xstilts.data.batching import Padding
 from xstilts.data.features import Batch
 from xstilts.specs import TrainSpec
 from xstilts.train import checkpoint, sharding
@@ -115,12 +116,13 @@ class Trainer:
         self._keep_step()
         shown = Progress(self.title, self.total, start=self.position.step, quiet=quiet)
         with stop_requests() as request, shown as progress:
-            examples = tokens = 0
+            examples, batches = 0, Padding()
             while self.position.step < self.total and not stopped:
                 loss, step, seen = self._step()
-                examples, tokens = examples + step.examples, tokens + seen
+                examples += step.examples
+                batches.add(seen.positions, seen.tokens)
                 if progress.wants_loss:
-                    progress.report(self.position.step, float(loss), examples, tokens)
+                    progress.report(self.position.step, float(loss), examples, batches)
                 stopped = self._after_step()
                 number = self.processes.agreed(request.number)
                 if number and self.position.step < self.total:
@@ -146,13 +148,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         began, tokens, steps = time.monotonic(), 0, 0
         while steps < self.total and (steps < 2 or time.monotonic() - began < seconds):
-            tokens, steps = tokens + self._step(write=False)[2], steps + 1
+            tokens, steps = tokens + self._step(write=False)[2].tokens, steps + 1
         return tokens, time.monotonic() - began
 
     # -- one step
 
-    def _step(self, *, write: bool = True) -> tuple[Tensor, Step, int]:
-        """Forward, backward and update of one optimiser step; its loss, rows and sub-words."""
+    def _step(self, *, write: bool = True) -> tuple[Tensor, Step, Padding]:
+        """Forward, backward and update of one optimiser step; its loss, rows and positions."""
         processes, number = self.processes, self.position.step
         torch.manual_seed(_draw_seed(self.spec.seed, number, processes.rank))
         self.model.train()
@@ -172,7 +174,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.position.step += 1
-        seen = sum(batch.num_tokens for batch in step.batches) if step.weight else 0
+        seen = Padding.of(step.batches if step.weight else ())
         if write:
             self._write_history(step, total, lr, norm, seen)
         return total, step, seen
@@ -313,7 +315,7 @@ class Trainer:
             file.truncate(self.position.history_bytes)
 
     def _write_history(
-        self, step: Step, total: Tensor, lr: float, norm: Tensor, tokens: int
+        self, step: Step, total: Tensor, lr: float, norm: Tensor, seen: Padding
     ) -> None:
         if self.position.step % 10 and self.position.step != self.total:
             return
@@ -324,11 +326,16 @@ class Trainer:
             "lr": lr,
             "gradient_norm": float(norm),
             "examples": step.examples,
-            "tokens": int(self.processes.sum(torch.tensor(tokens, device=total.device))),
+            "tokens": self._of_all(seen.tokens, total.device),
+            "positions": self._of_all(seen.positions, total.device),
             "time": round(time.time(), 3),
         }
         self._append(record)
         self.processes.track(record, self.position.step)
+
+    def _of_all(self, number: int, device: torch.device) -> int:
+        """The sum over all processes."""
+        return int(self.processes.sum(torch.tensor(number, device=device)))
 
     def _append(self, record: Mapping[str, Any]) -> None:
         if not self.processes.first:
