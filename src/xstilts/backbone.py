@@ -36,6 +36,7 @@ class Backbone:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.identity, self.retrieval_layer = identity, retrieval_layer
         self._cut: dict[tuple[int, int], nn.Module] = {}
+        self._compiled: list[Any] = []
         pack(self.blocks)
 
     @classmethod
@@ -95,7 +96,7 @@ class Backbone:
     def copy(self) -> Backbone:
         """The same with weights of its own, in main memory."""
         twin = copy.copy(self)
-        twin.encoder, twin._cut = copy.deepcopy(self.encoder).cpu(), {}
+        twin.encoder, twin._cut, twin._compiled = copy.deepcopy(self.encoder).cpu(), {}, []
         return twin
 
     def in_int8(self) -> Backbone:
@@ -115,6 +116,23 @@ class Backbone:
             quantize: Any = quantization.quantize_dynamic
             quantize(twin.encoder, {nn.Linear}, dtype=torch.qint8, inplace=True)
         return twin
+
+    @contextmanager
+    def compiled(self) -> Iterator[None]:
+        """Run every block through torch.compile, for inputs of any shape, until the block ends.
+
+        It pays on a GPU; a CPU multiplies faster from `xstilts.packed`, which compiling switches
+        off. What acts at sites is compiled with its block.
+        """
+        if not self._compiled:
+            self._compiled = [torch.compile(b._call_impl, dynamic=True) for b in self.blocks]
+        for block, call in zip(self.blocks, self._compiled, strict=True):
+            block._compiled_call_impl = call
+        try:
+            yield
+        finally:
+            for block in self.blocks:
+                block._compiled_call_impl = None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The last block's output, [B, T, D]."""

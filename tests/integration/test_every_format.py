@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import which
 
 import pytest
 from support.trained import backbone_folder
@@ -322,6 +323,18 @@ def test_lower_precision_is_another_cell_and_says_so(run, place, precision):
         assert (full["flags"], half["scores"][0]["flags"]) == ([], [precision])
     error = run("eval", "none", "--task", "bucc2018", "--precision", "fp8", code=2)
     assert "no precision named 'fp8'" in error["what"]
+
+
+@pytest.mark.skipif(not which("g++"), reason="torch.compile needs g++ on a CPU")
+def test_compiled_evaluation_scores_the_same(run, place):
+    reference = train(run, "udpos")
+    arguments = ("eval", reference, "--task", "udpos", "--langs", "de")
+    wanted = run(*arguments)["scores"]
+    found = run(*arguments, "--compile", "--force")
+    assert found["computed"] == 1
+    assert [row["value"] for row in found["scores"]] == [row["value"] for row in wanted]
+    error = run(*arguments, "--compile", "--precision", "int8", code=2)
+    assert "int8 is not compiled" in error["what"]
 
 
 def test_a_dry_run_lists_cells_and_computes_none(run, place):

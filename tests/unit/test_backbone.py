@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from shutil import which
 
 import pytest
 import torch
@@ -149,3 +150,24 @@ def test_int8_is_near_and_takes_modules_on_projections():
     assert eighth.identity == base.identity
     assert "quantized" in type(eighth.blocks[0].output.dense).__module__
     assert isinstance(base.blocks[0].output.dense, nn.Linear)
+
+
+@pytest.mark.skipif(not which("g++"), reason="torch.compile needs g++ on a CPU")
+def test_compiled_blocks_give_the_same_with_what_acts_in_them():
+    from torch._dynamo.utils import counters
+
+    base, (ids, mask) = backbone(), tokens()
+    node = nn.Linear(base.shape.hidden_size, base.shape.hidden_size)
+    with torch.inference_mode():
+        for acting in ({}, {Site(0, "query").key: node}):
+            with base.acting(acting):
+                wanted = base(ids, mask)[mask.bool()]
+                counters.clear()
+                with base.compiled():
+                    found = base(ids, mask)[mask.bool()]
+                assert counters["stats"]["unique_graphs"] == 1
+                assert not counters["graph_break"]
+                again = base(ids, mask)[mask.bool()]
+            assert float((wanted - found).abs().max()) < 1e-5
+            assert torch.equal(wanted, again)
+    assert all(block._compiled_call_impl is None for block in base.blocks)

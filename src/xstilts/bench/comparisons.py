@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from shutil import which
 
 from xstilts.bench import Result, evaluating, fusing, mlm, training
 
 COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "evaluation": evaluating.evaluation,
     "question_answering": evaluating.question_answering,
+    "compiled": evaluating.compiled,
     "share_of_peak": evaluating.share_of_peak,
     "retrieval": evaluating.retrieval,
     "sentence_transformers": evaluating.sentence_transformers,
@@ -25,6 +28,7 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "mlm_step": mlm.mlm_step,
 }
 NEEDS: Mapping[str, str] = {
+    "compiled": "g++",
     "nine_modules_of_adapters": "adapters",
     "sentence_transformers": "sentence_transformers",
     "adapter_step": "adapters",
@@ -32,6 +36,12 @@ NEEDS: Mapping[str, str] = {
     "fusion": "adapters",
     "fusion_step": "adapters",
 }
-"""Libraries that a comparison is made with."""
-LONG = ("nine_commands",)
-"""Comparisons that start processes, which take minutes: only in full or by name."""
+"""Libraries or programs that a comparison is made with."""
+LONG = ("compiled", "nine_commands")
+"""Comparisons that compile or start processes, which takes a minute: only in full or by name."""
+
+
+def there(name: str) -> bool:
+    """Whether what a comparison is made with is installed."""
+    need = NEEDS.get(name)
+    return need is None or bool(find_spec(need) or which(need))

@@ -76,6 +76,22 @@ def _padded(
     return compare(name, ours, theirs, pairs=pairs, bar=bar, note=note)
 
 
+def compiled(size: str, pairs: int) -> Result:
+    """Evaluation from packed weights against the same blocks through torch.compile."""
+    features = rows(128, XNLI_DECILES, 128)
+    model = classifier(encoder(size))
+
+    def ours() -> object:
+        return predict.logits(model, features, "xnli")
+
+    def theirs() -> None:
+        with model.backbone.compiled():
+            predict.logits(model, features, "xnli")
+
+    note = "128 pairs of XNLI lengths; theirs: the same through torch.compile, already compiled"
+    return compare("evaluation, not compiled", ours, theirs, pairs=pairs, note=note)
+
+
 def share_of_peak(size: str, pairs: int) -> Result:
     """Evaluation against matrix products of as many operations as its sub-words need."""
     backbone, features = encoder(size), rows(64, XNLI_DECILES, 128)

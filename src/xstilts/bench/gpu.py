@@ -7,6 +7,7 @@ whole of XTREME and for two epochs of MNLI. On a machine without one it runs on 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,8 +21,9 @@ from xstilts.bench.models import adapter, classifier, encoder, rows, vocabulary
 from xstilts.bench.training import steps
 from xstilts.config import load_task
 
-PASSES = {"evaluation": 1.0, "adapter": 2.0, "lora": 2.0, "full": 3.0}
+PASSES = {"evaluation": 1.0, "compiled evaluation": 1.0, "adapter": 2.0, "lora": 2.0, "full": 3.0}
 """Forward passes that a step is worth: gradients of what flows through, and of every weight."""
+PRESETS = {"adapter": "seq_bn", "lora": "lora"}
 MNLI = 2 * 392_702
 TASKS: Mapping[str, tuple[int, ...]] = {
     "xnli": XNLI_DECILES,
@@ -67,19 +69,20 @@ def throughput(size: str, device: str, count: int, batch: int) -> list[Throughpu
     for work in PASSES:
         features = rows(count, XNLI_DECILES, 128)
         backbone = encoder(size, vocabulary(size))
-        module = None if work in ("evaluation", "full") else adapter(backbone, _preset(work))
+        module = adapter(backbone, PRESETS[work]) if work in PRESETS else None
         backbone.to(device)
         model = classifier(backbone, module).to(device)
         if work == "full":
             model.encoder.requires_grad_(True)
         turn: Callable[[], object]
-        if work == "evaluation":
+        if work.endswith("evaluation"):
             done = count
             turn = partial(predict.logits, model, features, "xnli", token_budget=65_536)
         else:
             done = min(batch, count)
             turn = steps(model, features, done)
-        with model.attached(), torch.autocast(torch.device(device).type, precision):
+        blocks = backbone.compiled() if work.startswith("compiled") else nullcontext()
+        with model.attached(), blocks, torch.autocast(torch.device(device).type, precision):
             turn()
             taken = min(seconds(turn) for _ in range(3))
         share = encoder_operations(backbone, features.lengths) * PASSES[work] * done / count
@@ -89,10 +92,6 @@ def throughput(size: str, device: str, count: int, batch: int) -> list[Throughpu
         if device != "cpu":
             torch.cuda.empty_cache()
     return found
-
-
-def _preset(work: str) -> str:
-    return {"adapter": "seq_bn"}.get(work, work)
 
 
 def projections(found: list[Throughput]) -> dict[str, float]:

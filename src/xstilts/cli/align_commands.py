@@ -9,6 +9,7 @@ import typer
 
 from xstilts.cli.eval_commands import (
     BackboneOption,
+    Compile,
     Expressions,
     Force,
     Languages,
@@ -39,6 +40,7 @@ def align(
     split: Split = "",
     pooling: Pooling = "",
     precision: Precision = "fp32",
+    compiled: Compile = False,
     backbone: BackboneOption = "",
     force: Force = False,
 ) -> None:
@@ -63,10 +65,11 @@ def align(
         for name in task.split(",")
         for block in chosen
     ]
+    evaluation = evaluation_of(state, backbone, precision, compiled)
     if state.dry_run:
-        print_plan(state, evaluation_of(state, backbone, precision).plan(requests), [])
+        print_plan(state, evaluation.plan(requests), [])
         return
-    outcome = run_requests(state, requests, backbone, force, precision)
+    outcome = run_requests(state, evaluation, requests, force)
     _show(state, outcome, requests)
 
 

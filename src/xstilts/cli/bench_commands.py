@@ -40,10 +40,9 @@ def bench(
 
 def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     from dataclasses import asdict
-    from importlib.util import find_spec
 
     from xstilts.bench import bandwidth, gemm_peak
-    from xstilts.bench.comparisons import COMPARISONS, LONG, NEEDS
+    from xstilts.bench.comparisons import COMPARISONS, LONG, NEEDS, there
     from xstilts.cli.output import step_progress, table
     from xstilts.errors import NotFoundError
 
@@ -51,7 +50,7 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
         if name not in COMPARISONS:
             raise NotFoundError.named("comparison", name, COMPARISONS)
     wanted = only or [n for n in COMPARISONS if full or n not in LONG]
-    names = [n for n in wanted if n not in NEEDS or find_spec(NEEDS[n])]
+    names = [name for name in wanted if there(name)]
     for name in [n for n in wanted if n not in names]:
         state.note(f"{name}: {NEEDS[name]} is not installed, so it is left out")
     results: list[Result] = []

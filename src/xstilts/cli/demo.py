@@ -54,18 +54,17 @@ ALONE = ("mnli/seq_bn", "mnli/lora", "mnli/full")
 
 def take_tour(state: State, seeds: Sequence[int]) -> list[Score]:
     """Train, compose and evaluate, once a seed; what was done before is reused. The score rows."""
-    from xstilts.backbone import Backbone
-    from xstilts.cli.eval_commands import run_requests
+    from xstilts.cli.eval_commands import encoder_of, evaluation_of, run_requests
     from xstilts.cli.training import places
 
     state.note(f"world: {state.sandbox.data.parent}")
-    encoder = Backbone.load(state.backbone, offline=True)
+    encoder = encoder_of(state, state.backbone)
     where = places(state)
     requests: list[Request] = []
     for seed in seeds:
         made = _requests(state, encoder, where, seed)
         requests += [request for request in made if request not in requests]
-    outcome = run_requests(state, requests, state.backbone)
+    outcome = run_requests(state, evaluation_of(state), requests)
     state.note(f"{outcome.computed} cells computed, {len(outcome.cells) - outcome.computed} reused")
     return outcome.scores
 

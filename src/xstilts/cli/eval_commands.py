@@ -28,6 +28,9 @@ BackboneOption = Annotated[str, typer.Option("--backbone", help="Preset, folder 
 Precision = Annotated[
     str, typer.Option(help="fp32; bf16 where the machine computes in it; int8 on a CPU.")
 ]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Run the blocks through torch.compile; for a GPU.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Compute finished cells again.")]
 
 
@@ -44,6 +47,7 @@ def evaluate(
         typer.Option("--set", help="Option of the task: margin=distance, decode=whitespace, …"),
     ] = None,
     precision: Precision = "fp32",
+    compiled: Compile = False,
     backbone: BackboneOption = "",
     force: Force = False,
 ) -> None:
@@ -61,10 +65,11 @@ def evaluate(
         for block in layers_of(layer)
     ]
     state: State = context.obj
+    evaluation = evaluation_of(state, backbone, precision, compiled)
     if state.dry_run:
-        print_plan(state, evaluation_of(state, backbone, precision).plan(requests), [])
+        print_plan(state, evaluation.plan(requests), [])
         return
-    print_outcome(state, run_requests(state, requests, backbone, force, precision))
+    print_outcome(state, run_requests(state, evaluation, requests, force))
 
 
 def xtreme(
@@ -80,6 +85,7 @@ def xtreme(
     layer: Layer = "",
     pooling: Pooling = "",
     precision: Precision = "fp32",
+    compiled: Compile = False,
     backbone: BackboneOption = "",
     submit_dir: Annotated[
         Path | None, typer.Option(help="Also write the predictions in XTREME's official layout.")
@@ -117,10 +123,11 @@ def xtreme(
                 )
                 for block in layers_of(layer)
             ]
+    evaluation = evaluation_of(state, backbone, precision, compiled)
     if state.dry_run:
-        print_plan(state, evaluation_of(state, backbone, precision).plan(requests), ahead)
+        print_plan(state, evaluation.plan(requests), ahead)
         return
-    outcome = run_requests(state, requests, backbone, force, precision)
+    outcome = run_requests(state, evaluation, requests, force)
     if submit_dir is not None:
         from xstilts.evaluate.submission import write_submission
 
@@ -220,29 +227,22 @@ def encoder_of(state: State, backbone: str) -> Backbone:
 
 
 def run_requests(
-    state: State,
-    requests: list[Request],
-    backbone: str,
-    force: bool = False,
-    precision: str = "fp32",
+    state: State, evaluation: Evaluation, requests: list[Request], force: bool = False
 ) -> Outcome:
-    """Evaluate with a progress bar.
-
-    Raises:
-        UsageError: There is no such precision.
-    """
+    """Evaluate with a progress bar."""
     from xstilts.cli.output import step_progress
 
-    evaluation = evaluation_of(state, backbone, precision)
     with step_progress("evaluating", quiet=state.quiet) as progress:
         return evaluation.run(requests, progress, force=force)
 
 
-def evaluation_of(state: State, backbone: str, precision: str) -> Evaluation:
+def evaluation_of(
+    state: State, backbone: str = "", precision: str = "fp32", compiled: bool = False
+) -> Evaluation:
     """What evaluates, with the result store of the global options.
 
     Raises:
-        UsageError: There is no such precision.
+        UsageError: There is no such precision, or none with `compiled`.
     """
     from typing import cast
 
@@ -252,5 +252,6 @@ def evaluation_of(state: State, backbone: str, precision: str) -> Evaluation:
 
     if precision not in ("fp32", "bf16", "int8"):
         raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32, int8.")
-    store = ResultStore(state.results)
-    return Evaluation(encoder_of(state, backbone), places(state), store, cast("Any", precision))
+    store, used = ResultStore(state.results), cast("Any", precision)
+    encoder = encoder_of(state, backbone)
+    return Evaluation(encoder, places(state), store, used, compiled=compiled)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.eval_commands import run_requests
+from xstilts.cli.eval_commands import encoder_of, evaluation_of, run_requests
 from xstilts.cli.state import State
-from xstilts.cli.training import device, places, seed_numbers
+from xstilts.cli.training import places, seed_numbers
 
 if TYPE_CHECKING:
     from xstilts.evaluate.results import Score
@@ -97,13 +97,12 @@ def run(
 
     Example: xstilts run quick --world sandbox
     """
-    from xstilts.backbone import Backbone
     from xstilts.config import load_recipe
     from xstilts.train.recipes import Kitchen, spell_out
 
     state: State = context.obj
     chosen = _chosen(load_recipe(recipe), rows, targets, seeds)
-    encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
+    encoder = encoder_of(state, backbone)
     where = places(state)
     graph = spell_out(chosen, where, sandbox=bool(state.world))
     command = shlex.join(["xstilts", *sys.argv[1:]])
@@ -116,7 +115,8 @@ def run(
             f"[{number}/{len(graph.nodes)}] {'found' if known else 'trained'} {node.kind} "
             f"{entry.reference}"
         )
-    outcome = run_requests(state, _requests(graph, kitchen), backbone or state.backbone)
+    evaluation = evaluation_of(state, backbone)
+    outcome = run_requests(state, evaluation, _requests(graph, kitchen))
     _print_scores(state, outcome.scores, outcome.computed, graph)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any, Literal
@@ -54,7 +55,11 @@ class Evaluation:
         store: Keeps finished cells.
         precision: `bf16` runs the encoder in bfloat16 autocast, `int8` its projections in 8 bits
             (CPU only, not for whole encoders); scores then carry that flag.
+        compiled: Run the blocks through torch.compile; scores are equal to float error.
         rows: Rows that earlier evaluations on the same backbone have read.
+
+    Raises:
+        UsageError: int8 is asked for off the CPU, or together with `compiled`.
     """
 
     def __init__(
@@ -64,8 +69,13 @@ class Evaluation:
         store: ResultStore,
         precision: Precision = "fp32",
         rows: Rows | None = None,
+        *,
+        compiled: bool = False,
     ) -> None:
+        if compiled and precision == "int8":
+            raise UsageError("int8 is not compiled", hint="Use --precision bf16 with --compile.")
         self.backbone, self.places, self.store = backbone, places, store
+        self.compiled = compiled
         self.precision = precision
         self.engine = backbone.in_int8() if precision == "int8" else backbone
         self.vectors = SentenceVectors(self.engine, places.cache, precision)
@@ -183,9 +193,10 @@ class Evaluation:
         if coming is not None:
             self.rows.prepare(coming)
         began = time.monotonic()
-        with torch.autocast(
+        autocast = torch.autocast(
             self.backbone.device.type, torch.bfloat16, enabled=job.precision == "bf16"
-        ):
+        )
+        with autocast, self.backbone.compiled() if self.compiled else nullcontext():
             if job.settings is not None:
                 computed = self._retrieve(job, data, told)
             else:
