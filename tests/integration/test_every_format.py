@@ -321,6 +321,9 @@ def test_lower_precision_is_another_cell_and_says_so(run, place, precision):
         half = run(*arguments, "--precision", precision)
         assert half["computed"] == 1
         assert (full["flags"], half["scores"][0]["flags"]) == ([], [precision])
+        (difference,) = half["differences"]
+        assert difference["language"] == "de"
+        assert difference["value"] == half["scores"][0]["value"] - full["value"]
     error = run("eval", "none", "--task", "bucc2018", "--precision", "fp8", code=2)
     assert "no precision named 'fp8'" in error["what"]
 

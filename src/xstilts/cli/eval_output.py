@@ -63,6 +63,10 @@ def emit_outcome(state: State, outcome: Outcome, human: Callable[[], object]) ->
         "cached": cached,
         "missing": outcome.missing,
         "padding": round(outcome.padding.share, 4),
+        "differences": [
+            {"expression": s.intermediate, "task": s.task, "language": s.language, "value": value}
+            for s, value in outcome.differences
+        ],
         "scores": [score.model_dump() for score in outcome.scores],
     }
 
@@ -71,7 +75,20 @@ def emit_outcome(state: State, outcome: Outcome, human: Callable[[], object]) ->
         state.note(f"{outcome.computed} cells computed, {cached} reused")
         if outcome.padding.positions:
             state.note(f"{outcome.padding.share:.1%} of the batches' positions were padding")
+        if outcome.differences:
+            state.note(_difference(outcome))
         if outcome.missing:
             state.note(f"no data for {', '.join(outcome.missing)}")
 
     state.emit(record, told)
+
+
+def _difference(outcome: Outcome) -> str:
+    """How scores in a lower precision differ from those in float32."""
+    values = [value for _, value in outcome.differences]
+    score, most = max(outcome.differences, key=lambda item: abs(item[1]))
+    place = f"{score.intermediate}, {score.task} {score.language}"
+    return (
+        f"{score.flags[-1]} minus fp32 over {len(values)} scores: mean "
+        f"{sum(values) / len(values):+.2f}, largest {most:+.2f} ({place})"
+    )

@@ -49,12 +49,15 @@ class Outcome:
         computed: How many of them were computed now.
         missing: Languages of the task that have no data, as `task/language`.
         padding: Of the batches that were run now.
+        differences: Scores in a lower precision, and by how much they differ from float32's, for
+            cells that are there in both.
     """
 
     cells: list[Cell] = field(default_factory=list)
     computed: int = 0
     missing: list[str] = field(default_factory=list)
     padding: Padding = field(default_factory=Padding)
+    differences: list[tuple[Score, float]] = field(default_factory=list)
 
     @property
     def scores(self) -> list[Score]:

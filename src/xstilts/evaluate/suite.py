@@ -25,7 +25,7 @@ from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.alignment.bitext import align
 from xstilts.evaluate.provenance import Data, Job, identity, score_rows
 from xstilts.evaluate.request import Computed, Outcome, Request, Told
-from xstilts.evaluate.results import Cell, ResultStore, cell_key
+from xstilts.evaluate.results import Cell, ResultStore, Score, cell_key
 from xstilts.evaluate.retrieve import Embed, retrieve
 from xstilts.evaluate.rows import Rows, sides
 from xstilts.evaluate.shares import Count, Within
@@ -110,6 +110,7 @@ class Evaluation:
         finally:
             self.rows.close()
         outcome.cells += [done[at] for at in range(len(work))]
+        outcome.differences += self._differences(outcome.cells)
         return outcome
 
     def plan(self, requests: Sequence[Request]) -> list[tuple[Job, bool]]:
@@ -128,6 +129,15 @@ class Evaluation:
             lists = [side for data in self.rows.of(job) for side in sides(data)]
             found.append((job, [self.rows.digest(rows) for rows in lists], sum(map(len, lists))))
         return found
+
+    def _differences(self, cells: Sequence[Cell]) -> Iterator[tuple[Score, float]]:
+        """Main scores that are there in float32 too, and by how much they differ from those."""
+        for cell in cells if self.precision != "fp32" else ():
+            full = self.store.get(cell_key({**cell.identity, "precision": "fp32"}))
+            values = {score.metric: score.value for score in full.scores} if full else {}
+            for score in cell.scores:
+                if score.main and score.metric in values:
+                    yield score, score.value - values[score.metric]
 
     # -- what is asked for
 
