@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from xstilts import bench
+from xstilts.bench import scale
 
 
 def test_turns_alternate_and_ratios_are_medians(monkeypatch):
@@ -26,3 +27,9 @@ def test_lengths_follow_the_deciles():
     made = rows(5000, bench.XNLI_DECILES, 128)
     assert made.lengths.max() <= 128
     assert np.median(made.lengths) == pytest.approx(60, abs=2)
+
+
+def test_mining_of_bucc_is_projected_from_what_was_measured():
+    measured = scale.Point("mining", 16, 600.0, 2_000_000_000)
+    # five times the sentences: 25 times the products, five times the rows
+    assert scale.of_bucc(measured) == scale.Point("mining", 80, 15_000.0, 10_000_000_000)

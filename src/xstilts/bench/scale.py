@@ -1,6 +1,7 @@
 """Time and memory against 1x, 4x and 16x data, each measured in a process of its own.
 
-`python -m xstilts.bench.scale WORK FACTOR` runs one and prints seconds and bytes.
+`python -m xstilts.bench.scale WORK FACTOR SIZE` runs one and prints seconds and bytes; SIZE is
+`tiny` or `base`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from xstilts.bench import XNLI_DECILES, seconds
 from xstilts.bench.resident import peak_above
 
 FACTORS = (1, 4, 16)
+MINED, BUCC = 100_000, 500_000
+"""Sentences of a side in the largest mining that is measured with base's size, and about those of
+BUCC's largest language."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +35,24 @@ class Point:
     bytes: int
 
 
-def _evaluation(factor: int) -> Callable[[], object]:
+def _evaluation(factor: int, size: str) -> Callable[[], object]:
     from xstilts import predict
     from xstilts.bench.models import classifier, encoder, rows
 
-    model, features = classifier(encoder("tiny")), rows(500 * factor, XNLI_DECILES, 128)
+    model, features = classifier(encoder(size)), rows(500 * factor, XNLI_DECILES, 128)
     return lambda: predict.logits(model, features, "xnli")
 
 
-def _mining(factor: int) -> Callable[[], object]:
+def _mining(factor: int, size: str) -> Callable[[], object]:
     from xstilts import retrieval
 
+    count, width = (1000, 128) if size == "tiny" else (MINED // FACTORS[-1], 1024)
     draw = np.random.default_rng(0)
-    sides = draw.standard_normal((2, 1000 * factor, 128)).astype(np.float32)
+    sides = [draw.standard_normal((count * factor, width), dtype=np.float32) for _ in range(2)]
     return lambda: retrieval.mine(sides[0], sides[1])
 
 
-def _report(factor: int) -> Callable[[], object]:
+def _report(factor: int, _size: str) -> Callable[[], object]:
     """Read, test and write 300 x `factor` cells of 100 examples: 10 modules, 30 languages."""
     from xstilts.config import load_suite
     from xstilts.evaluate.report import Material, build, write_html
@@ -84,24 +89,30 @@ def _report(factor: int) -> Callable[[], object]:
     return work
 
 
-WORK: Mapping[str, Callable[[int], Callable[[], object]]] = {
+WORK: Mapping[str, Callable[[int, str], Callable[[], object]]] = {
     "evaluation": _evaluation,
     "mining": _mining,
     "report": _report,
 }
 
 
-def measure(work: str, factor: int) -> Point:
+def measure(work: str, factor: int, size: str = "tiny") -> Point:
     """Run one amount of one work in a process of its own."""
-    command = [sys.executable, "-m", "xstilts.bench.scale", work, str(factor)]
+    command = [sys.executable, "-m", "xstilts.bench.scale", work, str(factor), size]
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     found = json.loads(done.stdout.splitlines()[-1])
     return Point(work, factor, found["seconds"], found["bytes"])
 
 
+def of_bucc(mined: Point) -> Point:
+    """What mining among BUCC's sentences would take: products grow with the square, rows do not."""
+    times = BUCC // MINED
+    return Point(mined.work, mined.factor * times, mined.seconds * times**2, mined.bytes * times)
+
+
 def main() -> None:
     """Print the seconds of the work and its memory above that before it."""
-    run = WORK[sys.argv[1]](int(sys.argv[2]))
+    run = WORK[sys.argv[1]](int(sys.argv[2]), sys.argv[3])
     took: list[float] = []
     peak = peak_above(lambda: took.append(seconds(run)))
     print(json.dumps({"seconds": took[0], "bytes": peak}))

@@ -23,7 +23,9 @@ def bench(
     gpu: Annotated[
         bool, typer.Option("--gpu", help="XLM-R large in bfloat16 on the accelerator, alone.")
     ] = False,
-    scale: Annotated[bool, typer.Option("--scale", help="Time and memory at 1x, 4x, 16x.")] = False,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Time and memory at 1x, 4x, 16x; --full mines 100,000.")
+    ] = False,
 ) -> None:
     """Measure this machine, then xstilts against other libraries in turns.
 
@@ -33,7 +35,7 @@ def bench(
     if gpu:
         _throughput(state)
     elif scale:
-        _scale(state)
+        _scale(state, "base" if full else "tiny")
     else:
         _compare(state, [name for name in only.split(",") if name], pairs, full=full)
 
@@ -124,10 +126,10 @@ def _throughput(state: State) -> None:
     state.emit(record, human)
 
 
-def _scale(state: State) -> None:
+def _scale(state: State, size: str) -> None:
     from dataclasses import asdict
 
-    from xstilts.bench.scale import FACTORS, WORK, measure
+    from xstilts.bench.scale import BUCC, FACTORS, MINED, WORK, measure, of_bucc
     from xstilts.cli.output import step_progress, table
 
     wanted = [(work, factor) for work in WORK for factor in FACTORS]
@@ -135,7 +137,10 @@ def _scale(state: State) -> None:
     with step_progress("bench", quiet=state.quiet) as progress:
         for number, (work, factor) in enumerate(wanted):
             progress(f"{work} {factor}x", number / len(wanted))
-            points.append(measure(work, factor))
+            points.append(measure(work, factor, size))
+
+    largest = [p for p in points if (p.work, p.factor) == ("mining", FACTORS[-1])]
+    projected = [of_bucc(point) for point in largest if size == "base"]
 
     def human() -> None:
         first = {p.work: p.seconds for p in points if p.factor == 1}
@@ -151,5 +156,11 @@ def _scale(state: State) -> None:
         ]
         columns = ("work", "data", "seconds", "times 1x", "MB above the start")
         state.console.print(table(columns, rows))
+        for point in projected:
+            print(
+                f"projected from {MINED:,} sentences a side: {BUCC:,} take "
+                f"{point.seconds / 3600:.1f} hours and {point.bytes / 1e9:.1f} GB"
+            )
 
-    state.emit([asdict(point) for point in points], human)
+    record = {"points": points, "projected": projected}
+    state.emit({name: [asdict(p) for p in of] for name, of in record.items()}, human)
