@@ -16,6 +16,7 @@ import pytest
 from support import grid_toy
 from support.grid_toy import cell, layered, plan, worker
 
+from xstilts.cli.grid_work import progress
 from xstilts.errors import DataError, NetworkError, PreemptedError
 from xstilts.grid.cell import with_ancestors
 from xstilts.grid.lease import claim
@@ -55,6 +56,14 @@ def test_a_grid_is_computed_once(tmp_path):
     again = worker(tmp_path)
     again.work()
     assert again.computed == 0
+
+
+def test_progress_names_what_is_running():
+    cells = layered(1)
+    words = ("done", "running", "failed", "waiting")
+    statuses = {made.key: word for made, word in zip(cells, words, strict=True)}
+    assert progress(cells, statuses) == ("2 of 4 cells, now child0.1", 0.5)
+    assert progress(cells, dict.fromkeys(statuses, "ready")) == ("0 of 4 cells", 0.0)
 
 
 def test_cells_of_the_loaded_backbone_come_first(tmp_path):

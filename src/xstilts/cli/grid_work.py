@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
+    from xstilts.grid.cell import Cell
     from xstilts.grid.engines import Crew
     from xstilts.grid.state import PlannedStudy
     from xstilts.grid.workshop import Workshop
@@ -97,19 +99,14 @@ def _crew(state: State, planned: PlannedStudy, workshop: Workshop, workers: int,
     from xstilts.grid.engines import Crew
     from xstilts.grid.state import OPEN
 
-    known: dict[str, Any] = {}
-
-    def counts() -> tuple[int, bool]:
-        statuses = list(workshop.folder.statuses(planned.cells, known).values())
-        left = sum(status in OPEN for status in statuses)
-        return len(statuses) - left, left == 0
+    cells, known = planned.cells, dict[str, Any]()
 
     def show() -> None:
-        ended, _ = counts()
-        told(f"{ended} of {len(planned.cells)} cells", ended / max(1, len(planned.cells)))
+        told(*progress(cells, workshop.folder.statuses(cells, known)))
 
     def is_over() -> bool:
-        return counts()[1] or workshop.folder.study_is_cancelled(planned.name)
+        left = any(s in OPEN for s in workshop.folder.statuses(cells, known).values())
+        return not left or workshop.folder.study_is_cancelled(planned.name)
 
     logs = workshop.folder.study_folder(planned.name) / "workers"
     command = ("-m", "xstilts", *_options(state), "grid", "run", planned.name, "--cell", "all")
@@ -118,6 +115,16 @@ def _crew(state: State, planned: PlannedStudy, workshop: Workshop, workers: int,
         workshop.folder.cancel_study(planned.name)
 
     return Crew(command, workers or _workers(), logs, is_over, show, cancel)
+
+
+def progress(cells: Sequence[Cell], statuses: Mapping[str, str]) -> tuple[str, float]:
+    """How far a study is, in words and as a share; up to three running cells are named."""
+    from xstilts.grid.state import OPEN
+
+    ended = sum(statuses[cell.key] not in OPEN for cell in cells)
+    running = [cell.name for cell in cells if statuses[cell.key] == "running"]
+    now = f", now {', '.join(running[:3])}" if running else ""
+    return f"{ended} of {len(cells)} cells{now}", ended / max(1, len(cells))
 
 
 def _options(state: State) -> list[str]:
