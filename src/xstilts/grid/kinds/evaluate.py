@@ -58,7 +58,7 @@ def is_there(outcome: dict[str, Any], workshop: Workshop) -> bool:
 
 
 def cost(cell: Cell, workshop: Workshop, pace: Pace) -> Cost:
-    """Time from earlier results of the task on the backbone, else from the speed of training."""
+    """Time from earlier results of the task on the backbone, else from the speed of its encoder."""
     languages = len(cell.job["data"])
     rows = sum(cell.job["rows"].values())
     seconds = pace.of_evaluation(
