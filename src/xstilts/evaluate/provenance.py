@@ -81,6 +81,22 @@ class Job:
 Data = Sequence[Example] | BitextPair
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a cell reads.
+
+    Attributes:
+        digests: Of its lists of rows.
+        rows: How many there are.
+        tokens: Sub-words in them, about.
+    """
+
+    job: Job
+    digests: tuple[str, ...]
+    rows: int
+    tokens: int
+
+
 def identity(
     job: Job, backbone: Backbone, loaded: Sequence[Loaded], digests: Sequence[str]
 ) -> dict[str, Any]:

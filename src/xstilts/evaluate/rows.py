@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
+
 from xstilts.backbone import Backbone
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
@@ -24,6 +26,9 @@ TUNED_ON = "validation"
 """The split that tunes the threshold of mining."""
 KEPT = 12
 """Lists of rows, digests and features that are remembered, for cells next to each other."""
+
+SAMPLE = 100
+"""Rows whose sub-words are counted, about, where a number near enough will do."""
 
 Value = TypeVar("Value")
 
@@ -59,6 +64,16 @@ class Rows:
         """The digest of a list of rows that `of` gave."""
         key = ("digest", id(examples))
         return self._remembered(key, lambda: (data_digest(examples), examples))[0]
+
+    def tokens(self, examples: Sequence[Example], task: TaskSpec) -> int:
+        """The sub-words of rows, reckoned from a few of them."""
+        count = len(examples)
+        chosen = np.random.default_rng(0).permutation(count)[:SAMPLE]
+        some = [examples[number] for number in chosen]
+        length = min(task.max_length, self.backbone.max_length)
+        with self._tokenizer_lock:
+            encoded = FORMATS.get(task.format).encode(some, self.backbone.tokenizer, task, length)
+        return round(int(encoded.lengths.sum()) * count / max(1, len(some)))
 
     def features(self, examples: Sequence[Example], task: TaskSpec) -> Features:
         """The rows as sub-words."""

@@ -23,7 +23,7 @@ from xstilts.data.pairs import BitextPair
 from xstilts.data.sources import available_languages, task_in_world
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.alignment.bitext import align
-from xstilts.evaluate.provenance import Data, Job, identity, score_rows
+from xstilts.evaluate.provenance import Data, Inputs, Job, identity, score_rows
 from xstilts.evaluate.request import Computed, Outcome, Request, Told
 from xstilts.evaluate.results import Cell, ResultStore, Score, cell_key
 from xstilts.evaluate.retrieve import Embed, retrieve
@@ -118,8 +118,8 @@ class Evaluation:
         jobs = self._jobs(requests, Outcome())
         return [(job, self.store.get(cell_key(self._identity(job)[2])) is not None) for job in jobs]
 
-    def inputs(self, request: Request) -> list[tuple[Job, list[str], int]]:
-        """Each cell of a request with the digests and number of its rows; no module is needed.
+    def inputs(self, request: Request) -> list[Inputs]:
+        """What each cell of a request reads; no module is needed.
 
         Raises:
             NotFoundError: A task or language is unknown, or a task has no data at all.
@@ -127,7 +127,9 @@ class Evaluation:
         found = []
         for job in self._jobs([request], Outcome()):
             lists = [side for data in self.rows.of(job) for side in sides(data)]
-            found.append((job, [self.rows.digest(rows) for rows in lists], sum(map(len, lists))))
+            digests = tuple(self.rows.digest(rows) for rows in lists)
+            tokens = sum(self.rows.tokens(rows, job.plain_task) for rows in lists)
+            found.append(Inputs(job, digests, sum(map(len, lists)), tokens))
         return found
 
     def _differences(self, cells: Sequence[Cell]) -> Iterator[tuple[Score, float]]:

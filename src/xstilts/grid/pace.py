@@ -15,8 +15,6 @@ from xstilts.train.estimate import estimate
 from xstilts.train.phases import Phase, Plan
 
 CALIBRATION_SECONDS = 1.0
-TOKENS_A_ROW = 50
-"""Sub-words reckoned for a row that was never tokenised."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +53,24 @@ class Pace:
             self._training[kind] = expected.seconds / max(1, plan.tokens)
         return plan.tokens * self._training[kind]
 
-    def of_evaluation(self, backbone: Backbone, task: str, languages: int, rows: int) -> float:
-        """Seconds of evaluating a task in some languages with `rows` rows in all."""
+    def of_evaluation(self, backbone: Backbone, task: str, results: int, tokens: int) -> float:
+        """Seconds until an evaluation of a task has given its results, reading so many sub-words.
+
+        Args:
+            backbone: What reads them.
+            task: Its earlier results on the backbone, if any, say how long one takes.
+            results: One a language, block and model.
+            tokens: Over all languages and models.
+        """
         if self._earlier is None:
             self._earlier = self._times()
         earlier = self._earlier.get((backbone.identity.fingerprint, task))
         if earlier is not None:
-            return earlier * languages
-        return rows * TOKENS_A_ROW / self._speed(backbone)
+            return earlier * results
+        return tokens / self._speed(backbone)
 
     def _times(self) -> dict[tuple[str, str], float]:
-        """Backbone and task to the mean seconds of a language."""
+        """Backbone and task to the mean seconds of a result."""
         times: dict[tuple[str, str], list[float]] = defaultdict(list)
         for cell in self.store.cells():
             times[str(cell.identity["backbone"]), str(cell.identity["task"])].append(cell.seconds)
@@ -75,7 +80,7 @@ class Pace:
         """Sub-words a second through the encoder."""
         name = backbone.identity.fingerprint
         if name not in self._reading:
-            ids = torch.full((8, TOKENS_A_ROW), 5, device=backbone.device)
+            ids = torch.full((32, 32), 5, device=backbone.device)
             mask = torch.ones_like(ids)
             with torch.inference_mode():
                 backbone(ids, mask)

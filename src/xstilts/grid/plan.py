@@ -8,7 +8,7 @@ from typing import Any
 
 from xstilts.errors import NotFoundError, OfflineError
 from xstilts.evaluate import provenance
-from xstilts.evaluate.provenance import Job
+from xstilts.evaluate.provenance import Inputs
 from xstilts.evaluate.request import Request
 from xstilts.files import digest
 from xstilts.formats import FORMATS
@@ -64,9 +64,7 @@ class _Planning:
     cells: dict[str, Cell] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     nodes: dict[str, str] = field(default_factory=dict)
-    read: dict[tuple[str, tuple[str, ...]], list[tuple[Job, list[str], int]]] = field(
-        default_factory=dict
-    )
+    read: dict[tuple[str, tuple[str, ...]], list[Inputs]] = field(default_factory=dict)
 
     def add_all(self) -> None:
         recipe, places = self.study.recipe(), self.workshop.places
@@ -110,15 +108,15 @@ class _Planning:
         codes = tuple(code for group in groups for code in group["languages"])
         alignment = evaluated.task in self.study.alignment
         found = self._inputs(evaluated.task, codes, alignment)
-        task, data = found[0][0].task, {job.language: digests for job, digests, _ in found}
+        task = found[0].job.task
         job = {
             "task": task.name,
             "label": evaluated.label,
             "groups": groups,
             "layers": self._layers(task.format, len(encoder.blocks)),
             "blocks": len(encoder.blocks),
-            "data": data,
-            "rows": {job.language: rows for job, _, rows in found},
+            "data": {inputs.job.language: list(inputs.digests) for inputs in found},
+            "rows": {inputs.job.language: inputs.rows for inputs in found},
         }
         if alignment:
             job |= {"alignment": provenance.ALIGNMENT_VERSION, "curve": self.study.curve}
@@ -128,12 +126,21 @@ class _Planning:
             "backbone": encoder.identity.fingerprint,
             **job,
         }
+        # What only says how long it takes is no part of the identity.
+        job["tokens"] = sum(inputs.tokens for inputs in found)
+        job["models"] = self._models(groups[0]["parts"]) if self.study.curve else 1
         seeds = f"/{evaluated.seed}" if parents else ""
         self._add("evaluate", f"{evaluated.label}{seeds} on {task.name}", parents, job, identity)
 
-    def _inputs(
-        self, task: str, codes: tuple[str, ...], alignment: bool
-    ) -> list[tuple[Job, list[str], int]]:
+    def _models(self, parts: Sequence[str]) -> int:
+        """How many models a curve has: the last part's snapshots, the first step's too, and it."""
+        if not parts:
+            return 1
+        train = self.cells[parts[-1]].job["run"]["train"]
+        every = train["save_every"]
+        return 2 + train["max_steps"] // every if every else 1
+
+    def _inputs(self, task: str, codes: tuple[str, ...], alignment: bool) -> list[Inputs]:
         """What a task is evaluated on; read once for all models."""
         if (task, codes) not in self.read:
             evaluation = self.workshop.evaluation(self.backbone)

@@ -59,9 +59,9 @@ def is_there(outcome: dict[str, Any], workshop: Workshop) -> bool:
 
 def cost(cell: Cell, workshop: Workshop, pace: Pace) -> Cost:
     """Time from earlier results of the task on the backbone, else from the speed of its encoder."""
-    languages = len(cell.job["data"])
-    rows = sum(cell.job["rows"].values())
-    seconds = pace.of_evaluation(
-        workshop.backbone(cell.backbone), cell.job["task"], languages, rows
-    )
-    return Cost(0, seconds, rows * 100)
+    job = cell.job
+    results = len(job["data"]) * len(job["layers"]) * job["models"]
+    tokens = job["tokens"] * job["models"]
+    backbone = workshop.backbone(cell.backbone)
+    seconds = pace.of_evaluation(backbone, job["task"], results, tokens)
+    return Cost(0, seconds, sum(job["rows"].values()) * 100 * job["models"])
