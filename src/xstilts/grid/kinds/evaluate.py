@@ -61,7 +61,9 @@ def cost(cell: Cell, workshop: Workshop, pace: Pace) -> Cost:
     """Time from earlier results of the task on the backbone, else from the speed of its encoder."""
     job = cell.job
     results = len(job["data"]) * len(job["layers"]) * job["models"]
-    tokens = job["tokens"] * job["models"]
+    deepest = max(job["layers"])
+    depth = deepest / job["blocks"] if deepest >= 0 else 1.0
+    tokens = round(job["tokens"] * job["models"] * depth)
     backbone = workshop.backbone(cell.backbone)
     seconds = pace.of_evaluation(backbone, job["task"], results, tokens)
     return Cost(0, seconds, sum(job["rows"].values()) * 100 * job["models"])
