@@ -159,7 +159,8 @@ def _scale(state: State, size: str) -> None:
         for point in projected:
             print(
                 f"projected from {MINED:,} sentences a side: {BUCC:,} take "
-                f"{point.seconds / 3600:.1f} hours and {point.bytes / 1e9:.1f} GB beside the vectors"
+                f"{point.seconds / 3600:.1f} hours, and {point.bytes / 1e9:.1f} GB beside the "
+                "vectors"
             )
 
     record = {"points": points, "projected": projected}
