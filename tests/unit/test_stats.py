@@ -266,6 +266,13 @@ def test_without_outcomes_only_the_effect_is_given():
     assert "nothing to draw from" in compare(one, one).notes[-1]
 
 
+def test_an_end_near_zero_keeps_its_side():
+    near = Verdict("a", "b", "t", -0.21, low=-0.4, high=-0.03, p=0.032)
+    assert str(near) == "-0.21 points [-0.40, -0.03], p 0.032: lower"
+    far = Verdict("a", "b", "t", -0.21, low=-0.4, high=-0.06, p=0.032)
+    assert str(far) == "-0.2 points [-0.4, -0.1], p 0.032: lower"
+
+
 def test_a_family_is_adjusted_and_the_untested_left_alone():
     shown = [Verdict("a", "b", "t", 1.0, p=p) for p in (0.02, 0.04, None)]
     adjusted = family(shown)

@@ -84,9 +84,12 @@ class Verdict:
         return HIGHER if self.effect > 0 else LOWER
 
     def __str__(self) -> str:
-        parts = [f"{self.effect:+.1f} points"]
+        numbers = [x for x in (self.effect, self.low, self.high) if x is not None]
+        # An interval's end must not look like zero when it is on one side of it.
+        digits = 2 if any(0 < abs(x) < 0.05 for x in numbers) else 1
+        parts = [f"{self.effect:+.{digits}f} points"]
         if self.low is not None and self.high is not None:
-            parts[0] += f" [{self.low:+.1f}, {self.high:+.1f}]"
+            parts[0] += f" [{self.low:+.{digits}f}, {self.high:+.{digits}f}]"
         if self.p is not None:
             parts.append(f"p {shown_p(self.p)}")
         if self.p_holm is not None:
