@@ -102,13 +102,13 @@ class Padding:
         """What some batches consist of."""
         whole = cls()
         for batch in batches:
-            whole.add(batch.input_ids.numel(), batch.num_tokens)
+            whole.add(cls(batch.input_ids.numel(), batch.num_tokens))
         return whole
 
-    def add(self, positions: int, tokens: int) -> None:
-        """Count further positions."""
-        self.positions += positions
-        self.tokens += tokens
+    def add(self, other: Padding) -> None:
+        """Count what other batches consist of, too."""
+        self.positions += other.positions
+        self.tokens += other.tokens
 
     @property
     def share(self) -> float:

@@ -30,5 +30,5 @@ class Count:
     def __call__(self, batch: Batch) -> None:
         """Count the rows of a batch."""
         self.done += len(batch.rows)
-        self.padding.add(batch.input_ids.numel(), batch.num_tokens)
+        self.padding.add(Padding.of([batch]))
         self.told(self.done / self.total)

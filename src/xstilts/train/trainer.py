@@ -120,7 +120,7 @@ class Trainer:
             while self.position.step < self.total and not stopped:
                 loss, step, seen = self._step()
                 examples += step.examples
-                batches.add(seen.positions, seen.tokens)
+                batches.add(seen)
                 if progress.wants_loss:
                     progress.report(self.position.step, float(loss), examples, batches)
                 stopped = self._after_step()
