@@ -51,7 +51,8 @@ def test_training_leaves_the_backbone_bit_equal(run, home):
     from xstilts import paths, sandbox
     from xstilts.backbone import Backbone
     from xstilts.settings import resolve_run
-    from xstilts.train.phases import Phase, Places
+    from xstilts.train.phases import Phase
+    from xstilts.train.places import Places
     from xstilts.zoo import Zoo
 
     world = sandbox.ensure_world(paths.cache_folder())

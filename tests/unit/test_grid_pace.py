@@ -12,7 +12,7 @@ from xstilts.config import load_task
 from xstilts.data.examples import Example
 from xstilts.evaluate.rows import SAMPLE, Rows
 from xstilts.grid.pace import Pace
-from xstilts.train.phases import Places
+from xstilts.train.places import Places
 from xstilts.zoo import Zoo
 
 

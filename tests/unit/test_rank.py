@@ -21,7 +21,7 @@ from xstilts.methods import METHODS
 from xstilts.pretrained import fingerprint
 from xstilts.rank import Ranking, RankSpec, estimates
 from xstilts.rank.agreement import agreement, known_results
-from xstilts.train.phases import Places
+from xstilts.train.places import Places
 from xstilts.zoo import Manifest, Zoo, write_manifest
 
 LABELS = ("entailment", "neutral", "contradiction")

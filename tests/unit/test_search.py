@@ -17,7 +17,7 @@ from xstilts.errors import NotFoundError, UsageError
 from xstilts.operators import OPERATORS
 from xstilts.search import Search, SearchSpec, weights
 from xstilts.search.keeping import keep
-from xstilts.train.phases import Places
+from xstilts.train.places import Places
 from xstilts.zoo import Zoo
 
 pytest.importorskip("cma")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from xstilts.backbone import Backbone
     from xstilts.evaluate.results import Score
     from xstilts.evaluate.suite import Request
-    from xstilts.train.phases import Places
+    from xstilts.train.places import Places
 
 
 @dataclass(frozen=True)

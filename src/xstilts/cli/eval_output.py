@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.provenance import Job
+    from xstilts.evaluate.jobs import Job
     from xstilts.evaluate.suite import Outcome
     from xstilts.train.phases import Phase
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.train.phases import Phase, Places
+    from xstilts.train.phases import Phase
+    from xstilts.train.places import Places
     from xstilts.zoo import Entry
 
 
@@ -73,7 +74,7 @@ def places(state: State, track: str = "") -> Places:
     """Where the global options say that a phase reads and writes."""
     from xstilts import paths
     from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.train.phases import Places
+    from xstilts.train.places import Places
 
     return Places(
         data=state.data,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from xstilts.backbone import Backbone
-from xstilts.data.examples import Example
-from xstilts.data.pairs import BitextPair
-from xstilts.evaluate.request import Computed, Request
+from xstilts.evaluate.jobs import Job
+from xstilts.evaluate.request import Computed
 from xstilts.evaluate.results import Score
-from xstilts.formats.retrieval import Options
 from xstilts.library import Loaded
 from xstilts.metrics import METRICS
 from xstilts.specs import TaskSpec
@@ -23,78 +20,6 @@ ALIGNMENT = "alignment"
 """Group of the scores that measure a bitext's alignment."""
 ALIGNMENT_VERSION = 1
 """Raised when the measures of alignment change."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One cell to be evaluated.
-
-    Attributes:
-        task: With the request's options.
-        settings: How sentences are compared, for retrieval; None otherwise.
-        layers: Blocks that this run pools for the same expression, for retrieval.
-        precision: What the encoder computes in, `fp32`, `bf16` or `int8`.
-    """
-
-    request: Request
-    task: TaskSpec
-    language: str
-    split: str
-    settings: Options | None = None
-    layers: tuple[int, ...] = ()
-    precision: str = "fp32"
-
-    @property
-    def layer(self) -> int:
-        """The block that is pooled; -1 where nothing is retrieved."""
-        return self.settings.layer if self.settings else -1
-
-    @property
-    def pooling(self) -> str:
-        """How it is pooled; empty where nothing is retrieved."""
-        return self.settings.pooling if self.settings else ""
-
-    @property
-    def tunes(self) -> bool:
-        """Whether a mining threshold has to be tuned."""
-        return not self.request.alignment and bool(
-            self.settings and self.task.metric == "bucc" and self.settings.threshold is None
-        )
-
-    @property
-    def rows(self) -> tuple[str, str, str, bool]:
-        """What its rows depend on; equal for cells that can share them."""
-        return self.task.name, self.language, self.split, self.tunes
-
-    @property
-    def plain_task(self) -> TaskSpec:
-        """The task with the options that its tokenised rows depend on."""
-        plain = self.settings is not None
-        return self.task.model_copy(update={"options": {}}) if plain else self.task
-
-    @property
-    def label(self) -> str:
-        """What stands for the expression in tables."""
-        return self.request.label or self.request.expression
-
-
-Data = Sequence[Example] | BitextPair
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a cell reads.
-
-    Attributes:
-        digests: Of its lists of rows.
-        rows: How many there are.
-        tokens: Sub-words in them, about.
-    """
-
-    job: Job
-    digests: tuple[str, ...]
-    rows: int
-    tokens: int
 
 
 def identity(

@@ -16,11 +16,11 @@ from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair, load_pair
 from xstilts.data.sources import data_digest, load
 from xstilts.errors import DataError, XstiltsError
-from xstilts.evaluate.provenance import Data, Job
+from xstilts.evaluate.jobs import Job
 from xstilts.formats import FORMATS
 from xstilts.specs import TaskSpec
 from xstilts.tokenised import encode
-from xstilts.train.phases import Places
+from xstilts.train.places import Places
 
 TUNED_ON = "validation"
 """The split that tunes the threshold of mining."""
@@ -31,6 +31,7 @@ SAMPLE = 100
 """Rows whose sub-words are counted, about, where a number near enough will do."""
 
 Value = TypeVar("Value")
+Data = Sequence[Example] | BitextPair
 
 
 class Rows:

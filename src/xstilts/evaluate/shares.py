@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xstilts.data.batching import Padding
 from xstilts.data.features import Batch
-from xstilts.evaluate.provenance import Job
+from xstilts.evaluate.jobs import Job
 from xstilts.evaluate.request import Told
 from xstilts.neighbours import Share
 

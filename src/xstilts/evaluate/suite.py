@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -16,30 +14,26 @@ import torch
 from xstilts import library, predict
 from xstilts.backbone import Backbone
 from xstilts.composition import needs_language, parse
-from xstilts.config import load_task
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair
-from xstilts.data.sources import available_languages, task_in_world
-from xstilts.errors import NotFoundError, UsageError
+from xstilts.errors import UsageError
 from xstilts.evaluate.alignment.bitext import align
-from xstilts.evaluate.provenance import Data, Inputs, Job, identity, score_rows
+from xstilts.evaluate.jobs import Inputs, Job, jobs_of
+from xstilts.evaluate.provenance import identity, score_rows
 from xstilts.evaluate.request import Computed, Outcome, Request, Told
 from xstilts.evaluate.results import Cell, ResultStore, Score, cell_key
 from xstilts.evaluate.retrieve import Embed, retrieve
-from xstilts.evaluate.rows import Rows, sides
+from xstilts.evaluate.rows import Data, Rows, sides
 from xstilts.evaluate.shares import Count, Within
 from xstilts.evaluate.vectors import SentenceVectors
 from xstilts.formats import FORMATS
-from xstilts.formats._fields import options
-from xstilts.formats.retrieval import Options
 from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
 from xstilts.library import Loaded
 from xstilts.metrics import METRICS
 from xstilts.model import TaskModel
 from xstilts.neighbours import Vectors
-from xstilts.specs import TaskSpec
-from xstilts.train.phases import Places
+from xstilts.train.places import Places
 
 __all__ = ["Evaluation", "Outcome", "Request"]
 
@@ -93,7 +87,7 @@ class Evaluation:
         """
         outcome = Outcome()
         self.vectors.padding = outcome.padding
-        work = self._jobs(requests, outcome)
+        work, outcome.missing = self._jobs(requests)
         # Expressions take turns on the same rows, so that these are read and tokenised once.
         first: dict[Any, int] = {}
         for job in work:
@@ -115,7 +109,7 @@ class Evaluation:
 
     def plan(self, requests: Sequence[Request]) -> list[tuple[Job, bool]]:
         """Every cell asked for, and whether it is there already; see `run` for what it raises."""
-        jobs = self._jobs(requests, Outcome())
+        jobs, _ = self._jobs(requests)
         return [(job, self.store.get(cell_key(self._identity(job)[2])) is not None) for job in jobs]
 
     def inputs(self, request: Request) -> list[Inputs]:
@@ -125,7 +119,7 @@ class Evaluation:
             NotFoundError: A task or language is unknown, or a task has no data at all.
         """
         found = []
-        for job in self._jobs([request], Outcome()):
+        for job in self._jobs([request])[0]:
             lists = [side for data in self.rows.of(job) for side in sides(data)]
             digests = tuple(self.rows.digest(rows) for rows in lists)
             tokens = sum(self.rows.tokens(rows, job.plain_task) for rows in lists)
@@ -141,56 +135,8 @@ class Evaluation:
                 if score.main and score.metric in values:
                     yield score, score.value - values[score.metric]
 
-    # -- what is asked for
-
-    def _jobs(self, requests: Sequence[Request], outcome: Outcome) -> list[Job]:
-        jobs = [job for request in requests for job in self._of(request, outcome)]
-        layers: dict[tuple[str, str], set[int]] = defaultdict(set)
-        for job in jobs:
-            layers[job.request.expression, job.pooling].add(job.layer)
-        return [_with_layers(job, layers[job.request.expression, job.pooling]) for job in jobs]
-
-    def _of(self, request: Request, outcome: Outcome) -> Iterator[Job]:
-        task = task_in_world(load_task(request.task), self.places.data)
-        changed = {**task.options, **request.options}
-        task = task.model_copy(update={"options": changed})
-        split = request.split or task.eval_split
-        if request.alignment and task.metric != "tatoeba":
-            raise UsageError(
-                f"task {task.name} is no bitext of sentences with one translation each",
-                hint="Such as tatoeba, ntrex, tico19 or udhr.",
-            )
-        settings = self._settings(request, task) if task.format == "retrieval" else None
-        for language in self._languages(request, task, split, outcome):
-            yield Job(request, task, language, split, settings, precision=self.precision)
-
-    def _languages(
-        self, request: Request, task: TaskSpec, split: str, outcome: Outcome
-    ) -> Sequence[str]:
-        for language in request.languages:
-            if language not in task.languages:
-                kind = f"language of task {task.name}"
-                raise NotFoundError.named(kind, language, task.languages)
-        if request.languages:
-            return request.languages
-        there = available_languages(task, split, self.places.data)
-        languages = [language for language in task.languages if language in there]
-        if not languages:
-            languages = task.languages[:1]  # loading it lists every place that was tried
-        outcome.missing += [f"{task.name}/{c}" for c in task.languages if c not in languages]
-        return languages
-
-    def _settings(self, request: Request, task: TaskSpec) -> Options:
-        """The task's retrieval options with what the request and the backbone say."""
-        settings = options(Options, task)
-        asked = request.layer if request.layer >= 0 else settings.layer
-        layer = asked if asked >= 0 else self.backbone.retrieval_layer
-        if layer > len(self.backbone.blocks):
-            raise UsageError(f"layer {layer}: the backbone has {len(self.backbone.blocks)} blocks")
-        pooling = request.pooling or settings.pooling
-        if pooling not in ("mean", "cls"):
-            raise UsageError(f"no pooling named '{pooling}'", hint="Known: cls, mean.")
-        return settings.model_copy(update={"layer": layer, "pooling": pooling})
+    def _jobs(self, requests: Sequence[Request]) -> tuple[list[Job], list[str]]:
+        return jobs_of(requests, self.backbone, self.places.data, self.precision)
 
     # -- one cell
 
@@ -354,7 +300,3 @@ class Evaluation:
             lambda share: told(share, "embedding"),
             layers=job.layers,
         )
-
-
-def _with_layers(job: Job, layers: set[int]) -> Job:
-    return job if job.settings is None else replace(job, layers=tuple(sorted(layers)))

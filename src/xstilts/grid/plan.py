@@ -8,7 +8,7 @@ from typing import Any
 
 from xstilts.errors import NotFoundError, OfflineError
 from xstilts.evaluate import provenance
-from xstilts.evaluate.provenance import Inputs
+from xstilts.evaluate.jobs import Inputs
 from xstilts.evaluate.request import Request
 from xstilts.files import digest
 from xstilts.formats import FORMATS

@@ -12,7 +12,7 @@ from xstilts.evaluate.results import ResultStore
 from xstilts.evaluate.rows import Rows
 from xstilts.evaluate.suite import Evaluation
 from xstilts.grid.state import GridFolder
-from xstilts.train.phases import Places
+from xstilts.train.places import Places
 from xstilts.zoo import Entry
 
 World = Mapping[str, Mapping[str, Any]]

@@ -34,7 +34,7 @@ from xstilts.rank import estimates
 from xstilts.rank.agreement import Agreement, agreement, known_results
 from xstilts.specs import Spec, TaskSpec
 from xstilts.tokenised import encode
-from xstilts.train.phases import Places
+from xstilts.train.places import Places
 from xstilts.zoo import Entry
 
 METHODS = ("text", "task", "probe", "logme")

@@ -35,7 +35,7 @@ from xstilts.search import weights
 from xstilts.search.strategy import read_judgements, strategy, write_judgement
 from xstilts.specs import Spec, TaskSpec
 from xstilts.tokenised import encode
-from xstilts.train.phases import Places
+from xstilts.train.places import Places
 from xstilts.zoo import Entry
 
 _ROWS = 16

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from xstilts.train.making import rehearsal
 from xstilts.train.phases import Phase, Plan
 
 CALIBRATION_SECONDS = 4.0
@@ -37,7 +38,7 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
     on_gpu = phase.backbone.device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    with tempfile.TemporaryDirectory() as folder, phase.rehearsal(Path(folder)) as trainer:
+    with tempfile.TemporaryDirectory() as folder, rehearsal(phase, Path(folder)) as trainer:
         tokens, taken = trainer.rehearse(seconds)
         looks = trainer.looks()
     peak = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,13 +12,11 @@ import torch
 from torch import nn
 
 from xstilts import __version__, library
-from xstilts.composed import Composed
 from xstilts.data.examples import Example
 from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world
-from xstilts.model import Head, TaskModel, probe
+from xstilts.model import Head, probe
 from xstilts.settings import short_name
-from xstilts.sites import Adapter
 from xstilts.train.checkpoint import bring_back
 from xstilts.train.parts import MLM
 from xstilts.train.trainer import TrainResult
@@ -27,52 +24,41 @@ from xstilts.zoo import Entry, Manifest, write_manifest
 from xstilts.zoo.manifest import SIMULATED, HeadRecord, Parent
 
 if TYPE_CHECKING:
+    from xstilts.train.making import Built
     from xstilts.train.phases import Phase
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A phase's model after training.
-
-    Attributes:
-        model: The whole, on its backbone.
-        own: The new module in it.
-        below: What acts below that.
-        result: How training went.
-    """
-
-    model: TaskModel
-    own: Adapter
-    below: Composed
-    result: TrainResult
-
-
-def keep(phase: Phase, done: Finished) -> Entry:
+def keep(phase: Phase, built: Built, result: TrainResult) -> Entry:
     """The module in the library."""
-    return phase.places.zoo.add(lambda folder: _save(phase, done, folder))
+    return phase.places.zoo.add(lambda folder: _save(phase, built, result, folder))
 
 
 def keep_steps(
-    phase: Phase, done: Finished, folder: Path, parameters: Mapping[str, nn.Parameter]
+    phase: Phase,
+    built: Built,
+    result: TrainResult,
+    folder: Path,
+    parameters: Mapping[str, nn.Parameter],
 ) -> None:
     """Keep the weights of `train.save_every` as modules called `<name>-step<step>`.
 
     Args:
         phase: What trained them.
-        done: Its model; the weights are the same afterwards.
+        built: Its model; the weights are the same afterwards.
+        result: How training went.
         folder: Where training left them.
         parameters: Of the model: what they are the values of.
     """
-    if not done.result.saved:
+    if not result.saved:
         return
     final = {n: p.detach().clone() for n, p in parameters.items()}
-    for number in done.result.saved:
+    for number in result.saved:
         bring_back(folder / f"step-{number:08d}", parameters)
-        then = TrainResult(number, number, None, False, done.result.taken)
+        then = TrainResult(number, number, None, False, result.taken)
         step = {"name": f"{phase.name}-step{number}", "run": phase.step_key(number)}
 
         def build(at: Path, then: TrainResult = then, step: Mapping[str, str] = step) -> Manifest:
-            whole = _save(phase, replace(done, result=then), at)
+            whole = _save(phase, built, then, at)
             return write_manifest(at, whole.model_copy(update=step))
 
         phase.places.zoo.add(build)
@@ -81,16 +67,18 @@ def keep_steps(
             parameter.copy_(final[name])
 
 
-def _save(phase: Phase, done: Finished, folder: Path) -> Manifest:
-    phase.method.save(done.own, folder, phase.name, phase.backbone)
+def _save(phase: Phase, built: Built, result: TrainResult, folder: Path) -> Manifest:
+    phase.method.save(built.own, folder, phase.name, phase.backbone)
     if not phase.apart:
-        library.save_learned(done.below, folder)
-    heads = {name: Head(task, done.model.heads[name]) for name, task in phase.heads.items()}
+        library.save_learned(built.below, folder)
+    heads = {name: Head(task, built.model.heads[name]) for name, task in phase.heads.items()}
     records = library.save_heads(heads, folder)
-    return write_manifest(folder, _manifest(phase, done, records))
+    return write_manifest(folder, _manifest(phase, built, result, records))
 
 
-def _manifest(phase: Phase, done: Finished, heads: Sequence[HeadRecord]) -> Manifest:
+def _manifest(
+    phase: Phase, built: Built, result: TrainResult, heads: Sequence[HeadRecord]
+) -> Manifest:
     within = bool(phase.parents) and not phase.apart
     parents = [Parent(reference=n, digest=e.manifest.digest) for n, e in phase.parents.items()]
     if phase.init:
@@ -116,11 +104,11 @@ def _manifest(phase: Phase, done: Finished, heads: Sequence[HeadRecord]) -> Mani
         source_language=",".join(languages),
         seed=phase.run.train.seed,
         run=phase.key,
-        training=_training(phase, done.result),
+        training=_training(phase, result),
         data=_data(phase),
         versions={"xstilts": __version__, **{p: version(p) for p in ("torch", "transformers")}},
-        trainable_parameters=phase.trainable(done.model),
-        probe=[] if phase.apart else probe(done.model),
+        trainable_parameters=phase.trainable(built.model),
+        probe=[] if phase.apart else probe(built.model),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -3,59 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from copy import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-
-from torch import Generator, Tensor
 
 from xstilts import library
 from xstilts.backbone import Backbone
-from xstilts.composed import Composed, compose
 from xstilts.config import load_method
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import data_digest
-from xstilts.errors import UsageError
 from xstilts.files import digest
 from xstilts.formats.masked_lm import language_shares
-from xstilts.frozen import DiskStore, FrozenBlocks, MemoryStore, first_block
 from xstilts.methods import METHODS
-from xstilts.model import Head, TaskModel
+from xstilts.model import TaskModel
 from xstilts.settings import RunSpec, short_name, tasks_of
-from xstilts.sites import Adapter
 from xstilts.specs import MixSpec, TaskSpec
 from xstilts.tokenised import encode
+from xstilts.train import making
 from xstilts.train import parts as phase_parts
-from xstilts.train.checkpoint import put, tidy, weights_of
-from xstilts.train.keeping import Finished, keep, keep_steps
-from xstilts.train.looks import dev_scores
 from xstilts.train.parts import MLM, make_parts
+from xstilts.train.places import Places
 from xstilts.train.processes import Processes
 from xstilts.train.stream import Mixture, Stream, micro_tokens
-from xstilts.train.trainer import Trainer, TrainResult
-from xstilts.zoo import Entry, Zoo
+from xstilts.zoo import Entry
 from xstilts.zoo.store import require_name
 
 CODE_VERSION = 2
 """Raised when a training gives other weights for the same inputs."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a phase reads and writes, and whom it tells."""
-
-    data: Path | None
-    zoo: Zoo
-    runs: Path
-    cache: Path | None
-    offline: bool = False
-    quiet: bool = False
-    trackers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +100,11 @@ class Phase:
         self.parts = make_parts(self.tasks, run, places.data, offline=places.offline)
 
     @property
+    def full(self) -> bool:
+        """Whether the whole encoder is fine-tuned."""
+        return self.preset.method == "full"
+
+    @property
     def task(self) -> TaskSpec:
         """The first task."""
         return self.parts[0].task
@@ -138,7 +119,8 @@ class Phase:
         """Head name to the task whose format and labels it speaks."""
         return {part.head: part.task for part in reversed(self.parts)}
 
-    def _features(self, examples: Sequence[Example], task: TaskSpec) -> Features:
+    def features(self, examples: Sequence[Example], task: TaskSpec) -> Features:
+        """Tokenised rows, cut at the run's or the task's length."""
         length = self.run.train.max_length or task.max_length
         return encode(
             examples,
@@ -153,11 +135,10 @@ class Phase:
     def mixture(self) -> Mixture:
         """Where the steps get their rows."""
         tokenizer, spec = self.backbone.tokenizer, self.run.train
-        frozen = self.preset.method != "full"
-        budget = micro_tokens(self.backbone.device.type, frozen=frozen)
+        budget = micro_tokens(self.backbone.device.type, frozen=not self.full)
         streams = {
             part.name: Stream(
-                part.task, self._features(part.rows, part.task), tokenizer, spec, part.head, budget
+                part.task, self.features(part.rows, part.task), tokenizer, spec, part.head, budget
             )
             for part in self.parts
         }
@@ -213,7 +194,7 @@ class Phase:
 
     def plan(self) -> Plan:
         """What `execute` would do; nothing is written but the cache of tokenised rows."""
-        model, _, _ = self._model()
+        model = making.build(self).model
         trainable = self.trainable(model)
         mixture = self.mixture()
         steps = mixture.total_steps()
@@ -237,14 +218,13 @@ class Phase:
 
     def trainable(self, model: TaskModel) -> int:
         """How many numbers train; full fine-tuning trains copies of the encoder's."""
-        whole = self.preset.method == "full"
-        encoder = self.backbone.encoder.parameters() if whole else ()
+        encoder = self.backbone.encoder.parameters() if self.full else ()
         return model.trainable_parameters + sum(p.numel() for p in encoder)
 
     def _cached_bytes(self, mixture: Mixture) -> int:
         """Size of all rows' cached activations, float32."""
         rows = [stream.features for stream in mixture.streams.values()]
-        rows += [self._features(dev.rows, dev.task) for part in self.parts for dev in part.dev]
+        rows += [self.features(dev.rows, dev.task) for part in self.parts for dev in part.dev]
         return 4 * self.backbone.shape.hidden_size * sum(int(f.lengths.sum()) for f in rows)
 
     # -- work
@@ -271,151 +251,10 @@ class Phase:
         with processes.alone_in(folder, self._tell):
             known = self.places.zoo.find_run(self.key)
             if known is None or force:
-                known = self._make(folder, processes)
+                known = making.make(self, folder, processes)
         processes.close()
         return known
 
     def _tell(self) -> None:
         if not self.places.quiet:
             print("another process trains this very module; waiting for it", file=sys.stderr)
-
-    def _make(self, folder: Path, processes: Processes) -> Entry:
-        sharded = self.run.train.shard and processes.count > 1
-        shown = self._train_in_shards(folder, processes) if sharded else None
-        model, own, below = self._model()
-        with self._training(model, own):
-            # the encoder's own stop being trainable when training ends
-            trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-            if shown is None:
-                result = self._train(model, folder, processes)
-            else:
-                result, weights = shown
-                put(trained, weights)
-            if processes.first:
-                done = Finished(model, own, below, result)
-                keep_steps(self, done, folder, trained)
-                entry = keep(self, done)
-                tidy(folder)
-        processes.wait()
-        kept = entry if processes.first else self.places.zoo.find_run(self.key)
-        assert kept is not None
-        return kept
-
-    def _model(self) -> tuple[TaskModel, Adapter, Composed]:
-        """The model to be trained, only what is new requiring gradients; its new part; the rest."""
-        generator = Generator().manual_seed(self.run.train.seed)
-        own: Adapter = self.method.create(self.backbone.shape, self.options, generator)
-        heads = {
-            name: Head.new(task, self.backbone, generator) for name, task in self.heads.items()
-        }
-        if self.init:
-            own = library.start_from(own, self.init, self.places.zoo, self.backbone)
-        below = self._below(generator)
-        composed = library.on_top(below, own, self.backbone)
-        model = TaskModel(self.backbone, composed, heads)
-        model.requires_grad_(False)
-        model.heads.requires_grad_(True)
-        own.requires_grad_(True)
-        for parameter in below.learned().values():
-            parameter.requires_grad_(True)
-        model.frozen = self._frozen_blocks(model)
-        return model.to(self.backbone.device), own, below
-
-    def _frozen_blocks(self, model: TaskModel) -> FrozenBlocks | None:
-        """What runs the blocks below the first that trains, where the settings ask for it."""
-        if not self.run.train.cache_activations:
-            return None
-        total = len(self.backbone.blocks)
-        nodes = model.composed.nodes.items()
-        trained = [k for k, node in nodes if any(p.requires_grad for p in node.parameters())]
-        count = 0 if self.preset.method == "full" else first_block(trained, total)
-        texts = [part.name for part in self.parts if part.task.name == MLM]
-        if count == 0 or texts:
-            what = "masks change every row" if texts else "something trains in the first block"
-            raise UsageError(
-                f"there are no activations to cache: {what}",
-                hint=f"Leave blocks out, --set options.leave_out=[0,1] of {total}, or train only a "
-                "head, --method head.",
-            )
-        if self.places.cache is None:
-            return FrozenBlocks(self.backbone, count, MemoryStore())
-        below = library.pinned(self.expression, self.parents)
-        name = digest([self.backbone.identity.fingerprint, below, count])[:32]
-        path = self.places.cache / "activations" / f"{name}.sqlite"
-        store = DiskStore(path, self.backbone.shape.hidden_size)
-        return FrozenBlocks(self.backbone, count, store)
-
-    def _below(self, generator: Generator) -> Composed:
-        """What is below, the operators' own parameters freshly drawn."""
-        zoo = self.places.zoo
-        modules = {n: library.load_module(e, zoo, self.backbone) for n, e in self.parents.items()}
-        return compose(self.expression, modules, self.backbone.shape, generator)
-
-    def _training(self, model: TaskModel, own: Adapter) -> AbstractContextManager[TaskModel]:
-        """Attach the model; full fine-tuning works on copies of the encoder's weights."""
-        if self.preset.method == "full":
-            start = own.encoder_weights or model.composed.encoder_weights
-            own.base = {name: p.detach() for name, p in self.backbone.encoder.named_parameters()}
-            weights = {
-                name: start.get(name, p.detach()).to(self.backbone.device, copy=True)
-                for name, p in self.backbone.encoder.named_parameters()
-            }
-            own.encoder_weights = weights
-            model.composed.encoder_weights = weights
-            self.backbone.encoder.requires_grad_(True)
-        return model.attached()
-
-    def _train(self, model: TaskModel, folder: Path, processes: Processes) -> TrainResult:
-        with self._trainer(model, folder, processes) as trainer:
-            return trainer.run()
-
-    def _train_in_shards(
-        self, folder: Path, processes: Processes
-    ) -> tuple[TrainResult, dict[str, Tensor]]:
-        """Train on a copy of the backbone that is spread over the processes; the weights, whole."""
-        phase = copy(self)
-        phase.backbone = self.backbone.copy()
-        model, own, _ = phase._model()
-        encoder, composed = phase.backbone.encoder, model.composed
-        encoder.load_state_dict(own.encoder_weights or composed.encoder_weights or {}, strict=False)
-        composed.encoder_weights = {}
-        encoder.requires_grad_(self.preset.method == "full")
-        trained = [name for name, p in model.named_parameters() if p.requires_grad]
-        with model.attached():
-            result = phase._train(model, folder, processes)
-            return result, weights_of({name: model.get_parameter(name) for name in trained})
-
-    @contextmanager
-    def _trainer(self, model: TaskModel, folder: Path, processes: Processes) -> Iterator[Trainer]:
-        """A trainer of the model; the encoder is as before when the block ends."""
-        encoder, checkpointing = self.backbone.encoder, self.run.train.gradient_checkpointing
-        if checkpointing:
-            encoder.gradient_checkpointing_enable({"use_reentrant": False})
-        try:
-            yield Trainer(
-                model,
-                self.mixture(),
-                self.run.train,
-                folder,
-                inputs=self.key,
-                evaluate=dev_scores(model, self.parts, self._features),
-                processes=processes,
-                resume_command=self.command,
-                quiet=self.places.quiet,
-                title=f"{self.name} {self.run.method}",
-                blocks=self.backbone.shape.num_layers,
-                shards=list(self.backbone.blocks),
-            )
-        finally:
-            if checkpointing:
-                encoder.gradient_checkpointing_disable()
-            encoder.requires_grad_(False)
-            encoder.eval()
-
-    @contextmanager
-    def rehearsal(self, folder: Path) -> Iterator[Trainer]:
-        """A trainer of a model that is thrown away when the block ends."""
-        model, own, _ = self._model()
-        processes = Processes.alone(self.run.train.precision)
-        with self._training(model, own), self._trainer(model, folder, processes) as trainer:
-            yield trainer

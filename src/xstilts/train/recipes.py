@@ -18,7 +18,8 @@ from xstilts.formats import FORMATS
 from xstilts.settings import resolve_run, short_name
 from xstilts.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
 from xstilts.train.parts import MLM
-from xstilts.train.phases import Phase, Places
+from xstilts.train.phases import Phase
+from xstilts.train.places import Places
 from xstilts.zoo import Entry
 
 NONE = "none"

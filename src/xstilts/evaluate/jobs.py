@@ -1,0 +1,161 @@
+"""The cells that requests ask for: one for each expression, task and language."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from xstilts.backbone import Backbone
+from xstilts.config import load_task
+from xstilts.data.sources import available_languages, task_in_world
+from xstilts.errors import NotFoundError, UsageError
+from xstilts.evaluate.request import Request
+from xstilts.formats._fields import options
+from xstilts.formats.retrieval import Options
+from xstilts.specs import TaskSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to be evaluated.
+
+    Attributes:
+        task: With the request's options.
+        settings: How sentences are compared, for retrieval; None otherwise.
+        layers: Blocks that this run pools for the same expression, for retrieval.
+        precision: What the encoder computes in, `fp32`, `bf16` or `int8`.
+    """
+
+    request: Request
+    task: TaskSpec
+    language: str
+    split: str
+    settings: Options | None = None
+    layers: tuple[int, ...] = ()
+    precision: str = "fp32"
+
+    @property
+    def layer(self) -> int:
+        """The block that is pooled; -1 where nothing is retrieved."""
+        return self.settings.layer if self.settings else -1
+
+    @property
+    def pooling(self) -> str:
+        """How it is pooled; empty where nothing is retrieved."""
+        return self.settings.pooling if self.settings else ""
+
+    @property
+    def tunes(self) -> bool:
+        """Whether a mining threshold has to be tuned."""
+        return not self.request.alignment and bool(
+            self.settings and self.task.metric == "bucc" and self.settings.threshold is None
+        )
+
+    @property
+    def rows(self) -> tuple[str, str, str, bool]:
+        """What its rows depend on; equal for cells that can share them."""
+        return self.task.name, self.language, self.split, self.tunes
+
+    @property
+    def plain_task(self) -> TaskSpec:
+        """The task with the options that its tokenised rows depend on."""
+        plain = self.settings is not None
+        return self.task.model_copy(update={"options": {}}) if plain else self.task
+
+    @property
+    def label(self) -> str:
+        """What stands for the expression in tables."""
+        return self.request.label or self.request.expression
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a cell reads.
+
+    Attributes:
+        digests: Of its lists of rows.
+        rows: How many there are.
+        tokens: Sub-words in them, about.
+    """
+
+    job: Job
+    digests: tuple[str, ...]
+    rows: int
+    tokens: int
+
+
+def jobs_of(
+    requests: Sequence[Request], backbone: Backbone, root: Path | None, precision: str
+) -> tuple[list[Job], list[str]]:
+    """The cells of requests, in their order.
+
+    Args:
+        requests: What is asked for.
+        backbone: What will run them; it says which block is pooled where nothing else does.
+        root: The folder with data.
+        precision: What the encoder will compute in.
+
+    Returns:
+        The cells, and the languages that have no data, as `task/language`.
+
+    Raises:
+        NotFoundError: A task or language is unknown.
+        UsageError: A layer or pooling that there is not, or a task that is no bitext is to be
+            measured as one.
+    """
+    jobs: list[Job] = []
+    missing: list[str] = []
+    layers: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for request in requests:
+        task = _task(request, root)
+        settings = _settings(request, task, backbone) if task.format == "retrieval" else None
+        split = request.split or task.eval_split
+        languages = _languages(request, task, split, root)
+        if not request.languages:
+            missing += [f"{task.name}/{c}" for c in task.languages if c not in languages]
+        for language in languages:
+            jobs.append(Job(request, task, language, split, settings, precision=precision))
+            layers[request.expression, jobs[-1].pooling].add(jobs[-1].layer)
+    return [_with_layers(job, layers[job.request.expression, job.pooling]) for job in jobs], missing
+
+
+def _task(request: Request, root: Path | None) -> TaskSpec:
+    """The task with the request's options."""
+    task = task_in_world(load_task(request.task), root)
+    if request.alignment and task.metric != "tatoeba":
+        raise UsageError(
+            f"task {task.name} is no bitext of sentences with one translation each",
+            hint="Such as tatoeba, ntrex, tico19 or udhr.",
+        )
+    return task.model_copy(update={"options": {**task.options, **request.options}})
+
+
+def _languages(request: Request, task: TaskSpec, split: str, root: Path | None) -> Sequence[str]:
+    """Those asked for, or all of the task that have data."""
+    for language in request.languages:
+        if language not in task.languages:
+            raise NotFoundError.named(f"language of task {task.name}", language, task.languages)
+    if request.languages:
+        return request.languages
+    there = available_languages(task, split, root)
+    found = [language for language in task.languages if language in there]
+    return found or task.languages[:1]  # loading it lists every place that was tried
+
+
+def _settings(request: Request, task: TaskSpec, backbone: Backbone) -> Options:
+    """The task's retrieval options with what the request and the backbone say."""
+    settings = options(Options, task)
+    asked = request.layer if request.layer >= 0 else settings.layer
+    layer = asked if asked >= 0 else backbone.retrieval_layer
+    if layer > len(backbone.blocks):
+        raise UsageError(f"layer {layer}: the backbone has {len(backbone.blocks)} blocks")
+    pooling = request.pooling or settings.pooling
+    if pooling not in ("mean", "cls"):
+        raise UsageError(f"no pooling named '{pooling}'", hint="Known: cls, mean.")
+    return settings.model_copy(update={"layer": layer, "pooling": pooling})
+
+
+def _with_layers(job: Job, layers: set[int]) -> Job:
+    return job if job.settings is None else replace(job, layers=tuple(sorted(layers)))
