@@ -210,9 +210,8 @@ class Evaluation:
     def _untouched(self, job: Job) -> int:
         """How many blocks run as they do in the backbone."""
         composed = self._load(job.request.expression, job.language).composed
-        if composed.encoder_weights:
-            return 0
-        return first_block(composed.nodes.keys(), len(self.backbone.blocks))
+        total = len(self.backbone.blocks)
+        return 0 if composed.encoder_weights else first_block(composed.nodes, total)
 
     def _predict(
         self,

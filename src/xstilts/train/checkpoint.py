@@ -56,6 +56,24 @@ class Position:
     history_bytes: int = 0
     inputs: str = ""
 
+    def look(self, score: float) -> bool:
+        """Note a look at the dev set; whether it is the best so far, the earliest of equals."""
+        gained = score > self.best_score
+        if gained:
+            self.best_score, self.best_step = score, self.step
+        self.looks_without_gain = 0 if gained else self.looks_without_gain + 1
+        return gained
+
+    def stop_parts(self, scores: Mapping[str, float], patience: int) -> list[str]:
+        """Stop each part whose own score has not risen for `patience` looks; those that go on."""
+        for name, score in scores.items():
+            best, looks = self.parts.get(name, (float("-inf"), 0))
+            self.parts[name] = (score, 0) if score > best else (best, looks + 1)
+            tired = patience and self.parts[name][1] >= patience
+            if tired and name not in self.stopped:
+                self.stopped.append(name)
+        return [name for name in scores if name not in self.stopped]
+
 
 def weights_of(parameters: Mapping[str, nn.Parameter]) -> Weights:
     """Copies in main memory; every process that trains calls this."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +15,9 @@ from torch import Tensor, nn
 from xstilts.data.batching import Padding
 from xstilts.data.features import Batch
 from xstilts.specs import TrainSpec
-from xstilts.train import checkpoint, sharding
+from xstilts.train import checkpoint, history, sharding
 from xstilts.train.checkpoint import Position
+from xstilts.train.history import History
 from xstilts.train.optim import make_optimizer, rate
 from xstilts.train.processes import Processes
 from xstilts.train.progress import Progress
@@ -96,6 +95,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.parameters, spec, blocks)
         self.total = mixture.total_steps()
         self.position = Position(inputs=inputs)
+        self.history = History(folder, self.processes)
         self._saved_at = time.monotonic()
 
     def run(self) -> TrainResult:
@@ -110,7 +110,7 @@ class Trainer:
         self.position = restored or self.position
         self.mixture.taken |= self.position.taken
         self.mixture.stopped = list(self.position.stopped)
-        self._cut_history()
+        self.history.cut(self.position.history_bytes)
         stopped = False
         quiet = self.quiet or not self.processes.first
         self._keep_step()
@@ -175,8 +175,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.position.step += 1
         seen = Padding.of(step.batches if step.weight else ())
-        if write:
-            self._write_history(step, total, lr, norm, seen)
+        done = self.position.step
+        if write and (done % history.EVERY == 0 or done == self.total):
+            self.history.step(done, step, total, lr, norm, seen)
         return total, step, seen
 
     def _backward(self, batch: Batch, step: Step, *, penalised: bool) -> Tensor:
@@ -223,23 +224,23 @@ class Trainer:
         return bool(self.processes.agreed(int(old)))
 
     def _look(self) -> bool:
-        """Score the dev sets; the earliest of equal scores is the best. True when all is done."""
+        """Score the dev sets, and keep the weights that are asked for. True when all is done."""
         assert self.evaluate is not None
         position, spec = self.position, self.spec
         scores = self.processes.same(dict(self.evaluate()))
         mean = sum(scores.values()) / len(scores)
-        gained = mean > position.best_score
-        if gained:
-            position.best_score, position.best_step = mean, position.step
-        position.looks_without_gain = 0 if gained else position.looks_without_gain + 1
+        gained = position.look(mean)
         best = gained and spec.select == "best"
         averaged = spec.select == "average" and position.step >= spec.average_from * self.total
         if best or averaged:
             self._keep_look(averaged=averaged)
-        self._append({"step": position.step, "dev_score": mean, "dev_scores": scores})
-        if self.mixture.mix.stop_parts:
-            return self._stop_parts(scores)
-        return bool(spec.patience) and position.looks_without_gain >= spec.patience
+        self.history.write({"step": position.step, "dev_score": mean, "dev_scores": scores})
+        if not self.mixture.mix.stop_parts:
+            return bool(spec.patience) and position.looks_without_gain >= spec.patience
+        going = position.stop_parts(scores, spec.patience)
+        if going:
+            self.mixture.stopped = list(position.stopped)
+        return not going
 
     def _keep_look(self, *, averaged: bool) -> None:
         """Keep the weights of this look, or add them to the mean."""
@@ -253,20 +254,6 @@ class Trainer:
         else:
             checkpoint.keep_best(self.folder, weights, position.step)
 
-    def _stop_parts(self, scores: Mapping[str, float]) -> bool:
-        """Stop parts whose own score has not risen for a while; True when none is left."""
-        position = self.position
-        for name, score in scores.items():
-            best, looks = position.parts.get(name, (float("-inf"), 0))
-            position.parts[name] = (score, 0) if score > best else (best, looks + 1)
-            tired = self.spec.patience and position.parts[name][1] >= self.spec.patience
-            if tired and name not in position.stopped:
-                position.stopped.append(name)
-        going = [name for name in scores if name not in position.stopped]
-        if going:
-            self.mixture.stopped = list(position.stopped)
-        return not going
-
     def _keep_step(self) -> None:
         every, number = self.spec.save_every, self.position.step
         if not every or number % every:
@@ -277,6 +264,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.position.taken = dict(self.mixture.taken)
+        self.position.history_bytes = self.history.size
         weights = checkpoint.weights_of(self.parameters)
         moments = checkpoint.moments_of(self.parameters, self.optimizer)
         if self.processes.first:
@@ -298,51 +286,6 @@ class Trainer:
         score = position.best_score if position.best_step >= 0 else None
         saved = [int(path.name[5:]) for path in sorted(self.folder.glob("step-*"))]
         return TrainResult(position.step, kept, score, stopped, dict(self.mixture.taken), saved)
-
-    # -- history
-
-    @property
-    def _history(self) -> Path:
-        return self.folder / "history.jsonl"
-
-    def _cut_history(self) -> None:
-        """Drop what was written after the checkpoint, so that no step stands twice."""
-        if not self.processes.first:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._history.touch()
-        with self._history.open("r+b") as file:
-            file.truncate(self.position.history_bytes)
-
-    def _write_history(
-        self, step: Step, total: Tensor, lr: float, norm: Tensor, seen: Padding
-    ) -> None:
-        if self.position.step % 10 and self.position.step != self.total:
-            return
-        record = {
-            "step": self.position.step,
-            "part": step.part,
-            "loss": float(self.processes.sum(total)),
-            "lr": lr,
-            "gradient_norm": float(norm),
-            "examples": step.examples,
-            "tokens": self._of_all(seen.tokens, total.device),
-            "positions": self._of_all(seen.positions, total.device),
-            "time": round(time.time(), 3),
-        }
-        self._append(record)
-        self.processes.track(record, self.position.step)
-
-    def _of_all(self, number: int, device: torch.device) -> int:
-        """The sum over all processes."""
-        return int(self.processes.sum(torch.tensor(number, device=device)))
-
-    def _append(self, record: Mapping[str, Any]) -> None:
-        if not self.processes.first:
-            return
-        with self._history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, sort_keys=True) + "\n")
-            self.position.history_bytes = file.tell()
 
 
 def _draw_seed(*numbers: int) -> int:

@@ -1,0 +1,83 @@
+"""What a run writes down of its steps and looks: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xstilts.data.batching import Padding
+from xstilts.train.processes import Processes
+from xstilts.train.stream import Step
+
+EVERY = 10
+"""Steps between two records."""
+
+
+class History:
+    """The file `history.jsonl` of a run; only the first process writes it.
+
+    Args:
+        folder: Of the run.
+        processes: Those that train together.
+    """
+
+    def __init__(self, folder: Path, processes: Processes) -> None:
+        self.path, self.processes = folder / "history.jsonl", processes
+        self.size = 0
+
+    def cut(self, size: int) -> None:
+        """Drop what was written after a checkpoint, so that no step stands twice.
+
+        Args:
+            size: Of the file at the checkpoint, in bytes.
+        """
+        if not self.processes.first:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()
+        with self.path.open("r+b") as file:
+            file.truncate(size)
+        self.size = size
+
+    def step(
+        self, number: int, step: Step, loss: Tensor, lr: float, norm: Tensor, seen: Padding
+    ) -> None:
+        """Write down a step; every process that trains calls this.
+
+        Args:
+            number: Of steps done.
+            step: Its rows.
+            loss: Summed over this process's rows.
+            lr: Rate of learning.
+            norm: Of the gradient before clipping.
+            seen: Positions and sub-words of this process.
+        """
+        counts = torch.tensor([seen.tokens, seen.positions], device=loss.device)
+        tokens, positions = self.processes.sum(counts).tolist()
+        record = {
+            "step": number,
+            "part": step.part,
+            "loss": float(self.processes.sum(loss)),
+            "lr": lr,
+            "gradient_norm": float(norm),
+            "examples": step.examples,
+            "tokens": tokens,
+            "positions": positions,
+            "time": round(time.time(), 3),
+        }
+        self.write(record)
+        self.processes.track(record, number)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Add a line."""
+        if not self.processes.first:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, sort_keys=True) + "\n")
+            self.size = file.tell()
