@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from xstilts import library, paths, predict
 from xstilts.backbone import Backbone
-from xstilts.composition import LANGUAGE_SLOT
 from xstilts.config import load_task
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.errors import DataError, NotFoundError, UsageError
+from xstilts.expressions import LANGUAGE_SLOT
 from xstilts.formats import FORMATS
 from xstilts.library import Loaded
 from xstilts.model import Head, TaskModel

@@ -11,13 +11,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from xstilts.acting import WHOLE_KEY, act, wrapped
 from xstilts.errors import UsageError
 from xstilts.packed import pack, unpack
 from xstilts.pretrained import backbone_spec, clean_config, fetch, identify
-from xstilts.sites import BLOCKS, EMBEDDINGS, LINEARS, SUBLAYERS, WHOLE, EncoderShape, Site
+from xstilts.sites import BLOCKS, EncoderShape, Site
 from xstilts.specs import BackboneIdentity
-
-_WHOLE = Site(-2, WHOLE).key
 
 
 class Backbone:
@@ -215,12 +214,12 @@ class Backbone:
         originals = self._swap(weights or {})
         plain, cut = self.encoder, self._cut
         try:
-            if _WHOLE in nodes:
-                self.encoder, self._cut = _wrapped(nodes, plain), {}
+            if WHOLE_KEY in nodes:
+                self.encoder, self._cut = wrapped(nodes, plain), {}
                 yield
                 return
             for key, node in nodes.items():
-                patched.append(self._act(Site.of(key), node))
+                patched.append(act(plain, Site.of(key), node))
             yield
         finally:
             self.encoder, self._cut = plain, cut
@@ -237,25 +236,6 @@ class Backbone:
             parameters[name].data = tensor.to(self.device)
         return originals
 
-    def _act(self, site: Site, node: nn.Module) -> nn.Module:
-        module = self._module_at(site)
-        if "forward" in vars(module):
-            raise UsageError(f"a module already acts at block {site.block}, {site.name}")
-        if site.name == EMBEDDINGS:
-            module.forward = _embeddings_forward(module.forward, node)
-        elif site.is_linear:
-            module.forward = _linear_forward(cast("nn.Linear", module), node)
-        else:
-            module.forward = _sublayer_forward(module, node)
-        return module
-
-    def _module_at(self, site: Site) -> nn.Module:
-        """The encoder's own module whose output a site changes."""
-        if site.name == EMBEDDINGS:
-            return cast("nn.Module", self.encoder.get_submodule(EMBEDDINGS))
-        path = LINEARS[site.name] if site.is_linear else SUBLAYERS[site.name]
-        return self.blocks[site.block].get_submodule(path)
-
 
 class _Given(nn.Module):
     """Stands where the embeddings are and gives a hidden state that is there already."""
@@ -266,48 +246,6 @@ class _Given(nn.Module):
 
     def forward(self, *_arguments: Any, **_named: Any) -> Tensor:
         return self.hidden
-
-
-def _wrapped(nodes: Mapping[str, nn.Module], encoder: Any) -> Any:
-    """The encoder as another library wrapped it."""
-    if len(nodes) > 1:
-        raise UsageError(
-            "a module of another library acts alone",
-            hint="Train only a head on it (--method head), or use a method of this library.",
-        )
-    node: Any = nodes[_WHOLE]
-    return node.wrapping(encoder)
-
-
-def _embeddings_forward(original: Any, node: nn.Module) -> Any:
-    def forward(*arguments: Any, **named: Any) -> Tensor:
-        hidden: Tensor = original(*arguments, **named)
-        return hidden + node(hidden, hidden, None)
-
-    return forward
-
-
-def _linear_forward(linear: nn.Linear, node: nn.Module) -> Any:
-    plain = linear.forward
-
-    def forward(x: Tensor) -> Tensor:
-        update: Tensor = node(x)
-        return plain(x) + update
-
-    return forward
-
-
-def _sublayer_forward(end: Any, node: nn.Module) -> Any:
-    norm = end.LayerNorm if hasattr(end, "LayerNorm") else None
-    dropout = end.dropout if hasattr(end, "dropout") else nn.Identity()
-
-    def forward(hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
-        hidden = dropout(end.dense(hidden_states))
-        hidden = hidden + node(hidden, input_tensor, norm)
-        added = hidden + input_tensor
-        return norm(added) if norm is not None else added
-
-    return forward
 
 
 def _shallow(module: nn.Module) -> nn.Module:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
 
-from xstilts.composition import Call, Expression, Option, Part, Ref
 from xstilts.errors import UsageError, near_names
+from xstilts.expressions import Call, Expression, Option, Part, Ref
 from xstilts.operators import OPERATORS, PartInfo
 from xstilts.sites import Adapter, EncoderShape, Site
 from xstilts.specs import Spec

@@ -1,22 +1,13 @@
-"""YAML to values: every problem at once, each with its place and a way out.
-
-Layers are merged leaf by leaf, the later one wins, and each leaf remembers where it came from.
-"""
+"""What the folder `configs` holds: tasks, suites, recipes, methods, backbones, by name or path."""
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args
+from typing import TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
-
-from xstilts.errors import ConfigError, NotFoundError, Problem, UsageError, near_names
+from xstilts.errors import NotFoundError
+from xstilts.resolving import Layer, read_yaml, resolve
 from xstilts.specs import (
     BackboneSpec,
     MethodSpec,
@@ -28,7 +19,9 @@ from xstilts.specs import (
 )
 
 T = TypeVar("T", bound=Spec)
-V = TypeVar("V")
+
+FOREIGN = {"adapters": ("foreign_adapters", "config"), "peft": ("foreign_peft", "tuner")}
+"""Library to the method that runs its modules, and the option that says which kind."""
 
 
 @cache
@@ -36,210 +29,6 @@ def config_folder() -> Path:
     """The folder with `tasks/`, `methods/`, …: inside the wheel, or beside `src` in a checkout."""
     packaged = Path(__file__).parent / "_configs"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Settings from one origin, such as `--set`, `flag` or a file's path."""
-
-    origin: str
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Resolved(Generic[V]):
-    """A validated value, and for each dotted key the origin that set it."""
-
-    value: V
-    origins: Mapping[str, str]
-
-
-# ------------------------------------------------------------------------------------- reading
-
-
-class _Loader(yaml.BaseLoader):
-    """Scalars stay text, except an unquoted `null`, `~` or nothing; repeated keys are errors."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-_NULL = re.compile(r"^(?:~|null|)$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", _NULL, ["~", "n", ""])
-_Loader.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    for number, key in enumerate(keys):
-        if key in keys[:number]:
-            line = node.value[number][0].start_mark.line + 1
-            raise yaml.constructor.ConstructorError(None, None, f"line {line}: key '{key}' repeats")
-    return {
-        key: loader.construct_object(value, deep=True)
-        for key, (_, value) in zip(keys, node.value, strict=True)
-    }
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, scalars as text.
-
-    Raises:
-        NotFoundError: There is no such file.
-        ConfigError: It cannot be read, is not YAML, not UTF-8, not a mapping, or repeats a key.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotFoundError(f"no file {path}", hint="Check the path.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), [Problem("file", f"not UTF-8: {error.reason}")]) from None
-    except OSError as error:
-        raise ConfigError(str(path), [Problem("file", f"{error.strerror}")]) from None
-    try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a subclass of BaseLoader: text only)
-    except yaml.YAMLError as error:
-        message = " ".join(str(error).split())
-        raise ConfigError(str(path), [Problem("file", f"not valid YAML: {message}")]) from None
-    except RecursionError:
-        raise ConfigError(str(path), [Problem("file", "nested too deeply")]) from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(str(path), [Problem("file", "expected a mapping of keys to values")])
-    return data
-
-
-def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """`["train.lr=3e-4"]` to `{"train": {"lr": "3e-4"}}`; values are read as YAML text.
-
-    Raises:
-        UsageError: A pair has no `=` or an empty key.
-    """
-    result: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not all(key.split(".")):
-            raise UsageError(
-                f"--set '{pair}' is not key=value", hint="Example: --set train.lr=3e-4"
-            )
-        node = result
-        *parents, leaf = key.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = yaml.load(text, Loader=_Loader)  # noqa: S506
-    return result
-
-
-def settings_layers(folder: Path, user_folder: Path) -> list[Layer]:
-    """The user's and the project's `xstilts.toml`, where they exist, weakest first."""
-    layers = []
-    for path in (user_folder / "xstilts.toml", folder / "xstilts.toml"):
-        if path.is_file():
-            try:
-                layers.append(Layer(str(path), tomllib.loads(path.read_text(encoding="utf-8"))))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise ConfigError(
-                    str(path), [Problem("file", f"not valid TOML: {error}")]
-                ) from None
-    return layers
-
-
-# ------------------------------------------------------------------------------------- merging
-
-
-def resolve(spec: type[T], layers: Sequence[Layer]) -> Resolved[T]:
-    """Merge layers, weakest first, and validate.
-
-    Raises:
-        ConfigError: One or more keys are unknown or hold the wrong kind of value; all are listed.
-    """
-    merged: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for layer in layers:
-        _merge(merged, layer.values, layer.origin, origins, "")
-    try:
-        value = spec.model_validate(merged)
-    except ValidationError as error:
-        named = layers[0].origin if len(layers) == 1 else ""
-        raise ConfigError(*_problems(spec, error, origins, named)) from None
-    return Resolved(value, {key: origins.get(key, "default") for key in _leaves(value, "")})
-
-
-def _merge(
-    into: dict[str, Any], values: Mapping[str, Any], origin: str, origins: dict[str, str], at: str
-) -> None:
-    for key, value in values.items():
-        place = f"{at}{key}"
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value, origin, origins, f"{place}.")
-        elif isinstance(value, Mapping):
-            into[key] = {}
-            _merge(into[key], value, origin, origins, f"{place}.")
-            origins[place] = origin
-        else:
-            into[key] = value
-            origins[place] = origin
-
-
-def _leaves(value: BaseModel, at: str) -> Iterator[str]:
-    for name in type(value).model_fields:
-        field = getattr(value, name)
-        if isinstance(field, BaseModel):
-            yield from _leaves(field, f"{at}{name}.")
-        else:
-            yield f"{at}{name}"
-
-
-def _problems(
-    spec: type[BaseModel], error: ValidationError, origins: Mapping[str, str], named: str
-) -> tuple[str, list[Problem]]:
-    """What to say of an error; `named` is the origin of what has no other."""
-    found = []
-    used = set()
-    for item in error.errors(include_url=False):
-        place = _place(item["loc"])
-        origin = origins.get(place) or origins.get(place.rsplit(".", 1)[0], named)
-        used.add(origin)
-        if item["type"] == "extra_forbidden":
-            known = _fields_at(spec, item["loc"][:-1])
-            found.append((origin, place, "unknown key.", near_names(str(item["loc"][-1]), known)))
-        elif item["type"] == "missing":
-            found.append((origin, place, "missing.", "Add this key."))
-        else:
-            message = item["msg"][0].lower() + item["msg"][1:]
-            found.append((origin, place, f"{message} (got {item['input']!r}).", ""))
-    if len(used) == 1:
-        return used.pop() or "settings", [Problem(p, m, h) for _, p, m, h in found]
-    return "settings", [Problem(f"{o}: {p}" if o else p, m, h) for o, p, m, h in found]
-
-
-def _place(loc: tuple[int | str, ...]) -> str:
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".")
-
-
-def _fields_at(spec: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    current: Any = spec
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        annotation = current.model_fields[part].annotation if part in current.model_fields else None
-        models = [a for a in (annotation, *get_args(annotation)) if _is_model(a)]
-        if not models:
-            return []
-        current = models[0]
-    return list(current.model_fields)
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-# --------------------------------------------------------------------------------- named specs
 
 
 def spec_names(kind: str) -> list[str]:
@@ -281,10 +70,6 @@ def train_task_of(name: str) -> str:
 def load_mixture(name: str) -> MixtureSpec:
     """A mixture of tasks by name or by the path of a YAML; see `load_task` for what it raises."""
     return _named(MixtureSpec, "mixtures", "mixture", name)
-
-
-FOREIGN = {"adapters": ("foreign_adapters", "config"), "peft": ("foreign_peft", "tuner")}
-"""Library to the method that runs its modules, and the option that says which kind."""
 
 
 def load_suite(name: str) -> SuiteSpec:

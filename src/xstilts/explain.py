@@ -10,7 +10,7 @@ from torch import Generator
 from xstilts import library
 from xstilts.backbone import Backbone
 from xstilts.composed import compose
-from xstilts.composition import Call, Expression, Ref
+from xstilts.expressions import Call, Expression, Ref
 from xstilts.operators import OPERATORS
 from xstilts.zoo import Entry, Zoo
 

@@ -11,27 +11,26 @@ from torch import Generator, Tensor
 
 from xstilts.backbone import Backbone
 from xstilts.composed import Composed, check, compose
-from xstilts.composition import (
+from xstilts.composition import parse
+from xstilts.errors import IntegrityError, NotFoundError, UsageError
+from xstilts.expressions import (
     Expression,
     Ref,
     for_language,
     map_references,
-    parse,
     references,
     with_fallbacks,
 )
-from xstilts.config import load_task
-from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import digest
+from xstilts.heads import load_heads
 from xstilts.methods import METHODS, read_tensors
-from xstilts.model import Head, TaskModel, head_tensors, probe, restore_head
+from xstilts.model import Head, TaskModel, probe
 from xstilts.operators import PartInfo
 from xstilts.sites import Adapter
 from xstilts.specs import TaskSpec
 from xstilts.zoo import Entry, Manifest, Zoo
-from xstilts.zoo.manifest import HeadRecord
 
-HEAD, LEARNED = "head.safetensors", "learned.safetensors"
+LEARNED = "learned.safetensors"
 PROBE_TOLERANCE = 1e-3
 """Largest absolute difference of a probe's outputs between machines; they are of order 1."""
 
@@ -238,55 +237,6 @@ def save_learned(composed: Composed, folder: Path) -> None:
     learned = {n: p.detach().cpu().contiguous() for n, p in composed.learned().items()}
     if learned:
         save_file(learned, folder / LEARNED)
-
-
-def save_heads(heads: Mapping[str, Head], folder: Path) -> list[HeadRecord]:
-    """Write the tensors of heads; a single one is in `head.safetensors`."""
-    records = []
-    for name, head in heads.items():
-        file = HEAD if len(heads) == 1 else f"head-{name}.safetensors"
-        save_file(head_tensors(head), folder / file)
-        task = head.task
-        records.append(
-            HeadRecord(
-                file=file,
-                task=task.name,
-                format=task.format,
-                family=task.head_family,
-                labels=task.labels,
-            )
-        )
-    return records
-
-
-def load_heads(entry: Entry, backbone: Backbone) -> tuple[Head, ...]:
-    """The heads kept with a module."""
-    return tuple(
-        restore_head(_head_task(record), backbone, read_tensors(entry.folder / record.file))
-        for record in head_records(entry.manifest)
-        if (entry.folder / record.file).is_file()
-    )
-
-
-def head_records(manifest: Manifest) -> list[HeadRecord]:
-    """The heads that a manifest speaks of."""
-    if manifest.heads or not manifest.format:
-        return list(manifest.heads)
-    m = manifest
-    return [HeadRecord(file=HEAD, task=m.task, format=m.format, family=m.family, labels=m.labels)]
-
-
-def _head_task(record: HeadRecord) -> TaskSpec:
-    """The task that a head speaks, with the labels of its training.
-
-    A task that was a YAML of the person who trained it is known by its format and labels only.
-    """
-    own = {"labels": record.labels, "family": record.family}
-    try:
-        task = load_task(record.task)
-    except NotFoundError:
-        task = TaskSpec(name=record.task, format=record.format, languages=[], metric="", sources=[])
-    return task.model_copy(update=own)
 
 
 def start_from(new: Adapter, entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter:

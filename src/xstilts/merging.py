@@ -12,8 +12,8 @@ from torch import Generator
 from xstilts import __version__, library
 from xstilts.backbone import Backbone
 from xstilts.composed import merge
-from xstilts.composition import Expression, Ref
 from xstilts.errors import UsageError
+from xstilts.expressions import Expression, Ref
 from xstilts.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
 from xstilts.zoo.manifest import Parent

@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from xstilts import config
-from xstilts.config import Layer, resolve, spec_names
+from xstilts.config import spec_names
 from xstilts.data.layout import templates
 from xstilts.data.located import split_names
 from xstilts.data.readers import READERS
 from xstilts.data.rows import options_of
 from xstilts.formats import FORMATS
 from xstilts.formats._fields import HeadOptions
+from xstilts.resolving import Layer, resolve
 from xstilts.specs import SourceSpec, TaskSpec, TrainSpec
 
 TASKS = spec_names("tasks")

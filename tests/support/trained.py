@@ -13,6 +13,7 @@ from xstilts import library
 from xstilts.backbone import Backbone
 from xstilts.composed import compose
 from xstilts.config import load_method, load_task
+from xstilts.heads import save_heads
 from xstilts.methods import METHODS
 from xstilts.model import Head, TaskModel, head_tensors, probe
 from xstilts.zoo import Manifest, Zoo, write_manifest
@@ -87,7 +88,7 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
         library.save_learned(below, folder)
         head = Head.new(task, base, generator)
         randomise(head.module, seed, 0.5)
-        library.save_heads({task_name: head}, folder)
+        save_heads({task_name: head}, folder)
         model = TaskModel(base, below, {})
         with model.attached():
             values = probe(model)

@@ -5,18 +5,17 @@ import random
 import pytest
 
 from xstilts.composed import check
-from xstilts.composition import (
-    OPERATOR_NAMES,
+from xstilts.composition import OPERATOR_NAMES, parse
+from xstilts.errors import UsageError
+from xstilts.expressions import (
     Call,
     Part,
     Ref,
     for_language,
     needs_language,
-    parse,
     references,
     with_fallbacks,
 )
-from xstilts.errors import UsageError
 from xstilts.operators import PartInfo
 
 ROUND_TRIPS = [

@@ -8,7 +8,8 @@ import pytest
 from support.files import SHARED, needs_shared, write
 
 from xstilts.config import load_task
-from xstilts.data.check import check, check_languages
+from xstilts.data.check import check
+from xstilts.data.check_language import check_languages
 from xstilts.data.conversion import Converted
 from xstilts.data.examples import Example
 from xstilts.data.prepare import Presence, list_data, look, prepare, show

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xstilts.config import Layer, resolve
 from xstilts.errors import ConfigError, UsageError
 from xstilts.evaluate.report import write_html, write_markdown
 from xstilts.evaluate.stats import Measured, Runs, Unit
 from xstilts.grid.answer import Evidence, Place, answered, record, sheet
 from xstilts.grid.spec import StudySpec, load_study
+from xstilts.resolving import Layer, resolve
 
 LANGUAGES = {"de": "Latn", "fr": "Latn", "ru": "Cyrl", "hi": "Deva"}
 ANSWER = {

@@ -9,7 +9,8 @@ from xstilts.data import translated
 from xstilts.data.examples import Answer, Example
 from xstilts.errors import UsageError
 from xstilts.specs import TaskSpec
-from xstilts.translate import Translator, _batches, sentences, translate_rows
+from xstilts.translate import sentences, translate_rows
+from xstilts.translator import Translator, _batches
 
 
 def upper(texts):

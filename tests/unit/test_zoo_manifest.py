@@ -13,7 +13,7 @@ from support.models import backbone, tokens
 from support.zoo_modules import build
 
 from xstilts.errors import IntegrityError, UsageError
-from xstilts.library import load_heads
+from xstilts.heads import load_heads
 from xstilts.methods import METHODS
 from xstilts.zoo import Entry, Manifest, read_manifest, require_name, verify_folder, write_manifest
 from xstilts.zoo.manifest import SCHEMA_VERSION, schema_text

@@ -120,7 +120,8 @@ def check_tasks(context: typer.Context, tasks: Tasks = None) -> None:
     Example: xstilts data check xnli panx --data data
     """
     from xstilts.cli.output import step_progress
-    from xstilts.data.check import Finding, check, present
+    from xstilts.data.check import check, present
+    from xstilts.data.findings import Finding
     from xstilts.errors import FindingsError, NotFoundError, UsageError
 
     state: State = context.obj

@@ -191,9 +191,10 @@ def _phase(
 ) -> Phase | None:
     """The training that gives the expression a head for the target; None when it has one."""
     from xstilts import library
-    from xstilts.composition import operators, parse
+    from xstilts.composition import parse
     from xstilts.config import load_task
     from xstilts.data.sources import task_in_world
+    from xstilts.expressions import operators
     from xstilts.files import digest
     from xstilts.settings import resolve_run
     from xstilts.train.phases import Phase

@@ -66,9 +66,9 @@ def drive(
     from xstilts.cli.grid_answer import make_answer, print_answer
     from xstilts.cli.grid_output import print_status, status_record
     from xstilts.cli.output import step_progress
-    from xstilts.config import Layer, parse_overrides, resolve
     from xstilts.grid.engines import ENGINES
     from xstilts.grid.plan import drop_lost
+    from xstilts.resolving import Layer, parse_overrides, resolve
     from xstilts.train.signals import stop_requests
 
     made = ENGINES.get(engine)

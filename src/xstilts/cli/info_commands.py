@@ -125,8 +125,8 @@ def doctor(
 
 def _options_in_force(spec: TaskSpec) -> dict[str, Any]:
     """The task's options with the defaults of its format."""
-    from xstilts.config import Layer, resolve
     from xstilts.formats import FORMATS
+    from xstilts.resolving import Layer, resolve
 
     known = getattr(FORMATS.get(spec.format), "Options", None)
     if known is None:

@@ -78,7 +78,8 @@ def _into(
     from xstilts.cli.output import step_progress
     from xstilts.data import translated
     from xstilts.data.sources import data_digest
-    from xstilts.translate import Translator, translate_rows
+    from xstilts.translate import translate_rows
+    from xstilts.translator import Translator
 
     with step_progress(f"{task.name} into {language}", quiet=state.quiet) as progress:
         translator = Translator(

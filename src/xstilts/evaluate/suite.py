@@ -13,7 +13,7 @@ import torch
 
 from xstilts import library, predict
 from xstilts.backbone import Backbone
-from xstilts.composition import needs_language, parse
+from xstilts.composition import parse
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair
@@ -27,6 +27,7 @@ from xstilts.evaluate.retrieve import Embed, retrieve
 from xstilts.evaluate.rows import Data, Rows, sides
 from xstilts.evaluate.shares import Count, Within
 from xstilts.evaluate.vectors import SentenceVectors
+from xstilts.expressions import needs_language
 from xstilts.formats import FORMATS
 from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
 from xstilts.library import Loaded

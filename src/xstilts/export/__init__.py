@@ -21,9 +21,9 @@ from torch import Generator, Tensor
 from xstilts import library
 from xstilts.backbone import Backbone
 from xstilts.composed import merge
-from xstilts.composition import Expression
 from xstilts.data.features import Batch
 from xstilts.errors import IntegrityError, UsageError
+from xstilts.expressions import Expression
 from xstilts.files import atomic_folder, write_text
 from xstilts.library import Loaded
 from xstilts.model import Head, TaskModel

@@ -12,10 +12,10 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xstilts.composition import Call, Ref
 from xstilts.errors import UsageError
 from xstilts.export import Source, parts_of
 from xstilts.export._heads import adapters_head
+from xstilts.expressions import Call, Ref
 from xstilts.files import write_json
 from xstilts.methods import METHODS, _adapters_lora, bottleneck
 from xstilts.sites import SUBLAYERS, Adapter, Site

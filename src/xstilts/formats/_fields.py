@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from xstilts.config import Layer, resolve
 from xstilts.data.examples import Example
 from xstilts.data.features import IntArray
 from xstilts.errors import DataError, UsageError, near_names
+from xstilts.resolving import Layer, resolve
 from xstilts.specs import Spec, TaskSpec
 
 IGNORED = -100

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import Field
 
-from xstilts.config import Layer, config_folder, read_yaml, resolve, spec_names
+from xstilts.config import config_folder, spec_names
 from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.grid.answer_spec import AnswerSpec
+from xstilts.resolving import Layer, read_yaml, resolve
 from xstilts.specs import IntermediateSpec, RecipeSpec, SectionSpec, Spec
 
 SECTIONS = ("intermediate", "target", "language")

@@ -20,11 +20,11 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xstilts import library
 from xstilts.backbone import Backbone
 from xstilts.config import load_task
 from xstilts.errors import BackboneMismatchError, IntegrityError, NotFoundError, UsageError
 from xstilts.files import sha256_file, write_json
+from xstilts.heads import save_heads
 from xstilts.importing.files import ForeignFolder
 from xstilts.methods import METHODS, _adapters_lora, bottleneck, language, lora
 from xstilts.model import Head, head_tensors, restore_head
@@ -251,7 +251,7 @@ def add_to(
     def write(folder: Path) -> Manifest:
         method.save(found.adapter, folder, name, backbone)
         if head is not None:
-            library.save_heads({head.task.name: head}, folder)
+            save_heads({head.task.name: head}, folder)
         task = head.task if head else None
         manifest = Manifest(
             name=name,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator
 
-from xstilts.composition import Option
 from xstilts.errors import UsageError
+from xstilts.expressions import Option
 from xstilts.operators import _updates, merge_linear
 from xstilts.operators import sum as module_sum
 from xstilts.sites import Adapter

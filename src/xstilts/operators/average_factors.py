@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor
 
-from xstilts.composition import Option
 from xstilts.errors import UsageError
+from xstilts.expressions import Option
 from xstilts.methods.lora import LowRank
 from xstilts.operators import PartInfo, _updates
 from xstilts.operators import average as exact

@@ -15,8 +15,8 @@ from typing import cast
 import torch
 from torch import Generator, Tensor, nn
 
-from xstilts.composition import Option
 from xstilts.errors import UsageError
+from xstilts.expressions import Option
 from xstilts.methods.bottleneck import Bottleneck, read
 from xstilts.operators import PartInfo
 from xstilts.sites import EncoderShape, Site

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xstilts.composition import Option
+from xstilts.expressions import Option
 from xstilts.operators import _updates
 from xstilts.operators import sum as module_sum
 

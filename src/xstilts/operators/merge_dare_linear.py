@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor
 
-from xstilts.composition import Option
+from xstilts.expressions import Option
 from xstilts.operators import _updates
 from xstilts.sites import Adapter
 

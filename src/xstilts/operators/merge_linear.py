@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Generator
 
-from xstilts.composition import Option
+from xstilts.expressions import Option
 from xstilts.operators import _updates
 from xstilts.sites import Adapter
 

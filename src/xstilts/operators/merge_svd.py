@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator
 
-from xstilts.composition import Option
+from xstilts.expressions import Option
 from xstilts.operators import _updates, merge_linear
 from xstilts.sites import Adapter
 

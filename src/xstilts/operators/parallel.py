@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor, nn
 
-from xstilts.composition import Option
+from xstilts.expressions import Option
 from xstilts.operators.stack import SummedProjection
 from xstilts.sites import EncoderShape, Site
 

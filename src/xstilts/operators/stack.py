@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor, nn
 
-from xstilts.composition import Option
+from xstilts.expressions import Option
 from xstilts.sites import EncoderShape, Site
 
 MERGES = False

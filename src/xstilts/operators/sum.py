@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Generator, Tensor
 
-from xstilts.composition import Option
+from xstilts.expressions import Option
 from xstilts.methods.lora import LowRank, from_factors
 from xstilts.operators import _updates
 from xstilts.sites import Adapter

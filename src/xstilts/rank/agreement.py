@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xstilts.backbone import Backbone
-from xstilts.composition import Ref, parse
+from xstilts.composition import parse
 from xstilts.errors import XstiltsError
 from xstilts.evaluate.results import Score
+from xstilts.expressions import Ref
 from xstilts.specs import TaskSpec
 from xstilts.zoo import Entry, Zoo
 

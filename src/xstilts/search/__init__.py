@@ -22,14 +22,15 @@ from torch import Generator
 from xstilts import library
 from xstilts.backbone import Backbone
 from xstilts.composed import compose
-from xstilts.composition import Expression
 from xstilts.config import load_task, train_task_of
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, collate
 from xstilts.data.sources import data_digest, load, task_in_world
 from xstilts.errors import NotFoundError, UsageError
+from xstilts.expressions import Expression
 from xstilts.files import digest
 from xstilts.formats import check_targets
+from xstilts.heads import load_heads
 from xstilts.model import Head, TaskModel
 from xstilts.search import weights
 from xstilts.search.strategy import read_judgements, strategy, write_judgement
@@ -118,7 +119,7 @@ class Search:
         else:
             candidates = list(self.entries.values())
         for entry in candidates:
-            for head in library.load_heads(entry, self.backbone):
+            for head in load_heads(entry, self.backbone):
                 if head.serves(self.task):
                     return entry, head
         raise UsageError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from xstilts import library
 from xstilts.data.sources import data_digest
 from xstilts.files import digest
+from xstilts.heads import save_heads
 from xstilts.model import probe
 from xstilts.search import Found, Search
 from xstilts.zoo import Entry, Manifest, write_manifest
@@ -24,7 +25,7 @@ def keep(search: Search, found: Found, name: str) -> Entry:
     model = search.model(found.expression)
 
     def write(folder: Path) -> Manifest:
-        library.save_heads({search.head.task.name: search.head}, folder)
+        save_heads({search.head.task.name: search.head}, folder)
         with model.attached():
             values = probe(model)
         return write_manifest(folder, _manifest(search, found, name, run, values))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xstilts.composition import Call, Expression, Part, Ref
+from xstilts.expressions import Call, Expression, Part, Ref
 from xstilts.operators import OPERATORS
 
 SHARES = ("average",)

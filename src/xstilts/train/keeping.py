@@ -15,6 +15,7 @@ from xstilts import __version__, library
 from xstilts.data.examples import Example
 from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world
+from xstilts.heads import save_heads
 from xstilts.model import Head, probe
 from xstilts.settings import short_name
 from xstilts.train.checkpoint import bring_back
@@ -72,7 +73,7 @@ def _save(phase: Phase, built: Built, result: TrainResult, folder: Path) -> Mani
     if not phase.apart:
         library.save_learned(built.below, folder)
     heads = {name: Head(task, built.model.heads[name]) for name, task in phase.heads.items()}
-    records = library.save_heads(heads, folder)
+    records = save_heads(heads, folder)
     return write_manifest(folder, _manifest(phase, built, result, records))
 
 

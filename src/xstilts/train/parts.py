@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xstilts.config import load_task
 from xstilts.data import translated
-from xstilts.data.check import require_language
+from xstilts.data.check_language import require_language
 from xstilts.data.examples import Example
 from xstilts.data.sources import (
     available_languages,
@@ -22,6 +23,7 @@ from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.formats import FORMATS, check_targets, with_labels
 from xstilts.settings import RunSpec, SourceMix
 from xstilts.specs import TaskSpec
+from xstilts.train.texts import texts_of
 
 MLM = "mlm"
 ORIGINAL = "original"
@@ -94,14 +96,8 @@ def make_parts(
         family = part.task.head_family
         shared = heads.setdefault(family, part).task
         same = shared.labels == part.task.labels and shared.format == part.task.format
-        result.append(_with_head(part, family if same else part.task.name))
+        result.append(replace(part, head=family if same else part.task.name))
     return result
-
-
-def _with_head(part: Part, head: str) -> Part:
-    return Part(
-        part.name, part.task, part.languages, part.rows, part.dev, head, part.size, part.notes
-    )
 
 
 # -- tasks
@@ -192,16 +188,12 @@ def mix_languages(
 
 def subset_order(count: int, seed: int) -> list[int]:
     """The numbers below `count` in an order that depends on the seed only."""
-    import random
-
     order = list(range(count))
     random.Random(seed).shuffle(order)  # noqa: S311  (sampling, no secret)
     return order
 
 
 def _renamed(row: Example, language: str) -> Example:
-    from dataclasses import replace
-
     return replace(row, id=f"{language}:{row.id}")
 
 
@@ -244,60 +236,12 @@ def _target_dev(task: TaskSpec, run: RunSpec, root: Path | None, *, offline: boo
 
 def _text_parts(run: RunSpec, root: Path | None, *, offline: bool) -> list[Part]:
     task = task_in_world(load_task(MLM), root)
-    options = {**task.options, **run.mlm.options}
-    task = task.model_copy(update={"options": options})
-    texts = _text_files(run.mlm.text)
-    if not texts:
-        codes = run.mlm.languages or available_languages(task, "train", root)
-        texts = dict.fromkeys(codes)
-    if not texts:
-        raise NotFoundError(
-            "there is no text for masked language modelling",
-            hint="Give files, --text sw=FILE, or put mlm/<language>.txt below the data folder.",
-        )
-    parts = []
-    for language, path in texts.items():
-        rows = (
-            load(task, "train", language, root, offline=offline)
-            if path is None
-            else read_text(path, language)
-        )
-        rows = subset(rows, run.train.limit, run.train.seed)
-        size = sum(len(row.fields["text"]) for row in rows)
-        name = f"{MLM}/{language}"
-        parts.append(Part(name, task, (language,), rows, size=size))
-    return parts
-
-
-def _text_files(entries: Sequence[str]) -> dict[str, Path | None]:
-    files: dict[str, Path | None] = {}
-    for entry in entries:
-        language, equals, path = entry.partition("=")
-        if not equals or not language or not path:
-            raise UsageError(f"'{entry}' names no language", hint="Write --text sw=FILE.")
-        files[language] = Path(path)
-    return files
-
-
-def read_text(path: Path, language: str) -> list[Example]:
-    """One text a line, blank lines skipped.
-
-    Raises:
-        NotFoundError: There is no such file.
-        DataError: It is not UTF-8, or holds no text.
-    """
-    from xstilts.data.text import read_lines
-
-    if not path.is_file():
-        raise NotFoundError(f"no text file {path}", hint="Check --text.")
-    rows = [
-        Example(str(number), language, {"text": line.strip()}, None, f"{path}:{number}")
-        for number, line in enumerate(read_lines(path), 1)
-        if line.strip()
+    task = task.model_copy(update={"options": {**task.options, **run.mlm.options}})
+    texts = texts_of(run, task, root, offline=offline)
+    sizes = {code: sum(len(row.fields["text"]) for row in rows) for code, rows in texts.items()}
+    return [
+        Part(f"{MLM}/{code}", task, (code,), rows, size=sizes[code]) for code, rows in texts.items()
     ]
-    if not rows:
-        raise DataError("the file holds no text", where=str(path))
-    return rows
 
 
 # -- identity

@@ -25,6 +25,8 @@ from xstilts.zoo.strict_json import read_json
 
 SCHEMA_VERSION = 1
 NAME, CARD, SCORES, SIGNATURE = "manifest.json", "README.md", "scores.json", "model.sig"
+HEAD = "head.safetensors"
+"""Of a module with a single head."""
 UNLISTED = (NAME, CARD, SCORES, SIGNATURE, ".gitattributes")
 """Files outside the digest; `.gitattributes` is what hubs add."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from xstilts.errors import IntegrityError
-from xstilts.zoo.manifest import Manifest
+from xstilts.zoo.manifest import HEAD, Manifest
 from xstilts.zoo.tensors import TensorInfo
 
 _BLOCK = re.compile(r"encoder\.layer\.(\d+)\.")
@@ -79,7 +79,7 @@ def _pairs(header: Header) -> Iterator[str]:
 
 
 def _head(name: str, header: Header, manifest: Manifest) -> Iterator[str]:
-    if name != "head.safetensors":
+    if name != HEAD:
         return
     labelled = manifest.format in ("classification", "tagging") and manifest.labels
     for key, tensor in header.items():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-from xstilts.zoo.manifest import Manifest
+from xstilts.zoo.manifest import HEAD, Manifest
 from xstilts.zoo.reference import slug
-
-HEAD = "head.safetensors"
 
 _CLASSES = {
     "classification": "AutoModelForSequenceClassification",

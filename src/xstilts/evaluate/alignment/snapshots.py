@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from xstilts import library
 from xstilts.backbone import Backbone
-from xstilts.composition import Ref, parse
+from xstilts.composition import parse
 from xstilts.errors import NotFoundError, UsageError
+from xstilts.expressions import Ref
 from xstilts.files import digest
 from xstilts.zoo import Entry, Zoo
 

@@ -9,9 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from xstilts.composition import parse, references
+from xstilts.composition import parse
 from xstilts.errors import XstiltsError
 from xstilts.evaluate.results import Score
+from xstilts.expressions import references
 from xstilts.zoo import Entry, Zoo
 
 PAUSE = 20

@@ -6,6 +6,7 @@ print(verdicts[0])          # +3.2 points [+1.1, +5.0], p 0.004, Holm 0.008: hig
 """
 
 from xstilts.evaluate.stats.combined import Term, combined
+from xstilts.evaluate.stats.comparison import compare, difference_of_differences
 from xstilts.evaluate.stats.power import POWER, detectable
 from xstilts.evaluate.stats.resampling import DRAWS, LEVEL
 from xstilts.evaluate.stats.samples import Measured, Runs, Unit, collect, unit_of
@@ -24,8 +25,6 @@ from xstilts.evaluate.stats.verdict import (
     NOTHING,
     UNTESTED,
     Verdict,
-    compare,
-    difference_of_differences,
     family,
     shown_p,
 )

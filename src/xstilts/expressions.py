@@ -1,0 +1,134 @@
+"""Expressions as values: frozen, comparable, printed as they are parsed (`xstilts.composition`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+SUM = "sum"
+"""The operator of `a + b - c`."""
+LANGUAGE_SLOT = "{lang}"
+
+Option = bool | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One module by reference, or `none`.
+
+    Attributes:
+        name: May hold `{lang}`.
+        otherwise: What is taken for a language that has no such module; empty: it is refused.
+    """
+
+    name: str
+    otherwise: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}|{self.otherwise}" if self.otherwise else self.name
+
+    @property
+    def is_none(self) -> bool:
+        """Whether this is the untouched backbone."""
+        return self.name == "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An operand and its weight."""
+
+    expression: Expression
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        inner = str(self.expression)
+        if isinstance(self.expression, Call) and self.expression.operator == SUM:
+            inner = f"({inner})"
+        return inner if self.weight == 1.0 else f"{inner}*{_number(self.weight)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operator over parts; `operator` is `sum` for `a + b - c`."""
+
+    operator: str
+    parts: tuple[Part, ...]
+    options: tuple[tuple[str, Option], ...] = ()
+
+    def __str__(self) -> str:
+        if self.operator == SUM:
+            text = ""
+            for number, part in enumerate(self.parts):
+                negative = part.weight < 0 and number > 0
+                sign = (" - " if negative else " + ") if number else ""
+                text += sign + str(Part(part.expression, -part.weight) if negative else part)
+            return text
+        options = [f"{key}={_option(value)}" for key, value in self.options]
+        return f"{self.operator}({', '.join([*map(str, self.parts), *options])})"
+
+
+Expression = Ref | Call
+
+
+def references(expression: Expression) -> Iterator[Ref]:
+    """Every module reference, from left to right, `none` left out."""
+    if isinstance(expression, Ref):
+        if not expression.is_none:
+            yield expression
+        return
+    for part in expression.parts:
+        yield from references(part.expression)
+
+
+def operators(expression: Expression) -> Iterator[str]:
+    """Every operator used, outermost first."""
+    if isinstance(expression, Call):
+        yield expression.operator
+        for part in expression.parts:
+            yield from operators(part.expression)
+
+
+def map_references(expression: Expression, change: Callable[[str], str]) -> Expression:
+    """The same expression with every reference renamed by `change`."""
+    if isinstance(expression, Ref):
+        name, otherwise = expression.name, expression.otherwise
+        return expression if expression.is_none else Ref(change(name), otherwise)
+    parts = tuple(Part(map_references(p.expression, change), p.weight) for p in expression.parts)
+    return Call(expression.operator, parts, expression.options)
+
+
+def needs_language(expression: Expression) -> bool:
+    """Whether a reference holds `{lang}`."""
+    return any(LANGUAGE_SLOT in ref.name for ref in references(expression))
+
+
+def for_language(expression: Expression, language: str) -> Expression:
+    """The expression with `{lang}` filled."""
+    return map_references(expression, lambda name: name.replace(LANGUAGE_SLOT, language))
+
+
+def with_fallbacks(expression: Expression, exists: Callable[[str], bool]) -> Expression:
+    """The expression with every `name|otherwise` decided: `name` where `exists` says so.
+
+    A part for which `none` stands in is left out.
+    """
+    if isinstance(expression, Ref):
+        if not expression.otherwise:
+            return expression
+        return Ref(expression.name if exists(expression.name) else expression.otherwise)
+    parts = []
+    for part in expression.parts:
+        chosen = with_fallbacks(part.expression, exists)
+        if chosen == part.expression or chosen != Ref("none"):
+            parts.append(Part(chosen, part.weight))
+    return Call(expression.operator, tuple(parts), expression.options) if parts else Ref("none")
+
+
+def _number(value: float) -> str:
+    return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _option(value: Option) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else _number(value)

@@ -1,0 +1,66 @@
+"""Heads in a module's folder: their tensors, and what the manifest says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from xstilts.backbone import Backbone
+from xstilts.config import load_task
+from xstilts.errors import NotFoundError
+from xstilts.methods import read_tensors
+from xstilts.model import Head, head_tensors, restore_head
+from xstilts.specs import TaskSpec
+from xstilts.zoo import Entry, Manifest
+from xstilts.zoo.manifest import HEAD, HeadRecord
+
+
+def save_heads(heads: Mapping[str, Head], folder: Path) -> list[HeadRecord]:
+    """Write the tensors of heads; a single one is in `head.safetensors`."""
+    records = []
+    for name, head in heads.items():
+        file = HEAD if len(heads) == 1 else f"head-{name}.safetensors"
+        save_file(head_tensors(head), folder / file)
+        task = head.task
+        records.append(
+            HeadRecord(
+                file=file,
+                task=task.name,
+                format=task.format,
+                family=task.head_family,
+                labels=task.labels,
+            )
+        )
+    return records
+
+
+def load_heads(entry: Entry, backbone: Backbone) -> tuple[Head, ...]:
+    """The heads kept with a module."""
+    return tuple(
+        restore_head(_head_task(record), backbone, read_tensors(entry.folder / record.file))
+        for record in head_records(entry.manifest)
+        if (entry.folder / record.file).is_file()
+    )
+
+
+def head_records(manifest: Manifest) -> list[HeadRecord]:
+    """The heads that a manifest speaks of."""
+    if manifest.heads or not manifest.format:
+        return list(manifest.heads)
+    m = manifest
+    return [HeadRecord(file=HEAD, task=m.task, format=m.format, family=m.family, labels=m.labels)]
+
+
+def _head_task(record: HeadRecord) -> TaskSpec:
+    """The task that a head speaks, with the labels of its training.
+
+    A task that was a YAML of the person who trained it is known by its format and labels only.
+    """
+    own = {"labels": record.labels, "family": record.family}
+    try:
+        task = load_task(record.task)
+    except NotFoundError:
+        task = TaskSpec(name=record.task, format=record.format, languages=[], metric="", sources=[])
+    return task.model_copy(update=own)
