@@ -53,23 +53,6 @@ def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
     from xstilts.cli.output import table
     from xstilts.zoo.entry import pair
 
-    agreements = [vars(agreement) for agreement in outcome.agreements]
-    record: dict[str, Any] = {
-        "schema": "xstilts.rank/1",
-        "modules": [
-            {
-                "reference": row.entry.reference,
-                "digest": row.entry.manifest.digest,
-                "mean_rank": row.mean_rank,
-                "estimates": row.estimates,
-                "known": row.known,
-                "notes": list(row.notes),
-            }
-            for row in outcome.rows
-        ],
-        "agreement": agreements,
-    }
-
     def human() -> None:
         columns = ("module", "mean rank", *methods, "known")
         rows = [
@@ -84,7 +67,7 @@ def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
         state.console.print(table(columns, rows, "best intermediate first"))
         for note in dict.fromkeys(note for row in outcome.rows for note in row.notes):
             state.note(note)
-        if agreements:
+        if outcome.agreements:
             shown = [
                 (a.method, a.modules, f"{a.spearman:.2f}", f"{a.kendall:.2f}", f"{a.regret:.1f}")
                 for a in outcome.agreements
@@ -94,4 +77,22 @@ def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
         else:
             state.note("fewer than three modules have stored scores: no agreement to show")
 
-    state.emit(record, human)
+    state.emit(_record(outcome), human)
+
+
+def _record(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "schema": "xstilts.rank/1",
+        "modules": [
+            {
+                "reference": row.entry.reference,
+                "digest": row.entry.manifest.digest,
+                "mean_rank": row.mean_rank,
+                "estimates": row.estimates,
+                "known": row.known,
+                "notes": list(row.notes),
+            }
+            for row in outcome.rows
+        ],
+        "agreement": [vars(agreement) for agreement in outcome.agreements],
+    }

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from xstilts.backbone import Backbone
 from xstilts.config import load_task
@@ -15,6 +16,8 @@ from xstilts.evaluate.request import Request
 from xstilts.formats._fields import options
 from xstilts.formats.retrieval import Options
 from xstilts.specs import TaskSpec
+
+Precision = Literal["fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Job:
     split: str
     settings: Options | None = None
     layers: tuple[int, ...] = ()
-    precision: str = "fp32"
+    precision: Precision = "fp32"
 
     @property
     def layer(self) -> int:
@@ -87,7 +90,7 @@ class Inputs:
 
 
 def jobs_of(
-    requests: Sequence[Request], backbone: Backbone, root: Path | None, precision: str
+    requests: Sequence[Request], backbone: Backbone, root: Path | None, precision: Precision
 ) -> tuple[list[Job], list[str]]:
     """The cells of requests, in their order.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
 from xstilts.evaluate.alignment.bitext import align
-from xstilts.evaluate.jobs import Inputs, Job, jobs_of
+from xstilts.evaluate.jobs import Inputs, Job, Precision, jobs_of
 from xstilts.evaluate.provenance import identity, score_rows
 from xstilts.evaluate.request import Computed, Outcome, Request, Told
 from xstilts.evaluate.results import Cell, ResultStore, Score, cell_key
@@ -37,8 +37,6 @@ from xstilts.neighbours import Vectors
 from xstilts.train.places import Places
 
 __all__ = ["Evaluation", "Outcome", "Request"]
-
-Precision = Literal["fp32", "bf16", "int8"]
 
 
 class Evaluation:

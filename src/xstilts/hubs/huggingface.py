@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -38,51 +38,26 @@ CACHES = True
 
 def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
     """Commit exactly this folder's files to the repository, which is made when it is missing."""
-    repo = _repo(address)
-    api = _api()
-    manifest = read_manifest(folder)
-    names = sorted(path.name for path in folder.iterdir())
-    message = options.message or f"Add {manifest.name} {manifest.digest[:12]}"
+    repo, api, manifest = _repo(address), _api(), read_manifest(folder)
     branch = None if options.create_pr else address.revision or None
 
     def prepare() -> list[str]:
-        """Make repository and branch; the tags that are still to be made."""
         api.create_repo(repo, private=options.private or None, exist_ok=True)
         if branch:
             api.create_branch(repo, branch=branch, exist_ok=True)
-        commits = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags}
-        known = [tag for tag in options.tags if tag in commits]
-        taken = [tag for tag in known if not _holds(api, repo, commits[tag], folder)]
-        if taken:
-            raise UsageError(
-                f"{address.text} has the tag {', '.join(taken)} already, for other files",
-                hint="Choose another --tag; a tag keeps meaning the same commit.",
-            )
-        return [tag for tag in options.tags if tag not in known]
+        return _missing_tags(api, address, folder, options.tags)
 
     def commit() -> Any:
-        """One commit on top of what is there, or nothing where all is there already."""
         head = str(api.repo_info(repo, revision=branch).sha)
-        stale = sorted(set(api.list_repo_files(repo, revision=head)) - {*names, ".gitattributes"})
         send = partial(
             api.create_commit,
             repo,
-            commit_message=message,
+            commit_message=options.message or f"Add {manifest.name} {manifest.digest[:12]}",
             revision=address.revision or None,
             create_pr=options.create_pr or None,
             parent_commit=head,
         )
-        gone = [CommitOperationDelete(name) for name in stale]
-        try:
-            added = [CommitOperationAdd(name, str(folder / name)) for name in names]
-            return send(operations=[*added, *gone])
-        except ConnectionError as error:
-            if not lacks_xet(error):
-                raise
-        with ExitStack() as stack:  # the client sends open files without xet
-            opened = {name: stack.enter_context((folder / name).open("rb")) for name in names}
-            added = [CommitOperationAdd(name, file) for name, file in opened.items()]
-            return send(operations=[*added, *gone])
+        return _send(send, folder, api.list_repo_files(repo, revision=head))
 
     tags = translated(prepare, address.text)
     once = 1 if options.create_pr else ATTEMPTS
@@ -90,6 +65,41 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
     for tag in tags:
         translated(partial(api.create_tag, repo, tag=tag, revision=made.oid), address.text)
     return RemoteRef(f"hf:{repo}@{made.oid}", manifest.digest, str(made.pr_url or made.commit_url))
+
+
+def _missing_tags(api: Any, address: Address, folder: Path, tags: Sequence[str]) -> list[str]:
+    """The tags that are still to be made.
+
+    Raises:
+        UsageError: One of them is at a commit with other files.
+    """
+    repo = _repo(address)
+    commits = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo).tags}
+    known = [tag for tag in tags if tag in commits]
+    taken = [tag for tag in known if not _holds(api, repo, commits[tag], folder)]
+    if taken:
+        raise UsageError(
+            f"{address.text} has the tag {', '.join(taken)} already, for other files",
+            hint="Choose another --tag; a tag keeps meaning the same commit.",
+        )
+    return [tag for tag in tags if tag not in known]
+
+
+def _send(send: Callable[..., Any], folder: Path, there: Iterable[str]) -> Any:
+    """One commit of a folder's files on top of what is there, or nothing where all is there."""
+    names = sorted(path.name for path in folder.iterdir())
+    stale = sorted(set(there) - {*names, ".gitattributes"})
+    gone = [CommitOperationDelete(name) for name in stale]
+    try:
+        added = [CommitOperationAdd(name, str(folder / name)) for name in names]
+        return send(operations=[*added, *gone])
+    except ConnectionError as error:
+        if not lacks_xet(error):
+            raise
+    with ExitStack() as stack:  # the client sends open files without xet
+        opened = {name: stack.enter_context((folder / name).open("rb")) for name in names}
+        added = [CommitOperationAdd(name, file) for name, file in opened.items()]
+        return send(operations=[*added, *gone])
 
 
 def _holds(api: Any, repo: str, commit: str, folder: Path) -> bool:

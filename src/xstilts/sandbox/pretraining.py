@@ -59,24 +59,7 @@ def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
     )
     from transformers import PreTrainedTokenizerFast
 
-    pieces: list[tuple[str, float]] = [(token, 0.0) for token in SPECIAL]
-    concept_of: dict[int, int] = {}
-    known = set(SPECIAL)
-    characters: set[str] = {"▁"}
-    for language in LANGUAGES:
-        mark = "▁" if language.blanks else ""
-        for number, word in enumerate(lexicon(language, CONCEPTS, seed).values()):
-            characters.update(word)
-            if mark + word not in known:
-                known.add(mark + word)
-                concept_of[len(pieces)] = number
-                pieces.append((mark + word, -4.0))
-    for word in SHARED:
-        characters.update(word)
-        pieces.append(("▁" + word, -4.0))
-    pieces.append((POINT, -4.0))
-    pieces += [(character, -12.0) for character in sorted(characters - known)]
-    pieces.append(("<mask>", 0.0))
+    pieces, concept_of = _pieces(seed)
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
     tokenizer.normalizer = normalizers.NFKC()
     # Han words carry no mark: it would be a piece of its own and take the tag of the first word.
@@ -96,6 +79,29 @@ def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     return PreTrainedTokenizerFast.from_pretrained(folder), concept_of
+
+
+def _pieces(seed: int) -> tuple[list[tuple[str, float]], dict[int, int]]:
+    """The tokenizer's pieces with their scores, and the concept of those that are words."""
+    pieces: list[tuple[str, float]] = [(token, 0.0) for token in SPECIAL]
+    concept_of: dict[int, int] = {}
+    known = set(SPECIAL)
+    characters: set[str] = {"▁"}
+    for language in LANGUAGES:
+        mark = "▁" if language.blanks else ""
+        for number, word in enumerate(lexicon(language, CONCEPTS, seed).values()):
+            characters.update(word)
+            if mark + word not in known:
+                known.add(mark + word)
+                concept_of[len(pieces)] = number
+                pieces.append((mark + word, -4.0))
+    for word in SHARED:
+        characters.update(word)
+        pieces.append(("▁" + word, -4.0))
+    pieces.append((POINT, -4.0))
+    pieces += [(character, -12.0) for character in sorted(characters - known)]
+    pieces.append(("<mask>", 0.0))
+    return pieces, concept_of
 
 
 def _draw_encoder(
