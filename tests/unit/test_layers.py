@@ -1,4 +1,4 @@
-"""Imports point down, and the command line starts without heavy libraries."""
+"""Imports point down, code stays short, and the command line starts without heavy libraries."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ LAYERS = (
     ("grid", "api", "rank", "bench"),
     ("cli",),
 )
+MODULE_LINES, FUNCTION_LINES = 300, 40
+"""At most; of a function without its signature and docstring."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
@@ -66,6 +68,21 @@ def test_imports_point_down():
 def test_every_module_has_a_layer():
     names = {p.stem if p.is_file() else p.name for p in ROOT.iterdir() if p.suffix in ("", ".py")}
     assert names - set(LEVEL) - {"__init__", "__main__", "__pycache__", "_configs", "py"} == set()
+
+
+def test_modules_and_functions_stay_short():
+    long = []
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        name = path.relative_to(ROOT)
+        if text.count("\n") > MODULE_LINES:
+            long.append(str(name))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                if body and node.end_lineno - body[0].lineno >= FUNCTION_LINES:
+                    long.append(f"{name}: {node.name}")
+    assert long == []
 
 
 def test_command_line_imports_nothing_heavy():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Generator
 
+from xstilts.backbone import Backbone
 from xstilts.bench import Result, compare
 from xstilts.bench.models import adapter, encoder, plain
 from xstilts.composed import compose
@@ -30,9 +31,6 @@ def fusion_step(size: str, pairs: int) -> Result:
 
 
 def _fusions(size: str, *, train: bool) -> tuple[Callable[[], None], Callable[[], None]]:
-    import adapters
-    from adapters.composition import Fuse
-
     backbone = encoder(size)
     names = [f"m{number}" for number in range(9)]
     modules = {name: adapter(backbone, "seq_bn", n) for n, name in enumerate(names)}
@@ -44,15 +42,7 @@ def _fusions(size: str, *, train: bool) -> tuple[Callable[[], None], Callable[[]
         parameter.requires_grad_(train)
     ids = torch.randint(5, 1990, (4, 64))
     mask = torch.ones_like(ids)
-    library = plain(backbone)
-    adapters.init(library)
-    for name in names:
-        library.add_adapter(name, config="seq_bn")
-    library.add_adapter_fusion(Fuse(*names))
-    library.set_active_adapters(Fuse(*names))
-    library.requires_grad_(False)
-    if train:
-        library.train_adapter_fusion(Fuse(*names))
+    library = _library_fusion(backbone, names, train=train)
 
     def run(target: Any) -> None:
         with torch.set_grad_enabled(train):
@@ -71,3 +61,20 @@ def _fusions(size: str, *, train: bool) -> tuple[Callable[[], None], Callable[[]
         run(library)
 
     return ours, theirs
+
+
+def _library_fusion(backbone: Backbone, names: Sequence[str], *, train: bool) -> Any:
+    """The encoder with the adapters library's fusion of fresh modules."""
+    import adapters
+    from adapters.composition import Fuse
+
+    library = plain(backbone)
+    adapters.init(library)
+    for name in names:
+        library.add_adapter(name, config="seq_bn")
+    library.add_adapter_fusion(Fuse(*names))
+    library.set_active_adapters(Fuse(*names))
+    library.requires_grad_(False)
+    if train:
+        library.train_adapter_fusion(Fuse(*names))
+    return library

@@ -112,7 +112,6 @@ def _register() -> None:
         eval_commands,
         export_commands,
         grid_commands,
-        import_commands,
         info_commands,
         language_commands,
         predict_commands,
@@ -120,10 +119,7 @@ def _register() -> None:
         recipe_commands,
         report_commands,
         score_commands,
-        share_commands,
         train_commands,
-        zoo_commands,
-        zoo_listing,
     )
 
     app.command("demo")(report_commands.demo)
@@ -141,6 +137,24 @@ def _register() -> None:
     app.command("predict")(predict_commands.predict)
     app.command("score")(score_commands.score)
     app.command("report")(report_commands.report)
+    _register_zoo()
+    app.add_typer(data_commands.app, name="data")
+    app.add_typer(info_commands.tasks_app, name="tasks")
+    app.add_typer(info_commands.config_app, name="config")
+    app.command("languages")(language_commands.languages)
+    app.command("bench")(bench_commands.bench)
+    app.command("doctor")(info_commands.doctor)
+
+
+def _register_zoo() -> None:
+    from xstilts.cli import (
+        export_commands,
+        import_commands,
+        share_commands,
+        zoo_commands,
+        zoo_listing,
+    )
+
     zoo_commands.app.command("ls")(zoo_listing.list_modules)
     zoo_commands.app.command("search")(zoo_listing.search)
     zoo_commands.app.command("import")(import_commands.import_module)
@@ -148,12 +162,6 @@ def _register() -> None:
     for name in ("add", "pull", "push", "bundle"):
         zoo_commands.app.command(name)(getattr(share_commands, name))
     app.add_typer(zoo_commands.app, name="zoo")
-    app.add_typer(data_commands.app, name="data")
-    app.add_typer(info_commands.tasks_app, name="tasks")
-    app.add_typer(info_commands.config_app, name="config")
-    app.command("languages")(language_commands.languages)
-    app.command("bench")(bench_commands.bench)
-    app.command("doctor")(info_commands.doctor)
 
 
 _register()
