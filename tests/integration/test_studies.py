@@ -88,6 +88,9 @@ def test_the_guide_of_a_study_runs(study, home, tmp_path, monkeypatch, capsys):
         "answer.md",
         "figures",
     }
+    times = records["answer"]["settings"]["evaluated"]
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d"
+    assert re.fullmatch(f"{moment} to {moment} UTC", times)
     tables = [s for s in records["answer"]["sections"] if s["key"].startswith("table-")]
     assert all(section["tables"] for section in tables)
     assert list((tmp_path / study / "figures").glob("*.svg"))

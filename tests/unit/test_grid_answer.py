@@ -90,6 +90,20 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not():
     assert answered(evidence({}, places(none=0.5, mnli=0.4)), draws=500).words == "It lowers it"
 
 
+def test_controls_are_named_in_the_answer():
+    tables = [{"title": "T", "by": ["reference"], "theirs": ["shuffled", "qqp", "mlm"]}]
+    tables[0]["controls"] = True
+    rates = places(none=0.5, senti=0.4, shuffled=0.4, qqp=0.5)
+    found = answered(evidence({"ours": ["senti"], "tables": tables}, rates), draws=500)
+    assert found.line.startswith("It lowers it: -")
+    _, _, beside = found.line.partition(" Beside controls: ")
+    same, lower = beside.split("; ")
+    assert same.startswith("no difference detected from shuffled (")
+    assert lower.startswith("lower than qqp (-")
+    limits = record(found, sheet(found))["limits"]
+    assert "These controls have no results: mlm." in limits
+
+
 def test_a_contrast_sets_groups_of_languages_against_each_other():
     rate = {"de": 0.5, "fr": 0.5, "ru": 0.6, "hi": 0.6}
     contrast = {"by": "latin", "first": "non-Latin", "second": "Latin"}

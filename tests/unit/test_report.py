@@ -24,6 +24,7 @@ from xstilts.evaluate.report import (
     write_markdown,
 )
 from xstilts.evaluate.report.facts import _hours
+from xstilts.evaluate.report.model import signed
 from xstilts.evaluate.report.published import published
 from xstilts.evaluate.results import ResultStore, Score
 
@@ -79,6 +80,21 @@ def rows(table: Table) -> dict[str, dict[str, str]]:
         str(row[0]): dict(zip(table.columns[1:], map(str, row[1:]), strict=True))
         for row in table.rows
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.24, "+1.2"),
+        (-15.0, "−15.0"),
+        (0.04, "+0.04"),
+        (-0.04, "−0.04"),
+        (0.004, "0.0"),
+        (0, "0.0"),
+    ],
+)
+def test_the_end_of_an_interval_is_on_its_side_of_zero(value, text):
+    assert signed(value) == text
 
 
 def test_the_main_table_by_hand(store):

@@ -52,6 +52,7 @@ class TableSpec(Spec):
         tasks: Instead of the answer's.
         contrast: Whether each line is a difference of differences, as the answer's is.
         growth: Whether each line is the largest backbone's difference minus the smallest's.
+        controls: Whether each line is a control's, which the answer names beside its verdict.
         picture: Whether it is drawn.
     """
 
@@ -62,6 +63,7 @@ class TableSpec(Spec):
     tasks: list[str] = Field(default_factory=list)
     contrast: bool = False
     growth: bool = False
+    controls: bool = False
     picture: bool = True
 
 

@@ -116,9 +116,11 @@ def difference(value: float | None, *, note: str = "", full: float = 20.0) -> Va
 
 
 def signed(value: float) -> str:
-    """`+1.2`, `−1.2` or `0.0`."""
+    """`+1.2`, `−1.2` or `0.0`; `+0.04`, since the end of an interval is on one side of zero."""
     text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else _minus(text)
+    if not text.strip("+-0."):
+        text = f"{value:+.2f}"
+    return _minus(text) if text.strip("+-0.") else "0.0"
 
 
 def _minus(text: str) -> str:

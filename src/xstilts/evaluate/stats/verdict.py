@@ -65,7 +65,9 @@ class Verdict:
             return NOTHING
         return HIGHER if self.effect > 0 else LOWER
 
-    def __str__(self) -> str:
+    @property
+    def numbers(self) -> str:
+        """Effect, interval and p-values."""
         numbers = [x for x in (self.effect, self.low, self.high) if x is not None]
         # An interval's end must not look like zero when it is on one side of it.
         digits = 2 if any(0 < abs(x) < 0.05 for x in numbers) else 1
@@ -76,7 +78,10 @@ class Verdict:
             parts.append(f"p {shown_p(self.p)}")
         if self.p_holm is not None:
             parts.append(f"Holm {shown_p(self.p_holm)}")
-        return ", ".join(parts) + f": {self.words}"
+        return ", ".join(parts)
+
+    def __str__(self) -> str:
+        return f"{self.numbers}: {self.words}"
 
 
 def shown_p(value: float) -> str:

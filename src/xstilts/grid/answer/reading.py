@@ -88,8 +88,19 @@ class Answer:
             if least is not None
             else ""
         )
-        numbers, _, _ = str(verdict).rpartition(": ")
-        return f"{self.words}: {numbers}.{seen}"
+        return f"{self.words}: {verdict.numbers}.{seen}{self._beside_controls()}"
+
+    def _beside_controls(self) -> str:
+        """How the answer's rows stand to those that show what any training does."""
+        told = [
+            f"{line.verdict.words} than {name} ({line.verdict.numbers})"
+            if line.verdict.words in (HIGHER, LOWER)
+            else f"{line.verdict.words} from {name} ({line.verdict.numbers})"
+            for table, lines in self.tables
+            for line in lines
+            if table.controls and line.verdict and (name := ", ".join(line.names))
+        ]
+        return f" Beside controls: {'; '.join(told)}." if told else ""
 
 
 def answered(

@@ -201,7 +201,8 @@ def _settings(answer: Answer) -> list[tuple[str, str]]:
     rows.append(("draws of the bootstrap", str(answer.draws)))
     times = sorted(result.written for result in evidence.results if result.written)
     if times:
-        rows.append(("evaluated", f"{times[0][:16]} to {times[-1][:16]} UTC".replace("T", " ")))
+        first, last = (time[:16].replace("T", " ") for time in (times[0], times[-1]))
+        rows.append(("evaluated", f"{first} to {last} UTC"))
     return [*rows, ("xstilts", __version__)]
 
 
@@ -235,6 +236,9 @@ def _limits(answer: Answer) -> list[str]:
     lost = [row for row in (*spec.ours, *spec.theirs) if row not in evidence.rows]
     found = list(spec.limits)
     found += [f"The answer is without {', '.join(lost)}, which have no results."] if lost else []
+    rows = [row for table in spec.tables if table.controls for row in table.theirs]
+    idle = [row for row in rows if row not in evidence.rows]
+    found += [f"These controls have no results: {', '.join(idle)}."] if idle else []
     if len(study.seeds) < 3:
         found.append("Fewer than three seeds: intervals are over examples only.")
     several = len(spec.ours) - len([row for row in lost if row in spec.ours])
