@@ -238,9 +238,11 @@ def _text_parts(run: RunSpec, root: Path | None, *, offline: bool) -> list[Part]
     task = task_in_world(load_task(MLM), root)
     task = task.model_copy(update={"options": {**task.options, **run.mlm.options}})
     texts = texts_of(run, task, root, offline=offline)
-    sizes = {code: sum(len(row.fields["text"]) for row in rows) for code, rows in texts.items()}
     return [
-        Part(f"{MLM}/{code}", task, (code,), rows, size=sizes[code]) for code, rows in texts.items()
+        Part(
+            f"{MLM}/{code}", task, (code,), rows, size=sum(len(row.fields["text"]) for row in rows)
+        )
+        for code, rows in texts.items()
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from xstilts import __version__
 from xstilts.errors import NotFoundError
 from xstilts.evaluate.report.material import Material
-from xstilts.evaluate.report.model import Report, Section
+from xstilts.evaluate.report.model import Report, Section, period
 from xstilts.evaluate.report.sections import alignment, costs, groups, results, sources
 
 SIMULATION = (
@@ -54,11 +54,7 @@ def _about(material: Material) -> tuple[str, ...]:
     scores = material.scores
     backbones = sorted({f"{s.backbone} ({s.fingerprint[:12]})" for s in scores})
     seeds = sorted({s.seed for s in scores if s.seed >= 0})
-    times = sorted(cell.written for cell in material.newest if cell.written)
-    span = (
-        " to ".join(time[:16].replace("T", " ") for time in (times[0], times[-1])) if times else ""
-    )
-    when = f"{span} UTC" if span else "at a time that is not kept"
+    when = period(cell.written for cell in material.newest) or "at a time that is not kept"
     older = len(material.cells) - len(material.newest)
     left = f", {older} older cells of the same label and seed left out" if older else ""
     return (

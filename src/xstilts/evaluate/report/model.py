@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,12 @@ def signed(value: float) -> str:
     if not text.strip("+-0."):
         text = f"{value:+.2f}"
     return _minus(text) if text.strip("+-0.") else "0.0"
+
+
+def period(times: Iterable[str]) -> str:
+    """The first and the last of ISO times to the minute, in UTC; nothing without times."""
+    known = sorted(time[:16].replace("T", " ") for time in times if time)
+    return f"{known[0]} to {known[-1]} UTC" if known else ""
 
 
 def _minus(text: str) -> str:

@@ -93,12 +93,11 @@ class Answer:
     def _beside_controls(self) -> str:
         """How the answer's rows stand to those that show what any training does."""
         told = [
-            f"{line.verdict.words} than {name} ({line.verdict.numbers})"
-            if line.verdict.words in (HIGHER, LOWER)
-            else f"{line.verdict.words} from {name} ({line.verdict.numbers})"
+            f"{verdict.words} {'than' if verdict.words in (HIGHER, LOWER) else 'from'} "
+            f"{', '.join(line.names)} ({verdict.numbers})"
             for table, lines in self.tables
             for line in lines
-            if table.controls and line.verdict and (name := ", ".join(line.names))
+            if table.controls and (verdict := line.verdict)
         ]
         return f" Beside controls: {'; '.join(told)}." if told else ""
 

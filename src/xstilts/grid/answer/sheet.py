@@ -11,7 +11,7 @@ from xstilts.evaluate.provenance import ALIGNMENT
 from xstilts.evaluate.report import Figure, Report, Section, Table, Value, as_json
 from xstilts.evaluate.report.figures import named
 from xstilts.evaluate.report.intervals import Span, curves, forest
-from xstilts.evaluate.report.model import Item, interval_text, number, signed, tested
+from xstilts.evaluate.report.model import Item, interval_text, number, period, signed, tested
 from xstilts.evaluate.stats import UNTESTED, Verdict, detectable, shown_p
 from xstilts.grid.answer.evidence import Evidence
 from xstilts.grid.answer.reading import Answer, Judged
@@ -199,10 +199,8 @@ def _settings(answer: Answer) -> list[tuple[str, str]]:
             rows.append((f"training, {name}", f"{section.method}: {told or 'defaults'}"))
     rows.append(("seeds", ", ".join(map(str, study.seeds))))
     rows.append(("draws of the bootstrap", str(answer.draws)))
-    times = sorted(result.written for result in evidence.results if result.written)
-    if times:
-        first, last = (time[:16].replace("T", " ") for time in (times[0], times[-1]))
-        rows.append(("evaluated", f"{first} to {last} UTC"))
+    if when := period(result.written for result in evidence.results):
+        rows.append(("evaluated", when))
     return [*rows, ("xstilts", __version__)]
 
 
