@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xstilts.api import Prediction, Predictor, load
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = ["Prediction", "Predictor", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the API when it is first used, so that `import xstilts` stays light."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("xstilts")
     if name in ("Prediction", "Predictor", "load"):
         from xstilts import api
 

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xstilts import library, paths, predict
-from xstilts.backbone import Backbone
-from xstilts.config import load_task
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition import predict
+from xstilts.composition.expression import LANGUAGE_SLOT
+from xstilts.composition.load import Loaded, load_expression
+from xstilts.composition.task_model import Head, TaskModel
+from xstilts.config import paths
+from xstilts.config.load import load_task
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.errors import DataError, NotFoundError, UsageError
-from xstilts.expressions import LANGUAGE_SLOT
-from xstilts.formats import FORMATS
-from xstilts.library import Loaded
-from xstilts.model import Head, TaskModel
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats import FORMATS
 from xstilts.zoo import Zoo
 
 Row = str | Sequence[str] | Mapping[str, Any]
@@ -248,7 +249,7 @@ def predictor(
         raise UsageError(
             f"'{expression}' needs a language", hint="Give it with --lang, or language=…."
         )
-    loaded = library.load_expression(expression, zoo, backbone, language)
+    loaded = load_expression(expression, zoo, backbone, language)
     named = {head.task.name: head for head in loaded.heads}
     if task and named and task not in named:
         raise NotFoundError.named("head", task, named)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from support.models import backbone, randomise
 
-from xstilts.composed import compose
-from xstilts.composition import parse
-from xstilts.methods import METHODS, _adapters_lora
+from xstilts.composition.compose import compose
+from xstilts.composition.parser import parse
+from xstilts.modules.methods import METHODS, _adapters_lora
 
 pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("ignore")]
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}

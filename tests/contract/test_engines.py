@@ -13,10 +13,10 @@ import pytest
 from support import grid_toy
 from support.grid_toy import layered, plan
 
+from xstilts.config.specs import Spec
 from xstilts.errors import XstiltsError
 from xstilts.grid.engines import ENGINES, STARTS, Crew
 from xstilts.grid.state import OPEN
-from xstilts.specs import Spec
 from xstilts.train.signals import StopRequest
 
 TESTS = Path(grid_toy.__file__).parents[1]

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from support.tokenizers import tiny_tokenizer
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.features import Features, collate
 from xstilts.errors import ConfigError, DataError, UsageError
-from xstilts.formats import FORMATS
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats import FORMATS
 
 NAMES = FORMATS.names()
 HIDDEN = 16

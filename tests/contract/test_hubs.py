@@ -9,10 +9,9 @@ import pytest
 from integration.hub_server import HubServer, use
 from support.zoo_modules import add, build, contents
 
-from xstilts import hubs
 from xstilts.errors import IntegrityError, NotFoundError, OfflineError, UsageError
-from xstilts.hubs import HUBS, PushOptions, parse_address
-from xstilts.zoo import Zoo
+from xstilts.zoo import Zoo, hubs
+from xstilts.zoo.hubs import HUBS, PushOptions, parse_address
 from xstilts.zoo.manifest import CARD
 
 TARGETS = {

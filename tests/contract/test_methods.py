@@ -1,4 +1,4 @@
-"""Every method and preset keeps the laws of `xstilts.methods`."""
+"""Every method and preset keeps the laws of `xstilts.modules.methods`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 from support.models import backbone, fresh, randomise, tokens
 
-from xstilts.composed import compose
-from xstilts.composition import parse
-from xstilts.config import load_method, spec_names
+from xstilts.composition.compose import compose
+from xstilts.composition.parser import parse
+from xstilts.config.load import load_method, spec_names
 
 PRESETS = spec_names("methods")
 WITH_PARAMETERS = [p for p in PRESETS if load_method(p).method not in ("full", "head")]

@@ -7,9 +7,9 @@ import torch
 from support.models import backbone, changed, tokens
 from torch import Generator
 
-from xstilts.composed import compose, merge
-from xstilts.composition import parse
-from xstilts.operators import OPERATORS
+from xstilts.composition.compose import compose, merge
+from xstilts.composition.parser import parse
+from xstilts.modules.operators import OPERATORS
 
 CALLS = {name: f"{name}({{parts}})" for name in OPERATORS if name != "sum"}
 LORA_ONLY = ("merge_svd", "merge_cat", "average_factors")

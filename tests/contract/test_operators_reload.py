@@ -11,9 +11,9 @@ import pytest
 import torch
 from support.trained import add_composition, add_module, backbone_folder
 
-from xstilts import library
-from xstilts.backbone import Backbone
-from xstilts.operators import OPERATORS
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.load import load_expression
+from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Zoo
 
 LORA_ONLY = ("merge_svd", "merge_cat", "average_factors")
@@ -56,7 +56,7 @@ def outputs(folder: Path):
     ids = torch.arange(24).reshape(2, 12) % base.identity.vocab_size
     found = {}
     for case in CASES:
-        loaded = library.load_expression(name_of(*case), zoo, base)
+        loaded = load_expression(name_of(*case), zoo, base)
         loaded.composed.eval()
         nodes = dict(loaded.composed.nodes.items())
         with torch.no_grad(), base.acting(nodes, loaded.composed.encoder_weights):

@@ -8,16 +8,16 @@ from functools import cache
 import pytest
 import yaml
 
-from xstilts import config
-from xstilts.config import spec_names
+from xstilts.config import load as config
+from xstilts.config.layers import Layer, resolve
+from xstilts.config.load import spec_names
+from xstilts.config.specs import SourceSpec, TaskSpec, TrainSpec
 from xstilts.data.layout import templates
 from xstilts.data.located import split_names
 from xstilts.data.readers import READERS
 from xstilts.data.rows import options_of
-from xstilts.formats import FORMATS
-from xstilts.formats._fields import HeadOptions
-from xstilts.resolving import Layer, resolve
-from xstilts.specs import SourceSpec, TaskSpec, TrainSpec
+from xstilts.tasks.formats import FORMATS
+from xstilts.tasks.formats._fields import HeadOptions
 
 TASKS = spec_names("tasks")
 load_task = cache(config.load_task)

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from xstilts.errors import DataError, NotFoundError, UsageError
-from xstilts.metrics import METRICS, score_file
+from xstilts.tasks.metrics import METRICS
+from xstilts.tasks.prediction_files import score_file
 
 
 def squad(golds):

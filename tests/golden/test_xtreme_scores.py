@@ -7,11 +7,11 @@ import json
 import pytest
 
 from xstilts.cli import main
-from xstilts.config import load_suite, load_task
+from xstilts.config.load import load_suite, load_task
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.evaluate.results import ResultStore, Score
+from xstilts.evaluate.store import ResultStore, Score
 from xstilts.evaluate.submission import write_submission
-from xstilts.evaluate.xtreme_scores import summarise, task_score, transfer_gap, transfer_gaps
+from xstilts.evaluate.xtreme import summarise, task_score, transfer_gap, transfer_gaps
 
 XTREME = load_suite("xtreme")
 _CODES = ("en", "ar", "bg", "de", "el", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")

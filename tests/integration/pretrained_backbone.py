@@ -92,7 +92,7 @@ def xstilts(always: list[object], command: list[object]) -> str:
 
 def write_corpus(data: Path, corpus: Path) -> None:
     """`mlm/train-<language>.txt`, `mlm/dev-<language>.txt` and the list of what was read."""
-    from xstilts.config import load_task
+    from xstilts.config.load import load_task
     from xstilts.data.sources import load
 
     lines: dict[str, dict[str, None]] = {}
@@ -143,10 +143,10 @@ def draw(corpus: Path, folder: Path) -> None:
 def masked_losses(folder: Path) -> dict[str, float]:
     """Mean loss over masked sub-words of each language's held-out lines, in nats."""
     from xstilts.api import load
-    from xstilts.config import load_task
+    from xstilts.config.load import load_task
     from xstilts.data.features import collate
     from xstilts.data.sources import load as rows_of
-    from xstilts.formats import FORMATS
+    from xstilts.tasks.formats import FORMATS
 
     loaded = load("small", backbone=str(folder / "start"), zoo=folder / "zoo")
     task, made = load_task("mlm"), FORMATS.get("masked_lm")

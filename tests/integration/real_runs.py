@@ -27,7 +27,7 @@ from pathlib import Path
 
 import yaml
 
-from xstilts.config import config_folder
+from xstilts.config.load import config_folder
 
 CHOICES = """
 title: {name}, its dev file to train on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xstilts import predict
+from xstilts.composition import predict
 
 FAST = ("--set", "train.epochs=1", "--set", "train.lr=1e-3")
 

@@ -11,7 +11,7 @@ from support.trained import backbone_folder
 
 from xstilts.cli import main
 from xstilts.data import convert
-from xstilts.metrics import score_file
+from xstilts.tasks.prediction_files import score_file
 
 CONTEXT = "the old man runs to the house near the river"
 FAST = ("--set", "train.max_steps=2", "--set", "train.batch_size=2")
@@ -288,12 +288,13 @@ def test_several_blocks_at_once(run, place):
 
 
 def test_expressions_share_the_rows_that_are_read(run, place, monkeypatch):
-    from xstilts.evaluate import rows
+
+    from xstilts.evaluate import row_cache
 
     read, split = [], []
-    load, encode = rows.load, rows.encode
-    monkeypatch.setattr(rows, "load", lambda *a, **k: read.append(a[2]) or load(*a, **k))
-    monkeypatch.setattr(rows, "encode", lambda *a: split.append(a[2].name) or encode(*a))
+    load, encode = row_cache.load, row_cache.encode
+    monkeypatch.setattr(row_cache, "load", lambda *a, **k: read.append(a[2]) or load(*a, **k))
+    monkeypatch.setattr(row_cache, "encode", lambda *a: split.append(a[2].name) or encode(*a))
     for language in ("nl", "pt"):
         (place / "data" / "udpos" / f"test-{language}.tsv").write_text(f"{language}\tX\n")
     first = train(run, "udpos")

@@ -16,9 +16,12 @@ import torch
 from integration.hub_server import HubServer, use
 from support.s3 import s3_server
 
-from xstilts import export, paths, pretrained, sandbox
-from xstilts.backbone import Backbone
+from xstilts import sandbox
+from xstilts.backbone import pretrained
+from xstilts.backbone.backbone import Backbone
 from xstilts.cli import main
+from xstilts.composition import export
+from xstilts.config import paths
 from xstilts.zoo import Zoo, verify_folder
 from xstilts.zoo.manifest import CARD, SCORES
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from xstilts import paths, sandbox
+from xstilts import sandbox
 from xstilts.cli import main
+from xstilts.config import paths
 
 
 @pytest.fixture

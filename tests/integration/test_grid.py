@@ -7,10 +7,10 @@ import json
 import pytest
 
 from xstilts.cli import main
-from xstilts.config import spec_names
+from xstilts.config.load import spec_names
+from xstilts.config.run import RunSpec, resolve_run
 from xstilts.files import digest
 from xstilts.grid.spec import load_study
-from xstilts.settings import RunSpec, resolve_run
 
 WORLD = (
     "sandbox:train_rows=120,dev_rows=30,test_rows=30,bitext_rows=30,text_rows=60,"

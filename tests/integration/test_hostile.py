@@ -17,10 +17,9 @@ from integration.hub_server import HubServer, use
 from support.hostile import ATTACKS, HOOK, hostile
 from support.zoo_modules import base
 
-from xstilts import hubs
+from xstilts.composition.load import load_expression
 from xstilts.errors import IntegrityError, XstiltsError
-from xstilts.library import load_expression
-from xstilts.zoo import Zoo
+from xstilts.zoo import Zoo, hubs
 from xstilts.zoo.upkeep import copy_into
 
 _WRITES = {

@@ -13,10 +13,9 @@ import pytest
 from integration.hub_server import HubServer, use
 from support.zoo_modules import add, contents
 
-from xstilts import hubs
 from xstilts.errors import NetworkError, NotFoundError, OfflineError, UsageError, XstiltsError
-from xstilts.hubs import PushOptions
-from xstilts.zoo import Zoo
+from xstilts.zoo import Zoo, hubs
+from xstilts.zoo.hubs import PushOptions
 from xstilts.zoo.manifest import CARD
 
 NAME = "hf:org/mnli"
@@ -38,7 +37,7 @@ def no_sockets_left():
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     """Neither we nor the client wait between attempts; the server may still be slow."""
-    monkeypatch.setattr("xstilts.hubs._hf_errors.WAIT_SECONDS", 0)
+    monkeypatch.setattr("xstilts.zoo.hubs._hf_errors.WAIT_SECONDS", 0)
     client = SimpleNamespace(sleep=lambda _: None, time=time.time, perf_counter=time.perf_counter)
     for module in ("utils._http", "file_download"):
         monkeypatch.setattr(f"huggingface_hub.{module}.time", client, raising=False)

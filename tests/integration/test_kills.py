@@ -19,8 +19,7 @@ from integration.hub_server import HubServer
 from support.s3 import s3_server
 from support.zoo_modules import build, contents
 
-from xstilts import hubs
-from xstilts.zoo import Zoo, verify_folder
+from xstilts.zoo import Zoo, hubs, verify_folder
 from xstilts.zoo.manifest import CARD
 from xstilts.zoo.upkeep import broken, copy_into, gc
 

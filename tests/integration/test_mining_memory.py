@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import json, resource, sys, time
 import numpy as np
-from xstilts.retrieval import mine
+from xstilts.evaluate.retrieval.mining import mine
 rows, size = int(sys.argv[1]), int(sys.argv[2])
 draw = np.random.default_rng(0)
 sides = [draw.standard_normal((rows, size), dtype=np.float32) for _ in range(2)]

@@ -19,13 +19,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from xstilts import paths, sandbox
+from xstilts import sandbox
+from xstilts.backbone.activation_cache import FrozenBlocks
 from xstilts.cli import main
-from xstilts.config import config_folder, load_task
+from xstilts.config import paths
+from xstilts.config.load import config_folder, load_task
 from xstilts.data import translated
 from xstilts.data.sources import load, task_in_world
-from xstilts.frozen import FrozenBlocks
-from xstilts.translate import translate_rows
+from xstilts.data.translation.rows import translate_rows
 
 
 @pytest.fixture

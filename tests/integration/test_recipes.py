@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from xstilts.config import config_folder, load_recipe, load_task, spec_names, train_task_of
-from xstilts.settings import tasks_of
+from xstilts.config.load import config_folder, load_recipe, load_task, spec_names, train_task_of
+from xstilts.config.run import tasks_of
 
 TINY = """
 intermediates: [none, mnli, {name: both, tasks: "mnli,qqp", settings: {mlm: {share: 0.2}}}]

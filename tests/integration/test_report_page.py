@@ -9,8 +9,8 @@ import pytest
 from support.chromium import BINARY, chromium
 from support.stored import GAINS, fill
 
-from xstilts.config import load_suite
-from xstilts.evaluate.report import Material, build, write_html
+from xstilts.config.load import load_suite
+from xstilts.report import Material, build, write_html
 
 pytestmark = pytest.mark.skipif(not BINARY, reason="no chromium to open the page in")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xstilts.pretrained import fingerprint
+from xstilts.backbone.pretrained import fingerprint
 
 FAST = ("--set", "train.epochs=1", "--set", "train.lr=1e-3")
 
@@ -48,12 +48,14 @@ def test_path(run, home):
 
 
 def test_training_leaves_the_backbone_bit_equal(run, home):
-    from xstilts import paths, sandbox
-    from xstilts.backbone import Backbone
-    from xstilts.settings import resolve_run
+    from xstilts import sandbox
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.config import paths
+    from xstilts.config.run import resolve_run
     from xstilts.train.phases import Phase
-    from xstilts.train.places import Places
+    from xstilts.train.run import train_phase
     from xstilts.zoo import Zoo
+    from xstilts.zoo.workspace import Places
 
     world = sandbox.ensure_world(paths.cache_folder())
     encoder = Backbone.load(str(world.backbone), offline=True)
@@ -61,7 +63,7 @@ def test_training_leaves_the_backbone_bit_equal(run, home):
     places = Places(world.data, Zoo(home / "zoo2"), home / "runs2", None, quiet=True)
     for method in ("seq_bn", "lora", "full"):
         settings = resolve_run("mnli", {"method": method}, ["train.max_steps=3"], None, "x").value
-        Phase("mnli", settings, encoder, places).execute()
+        train_phase(Phase("mnli", settings, encoder, places))
         assert fingerprint(encoder.encoder) == before, method
     left = {path.name for path in (home / "runs2").rglob("*") if path.is_file()}
     assert left == {".lock", "history.jsonl"}
@@ -93,8 +95,9 @@ def test_two_problems_are_both_listed(run):
 
 
 def test_wrong_backbone_is_refused(run, home, tmp_path):
-    from xstilts import paths, sandbox
-    from xstilts.backbone import Backbone
+    from xstilts import sandbox
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.config import paths
 
     run("train-adapter", "mnli", *FAST)
     world = sandbox.ensure_world(paths.cache_folder())

@@ -100,7 +100,7 @@ def test_a_pulled_module_scores_the_same(run, lora, hub):
     [(401, "not valid (401)"), (403, "may not do this (403)"), (500, "the hub failed (500)")],
 )
 def test_what_the_hub_refuses_is_said(run, lora, hub, status, words, monkeypatch):
-    monkeypatch.setattr("xstilts.hubs._hf_errors.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("xstilts.zoo.hubs._hf_errors.WAIT_SECONDS", 0.01)
     hub.fault("POST", "/commit/", status, times=99)
     error = run("zoo", "push", "mnli/lora", "hf:org/other", code=6)
     assert words in error["what"]

@@ -12,7 +12,7 @@ import pytest
 from support.in_process import make_small, work_here
 
 from xstilts.cli import main
-from xstilts.config import spec_names
+from xstilts.config.load import spec_names
 
 GUIDES = Path(__file__).parents[2] / "docs" / "studies"
 STUDIES = sorted(spec_names("studies"))

@@ -25,8 +25,7 @@ STEPS = ("open", "os.", "shutil.", "socket.", "tempfile.")
 
 
 def work(job: dict[str, Any]) -> None:
-    from xstilts import hubs
-    from xstilts.zoo import Zoo
+    from xstilts.zoo import Zoo, hubs
     from xstilts.zoo.upkeep import copy_into
 
     zoo = Zoo(Path(job["zoo"]))
@@ -82,7 +81,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    from xstilts.hubs import HUBS
+    from xstilts.zoo.hubs import HUBS
 
     for name in HUBS.names():
         HUBS.get(name)

@@ -16,9 +16,9 @@ from support.tokenizers import tiny_tokenizer
 from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from xstilts.backbone import Backbone
-from xstilts.methods import full
-from xstilts.weights import Info, Weights, info_of, rows_of
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.lazy_tensors import Info, Weights, info_of, rows_of
+from xstilts.modules.methods import full
 from xstilts.zoo import Manifest, Zoo, write_manifest
 
 LARGE = {

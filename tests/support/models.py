@@ -12,11 +12,11 @@ from transformers import (
     XLMRobertaXLModel,
 )
 
-from xstilts.backbone import Backbone
-from xstilts.config import load_method
-from xstilts.methods import METHODS
-from xstilts.pretrained import fingerprint
-from xstilts.specs import BackboneIdentity
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.pretrained import fingerprint
+from xstilts.config.load import load_method
+from xstilts.config.specs import BackboneIdentity
+from xstilts.modules.methods import METHODS
 
 SIZES = {
     "vocab_size": 99,

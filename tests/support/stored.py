@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from xstilts.config import load_suite
+from xstilts.config.load import load_suite
 from xstilts.evaluate.alignment.bitext import COLUMNS
-from xstilts.evaluate.results import ResultStore, Score
+from xstilts.evaluate.store import ResultStore, Score
 
 GAINS = {"none": 0.0, "mnli": 0.05, "squad2": 0.03, "qqp": -0.04, "hellaswag": 0.0}
 """Label to what it adds to the share of right answers."""

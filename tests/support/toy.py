@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from xstilts.config.specs import TaskSpec, TrainSpec
 from xstilts.data.features import Features, Ragged
-from xstilts.specs import TaskSpec, TrainSpec
-from xstilts.train.stream import Mixture, Stream
+from xstilts.train.mixing import Mixture, Stream
 from xstilts.train.trainer import Trainer
 
 TASK = TaskSpec(

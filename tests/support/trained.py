@@ -9,13 +9,13 @@ from safetensors.torch import save_file
 from support.models import encoder, randomise
 from support.tokenizers import tiny_tokenizer
 
-from xstilts import library
-from xstilts.backbone import Backbone
-from xstilts.composed import compose
-from xstilts.config import load_method, load_task
-from xstilts.heads import save_heads
-from xstilts.methods import METHODS
-from xstilts.model import Head, TaskModel, head_tensors, probe
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.compose import compose
+from xstilts.composition.heads import save_heads
+from xstilts.composition.load import load_module, pinned, resolve_expression, save_learned
+from xstilts.composition.task_model import Head, TaskModel, head_tensors, probe
+from xstilts.config.load import load_method, load_task
+from xstilts.modules.methods import METHODS
 from xstilts.zoo import Manifest, Zoo, write_manifest
 from xstilts.zoo.manifest import Parent
 
@@ -79,13 +79,13 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
     task = load_task(task_name)
 
     def write(folder: Path) -> Manifest:
-        expression, entries = library.resolve(text, zoo, base)
-        modules = {key: library.load_module(entry, zoo, base) for key, entry in entries.items()}
+        expression, entries = resolve_expression(text, zoo, base)
+        modules = {key: load_module(entry, zoo, base) for key, entry in entries.items()}
         below = compose(expression, modules, base.shape, torch.Generator().manual_seed(seed))
         generator = torch.Generator().manual_seed(seed)
         for parameter in below.learned().values():
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-        library.save_learned(below, folder)
+        save_learned(below, folder)
         head = Head.new(task, base, generator)
         randomise(head.module, seed, 0.5)
         save_heads({task_name: head}, folder)
@@ -104,7 +104,7 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
                 method="head",
                 preset="head",
                 backbone=base.identity,
-                composition=library.pinned(expression, entries),
+                composition=pinned(expression, entries),
                 parents=[Parent(reference=key, digest=digest) for key, digest in pairs],
                 labels=task.labels,
                 source_language=task.source_language,

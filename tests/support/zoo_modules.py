@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from support.models import backbone, randomise
 
-from xstilts.config import load_method
-from xstilts.formats._heads import FirstTokenHead
-from xstilts.methods import METHODS
+from xstilts.config.load import load_method
+from xstilts.modules.methods import METHODS
+from xstilts.tasks.formats._heads import FirstTokenHead
 from xstilts.zoo import Manifest, Zoo, write_manifest
 
 LABELS = ["entailment", "neutral", "contradiction"]

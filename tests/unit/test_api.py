@@ -11,10 +11,10 @@ import torch
 from support.trained import add_module, backbone_folder
 
 import xstilts
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
 from xstilts.cli import main
 from xstilts.errors import DataError, NotFoundError, UsageError
-from xstilts.methods import METHODS
+from xstilts.modules.methods import METHODS
 from xstilts.zoo import Zoo
 
 

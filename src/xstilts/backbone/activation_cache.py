@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xstilts.backbone import Backbone
-from xstilts.sites import Site
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import Site
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of outputs that are kept in memory; further rows are computed each time."""

@@ -11,12 +11,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from xstilts.acting import WHOLE_KEY, act, wrapped
+from xstilts.backbone.hooks import WHOLE_KEY, act, wrapped
+from xstilts.backbone.packed import pack, unpack
+from xstilts.backbone.pretrained import backbone_spec, clean_config, fetch, identify
+from xstilts.backbone.sites import BLOCKS, EncoderShape, Site
+from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import UsageError
-from xstilts.packed import pack, unpack
-from xstilts.pretrained import backbone_spec, clean_config, fetch, identify
-from xstilts.sites import BLOCKS, EncoderShape, Site
-from xstilts.specs import BackboneIdentity
 
 
 class Backbone:
@@ -120,8 +120,8 @@ class Backbone:
     def compiled(self) -> Iterator[None]:
         """Run every block through torch.compile, for inputs of any shape, until the block ends.
 
-        It pays on a GPU; a CPU multiplies faster from `xstilts.packed`, which compiling switches
-        off. What acts at sites is compiled with its block.
+        It pays on a GPU; a CPU multiplies faster from `xstilts.backbone.packed`, which compiling
+        switches off. What acts at sites is compiled with its block.
         """
         if not self._compiled:
             self._compiled = [torch.compile(b._call_impl, dynamic=True) for b in self.blocks]
@@ -204,7 +204,7 @@ class Backbone:
         """Let what `nodes` holds act at its sites until the block ends.
 
         Args:
-            nodes: Site key to what acts there (see `xstilts.sites`).
+            nodes: Site key to what acts there (see `xstilts.backbone.sites`).
             weights: Encoder tensors to run with instead of the own ones, which come back after.
 
         Raises:

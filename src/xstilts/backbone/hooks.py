@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from xstilts.backbone.sites import BLOCKS, EMBEDDINGS, LINEARS, SUBLAYERS, WHOLE, Site
 from xstilts.errors import UsageError
-from xstilts.sites import BLOCKS, EMBEDDINGS, LINEARS, SUBLAYERS, WHOLE, Site
 
 WHOLE_KEY = Site(-2, WHOLE).key
 """The site of a module of another library, which wraps the whole encoder."""
@@ -20,7 +20,7 @@ def act(encoder: Any, site: Site, node: nn.Module) -> nn.Module:
     Args:
         encoder: The transformers model.
         site: Where.
-        node: What acts there, as `xstilts.sites` says.
+        node: What acts there, as `xstilts.backbone.sites` says.
 
     Returns:
         The encoder's own module whose output the node changes.

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from xstilts.config import load_backbone_spec, spec_names
+from xstilts.backbone.sites import SUPPORTED
+from xstilts.config.load import load_backbone_spec, spec_names
+from xstilts.config.specs import BackboneIdentity, BackboneSpec
 from xstilts.errors import DataError, NetworkError, NotFoundError, OfflineError, UsageError
 from xstilts.files import digest
-from xstilts.sites import SUPPORTED
-from xstilts.specs import BackboneIdentity, BackboneSpec
 
 
 def backbone_spec(reference: str) -> BackboneSpec:

@@ -18,9 +18,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from xstilts.backbone.lazy_tensors import num_parameters
+from xstilts.config.specs import Spec
 from xstilts.errors import UsageError, near_names
-from xstilts.specs import Spec
-from xstilts.weights import num_parameters
 
 LINEARS: Mapping[str, str] = {
     "query": "attention.self.query",

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from xstilts import predict
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
 from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, Result, compare
 from xstilts.bench.models import (
     classifier,
@@ -20,9 +19,10 @@ from xstilts.bench.models import (
     rows,
     some,
 )
-from xstilts.config import load_task
+from xstilts.composition import predict
+from xstilts.composition.task_model import Head, TaskModel
+from xstilts.config.load import load_task
 from xstilts.data.features import Features
-from xstilts.model import Head, TaskModel
 
 
 def evaluation(size: str, pairs: int) -> Result:
@@ -145,7 +145,7 @@ def sentence_transformers(size: str, pairs: int) -> Result:
     from transformers import PreTrainedTokenizerFast
 
     from xstilts.data.examples import Example
-    from xstilts.formats import FORMATS
+    from xstilts.tasks.formats import FORMATS
 
     backbone = encoder(size)
     words = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3} | {f"w{n}": n for n in range(4, 1990)}

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Generator
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
 from xstilts.bench import Result, compare
 from xstilts.bench.models import adapter, encoder, plain
-from xstilts.composed import compose
-from xstilts.composition import parse
-from xstilts.model import TaskModel
+from xstilts.composition.compose import compose
+from xstilts.composition.parser import parse
+from xstilts.composition.task_model import TaskModel
 
 
 def fusion(size: str, pairs: int) -> Result:

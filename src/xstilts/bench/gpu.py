@@ -14,12 +14,12 @@ from itertools import pairwise
 
 import torch
 
-from xstilts import predict
 from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, seconds
 from xstilts.bench.evaluating import encoder_operations
 from xstilts.bench.models import adapter, classifier, encoder, rows, vocabulary
 from xstilts.bench.training import steps
-from xstilts.config import load_task
+from xstilts.composition import predict
+from xstilts.config.load import load_task
 
 PASSES = {"evaluation": 1.0, "compiled evaluation": 1.0, "adapter": 2.0, "lora": 2.0, "full": 3.0}
 """Forward passes that a step is worth: gradients of what flows through, and of every weight."""

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from xstilts.backbone import Backbone
-from xstilts.composed import compose
-from xstilts.composition import parse
-from xstilts.config import load_method, load_task
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.packed import unpack
+from xstilts.backbone.pretrained import fingerprint
+from xstilts.backbone.sites import Adapter
+from xstilts.composition.compose import compose
+from xstilts.composition.parser import parse
+from xstilts.composition.task_model import Head, TaskModel
+from xstilts.config.load import load_method, load_task
+from xstilts.config.specs import BackboneIdentity
 from xstilts.data.features import Features, Ragged
-from xstilts.methods import METHODS
-from xstilts.model import Head, TaskModel
-from xstilts.packed import unpack
-from xstilts.pretrained import fingerprint
-from xstilts.sites import Adapter
-from xstilts.specs import BackboneIdentity
+from xstilts.modules.methods import METHODS
 
 VOCABULARY = 250_002
 """Words of XLM-R, for work that touches them; a small vocabulary is enough for the rest."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from xstilts import predict
-from xstilts.backbone import Backbone
+from xstilts.backbone.activation_cache import FrozenBlocks, MemoryStore, first_block
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import Site
 from xstilts.bench import XNLI_DECILES, Result, compare
 from xstilts.bench.models import PAD, adapter, classifier, encoder, padded, rows, vocabulary
+from xstilts.composition import predict
 from xstilts.data.features import Features
-from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
-from xstilts.sites import Site
 
 
 def nine_modules(size: str, pairs: int) -> Result:

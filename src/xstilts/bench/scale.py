@@ -36,27 +36,27 @@ class Point:
 
 
 def _evaluation(factor: int, size: str) -> Callable[[], object]:
-    from xstilts import predict
     from xstilts.bench.models import classifier, encoder, rows
+    from xstilts.composition import predict
 
     model, features = classifier(encoder(size)), rows(500 * factor, XNLI_DECILES, 128)
     return lambda: predict.logits(model, features, "xnli")
 
 
 def _mining(factor: int, size: str) -> Callable[[], object]:
-    from xstilts import retrieval
+    from xstilts.evaluate.retrieval.mining import mine
 
     count, width = (1000, 128) if size == "tiny" else (MINED // FACTORS[-1], 1024)
     draw = np.random.default_rng(0)
     sides = [draw.standard_normal((count * factor, width), dtype=np.float32) for _ in range(2)]
-    return lambda: retrieval.mine(sides[0], sides[1])
+    return lambda: mine(sides[0], sides[1])
 
 
 def _report(factor: int, _size: str) -> Callable[[], object]:
     """Read, test and write 300 x `factor` cells of 100 examples: 10 modules, 30 languages."""
-    from xstilts.config import load_suite
-    from xstilts.evaluate.report import Material, build, write_html
-    from xstilts.evaluate.results import ResultStore, Score
+    from xstilts.config.load import load_suite
+    from xstilts.evaluate.store import ResultStore, Score
+    from xstilts.report import Material, build, write_html
 
     draw = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp())

@@ -25,12 +25,12 @@ from xstilts.bench.models import (
     shape,
     vocabulary,
 )
-from xstilts.config import load_task
+from xstilts.composition.task_model import TaskModel
+from xstilts.config.load import load_task
+from xstilts.config.specs import TrainSpec
 from xstilts.data.features import Features
-from xstilts.model import TaskModel
-from xstilts.specs import TrainSpec
+from xstilts.train.mixing import Stream, micro_tokens
 from xstilts.train.optim import make_optimizer
-from xstilts.train.stream import Stream, micro_tokens
 
 BATCH, WIDTH, STEPS = 32, 128, 2
 """Rows of a step, their longest, and the steps of an epoch, which is what a comparison times."""

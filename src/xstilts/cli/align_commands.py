@@ -89,7 +89,7 @@ def _checkpoints(
 def _show(state: State, outcome: Outcome, requests: Sequence[Request]) -> None:
     from xstilts.cli.eval_output import emit_outcome
     from xstilts.cli.output import table
-    from xstilts.evaluate.alignment.views import alignment_table
+    from xstilts.report.alignment import alignment_table
 
     def human() -> None:
         for name in dict.fromkeys(request.task for request in requests):

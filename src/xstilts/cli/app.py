@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from xstilts import __version__
 from xstilts.cli.state import State
 
 app = typer.Typer(
@@ -47,7 +47,7 @@ def hoist(arguments: list[str]) -> list[str]:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"xstilts {__version__}")
+        print(f"xstilts {version('xstilts')}")
         raise typer.Exit
 
 

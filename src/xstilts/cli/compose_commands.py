@@ -66,9 +66,9 @@ def compose(
 
 
 def _keep_merged(state: State, expression: str, name: str, backbone: str) -> None:
-    from xstilts.backbone import Backbone as Encoder
+    from xstilts.backbone.backbone import Backbone as Encoder
     from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.merging import keep_merged
+    from xstilts.composition.merge import keep_merged
 
     encoder = Encoder.load(backbone, offline=state.offline)
     entry = keep_merged(expression, name, open_zoo(state), encoder)
@@ -85,10 +85,10 @@ def _keep_merged(state: State, expression: str, name: str, backbone: str) -> Non
 def _explain(state: State, expression: str, backbone: str) -> None:
     from dataclasses import asdict
 
-    from xstilts.backbone import Backbone as Encoder
+    from xstilts.backbone.backbone import Backbone as Encoder
     from xstilts.cli.output import table
     from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.explain import explain
+    from xstilts.composition.explain import explain
 
     encoder = Encoder.load(backbone, offline=state.offline)
     found = explain(expression, open_zoo(state), encoder)

@@ -14,8 +14,8 @@ from xstilts.cli.translate_commands import translate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from xstilts.config.specs import TaskSpec
     from xstilts.data.prepare import Presence
-    from xstilts.specs import TaskSpec
 
 app = typer.Typer(no_args_is_help=True, help="Data of tasks.")
 app.command("translate")(translate)
@@ -217,7 +217,7 @@ def bundle_files(
 
 
 def _specs(state: State, names: Sequence[str] | None) -> list[TaskSpec]:
-    from xstilts.config import load_task, spec_names
+    from xstilts.config.load import load_task, spec_names
     from xstilts.data.sources import task_in_world
 
     return [task_in_world(load_task(name), state.data) for name in names or spec_names("tasks")]

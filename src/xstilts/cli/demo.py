@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.backbone import Backbone
-    from xstilts.evaluate.results import Score
-    from xstilts.evaluate.suite import Request
-    from xstilts.train.places import Places
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.evaluate.evaluator import Request
+    from xstilts.evaluate.store import Score
+    from xstilts.zoo.workspace import Places
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def take_tour(state: State, seeds: Sequence[int]) -> list[Score]:
 
 def _requests(state: State, encoder: Backbone, where: Places, seed: int) -> list[Request]:
     """Train what the tour needs of one seed; what is to be evaluated."""
-    from xstilts.evaluate.suite import Request
+    from xstilts.evaluate.evaluator import Request
 
     pinned = {}
     for stop in MODULES:
@@ -93,15 +93,16 @@ def _requests(state: State, encoder: Backbone, where: Places, seed: int) -> list
 
 def _train(state: State, encoder: Backbone, where: Places, stop: Stop, seed: int) -> str:
     """Train one stop of the tour, or find it; returns its digest."""
-    from xstilts.settings import resolve_run
+    from xstilts.config.run import resolve_run
     from xstilts.train.phases import Phase
+    from xstilts.train.run import train_phase
 
     flags = {"method": stop.method, "backbone": state.backbone, "train": {"seed": seed}}
     world = state.training_defaults
     run = resolve_run(stop.task, flags, [], None, state.backbone, world).value
     phase = Phase(stop.task, run, encoder, where, below=stop.below, name=stop.name)
     known = where.zoo.find_run(phase.key)
-    entry = phase.execute()
+    entry = train_phase(phase)
     verb = "found" if known else "trained"
     score = entry.manifest.training["dev_score"]
     state.note(f"{verb} {entry.reference}  seed {seed}  dev {score:.1f}")

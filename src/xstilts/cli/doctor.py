@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from xstilts import paths
+from xstilts.config import paths
 
 PACKAGES = (
     "xstilts",

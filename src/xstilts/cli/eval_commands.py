@@ -12,8 +12,8 @@ from xstilts.cli.state import State
 from xstilts.cli.training import device, places, training_task
 
 if TYPE_CHECKING:
-    from xstilts.backbone import Backbone
-    from xstilts.evaluate.suite import Evaluation, Outcome, Request
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.evaluate.evaluator import Evaluation, Outcome, Request
     from xstilts.train.phases import Phase
 
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
@@ -55,7 +55,7 @@ def evaluate(
 
     Example: xstilts eval none mnli --task tatoeba --langs de,sw
     """
-    from xstilts.evaluate.suite import Request
+    from xstilts.evaluate.evaluator import Request
 
     chosen = tuple(code for code in languages.split(",") if code)
     shared: dict[str, Any] = {"split": split, "pooling": pooling, "options": _options(overrides)}
@@ -97,8 +97,9 @@ def xtreme(
     Example: xstilts xtreme none mnli "fuse(mnli, qqp)" --tasks xnli,tatoeba
     Example: xstilts xtreme mnli --submit-dir submission
     """
-    from xstilts.config import load_task
-    from xstilts.evaluate.suite import Request
+    from xstilts.config.load import load_task
+    from xstilts.evaluate.evaluator import Request
+    from xstilts.train.run import plan_phase, train_phase
 
     state: State = context.obj
     chosen = [name for name in tasks.split(",") if name] or _suite_tasks(state, suite)
@@ -108,10 +109,10 @@ def xtreme(
             used = expression
             if load_task(task).format != "retrieval":
                 phase = _phase(state, expression, task, top, overrides or [], backbone)
-                if phase and state.dry_run and not phase.plan().known:
+                if phase and state.dry_run and not plan_phase(phase).known:
                     ahead.append(phase)
                     continue
-                used = "@" + phase.execute().manifest.digest if phase else expression
+                used = "@" + train_phase(phase).manifest.digest if phase else expression
             requests += [
                 Request(
                     used,
@@ -138,7 +139,7 @@ def xtreme(
 
 def _suite_tasks(state: State, suite: str) -> list[str]:
     """The tasks of a suite that have data; the others are named."""
-    from xstilts.config import load_suite, load_task
+    from xstilts.config.load import load_suite, load_task
     from xstilts.data.sources import available_languages, task_in_world
     from xstilts.errors import NotFoundError
 
@@ -190,17 +191,17 @@ def _phase(
     state: State, expression: str, target: str, top: str, overrides: list[str], backbone: str
 ) -> Phase | None:
     """The training that gives the expression a head for the target; None when it has one."""
-    from xstilts import library
-    from xstilts.composition import parse
-    from xstilts.config import load_task
+    from xstilts.composition.expression import operators
+    from xstilts.composition.load import load_expression
+    from xstilts.composition.parser import parse
+    from xstilts.config.load import load_task
+    from xstilts.config.run import resolve_run
     from xstilts.data.sources import task_in_world
-    from xstilts.expressions import operators
     from xstilts.files import digest
-    from xstilts.settings import resolve_run
     from xstilts.train.phases import Phase
 
     where, encoder = places(state), encoder_of(state, backbone)
-    loaded = library.load_expression(expression, where.zoo, encoder)
+    loaded = load_expression(expression, where.zoo, encoder)
     task = task_in_world(load_task(target), where.data)
     if loaded.head_for(task) is not None:
         return None
@@ -217,7 +218,7 @@ def _phase(
 
 def encoder_of(state: State, backbone: str) -> Backbone:
     """The backbone, loaded once for a whole command."""
-    from xstilts.backbone import Backbone
+    from xstilts.backbone.backbone import Backbone
 
     reference = backbone or state.backbone
     if reference not in state.encoders:
@@ -248,8 +249,8 @@ def evaluation_of(
     from typing import cast
 
     from xstilts.errors import UsageError
-    from xstilts.evaluate.results import ResultStore
-    from xstilts.evaluate.suite import Evaluation
+    from xstilts.evaluate.evaluator import Evaluation
+    from xstilts.evaluate.store import ResultStore
 
     if precision not in ("fp32", "bf16", "int8"):
         raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32, int8.")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.jobs import Job
-    from xstilts.evaluate.suite import Outcome
+    from xstilts.evaluate.cells import Job
+    from xstilts.evaluate.evaluator import Outcome
     from xstilts.train.phases import Phase
 
 _WIDE = 12
@@ -21,8 +21,9 @@ def print_plan(state: State, planned: Sequence[tuple[Job, bool]], ahead: Sequenc
     from collections import Counter
 
     from xstilts.cli.output import table
+    from xstilts.train.run import plan_phase
 
-    plans = [(phase, phase.plan()) for phase in ahead]
+    plans = [(phase, plan_phase(phase)) for phase in ahead]
     train = [{"module": p.name, "on": str(p.expression), "steps": plan.steps} for p, plan in plans]
     to_do = Counter((job.label, job.task.name) for job, there in planned if not there)
     every = Counter((job.label, job.task.name) for job, _ in planned)
@@ -42,7 +43,7 @@ def print_plan(state: State, planned: Sequence[tuple[Job, bool]], ahead: Sequenc
 
 def print_outcome(state: State, outcome: Outcome) -> None:
     """The main scores by expression and language, and what was computed or missing."""
-    from xstilts.evaluate.views import language_tables, transposed
+    from xstilts.report.tables import language_tables, transposed
 
     def human() -> None:
         from xstilts.cli.output import table

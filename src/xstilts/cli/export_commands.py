@@ -28,10 +28,10 @@ def export(
 
     Example: xstilts export hf mnli/lora --to mnli-merged
     """
-    from xstilts.backbone import Backbone
+    from xstilts.backbone.backbone import Backbone
     from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.export import EXPORTS, source
-    from xstilts.export import export as write
+    from xstilts.composition.export import EXPORTS, source
+    from xstilts.composition.export import export as write
 
     state: State = context.obj
     EXPORTS.get(kind)

@@ -19,9 +19,9 @@ def make_answer(
     Raises:
         UsageError: The study does not say how its answer is read.
     """
+    from xstilts import report as reports
     from xstilts.cli.output import step_progress
-    from xstilts.evaluate import report as reports
-    from xstilts.evaluate.results import ResultStore
+    from xstilts.evaluate.store import ResultStore
     from xstilts.files import write_json
     from xstilts.grid import answer as answers
 

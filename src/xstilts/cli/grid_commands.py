@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xstilts.cli.grid_work import named, workshop_of
 from xstilts.cli.state import State
 from xstilts.cli.training import seed_numbers
 
 if TYPE_CHECKING:
-    from xstilts.grid.cell import Cell
+    from xstilts.grid.context import Workshop
     from xstilts.grid.spec import StudySpec
     from xstilts.grid.state import GridFolder, PlannedStudy
-    from xstilts.grid.workshop import Workshop
 
 app = typer.Typer(help="Studies: many cells, finished by any number of workers.")
 Study = Annotated[str, typer.Argument(help="A study of configs/studies, or its YAML.")]
@@ -194,48 +194,6 @@ def logs(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
 
 # -- what the commands share
-
-
-def named(cells: tuple[Cell, ...], wanted: list[str]) -> list[Cell]:
-    """The cells whose hashes begin so; `all` means every one.
-
-    Raises:
-        NotFoundError: None begins so.
-        UsageError: Several do.
-    """
-    from xstilts.errors import NotFoundError, UsageError
-
-    if wanted == ["all"]:
-        return list(cells)
-    result = []
-    for start in wanted:
-        found = [cell for cell in cells if cell.key.startswith(start)]
-        if not found:
-            raise NotFoundError(
-                f"no cell of this study begins with '{start}'",
-                hint="List them: xstilts grid status STUDY --cells.",
-            )
-        if len(found) > 1:
-            raise UsageError(f"{len(found)} cells begin with '{start}'", hint="Give more digits.")
-        result += found
-    return result
-
-
-def workshop_of(state: State) -> Workshop:
-    """Where cells are planned and computed, as the global options say."""
-    import shlex
-    import sys
-
-    from xstilts.cli.training import device, places
-    from xstilts.grid.workshop import Workshop
-
-    def load(name: str) -> Any:
-        from xstilts.backbone import Backbone
-
-        return Backbone.load(state.encoder(name), offline=state.offline).to(device())
-
-    command = shlex.join(["xstilts", *sys.argv[1:]])
-    return Workshop(places(state), state.results, load, state.training_defaults, command)
 
 
 def _chosen(state: State, study: str, backbone: str, seeds: str, rows: str) -> StudySpec:

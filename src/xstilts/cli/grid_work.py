@@ -10,12 +10,54 @@ from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.grid.cell import Cell
+    from xstilts.grid.context import Workshop
     from xstilts.grid.engines import Crew
     from xstilts.grid.state import PlannedStudy
-    from xstilts.grid.workshop import Workshop
 
 DRAWS = 10_000
 """Of the bootstrap behind a study's verdict."""
+
+
+def named(cells: tuple[Cell, ...], wanted: list[str]) -> list[Cell]:
+    """The cells whose hashes begin so; `all` means every one.
+
+    Raises:
+        NotFoundError: None begins so.
+        UsageError: Several do.
+    """
+    from xstilts.errors import NotFoundError, UsageError
+
+    if wanted == ["all"]:
+        return list(cells)
+    result = []
+    for start in wanted:
+        found = [cell for cell in cells if cell.key.startswith(start)]
+        if not found:
+            raise NotFoundError(
+                f"no cell of this study begins with '{start}'",
+                hint="List them: xstilts grid status STUDY --cells.",
+            )
+        if len(found) > 1:
+            raise UsageError(f"{len(found)} cells begin with '{start}'", hint="Give more digits.")
+        result += found
+    return result
+
+
+def workshop_of(state: State) -> Workshop:
+    """Where cells are planned and computed, as the global options say."""
+    import shlex
+    import sys
+
+    from xstilts.cli.training import device, places
+    from xstilts.grid.context import Workshop
+
+    def load(name: str) -> Any:
+        from xstilts.backbone.backbone import Backbone
+
+        return Backbone.load(state.encoder(name), offline=state.offline).to(device())
+
+    command = shlex.join(["xstilts", *sys.argv[1:]])
+    return Workshop(places(state), state.results, load, state.training_defaults, command)
 
 
 def compute(state: State, study: str, wanted: list[str]) -> None:
@@ -25,7 +67,6 @@ def compute(state: State, study: str, wanted: list[str]) -> None:
         FindingsError: One of them failed.
         PreemptedError: A signal came; the same command goes on.
     """
-    from xstilts.cli.grid_commands import named, workshop_of
     from xstilts.grid.cell import with_ancestors
     from xstilts.grid.kinds import KINDS
     from xstilts.grid.worker import Worker
@@ -66,9 +107,9 @@ def drive(
     from xstilts.cli.grid_answer import make_answer, print_answer
     from xstilts.cli.grid_output import print_status, status_record
     from xstilts.cli.output import step_progress
+    from xstilts.config.layers import Layer, parse_overrides, resolve
     from xstilts.grid.engines import ENGINES
     from xstilts.grid.plan import drop_lost
-    from xstilts.resolving import Layer, parse_overrides, resolve
     from xstilts.train.signals import stop_requests
 
     made = ENGINES.get(engine)

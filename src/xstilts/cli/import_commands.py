@@ -36,9 +36,9 @@ def import_module(
     """
     import tempfile
 
-    from xstilts import hubs, importing
-    from xstilts.backbone import Backbone
-    from xstilts.zoo import Zoo, require_name
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.composition import importing
+    from xstilts.zoo import Zoo, hubs, require_name
 
     state: State = context.obj
     remote = place.startswith("hf:")

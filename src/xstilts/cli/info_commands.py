@@ -10,7 +10,7 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.specs import TaskSpec
+    from xstilts.config.specs import TaskSpec
 
 tasks_app = typer.Typer(no_args_is_help=True, help="The tasks that can be trained and evaluated.")
 config_app = typer.Typer(no_args_is_help=True, help="Settings, and where each comes from.")
@@ -26,7 +26,7 @@ def list_tasks(
 
     Example: xstilts tasks ls --role target
     """
-    from xstilts.config import load_task, spec_names
+    from xstilts.config.load import load_task, spec_names
 
     state: State = context.obj
     specs = [load_task(name) for name in spec_names("tasks")]
@@ -52,7 +52,7 @@ def show_task(
 
     Example: xstilts tasks show xnli
     """
-    from xstilts.config import load_task
+    from xstilts.config.load import load_task
 
     state: State = context.obj
     spec = load_task(task)
@@ -78,7 +78,7 @@ def show_config(
 
     Example: xstilts config show mnli --method lora --set train.lr=3e-4 --origin
     """
-    from xstilts.settings import resolve_run
+    from xstilts.config.run import resolve_run
 
     state: State = context.obj
     flags = {"method": method} if method else {}
@@ -99,7 +99,7 @@ def config_schema(context: typer.Context) -> None:
 
     Example: xstilts config schema > settings.schema.json
     """
-    from xstilts.settings import RunSpec
+    from xstilts.config.run import RunSpec
 
     state: State = context.obj
     schema = RunSpec.model_json_schema()
@@ -114,7 +114,7 @@ def doctor(
 
     Example: xstilts doctor --hub
     """
-    from xstilts.diagnosis import diagnose
+    from xstilts.cli.doctor import diagnose
 
     state: State = context.obj
     report = diagnose(state.zoo, state.results, state.data, offline=state.offline, ask_hub=hub)
@@ -125,8 +125,8 @@ def doctor(
 
 def _options_in_force(spec: TaskSpec) -> dict[str, Any]:
     """The task's options with the defaults of its format."""
-    from xstilts.formats import FORMATS
-    from xstilts.resolving import Layer, resolve
+    from xstilts.config.layers import Layer, resolve
+    from xstilts.tasks.formats import FORMATS
 
     known = getattr(FORMATS.get(spec.format), "Options", None)
     if known is None:

@@ -9,7 +9,7 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.languages import Language
+    from xstilts.data.languages import Language
 
 
 def languages(
@@ -24,7 +24,7 @@ def languages(
     Example: xstilts languages --task xnli --by script
     """
     from xstilts.cli.output import table
-    from xstilts.languages import group_by, language
+    from xstilts.data.languages import group_by, language
 
     state: State = context.obj
     codes = _codes(state, task)
@@ -44,9 +44,9 @@ def languages(
 
 
 def _codes(state: State, task: str) -> list[str]:
-    from xstilts.config import load_task
+    from xstilts.config.load import load_task
+    from xstilts.data.languages import languages as every
     from xstilts.data.sources import task_in_world
-    from xstilts.languages import languages as every
 
     if task:
         return list(task_in_world(load_task(task), state.data).languages)

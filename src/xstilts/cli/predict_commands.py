@@ -42,7 +42,7 @@ def predict(
     Example: xstilts predict mnli --text "A man runs." --text2 "Somebody moves."
     """
     from xstilts import api
-    from xstilts.backbone import Backbone
+    from xstilts.backbone.backbone import Backbone
     from xstilts.cli.training import device
     from xstilts.cli.zoo_commands import open_zoo
 

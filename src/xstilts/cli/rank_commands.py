@@ -9,7 +9,7 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.rank import Outcome
+    from xstilts.evaluate.ranking import Outcome
 
 
 def rank(
@@ -28,11 +28,11 @@ def rank(
 
     Example: xstilts rank xnli --methods probe,logme
     """
-    from xstilts.backbone import Backbone
+    from xstilts.backbone.backbone import Backbone
     from xstilts.cli.output import step_progress
     from xstilts.cli.training import device, places
-    from xstilts.evaluate.results import ResultStore
-    from xstilts.rank import METHODS, Ranking, RankSpec
+    from xstilts.evaluate.ranking import METHODS, Ranking, RankSpec
+    from xstilts.evaluate.store import ResultStore
 
     state: State = context.obj
     chosen = tuple(name for name in methods.split(",") if name) or METHODS
@@ -82,7 +82,7 @@ def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
 
 def _record(outcome: Outcome) -> dict[str, Any]:
     return {
-        "schema": "xstilts.rank/1",
+        "schema": "xstilts.evaluate.ranking/1",
         "modules": [
             {
                 "reference": row.entry.reference,

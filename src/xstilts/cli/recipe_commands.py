@@ -14,9 +14,9 @@ from xstilts.cli.state import State
 from xstilts.cli.training import places, seed_numbers
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.results import Score
-    from xstilts.evaluate.suite import Request
-    from xstilts.specs import RecipeSpec
+    from xstilts.config.specs import RecipeSpec
+    from xstilts.evaluate.evaluator import Request
+    from xstilts.evaluate.store import Score
     from xstilts.train.phases import Plan
     from xstilts.train.recipes import Graph, Kitchen, Node
 
@@ -31,7 +31,7 @@ def ls(context: typer.Context) -> None:
     Example: xstilts recipes ls
     """
     from xstilts.cli.output import table
-    from xstilts.config import load_recipe, spec_names
+    from xstilts.config.load import load_recipe, spec_names
 
     state: State = context.obj
     rows = []
@@ -77,7 +77,7 @@ def cp(
 
 
 def _path(recipe: str) -> Path:
-    from xstilts.config import config_folder, load_recipe
+    from xstilts.config.load import config_folder, load_recipe
 
     load_recipe(recipe)
     if recipe.endswith((".yaml", ".yml")):
@@ -97,7 +97,7 @@ def run(
 
     Example: xstilts run quick --world sandbox
     """
-    from xstilts.config import load_recipe
+    from xstilts.config.load import load_recipe
     from xstilts.train.recipes import Kitchen, spell_out
 
     state: State = context.obj
@@ -142,7 +142,7 @@ def _chosen(recipe: RecipeSpec, rows: str, targets: str, seeds: str) -> RecipeSp
 
 
 def _requests(graph: Graph, kitchen: Kitchen) -> list[Request]:
-    from xstilts.evaluate.suite import Request
+    from xstilts.evaluate.evaluator import Request
 
     return [
         Request(expression, evaluated.task, evaluated.label, languages=languages)
@@ -152,7 +152,7 @@ def _requests(graph: Graph, kitchen: Kitchen) -> list[Request]:
 
 
 def _print_scores(state: State, scores: list[Score], computed: int, graph: Graph) -> None:
-    from xstilts.evaluate.views import main_table
+    from xstilts.report.tables import main_table
 
     view = main_table(scores)
     record = {
@@ -209,10 +209,11 @@ def _plan_row(
 ) -> tuple[str, str, int, int, int, float, float, str]:
     """One phase; what is below it counts only when it is there already."""
     from xstilts.train.estimate import estimate
+    from xstilts.train.run import plan_phase
 
     ready = all(key in kitchen.made for key in node.below)
     phase = kitchen.phase(node, alone=not ready)
-    plan: Plan = phase.plan()
+    plan: Plan = plan_phase(phase)
     if ready and plan.known:
         kitchen.made[node.id] = plan.known
     kind = (phase.run.method, node.tasks)

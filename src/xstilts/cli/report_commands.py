@@ -11,9 +11,9 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.report import Problem, Report
-    from xstilts.evaluate.report.material import Material
-    from xstilts.evaluate.results import Cell
+    from xstilts.evaluate.store import Cell
+    from xstilts.report import Problem, Report
+    from xstilts.report.material import Material
 
 
 def report(
@@ -74,7 +74,7 @@ def report(
 
 def _chosen(state: State, tasks: set[str], labels: set[str], backbone: str) -> list[Cell]:
     """Stored cells of these tasks, labels and backbone; what is empty leaves out none."""
-    from xstilts.evaluate.results import ResultStore
+    from xstilts.evaluate.store import ResultStore
 
     cells = ResultStore(state.results).cells()
     return [cell for cell in cells if _wanted(cell, tasks, labels, backbone)]
@@ -93,8 +93,8 @@ def _material(
     state: State, cells: list[Cell], *, baseline: str, suite: str, draws: int
 ) -> Material:
     from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.config import load_suite
-    from xstilts.evaluate.report import Material, facts
+    from xstilts.config.load import load_suite
+    from xstilts.report import Material, facts
 
     scores = [score for cell in cells for score in cell.scores]
     problems, missing = _problems(state)
@@ -111,8 +111,8 @@ def _material(
 
 def _problems(state: State) -> tuple[list[Problem], list[str]]:
     """Cells of studies without a result, and what studies found no data for."""
-    from xstilts.evaluate.report import Problem
     from xstilts.grid.state import GridFolder
+    from xstilts.report import Problem
 
     folder = GridFolder(state.results)
     problems, missing = [], []
@@ -131,7 +131,7 @@ def _built(state: State, material: Material, *, reference: bool) -> Report:
     from dataclasses import replace
 
     from xstilts.cli.output import step_progress
-    from xstilts.evaluate.report import SIMULATION, build
+    from xstilts.report import SIMULATION, build
 
     with step_progress("report", quiet=state.quiet) as progress:
         warning = SIMULATION if state.world else ""
@@ -142,9 +142,9 @@ def _written(
     made: Report, material: Material, asked: Mapping[str, Path | None], figure_format: str = ""
 ) -> dict[str, str]:
     """Write each form of the report that is `asked` for; form to absolute path."""
-    from xstilts.evaluate import exports
-    from xstilts.evaluate import report as reports
+    from xstilts import report as reports
     from xstilts.files import write_json
+    from xstilts.report import exports
 
     def xtreme_json(path: Path) -> None:
         write_json(path, exports.xtreme_record(material.scores, material.suite))
@@ -173,8 +173,8 @@ def _written(
 
 def _show(state: State, material: Material, made: Report, files: dict[str, str]) -> None:
     from xstilts.cli.output import table
-    from xstilts.evaluate.exports import SCHEMA, long_rows
-    from xstilts.evaluate.report import as_json
+    from xstilts.report import as_json
+    from xstilts.report.exports import SCHEMA, long_rows
 
     def human() -> None:
         for shown in made.sections[0].tables:

@@ -10,8 +10,8 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.xtreme_scores import Scores, Summary
-    from xstilts.specs import SuiteSpec
+    from xstilts.config.specs import SuiteSpec
+    from xstilts.evaluate.xtreme import Scores, Summary
 
 
 def score(
@@ -25,9 +25,9 @@ def score(
 
     Example: xstilts score predictions labels --suite xtreme --json
     """
-    from xstilts.config import load_suite
+    from xstilts.config.load import load_suite
     from xstilts.errors import FindingsError
-    from xstilts.evaluate.xtreme_scores import official, score_folder, summarise
+    from xstilts.evaluate.xtreme import official, score_folder, summarise
     from xstilts.files import write_json
 
     state: State = context.obj
@@ -53,7 +53,7 @@ def score(
 
 def _show(state: State, scores: Scores, summary: Summary, suite: SuiteSpec) -> None:
     from xstilts.cli.output import table
-    from xstilts.evaluate.xtreme_scores import transfer_gaps
+    from xstilts.evaluate.xtreme import transfer_gaps
 
     rows: list[tuple[object, ...]] = []
     if summary.overall is not None:

@@ -22,11 +22,11 @@ class SearchOptions:
 
 def search(state: State, expression: str, options: SearchOptions) -> str:
     """Search, print what was found, keep it with --save; the expression with its weights."""
-    from xstilts.backbone import Backbone
+    from xstilts.backbone.backbone import Backbone
     from xstilts.cli.output import step_progress
     from xstilts.cli.training import device, places
-    from xstilts.search import Search, SearchSpec
-    from xstilts.search.keeping import keep
+    from xstilts.train.search import Search, SearchSpec
+    from xstilts.train.search.keeping import keep
 
     spec = SearchSpec(budget=options.budget, shots=options.shots, seed=options.seed)
     encoder = Backbone.load(options.backbone or state.backbone, offline=state.offline)

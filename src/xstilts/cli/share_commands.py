@@ -43,7 +43,7 @@ def pull(
 
     Example: xstilts zoo pull hf:org/mnli-lora@v1
     """
-    from xstilts import hubs
+    from xstilts.zoo import hubs
 
     state: State = context.obj
     state.refuse_dry_run("zoo pull")
@@ -73,7 +73,7 @@ def push(
 
     Example: xstilts zoo push mnli/lora hf:org/mnli-lora --tag v1 --sign key.pem
     """
-    from xstilts import hubs
+    from xstilts.zoo import hubs
 
     state: State = context.obj
     entry = open_zoo(state).find(reference)
@@ -92,7 +92,7 @@ def push(
 
 def _scores(state: State, entry: Entry) -> list[dict[str, Any]]:
     """Stored rows of the module by itself, for its card."""
-    from xstilts.evaluate.results import ResultStore
+    from xstilts.evaluate.store import ResultStore
     from xstilts.files import digest
 
     own = digest(f"@{entry.manifest.digest}")

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xstilts import paths
+from xstilts.config import paths
 from xstilts.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:

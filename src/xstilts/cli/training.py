@@ -14,8 +14,8 @@ from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.train.phases import Phase
-    from xstilts.train.places import Places
     from xstilts.zoo import Entry
+    from xstilts.zoo.workspace import Places
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def seed_numbers(text: str) -> list[int]:
 
 def training_task(target: str) -> str:
     """The task whose rows train a head for `target`."""
-    from xstilts.config import train_task_of
+    from xstilts.config.load import train_task_of
     from xstilts.errors import UsageError
 
     trained = train_task_of(target)
@@ -72,9 +72,9 @@ def training_task(target: str) -> str:
 
 def places(state: State, track: str = "") -> Places:
     """Where the global options say that a phase reads and writes."""
-    from xstilts import paths
     from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.train.places import Places
+    from xstilts.config import paths
+    from xstilts.zoo.workspace import Places
 
     return Places(
         data=state.data,
@@ -100,9 +100,10 @@ def _trackers(track: str) -> tuple[str, ...]:
 
 def run_job(state: State, job: Job, *, track: str = "", nproc: int = 1) -> None:
     """Train, or with --dry-run say what it would cost, and print the module."""
-    from xstilts.backbone import Backbone as Encoder
-    from xstilts.settings import resolve_run
+    from xstilts.backbone.backbone import Backbone as Encoder
+    from xstilts.config.run import resolve_run
     from xstilts.train.phases import Phase
+    from xstilts.train.run import train_phase
 
     if nproc > 1 and "RANK" not in os.environ:
         _start_processes(nproc)
@@ -124,7 +125,7 @@ def run_job(state: State, job: Job, *, track: str = "", nproc: int = 1) -> None:
         _print_plan(state, phase)
         return
     began = time.monotonic()
-    entry = phase.execute(force=job.force)
+    entry = train_phase(phase, force=job.force)
     _print_entry(state, entry, time.monotonic() - began)
 
 
@@ -152,8 +153,9 @@ def device() -> str:
 def _print_plan(state: State, phase: Phase) -> None:
     from xstilts.cli.output import table
     from xstilts.train.estimate import estimate
+    from xstilts.train.run import plan_phase
 
-    plan = phase.plan()
+    plan = plan_phase(phase)
     expected = estimate(phase, plan)
     record: dict[str, object] = {
         "task": phase.task.name if len(phase.tasks) == 1 else ", ".join(phase.tasks),

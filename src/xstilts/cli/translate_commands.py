@@ -12,8 +12,8 @@ from xstilts.cli.state import State
 from xstilts.cli.training import device
 
 if TYPE_CHECKING:
+    from xstilts.config.specs import TaskSpec
     from xstilts.data.examples import Example
-    from xstilts.specs import TaskSpec
 
 
 def translate(
@@ -31,7 +31,7 @@ def translate(
 
     Example: xstilts data translate mnli --to de,sw --model facebook/m2m100_418M --limit 50000
     """
-    from xstilts.config import load_task
+    from xstilts.config.load import load_task
     from xstilts.data.sources import load, task_in_world
 
     state: State = context.obj
@@ -74,12 +74,12 @@ def _into(
     code: str,
     beams: int,
 ) -> dict[str, object]:
-    from xstilts import paths
     from xstilts.cli.output import step_progress
+    from xstilts.config import paths
     from xstilts.data import translated
     from xstilts.data.sources import data_digest
-    from xstilts.translate import translate_rows
-    from xstilts.translator import Translator
+    from xstilts.data.translation.model import Translator
+    from xstilts.data.translation.rows import translate_rows
 
     with step_progress(f"{task.name} into {language}", quiet=state.quiet) as progress:
         translator = Translator(

@@ -22,7 +22,7 @@ def open_zoo(state: State) -> Zoo:
     from xstilts.zoo import Zoo
 
     def fetch(reference: str) -> Path:
-        from xstilts import hubs
+        from xstilts.zoo import hubs
 
         state.note(f"pulling {reference}")
         return hubs.pull(reference, zoo, offline=state.offline).folder
@@ -138,8 +138,8 @@ def shrink(
 
     Example: xstilts zoo shrink mnli/full
     """
-    from xstilts.backbone import Backbone
-    from xstilts.shrinking import shrink as store
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.composition.shrink import shrink as store
 
     state: State = context.obj
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline)

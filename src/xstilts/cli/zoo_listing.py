@@ -94,7 +94,7 @@ def _least(texts: Sequence[str]) -> dict[str, float]:
 
 def _means(state: State, entries: Sequence[Entry]) -> Means:
     """From the result store, and from the rows that came with a module."""
-    from xstilts.evaluate.results import ResultStore
+    from xstilts.evaluate.store import ResultStore
     from xstilts.files import digest
     from xstilts.zoo.card import read_scores
 

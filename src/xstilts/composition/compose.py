@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
 
+from xstilts.backbone.sites import Adapter, EncoderShape, Site
+from xstilts.composition.expression import Call, Expression, Part, Ref
+from xstilts.config.specs import Spec
 from xstilts.errors import UsageError, near_names
-from xstilts.expressions import Call, Expression, Option, Part, Ref
-from xstilts.operators import OPERATORS, PartInfo
-from xstilts.sites import Adapter, EncoderShape, Site
-from xstilts.specs import Spec
+from xstilts.modules.operators import OPERATORS, Option, PartInfo
 
 
 class Composed(nn.Module):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from xstilts import library
-from xstilts.backbone import Backbone
-from xstilts.composed import compose
-from xstilts.expressions import Call, Expression, Ref
-from xstilts.operators import OPERATORS
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.compose import compose
+from xstilts.composition.expression import Call, Expression, Ref
+from xstilts.composition.load import load_module, resolve_expression
+from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Entry, Zoo
 
 
@@ -63,8 +63,8 @@ def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Expl
         NotFoundError: A module is not in the library.
         BackboneMismatchError: A module belongs to another backbone.
     """
-    tree, entries = library.resolve(text, zoo, backbone, language)
-    modules = {n: library.load_module(entry, zoo, backbone) for n, entry in entries.items()}
+    tree, entries = resolve_expression(text, zoo, backbone, language)
+    modules = {n: load_module(entry, zoo, backbone) for n, entry in entries.items()}
     composed = compose(tree, modules, backbone.shape, Generator().manual_seed(0))
     parameters = {id(p): p for p in composed.nodes.parameters()}.values()
 

@@ -1,15 +1,15 @@
-"""Expressions as values: frozen, comparable, printed as they are parsed (`xstilts.composition`)."""
+"""Expressions as values: frozen, comparable, printed as `xstilts.composition.parser` reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from xstilts.modules.operators import Option
+
 SUM = "sum"
 """The operator of `a + b - c`."""
 LANGUAGE_SLOT = "{lang}"
-
-Option = bool | float | str
 
 
 @dataclass(frozen=True, slots=True)

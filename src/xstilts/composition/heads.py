@@ -7,12 +7,12 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from xstilts.backbone import Backbone
-from xstilts.config import load_task
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.task_model import Head, head_tensors, restore_head
+from xstilts.config.load import load_task
+from xstilts.config.specs import TaskSpec
 from xstilts.errors import NotFoundError
-from xstilts.methods import read_tensors
-from xstilts.model import Head, head_tensors, restore_head
-from xstilts.specs import TaskSpec
+from xstilts.modules.methods import read_tensors
 from xstilts.zoo import Entry, Manifest
 from xstilts.zoo.manifest import HEAD, HeadRecord
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from xstilts.backbone import Backbone
-from xstilts.composed import Composed, check, compose
-from xstilts.composition import parse
-from xstilts.errors import IntegrityError, NotFoundError, UsageError
-from xstilts.expressions import (
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import Adapter
+from xstilts.composition.compose import Composed, check, compose
+from xstilts.composition.expression import (
     Expression,
     Ref,
     for_language,
@@ -21,13 +20,14 @@ from xstilts.expressions import (
     references,
     with_fallbacks,
 )
+from xstilts.composition.heads import load_heads
+from xstilts.composition.parser import parse
+from xstilts.composition.task_model import Head, TaskModel, probe
+from xstilts.config.specs import TaskSpec
+from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import digest
-from xstilts.heads import load_heads
-from xstilts.methods import METHODS, read_tensors
-from xstilts.model import Head, TaskModel, probe
-from xstilts.operators import PartInfo
-from xstilts.sites import Adapter
-from xstilts.specs import TaskSpec
+from xstilts.modules.methods import METHODS, read_tensors
+from xstilts.modules.operators import PartInfo
 from xstilts.zoo import Entry, Manifest, Zoo
 
 LEARNED = "learned.safetensors"
@@ -70,7 +70,7 @@ class Loaded:
         return self.entries[0].manifest if len(self.entries) == 1 else None
 
 
-def resolve(
+def resolve_expression(
     text: str, zoo: Zoo, backbone: Backbone, language: str = ""
 ) -> tuple[Expression, dict[str, Entry]]:
     """Parse, fill `{lang}`, find every module, and check the whole, without loading weights.
@@ -131,8 +131,8 @@ def _check_lineage(entry: Entry, zoo: Zoo, backbone: Backbone, above: tuple[str,
 
 
 def load_expression(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Loaded:
-    """The expression with its weights, every file verified; see `resolve` for what it raises."""
-    expression, entries = resolve(text, zoo, backbone, language)
+    """The expression with its weights, every file verified; raises as `resolve_expression` does."""
+    expression, entries = resolve_expression(text, zoo, backbone, language)
     modules = {name: load_module(entry, zoo, backbone) for name, entry in entries.items()}
     composed = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
     outer = _outermost(expression, entries)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from torch import Generator
 
-from xstilts import __version__, library
-from xstilts.backbone import Backbone
-from xstilts.composed import merge
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.compose import merge
+from xstilts.composition.expression import Expression, Ref
+from xstilts.composition.load import load_module, resolve_expression
 from xstilts.errors import UsageError
-from xstilts.expressions import Expression, Ref
-from xstilts.methods import METHODS
+from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
 from xstilts.zoo.manifest import Parent
 
@@ -29,8 +29,8 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
             one to keep.
         NotFoundError: A module is not in the library.
     """
-    tree, entries = library.resolve(text, zoo, backbone)
-    modules = {n: library.load_module(entry, zoo, backbone) for n, entry in entries.items()}
+    tree, entries = resolve_expression(text, zoo, backbone)
+    modules = {n: load_module(entry, zoo, backbone) for n, entry in entries.items()}
     merged = merge(tree, modules, backbone.shape, Generator().manual_seed(0))
     if merged is None or isinstance(tree, Ref):
         raise UsageError(
@@ -57,7 +57,7 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
                 parents=parents,
                 source_language=_languages(list(entries.values())),
                 training={"expression": str(tree), "relative_error": round(merged.error, 8)},
-                versions={"xstilts": __version__, "torch": version("torch")},
+                versions={"xstilts": version("xstilts"), "torch": version("torch")},
                 trainable_parameters=merged.num_parameters,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             ),

@@ -17,9 +17,9 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
+from xstilts.composition.expression import LANGUAGE_SLOT, SUM, Call, Expression, Part, Ref
 from xstilts.errors import UsageError, near_names
-from xstilts.expressions import LANGUAGE_SLOT, SUM, Call, Expression, Option, Part, Ref
-from xstilts.operators import OPERATORS
+from xstilts.modules.operators import OPERATORS, Option
 
 __all__ = ["Call", "Expression", "Option", "Part", "Ref", "parse"]
 

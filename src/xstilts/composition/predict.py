@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from xstilts import retrieval
+from xstilts.composition.task_model import TaskModel
+from xstilts.config.specs import TaskSpec
 from xstilts.data.batching import evaluation_batches
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, collate
-from xstilts.formats import FORMATS
-from xstilts.model import TaskModel
-from xstilts.specs import TaskSpec
+from xstilts.errors import UsageError
+from xstilts.tasks.formats import FORMATS
 
 TOKEN_BUDGET = 8192
 """Sub-words in a batch, padding included; what fits the caches of a CPU and fills a GPU."""
@@ -61,6 +61,31 @@ def logits(
     return [row for row in result if row is not None]
 
 
+def pool(hidden_states: Any, mask: Any, layer: int = -1, how: str = "mean") -> Tensor:
+    """Sentence vectors [B, D] from one layer.
+
+    Args:
+        hidden_states: [B, T, D] of every layer, 0 the embedding output, in a sequence or stacked;
+            or one layer alone, of which `layer` says nothing. Tensors or arrays.
+        mask: [B, T], 1 for real sub-words.
+        layer: Which of them.
+        how: `mean` over all real positions, `<s>` and `</s>` included, or `cls`, the first.
+
+    Raises:
+        UsageError: Another way of pooling.
+    """
+    stacked = hasattr(hidden_states, "ndim") and hidden_states.ndim == 3
+    states = torch.as_tensor(hidden_states if stacked else hidden_states[layer])
+    if how == "cls":
+        return states[:, 0]
+    if how != "mean":
+        raise UsageError(f"no pooling named '{how}'", hint="Known: cls, mean.")
+    if states.dtype in (torch.bfloat16, torch.float16):
+        states = states.float()  # a sum of many half-precision values loses digits
+    real = torch.as_tensor(mask, device=states.device).bool().unsqueeze(-1)
+    return states.masked_fill(~real, 0).sum(1) / real.sum(1)
+
+
 @torch.inference_mode()
 def embed(
     model: TaskModel,
@@ -94,7 +119,7 @@ def embed(
             batch.input_ids, batch.attention_mask, up_to=max(layers)
         )
         for layer in layers:
-            pooled = retrieval.pool(states, batch.attention_mask, layer, pooling)
+            pooled = pool(states, batch.attention_mask, layer, pooling)
             vectors[layer][rows] = pooled.float().cpu().numpy()
         done(batch)
     return vectors
@@ -167,38 +192,3 @@ def _corrupted(
     one = collate(features, np.array([row]), tokenizer.pad_token_id)
     batch: Batch = made.corrupt(one, tokenizer, task, generator)
     return batch
-
-
-# ---------------------------------------------------------------------------------------- files
-
-
-def file_text(task: TaskSpec, examples: Sequence[Example], predicted: Sequence[Any]) -> str:
-    """The content of a predictions file in XTREME's layout."""
-    if task.format == "extractive_qa":
-        answers = {example.id: answer for example, answer in zip(examples, predicted, strict=True)}
-        return json.dumps(answers, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
-    if task.format == "tagging":
-        return "\n".join("\n".join(tags) + "\n" for tags in predicted)
-    if task.format == "multiple_choice":
-        rows = zip(examples, predicted, strict=True)
-        return "".join(json.dumps({"id": e.id, "label": int(c)}) + "\n" for e, c in rows)
-    return "".join(f"{label}\n" for label in predicted)
-
-
-def file_suffix(task: TaskSpec) -> str:
-    """`json` for question answering, `jsonl` for choices (as XCOPA's), else `tsv`."""
-    return {"extractive_qa": "json", "multiple_choice": "jsonl"}.get(task.format, "tsv")
-
-
-def comparable(
-    task: TaskSpec, examples: Sequence[Example], predicted: Sequence[Any]
-) -> tuple[Any, Any]:
-    """Predictions and references in the shape that the task's metric takes."""
-    if task.format == "extractive_qa":
-        return (
-            {e.id: answer for e, answer in zip(examples, predicted, strict=True)},
-            {e.id: tuple(answer.text for answer in e.target) for e in examples},
-        )
-    if task.format == "tagging":
-        return [list(tags) for tags in predicted], [list(e.target) for e in examples]
-    return list(predicted), [e.target for e in examples]

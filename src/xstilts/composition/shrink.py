@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.lazy_tensors import info_of, rows_of
+from xstilts.backbone.sites import Adapter
 from xstilts.errors import IntegrityError, UsageError
-from xstilts.methods import METHODS, full
-from xstilts.sites import Adapter
-from xstilts.weights import info_of, rows_of
+from xstilts.modules.methods import METHODS, full
 from xstilts.zoo import Entry, Manifest, Zoo, verify_folder, write_manifest
 from xstilts.zoo.manifest import UNLISTED
 

@@ -11,16 +11,16 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 
-from xstilts.backbone import Backbone
-from xstilts.composed import Composed
+from xstilts.backbone.activation_cache import FrozenBlocks
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import EMBEDDINGS, Site
+from xstilts.composition.compose import Composed
+from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
-from xstilts.formats import FORMATS
-from xstilts.frozen import FrozenBlocks
-from xstilts.operators.fuse import FusionAttention
-from xstilts.operators.stack import StackedSublayer
-from xstilts.sites import EMBEDDINGS, Site
-from xstilts.specs import TaskSpec
+from xstilts.modules.operators.fuse import FusionAttention
+from xstilts.modules.operators.stack import StackedSublayer
+from xstilts.tasks.formats import FORMATS
 
 
 @dataclass(frozen=True)

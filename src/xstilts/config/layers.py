@@ -15,8 +15,8 @@ from typing import Any, Generic, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from xstilts.config.specs import Spec
 from xstilts.errors import ConfigError, NotFoundError, Problem, UsageError, near_names
-from xstilts.specs import Spec
 
 T = TypeVar("T", bound=Spec)
 V = TypeVar("V")

@@ -6,9 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from xstilts.errors import NotFoundError
-from xstilts.resolving import Layer, read_yaml, resolve
-from xstilts.specs import (
+from xstilts.config.layers import Layer, read_yaml, resolve
+from xstilts.config.specs import (
     BackboneSpec,
     MethodSpec,
     MixtureSpec,
@@ -17,6 +16,7 @@ from xstilts.specs import (
     SuiteSpec,
     TaskSpec,
 )
+from xstilts.errors import NotFoundError
 
 T = TypeVar("T", bound=Spec)
 
@@ -27,8 +27,8 @@ FOREIGN = {"adapters": ("foreign_adapters", "config"), "peft": ("foreign_peft", 
 @cache
 def config_folder() -> Path:
     """The folder with `tasks/`, `methods/`, …: inside the wheel, or beside `src` in a checkout."""
-    packaged = Path(__file__).parent / "_configs"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
+    packaged = Path(__file__).parents[1] / "_configs"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "configs"
 
 
 def spec_names(kind: str) -> list[str]:

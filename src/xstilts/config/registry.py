@@ -1,7 +1,7 @@
 """Plug-in packages: the file name is the registration.
 
-`Registry("xstilts.methods", "method")` sees every module file of the package without importing one;
-`get` imports it on first use. A new file needs no other edit.
+`Registry("xstilts.modules.methods", "method")` sees every module file of the package without
+importing one; `get` imports it on first use. A new file needs no other edit.
 """
 
 from __future__ import annotations

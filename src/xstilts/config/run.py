@@ -8,11 +8,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from xstilts import paths
-from xstilts.config import load_method, load_mixture, load_task, spec_names
+from xstilts.config import paths
+from xstilts.config.layers import (
+    Layer,
+    Resolved,
+    parse_overrides,
+    read_yaml,
+    resolve,
+    settings_layers,
+)
+from xstilts.config.load import load_method, load_mixture, load_task, spec_names
+from xstilts.config.specs import MixSpec, Spec, TrainSpec
 from xstilts.errors import ConfigError, NotFoundError, Problem, near_names
-from xstilts.resolving import Layer, Resolved, parse_overrides, read_yaml, resolve, settings_layers
-from xstilts.specs import MixSpec, Spec, TrainSpec
 
 DEFAULT_METHOD = "seq_bn"
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.prepare import list_data
 from xstilts.data.world import FILE as WORLD
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.files import json_text, sha256_file
-from xstilts.specs import TaskSpec
 
 CONTENTS = "CONTENTS.json"
 """Name of the list of files, licences and checksums inside the archive."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.check_language import check_languages, check_mixture, check_scripts
 from xstilts.data.examples import Example
 from xstilts.data.findings import MIN_ROWS, Finding, Rows, rows_of, text_of
@@ -13,7 +14,6 @@ from xstilts.data.layout import filled_paths
 from xstilts.data.located import available_languages, locate, split_names
 from xstilts.errors import XstiltsError
 from xstilts.files import sha256_file
-from xstilts.specs import TaskSpec
 
 
 def check(task: TaskSpec, root: Path | None) -> list[Finding]:

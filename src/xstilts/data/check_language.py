@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.findings import MIN_ROWS, Finding, Rows, rows_of, text_of
 from xstilts.data.located import available_languages, split_names
 from xstilts.data.scripts import letters, scripts_of
 from xstilts.errors import DataError, XstiltsError
-from xstilts.specs import TaskSpec
 
 SAMPLE = 2000
 """Rows that a language profile is made of."""

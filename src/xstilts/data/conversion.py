@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
 from xstilts.data import convert_questions, convert_rows
 from xstilts.data.archives import is_archive, unpack
 from xstilts.data.raw import Raw, Written

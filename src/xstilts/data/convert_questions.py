@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
 from xstilts.data.raw import Raw, Written
 from xstilts.data.text import read_json, where
 from xstilts.errors import DataError

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
+from xstilts.config.specs import TaskSpec
 from xstilts.data.fused import clean, fused, read_sentences, withheld
 from xstilts.data.raw import Raw, Written
 from xstilts.data.readers.bucc import read_gold
 from xstilts.data.text import read_lines, read_text, where
 from xstilts.errors import DataError, near_names
-from xstilts.specs import TaskSpec
 
 SPLITS = ("train", "dev", "test")
 # XTREME-R's additions to the languages of XTREME.

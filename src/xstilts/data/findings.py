@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load_rows
-from xstilts.specs import TaskSpec
 
 MIN_ROWS = 20
 """Fewer rows say nothing about labels or language."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.row_formats import answers_of
 from xstilts.data.rows import Context, ReaderOptions, label_name
 from xstilts.data.text import read_json, read_lines, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 def attach_labels(

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from xstilts.config.specs import SourceSpec, TaskSpec
+from xstilts.data.languages import language as language_of
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.languages import language as language_of
-from xstilts.specs import SourceSpec, TaskSpec
 
 _CODE = re.compile(r"[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*")
 _WILD = re.compile(r"[*?\[]")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
+from xstilts.config.specs import HubSource, SourceSpec, TaskSpec
 from xstilts.data.layout import expand, filled_paths, templates
 from xstilts.data.world import task_in_world
 from xstilts.errors import ConfigError, NotFoundError, Problem
-from xstilts.specs import HubSource, SourceSpec, TaskSpec
 
 _LABEL_KEYS = (".labels", ".gold", ".order")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.located import Located, locate, not_found
 from xstilts.data.readers import READERS
@@ -13,7 +14,6 @@ from xstilts.data.readers.bucc import read_gold
 from xstilts.data.sources import read_located, require_language
 from xstilts.data.text import read_lines
 from xstilts.errors import DataError, OfflineError, UsageError
-from xstilts.specs import TaskSpec
 
 
 @dataclass(frozen=True, slots=True)

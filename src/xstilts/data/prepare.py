@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.conversion import Converted, convert
 from xstilts.data.examples import Example
 from xstilts.data.located import Located, available_languages, locate, not_found, split_names
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load_rows
 from xstilts.files import sha256_file
-from xstilts.specs import TaskSpec
 
 SIDES = ("source", "target", "gold", "order")
 

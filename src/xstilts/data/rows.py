@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
+from xstilts.config.layers import Layer, resolve
+from xstilts.config.specs import SourceSpec, Spec, TaskSpec
 from xstilts.data.layout import fill, known_as
 from xstilts.data.text import where
 from xstilts.errors import DataError, near_names
-from xstilts.resolving import Layer, resolve
-from xstilts.specs import SourceSpec, Spec, TaskSpec
 
 
 class ReaderOptions(Spec):

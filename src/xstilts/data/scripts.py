@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 
-from xstilts.languages import languages
+from xstilts.data.languages import languages
 
 _OF_CODE = {
     "Arab": {"ARABIC"},

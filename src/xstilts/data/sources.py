@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.labels import attach_labels
 from xstilts.data.layout import known_as
@@ -19,7 +20,6 @@ from xstilts.data.readers import READERS
 from xstilts.data.rows import Dropped, options_of, row_range
 from xstilts.data.world import task_in_world
 from xstilts.errors import DataError, NotFoundError, OfflineError, UsageError
-from xstilts.specs import TaskSpec
 
 __all__ = [
     "Loaded",

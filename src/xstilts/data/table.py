@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.row_formats import example_of
 from xstilts.data.rows import Context, Dropped, Missing, ReaderOptions, Row, options_of
 from xstilts.data.text import id_prefixes, place, read_text, split_lines, where
 from xstilts.errors import DataError, near_names
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class TableOptions(ReaderOptions):

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.text import json_lines, read_json
 from xstilts.errors import DataError
 from xstilts.files import write_json, write_text
-from xstilts.specs import TaskSpec
 
 FOLDER, ABOUT = "translated", "about.json"
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.text import read_json
 from xstilts.errors import DataError
-from xstilts.specs import TaskSpec
 
 FILE = "world.json"
 

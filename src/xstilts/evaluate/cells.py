@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from xstilts.backbone import Backbone
-from xstilts.config import load_task
+from xstilts.backbone.backbone import Backbone
+from xstilts.config.load import load_task
+from xstilts.config.specs import TaskSpec
 from xstilts.data.sources import available_languages, task_in_world
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.request import Request
-from xstilts.formats._fields import options
-from xstilts.formats.retrieval import Options
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats._fields import options
+from xstilts.tasks.formats.retrieval import Options
 
 Precision = Literal["fp32", "bf16", "int8"]
 

@@ -11,30 +11,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from xstilts import library, predict
-from xstilts.backbone import Backbone
-from xstilts.composition import parse
+from xstilts.backbone.activation_cache import FrozenBlocks, MemoryStore, first_block
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition import predict
+from xstilts.composition.expression import needs_language
+from xstilts.composition.load import Loaded, load_expression
+from xstilts.composition.parser import parse
+from xstilts.composition.task_model import TaskModel
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
 from xstilts.evaluate.alignment.bitext import align
-from xstilts.evaluate.jobs import Inputs, Job, Precision, jobs_of
-from xstilts.evaluate.provenance import identity, score_rows
+from xstilts.evaluate.cells import Inputs, Job, Precision, jobs_of
+from xstilts.evaluate.progress import Count, Within
 from xstilts.evaluate.request import Computed, Outcome, Request, Told
-from xstilts.evaluate.results import Cell, ResultStore, Score, cell_key
-from xstilts.evaluate.retrieve import Embed, retrieve
-from xstilts.evaluate.rows import Data, Rows, sides
-from xstilts.evaluate.shares import Count, Within
-from xstilts.evaluate.vectors import SentenceVectors
-from xstilts.expressions import needs_language
-from xstilts.formats import FORMATS
-from xstilts.frozen import FrozenBlocks, MemoryStore, first_block
-from xstilts.library import Loaded
-from xstilts.metrics import METRICS
-from xstilts.model import TaskModel
-from xstilts.neighbours import Vectors
-from xstilts.train.places import Places
+from xstilts.evaluate.retrieval.neighbours import Vectors
+from xstilts.evaluate.retrieval.task import Embed, retrieve
+from xstilts.evaluate.retrieval.vectors import SentenceVectors
+from xstilts.evaluate.row_cache import Data, Rows, sides
+from xstilts.evaluate.score_rows import identity, score_rows
+from xstilts.evaluate.store import Cell, ResultStore, Score, cell_key
+from xstilts.tasks.formats import FORMATS
+from xstilts.tasks.metrics import METRICS
+from xstilts.tasks.prediction_files import comparable, file_suffix, file_text
+from xstilts.zoo.workspace import Places
 
 __all__ = ["Evaluation", "Outcome", "Request"]
 
@@ -174,9 +175,7 @@ class Evaluation:
     def _load(self, expression: str, language: str) -> Loaded:
         key = (expression, language if needs_language(parse(expression)) else "")
         if key not in self._loaded:
-            self._loaded[key] = library.load_expression(
-                expression, self.places.zoo, self.backbone, key[1]
-            )
+            self._loaded[key] = load_expression(expression, self.places.zoo, self.backbone, key[1])
         whole = self._loaded[key].composed.encoder_weights
         if whole and self.precision == "int8":
             raise UsageError(
@@ -244,10 +243,10 @@ class Evaluation:
                 )
             model.frozen = frozen
             predicted = predict.predictions(model, features, data, head.task.name, task, done=done)
-        pair = predict.comparable(task, data, predicted)
+        pair = comparable(task, data, predicted)
         return Computed(
-            predict.file_text(task, data, predicted),
-            predict.file_suffix(task),
+            file_text(task, data, predicted),
+            file_suffix(task),
             metric.compute(*pair, language=job.language),
             metric.outcomes(*pair, language=job.language),
             len(data),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xstilts.data.batching import Padding
 from xstilts.data.features import Batch
-from xstilts.evaluate.jobs import Job
+from xstilts.evaluate.cells import Job
 from xstilts.evaluate.request import Told
-from xstilts.neighbours import Share
+from xstilts.evaluate.retrieval.neighbours import Share
 
 
 class Within:

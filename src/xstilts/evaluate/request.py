@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xstilts.data.batching import Padding
-from xstilts.evaluate.results import Cell, Score
+from xstilts.evaluate.store import Cell, Score
 
 Told = Callable[[str, float], None]
 """Called with what is being done and the share of everything that is done, 0..1."""

@@ -10,17 +10,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair, load_pair
 from xstilts.data.sources import data_digest, load
 from xstilts.errors import DataError, XstiltsError
-from xstilts.evaluate.jobs import Job
-from xstilts.formats import FORMATS
-from xstilts.specs import TaskSpec
-from xstilts.tokenised import encode
-from xstilts.train.places import Places
+from xstilts.evaluate.cells import Job
+from xstilts.tasks.encoding import encode
+from xstilts.tasks.formats import FORMATS
+from xstilts.zoo.workspace import Places
 
 TUNED_ON = "validation"
 """The split that tunes the threshold of mining."""

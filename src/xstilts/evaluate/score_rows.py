@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xstilts.backbone import Backbone
-from xstilts.evaluate.jobs import Job
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.load import Loaded
+from xstilts.config.specs import TaskSpec
+from xstilts.evaluate.cells import Job
 from xstilts.evaluate.request import Computed
-from xstilts.evaluate.results import Score
-from xstilts.library import Loaded
-from xstilts.metrics import METRICS
-from xstilts.specs import TaskSpec
+from xstilts.evaluate.store import Score
+from xstilts.tasks.metrics import METRICS
 from xstilts.zoo import Manifest
 
 VERSION = 3

@@ -22,9 +22,9 @@ from typing import Any
 
 from pydantic import Field
 
+from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import atomic_folder, digest, sha256_file, write_json, write_text
-from xstilts.specs import Spec
 
 SCHEMA = 2
 """Of `cell.json`; cells of schema 1 lack `step` and `written` and are read all the same."""

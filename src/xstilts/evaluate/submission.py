@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
 from xstilts.errors import UsageError
-from xstilts.evaluate.results import Cell
+from xstilts.evaluate.store import Cell
 from xstilts.files import atomic_folder
-from xstilts.metrics._files import suffix_of
+from xstilts.tasks.prediction_files import suffix_of
 
 
 def write_submission(cells: Iterable[Cell], folder: Path) -> dict[str, list[Path]]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
+from xstilts.config.specs import SuiteSpec
 from xstilts.errors import NotFoundError
-from xstilts.metrics import METRICS, score_file
-from xstilts.metrics._files import suffix_of
-from xstilts.specs import SuiteSpec
+from xstilts.tasks.metrics import METRICS
+from xstilts.tasks.prediction_files import score_file, suffix_of
 
 OVERALL = "all_task"
 _OFFICIAL_NAMES = {"map": "map@20"}

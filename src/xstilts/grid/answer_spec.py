@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from xstilts.specs import Spec
+from xstilts.config.specs import Spec
 
 Facet = Literal[
     "row",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xstilts.backbone import Backbone
-from xstilts.evaluate.results import ResultStore
-from xstilts.evaluate.rows import Rows
-from xstilts.evaluate.suite import Evaluation
+from xstilts.backbone.backbone import Backbone
+from xstilts.evaluate.evaluator import Evaluation
+from xstilts.evaluate.row_cache import Rows
+from xstilts.evaluate.store import ResultStore
 from xstilts.grid.state import GridFolder
-from xstilts.train.places import Places
 from xstilts.zoo import Entry
+from xstilts.zoo.workspace import Places
 
 World = Mapping[str, Mapping[str, Any]]
 

@@ -9,8 +9,8 @@ from statistics import mean
 
 import torch
 
-from xstilts.backbone import Backbone
-from xstilts.evaluate.results import ResultStore
+from xstilts.backbone.backbone import Backbone
+from xstilts.evaluate.store import ResultStore
 from xstilts.train.estimate import estimate
 from xstilts.train.phases import Phase, Plan
 

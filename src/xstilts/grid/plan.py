@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xstilts.errors import NotFoundError, OfflineError
-from xstilts.evaluate import provenance
-from xstilts.evaluate.jobs import Inputs
+from xstilts.evaluate import score_rows
+from xstilts.evaluate.cells import Inputs
 from xstilts.evaluate.request import Request
 from xstilts.files import digest
-from xstilts.formats import FORMATS
 from xstilts.grid.cell import Cell
+from xstilts.grid.context import Workshop
+from xstilts.grid.cost import Cost, Pace
 from xstilts.grid.kinds import KINDS
-from xstilts.grid.pace import Cost, Pace
 from xstilts.grid.spec import StudySpec
 from xstilts.grid.state import PlannedStudy, Status
-from xstilts.grid.workshop import Workshop
+from xstilts.tasks.formats import FORMATS
 from xstilts.train.recipes import Evaluated, Kitchen, parts_by_language, spell_out
 
 CODE_VERSION = 1
@@ -119,9 +119,9 @@ class _Planning:
             "rows": {inputs.job.language: inputs.rows for inputs in found},
         }
         if alignment:
-            job |= {"alignment": provenance.ALIGNMENT_VERSION, "curve": self.study.curve}
+            job |= {"alignment": score_rows.ALIGNMENT_VERSION, "curve": self.study.curve}
         identity = {
-            "version": provenance.VERSION,
+            "version": score_rows.VERSION,
             "task": task.model_dump(exclude={"sources", "note", "title", "counts", "citation"}),
             "backbone": encoder.identity.fingerprint,
             **job,

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
-from xstilts.config import config_folder, spec_names
+from xstilts.config.layers import Layer, read_yaml, resolve
+from xstilts.config.load import config_folder, spec_names
+from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, Spec
 from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.grid.answer_spec import AnswerSpec
-from xstilts.resolving import Layer, read_yaml, resolve
-from xstilts.specs import IntermediateSpec, RecipeSpec, SectionSpec, Spec
 
 SECTIONS = ("intermediate", "target", "language")
 

@@ -5,13 +5,13 @@ report = build(material)
 write_html(report, Path("report.html"))
 """
 
-from xstilts.evaluate.report.build import SIMULATION, build
-from xstilts.evaluate.report.facts import Facts, facts
-from xstilts.evaluate.report.figures import FORMATS, write_figures
-from xstilts.evaluate.report.html import write_html
-from xstilts.evaluate.report.material import Material, Problem
-from xstilts.evaluate.report.model import Figure, Report, Section, Table, Value
-from xstilts.evaluate.report.plain import as_json, write_latex, write_markdown
+from xstilts.report.build import SIMULATION, build
+from xstilts.report.facts import Facts, facts
+from xstilts.report.figures import FORMATS, write_figures
+from xstilts.report.html import write_html
+from xstilts.report.material import Material, Problem
+from xstilts.report.model import Figure, Report, Section, Table, Value
+from xstilts.report.plain import as_json, write_latex, write_markdown
 
 __all__ = [
     "FORMATS",

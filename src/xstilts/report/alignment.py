@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from statistics import mean
 
 from xstilts.evaluate.alignment.bitext import COLUMNS, MEASURES
-from xstilts.evaluate.provenance import ALIGNMENT
-from xstilts.evaluate.results import Cell, Score
+from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats.resampling import Array, Pooled
-from xstilts.evaluate.views import View
+from xstilts.evaluate.store import Cell, Score
+from xstilts.report.tables import View
 
 
 def alignment_rows(scores: Sequence[Score]) -> list[Score]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 
-from xstilts import __version__
 from xstilts.errors import NotFoundError
-from xstilts.evaluate.report.material import Material
-from xstilts.evaluate.report.model import Report, Section, period
-from xstilts.evaluate.report.sections import alignment, costs, groups, results, sources
+from xstilts.report.material import Material
+from xstilts.report.model import Report, Section, period
+from xstilts.report.sections import alignment, costs, groups, results, sources
 
 SIMULATION = (
     "These scores come from the sandbox world, a simulation of artificial languages. "
@@ -60,6 +60,7 @@ def _about(material: Material) -> tuple[str, ...]:
     return (
         f"Backbone: {', '.join(backbones)}.",
         f"{len(material.newest)} cells, {len(scores)} score rows{left}.",
-        f"Seeds: {', '.join(map(str, seeds)) or 'none'}. Evaluated {when}. xstilts {__version__}.",
+        f"Seeds: {', '.join(map(str, seeds)) or 'none'}. Evaluated {when}. "
+        f"xstilts {version('xstilts')}.",
         "Every number comes from a stored predictions file; the last section says from which.",
     )

@@ -11,18 +11,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from xstilts import __version__
+from xstilts.config.specs import SuiteSpec
+from xstilts.data.languages import language
 from xstilts.errors import NotFoundError
-from xstilts.evaluate.results import Cell, Score
+from xstilts.evaluate.store import Cell, Score
 from xstilts.evaluate.submission import plain_name
-from xstilts.evaluate.xtreme_scores import official, summarise
+from xstilts.evaluate.xtreme import official, summarise
 from xstilts.files import atomic_folder, write_bytes, write_json, write_text
-from xstilts.languages import language
-from xstilts.specs import SuiteSpec
 
 SCHEMA = "xstilts.scores/2"
 COLUMNS = (*Score.model_fields, "seconds", "written")
@@ -161,7 +161,7 @@ def _mteb_task(task: str, cells: Sequence[Cell]) -> dict[str, Any]:
         "dataset_revision": ",".join(item[:12] for item in data[:1]),
         "task_name": task,
         "mteb_version": None,
-        "xstilts_version": __version__,
+        "xstilts_version": version("xstilts"),
         "scores": splits,
         "evaluation_time": round(sum(cell.seconds for cell in cells), 3),
         "kg_co2_emissions": None,

@@ -9,10 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from xstilts.composition import parse
+from xstilts.composition.expression import references
+from xstilts.composition.parser import parse
 from xstilts.errors import XstiltsError
-from xstilts.evaluate.results import Score
-from xstilts.expressions import references
+from xstilts.evaluate.store import Score
 from xstilts.zoo import Entry, Zoo
 
 PAUSE = 20

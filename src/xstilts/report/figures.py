@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.errors import UsageError
-from xstilts.evaluate.report.material import Column, Material
-from xstilts.evaluate.report.model import Figure, Table, Value
 from xstilts.files import write_bytes
+from xstilts.report.material import Column, Material
+from xstilts.report.model import Figure, Table, Value
 
 FORMATS = ("svg", "pdf", "png")
 COLOURS = ("#8a8a8a", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#a89c00")

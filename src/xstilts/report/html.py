@@ -8,15 +8,15 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
-from xstilts.evaluate.report import figures
-from xstilts.evaluate.report.model import Figure, Item, Report, Value, number
 from xstilts.files import write_text
+from xstilts.report import figures
+from xstilts.report.model import Figure, Item, Report, Value, number
 
 
 def write_html(report: Report, path: Path) -> None:
     """Write the page; it loads nothing from anywhere."""
     environment = Environment(
-        loader=PackageLoader("xstilts.evaluate", "report"),
+        loader=PackageLoader("xstilts", "report"),
         autoescape=select_autoescape(("html", "j2")),
         trim_blocks=True,
         lstrip_blocks=True,

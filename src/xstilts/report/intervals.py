@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xstilts.evaluate.report.figures import MOST, legend, style
-from xstilts.evaluate.report.model import Figure
+from xstilts.report.figures import MOST, legend, style
+from xstilts.report.model import Figure
 
 TICKS_APART = 10
 """Values on an axis from which only some are named."""

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from xstilts.evaluate.report.facts import Facts
-from xstilts.evaluate.results import Cell, Score
+from xstilts.config.specs import SuiteSpec
 from xstilts.evaluate.stats import DRAWS, Runs, Unit, Verdict, collect, compare, family
-from xstilts.evaluate.views import NONE
-from xstilts.specs import SuiteSpec
+from xstilts.evaluate.store import Cell, Score
+from xstilts.report.facts import Facts
+from xstilts.report.tables import NONE
 
 Told = Callable[[str, float], None]
 LOWER_IS_BETTER = ("perplexity",)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from xstilts.evaluate.report.model import MINUS, Item, Report, Table, Value, number
 from xstilts.files import write_text
+from xstilts.report.model import MINUS, Item, Report, Table, Value, number
 
 LEFT_OUT = ("provenance",)
 """Sections that are a table of thousands of rows; `--csv` writes them."""

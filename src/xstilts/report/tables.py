@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from xstilts.evaluate.results import Score
+from xstilts.evaluate.store import Score
 
 NONE = "none"
 

@@ -93,7 +93,7 @@ def chosen_world(text: str) -> tuple[str, SandboxSpec | None]:
         raise NotFoundError.named("world", name, WORLDS)
     if not options:
         return name, None
-    from xstilts.resolving import Layer, parse_overrides, resolve
+    from xstilts.config.layers import Layer, parse_overrides, resolve
     from xstilts.sandbox.spec import SandboxSpec
 
     layer = Layer(f"--world {text}", parse_overrides(options.split(",")))

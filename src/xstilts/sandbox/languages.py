@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xstilts.languages.artificial import LANGUAGES, SOURCE
-from xstilts.languages.artificial import ArtificialLanguage as Language
+from xstilts.data.languages.artificial import LANGUAGES, SOURCE
+from xstilts.data.languages.artificial import ArtificialLanguage as Language
 
 __all__ = ["LANGUAGES", "SOURCE", "Language", "lexicon"]
 

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Generator
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import collate
-from xstilts.formats import FORMATS
 from xstilts.sandbox.languages import LANGUAGES, lexicon
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.vocabulary import CONCEPTS, POINT, SHARED
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats import FORMATS
 
 Steps = Callable[[str, float], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from xstilts.specs import Spec
+from xstilts.config.specs import Spec
 
 
 class SandboxSpec(Spec):

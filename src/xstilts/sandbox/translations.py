@@ -10,13 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
 from xstilts.data import translated
 from xstilts.data.sources import load, task_in_world
+from xstilts.data.translation.rows import translate_rows
 from xstilts.sandbox.languages import LANGUAGES, SOURCE, Language
 from xstilts.sandbox.making import Making
 from xstilts.sandbox.vocabulary import CONCEPTS
-from xstilts.translate import translate_rows
 
 TASKS = ("mnli", "tydiqa")
 MISTAKES = 0.1

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.errors import IntegrityError
 from xstilts.files import digest
-from xstilts.formats import FORMATS
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats import FORMATS
 
 VERSION = 1
 """Raised when a format encodes the same rows differently, so that old files are not used."""

@@ -7,15 +7,16 @@ one tag a line and a blank line after each sentence. Answers are one JSON object
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
+from xstilts.config.specs import TaskSpec
+from xstilts.data.examples import Example
 from xstilts.data.text import json_lines, read_json, read_lines
 from xstilts.errors import DataError, NotFoundError
-from xstilts.metrics import METRICS
-from xstilts.specs import TaskSpec
+from xstilts.tasks.metrics import METRICS
 
 _JSON = ("answers", "answers_or_none", "rankings")
 _MANY = 20
@@ -28,7 +29,24 @@ Read = Callable[[Path, Path], tuple[Any, Any]]
 def score_file(
     task: str, predictions: str | Path, labels: str | Path, language: str = "en"
 ) -> dict[str, float]:
-    """Score names to values, 0..100; see `xstilts.metrics.score_file`."""
+    """Score a file of predictions, in XTREME's layout, against a file of labels.
+
+    Args:
+        task: Name of the task, such as `xquad`.
+        predictions: Lines of labels, tags with blank lines between sentences, a JSON object of
+            answers by id, or lines `xx-id TAB en-id`.
+        labels: The same layout; for question answering a SQuAD file.
+        language: XTREME code; MLQA's rules depend on it.
+
+    Returns:
+        Score name to value, 0..100: `accuracy`; `f1`, `precision`, `recall` (and `token_accuracy`
+        for POS); `exact_match`, `f1` and their `mean`; `map`.
+
+    Raises:
+        DataError: A file is broken, or the two do not fit together; file and line are named.
+        NotFoundError: There is no such task or file.
+        UsageError: The metric has no rules for the language.
+    """
     spec = load_task(task)
     kind = kind_of(spec)
     metric = METRICS.get(spec.metric)
@@ -243,3 +261,38 @@ _SHAPES: Mapping[str, Read] = {
     "choices": _choices,
     "rankings": _rankings,
 }
+
+
+# -- predictions of a model
+
+
+def file_text(task: TaskSpec, examples: Sequence[Example], predicted: Sequence[Any]) -> str:
+    """The content of a predictions file in XTREME's layout."""
+    if task.format == "extractive_qa":
+        answers = {example.id: answer for example, answer in zip(examples, predicted, strict=True)}
+        return json.dumps(answers, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
+    if task.format == "tagging":
+        return "\n".join("\n".join(tags) + "\n" for tags in predicted)
+    if task.format == "multiple_choice":
+        rows = zip(examples, predicted, strict=True)
+        return "".join(json.dumps({"id": e.id, "label": int(c)}) + "\n" for e, c in rows)
+    return "".join(f"{label}\n" for label in predicted)
+
+
+def file_suffix(task: TaskSpec) -> str:
+    """`json` for question answering, `jsonl` for choices (as XCOPA's), else `tsv`."""
+    return {"extractive_qa": "json", "multiple_choice": "jsonl"}.get(task.format, "tsv")
+
+
+def comparable(
+    task: TaskSpec, examples: Sequence[Example], predicted: Sequence[Any]
+) -> tuple[Any, Any]:
+    """Predictions and references in the shape that the task's metric takes."""
+    if task.format == "extractive_qa":
+        return (
+            {e.id: answer for e, answer in zip(examples, predicted, strict=True)},
+            {e.id: tuple(answer.text for answer in e.target) for e in examples},
+        )
+    if task.format == "tagging":
+        return [list(tags) for tags in predicted], [list(e.target) for e in examples]
+    return list(predicted), [e.target for e in examples]

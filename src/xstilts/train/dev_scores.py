@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xstilts import predict
+from xstilts.composition import predict
+from xstilts.composition.task_model import TaskModel
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.metrics import METRICS
-from xstilts.model import TaskModel
-from xstilts.specs import TaskSpec
+from xstilts.tasks.metrics import METRICS
+from xstilts.tasks.prediction_files import comparable
 from xstilts.train.parts import Dev, Part
 
 
@@ -47,6 +48,6 @@ def dev_scores(
 def _dev_score(model: TaskModel, part: Part, dev: Dev, features: Features) -> float:
     predicted = predict.predictions(model, features, dev.rows, part.head, dev.task)
     metric = METRICS.get(dev.task.metric)
-    pair = predict.comparable(dev.task, dev.rows, predicted)
+    pair = comparable(dev.task, dev.rows, predicted)
     value: float = metric.compute(*pair, language=dev.language)[metric.MAIN]
     return value

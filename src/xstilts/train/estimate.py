@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from xstilts.train.making import rehearsal
 from xstilts.train.phases import Phase, Plan
+from xstilts.train.run import rehearsal
 
 CALIBRATION_SECONDS = 4.0
 

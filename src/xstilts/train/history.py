@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from xstilts.data.batching import Padding
+from xstilts.train.mixing import Step
 from xstilts.train.processes import Processes
-from xstilts.train.stream import Step
 
 EVERY = 10
 """Steps between two records."""

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from xstilts.config.specs import MixSpec, TaskSpec, TrainSpec
 from xstilts.data.batching import example_lengths, example_tokens, training_batches
 from xstilts.data.features import Batch, Features, IntArray, collate
 from xstilts.errors import UsageError
-from xstilts.formats import FORMATS
-from xstilts.specs import MixSpec, TaskSpec, TrainSpec
+from xstilts.tasks.formats import FORMATS
 
 
 def micro_tokens(device: str, *, frozen: bool) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from xstilts.specs import TrainSpec
+from xstilts.config.specs import TrainSpec
 
 _BLOCK = re.compile(r"(?:^|\.)(?:encoder\.layer\.|nodes\.)(\d+)[._]")
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from xstilts.config import load_task
+from xstilts.config.load import load_task
+from xstilts.config.run import RunSpec, SourceMix
+from xstilts.config.specs import TaskSpec
 from xstilts.data import translated
 from xstilts.data.check_language import require_language
 from xstilts.data.examples import Example
@@ -20,9 +22,7 @@ from xstilts.data.sources import (
     task_in_world,
 )
 from xstilts.errors import DataError, NotFoundError, UsageError
-from xstilts.formats import FORMATS, check_targets, with_labels
-from xstilts.settings import RunSpec, SourceMix
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats import FORMATS, check_targets, with_labels
 from xstilts.train.texts import texts_of
 
 MLM = "mlm"

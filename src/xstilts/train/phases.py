@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from xstilts import library
-from xstilts.backbone import Backbone
-from xstilts.config import load_method
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import Adapter
+from xstilts.composition.compose import Composed
+from xstilts.composition.load import pinned, resolve_expression
+from xstilts.composition.task_model import TaskModel
+from xstilts.config.load import load_method
+from xstilts.config.run import RunSpec, short_name, tasks_of
+from xstilts.config.specs import MixSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import data_digest
 from xstilts.files import digest
-from xstilts.formats.masked_lm import language_shares
-from xstilts.methods import METHODS
-from xstilts.model import TaskModel
-from xstilts.settings import RunSpec, short_name, tasks_of
-from xstilts.specs import MixSpec, TaskSpec
-from xstilts.tokenised import encode
-from xstilts.train import making
+from xstilts.modules.methods import METHODS
+from xstilts.tasks.encoding import encode
+from xstilts.tasks.formats.masked_lm import language_shares
 from xstilts.train import parts as phase_parts
+from xstilts.train.mixing import Mixture, Stream, micro_tokens
 from xstilts.train.parts import MLM, make_parts
-from xstilts.train.places import Places
-from xstilts.train.processes import Processes
-from xstilts.train.stream import Mixture, Stream, micro_tokens
 from xstilts.zoo import Entry
 from xstilts.zoo.store import require_name
+from xstilts.zoo.workspace import Places
 
 CODE_VERSION = 2
 """Raised when a training gives other weights for the same inputs."""
@@ -56,6 +55,21 @@ class Plan:
     cached_bytes: int
     run: str
     known: Entry | None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A phase's model.
+
+    Attributes:
+        model: The whole, on its backbone; only what the phase trains requires gradients.
+        own: The new module in it.
+        below: What acts below that.
+    """
+
+    model: TaskModel
+    own: Adapter
+    below: Composed
 
 
 class Phase:
@@ -93,7 +107,7 @@ class Phase:
         self.preset = load_method(run.method)
         self.method = METHODS.get(self.preset.method)
         self.options = self.method.Options.model_validate(run.options)
-        self.expression, self.parents = library.resolve(below, places.zoo, backbone)
+        self.expression, self.parents = resolve_expression(below, places.zoo, backbone)
         self.apart = apart
         self.init = places.zoo.find(init, backbone.identity) if init else None
         self.tasks = tasks_of(tasks)
@@ -183,7 +197,7 @@ class Phase:
         return digest(
             {
                 **self.inputs,
-                "below": library.pinned(self.expression, self.parents),
+                "below": pinned(self.expression, self.parents),
                 "init": self.init.manifest.digest if self.init else "",
             }
         )
@@ -192,69 +206,7 @@ class Phase:
         """What stands for the weights at a step of `train.save_every`, instead of `key`."""
         return digest([self.key, step])
 
-    def plan(self) -> Plan:
-        """What `execute` would do; nothing is written but the cache of tokenised rows."""
-        model = making.build(self).model
-        trainable = self.trainable(model)
-        mixture = self.mixture()
-        steps = mixture.total_steps()
-        mean = {
-            name: stream.tokens.mean() * self.run.train.batch_size
-            for name, stream in mixture.streams.items()
-        }
-        return Plan(
-            rows=sum(len(part.rows) for part in self.parts),
-            dev_rows=sum(len(dev.rows) for part in self.parts for dev in part.dev),
-            steps=steps,
-            tokens=round(steps * sum(mean[name] * s for name, s in mixture.shares.items())),
-            shares=mixture.shares,
-            trainable_parameters=trainable,
-            backbone_parameters=sum(p.numel() for p in self.backbone.encoder.parameters()),
-            disk_bytes=4 * trainable,
-            cached_bytes=self._cached_bytes(mixture) if model.frozen else 0,
-            run=self.key,
-            known=self.places.zoo.find_run(self.key),
-        )
-
     def trainable(self, model: TaskModel) -> int:
         """How many numbers train; full fine-tuning trains copies of the encoder's."""
         encoder = self.backbone.encoder.parameters() if self.full else ()
         return model.trainable_parameters + sum(p.numel() for p in encoder)
-
-    def _cached_bytes(self, mixture: Mixture) -> int:
-        """Size of all rows' cached activations, float32."""
-        rows = [stream.features for stream in mixture.streams.values()]
-        rows += [self.features(dev.rows, dev.task) for part in self.parts for dev in part.dev]
-        return 4 * self.backbone.shape.hidden_size * sum(int(f.lengths.sum()) for f in rows)
-
-    # -- work
-
-    def execute(self, *, force: bool = False) -> Entry:
-        """Train and keep the module, or return the one that this very training made before.
-
-        With several processes, the first one writes and all return what it kept.
-
-        Raises:
-            InterruptedRunError: Ctrl-C; the same command resumes.
-            DataError: A row is broken.
-        """
-        known = self.places.zoo.find_run(self.key)
-        if known and not force:
-            return known
-        folder = self.places.runs / self.key[:16]
-        processes = Processes(
-            self.run.train.precision,
-            trackers=self.places.trackers,
-            folder=folder,
-            run=(self.name, self.run.train.model_dump()),
-        )
-        with processes.alone_in(folder, self._tell):
-            known = self.places.zoo.find_run(self.key)
-            if known is None or force:
-                known = making.make(self, folder, processes)
-        processes.close()
-        return known
-
-    def _tell(self) -> None:
-        if not self.places.quiet:
-            print("another process trains this very module; waiting for it", file=sys.stderr)

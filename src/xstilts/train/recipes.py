@@ -10,17 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xstilts.backbone import Backbone
-from xstilts.config import load_task, train_task_of
+from xstilts.backbone.backbone import Backbone
+from xstilts.config.load import load_task, train_task_of
+from xstilts.config.run import resolve_run, short_name
+from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
 from xstilts.data.sources import available_languages, task_in_world
 from xstilts.errors import ConfigError, NotFoundError, Problem
-from xstilts.formats import FORMATS
-from xstilts.settings import resolve_run, short_name
-from xstilts.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
+from xstilts.tasks.formats import FORMATS
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase
-from xstilts.train.places import Places
+from xstilts.train.run import train_phase
 from xstilts.zoo import Entry
+from xstilts.zoo.workspace import Places
 
 NONE = "none"
 LANGUAGE = "lang"
@@ -103,7 +104,7 @@ def _check(recipe: RecipeSpec) -> None:
 
 
 def _tasks(name: str) -> list[str]:
-    from xstilts.settings import tasks_of
+    from xstilts.config.run import tasks_of
 
     return tasks_of(name)
 
@@ -260,7 +261,7 @@ class Kitchen:
         for node in graph.nodes:
             phase = self.phase(node)
             known = self.places.zoo.find_run(phase.key)
-            entry = known or phase.execute()
+            entry = known or train_phase(phase)
             self.made[node.id] = entry
             yield node, entry, known is not None
 

@@ -2,50 +2,66 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Generator, Tensor
 
-from xstilts import library
-from xstilts.composed import Composed, compose
+from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
+from xstilts.backbone.sites import Adapter
+from xstilts.composition.compose import Composed, compose
+from xstilts.composition.load import load_module, on_top, pinned, start_from
+from xstilts.composition.task_model import Head, TaskModel
 from xstilts.errors import UsageError
 from xstilts.files import digest
-from xstilts.frozen import DiskStore, FrozenBlocks, MemoryStore, first_block
-from xstilts.model import Head, TaskModel
-from xstilts.sites import Adapter
 from xstilts.train.checkpoint import put, tidy, weights_of
-from xstilts.train.keeping import keep, keep_steps
-from xstilts.train.looks import dev_scores
+from xstilts.train.dev_scores import dev_scores
+from xstilts.train.mixing import Mixture
 from xstilts.train.parts import MLM
+from xstilts.train.phases import Built, Phase, Plan
 from xstilts.train.processes import Processes
+from xstilts.train.save import keep, keep_steps
 from xstilts.train.trainer import Trainer, TrainResult
 from xstilts.zoo import Entry
 
-if TYPE_CHECKING:
-    from xstilts.train.phases import Phase
 
+def train_phase(phase: Phase, *, force: bool = False) -> Entry:
+    """Train and keep the module, or return the one that this very training made before.
 
-@dataclass(frozen=True)
-class Built:
-    """A phase's model.
+    With several processes, the first one writes and all return what it kept.
 
-    Attributes:
-        model: The whole, on its backbone; only what the phase trains requires gradients.
-        own: The new module in it.
-        below: What acts below that.
+    Raises:
+        InterruptedRunError: Ctrl-C; the same command resumes.
+        DataError: A row is broken.
     """
+    known = phase.places.zoo.find_run(phase.key)
+    if known and not force:
+        return known
+    folder = phase.places.runs / phase.key[:16]
+    processes = Processes(
+        phase.run.train.precision,
+        trackers=phase.places.trackers,
+        folder=folder,
+        run=(phase.name, phase.run.train.model_dump()),
+    )
+    with processes.alone_in(folder, partial(_tell, phase)):
+        known = phase.places.zoo.find_run(phase.key)
+        if known is None or force:
+            known = _make(phase, folder, processes)
+    processes.close()
+    return known
 
-    model: TaskModel
-    own: Adapter
-    below: Composed
+
+def _tell(phase: Phase) -> None:
+    if not phase.places.quiet:
+        print("another process trains this very module; waiting for it", file=sys.stderr)
 
 
-def make(phase: Phase, folder: Path, processes: Processes) -> Entry:
+def _make(phase: Phase, folder: Path, processes: Processes) -> Entry:
     """Train a phase's module and keep it; with several processes, the first one writes.
 
     Args:
@@ -83,6 +99,38 @@ def rehearsal(phase: Phase, folder: Path) -> Iterator[Trainer]:
         yield trainer
 
 
+def plan_phase(phase: Phase) -> Plan:
+    """What `train_phase` would do; nothing is written but the cache of tokenised rows."""
+    model = build(phase).model
+    trainable = phase.trainable(model)
+    mixture = phase.mixture()
+    steps = mixture.total_steps()
+    mean = {
+        name: stream.tokens.mean() * phase.run.train.batch_size
+        for name, stream in mixture.streams.items()
+    }
+    return Plan(
+        rows=sum(len(part.rows) for part in phase.parts),
+        dev_rows=sum(len(dev.rows) for part in phase.parts for dev in part.dev),
+        steps=steps,
+        tokens=round(steps * sum(mean[name] * s for name, s in mixture.shares.items())),
+        shares=mixture.shares,
+        trainable_parameters=trainable,
+        backbone_parameters=sum(p.numel() for p in phase.backbone.encoder.parameters()),
+        disk_bytes=4 * trainable,
+        cached_bytes=_cached_bytes(phase, mixture) if model.frozen else 0,
+        run=phase.key,
+        known=phase.places.zoo.find_run(phase.key),
+    )
+
+
+def _cached_bytes(phase: Phase, mixture: Mixture) -> int:
+    """Size of all rows' cached activations, float32."""
+    rows = [stream.features for stream in mixture.streams.values()]
+    rows += [phase.features(dev.rows, dev.task) for part in phase.parts for dev in part.dev]
+    return 4 * phase.backbone.shape.hidden_size * sum(int(f.lengths.sum()) for f in rows)
+
+
 # -- the model
 
 
@@ -93,9 +141,9 @@ def build(phase: Phase) -> Built:
     own: Adapter = phase.method.create(backbone.shape, phase.options, generator)
     heads = {name: Head.new(task, backbone, generator) for name, task in phase.heads.items()}
     if phase.init:
-        own = library.start_from(own, phase.init, phase.places.zoo, backbone)
+        own = start_from(own, phase.init, phase.places.zoo, backbone)
     below = _below(phase, generator)
-    model = TaskModel(backbone, library.on_top(below, own, backbone), heads)
+    model = TaskModel(backbone, on_top(below, own, backbone), heads)
     model.requires_grad_(False)
     model.heads.requires_grad_(True)
     own.requires_grad_(True)
@@ -108,7 +156,7 @@ def build(phase: Phase) -> Built:
 def _below(phase: Phase, generator: Generator) -> Composed:
     """What is below, the operators' own parameters freshly drawn."""
     zoo, backbone = phase.places.zoo, phase.backbone
-    modules = {n: library.load_module(e, zoo, backbone) for n, e in phase.parents.items()}
+    modules = {n: load_module(e, zoo, backbone) for n, e in phase.parents.items()}
     return compose(phase.expression, modules, backbone.shape, generator)
 
 
@@ -131,7 +179,7 @@ def _frozen_blocks(phase: Phase, model: TaskModel) -> FrozenBlocks | None:
         )
     if cache is None:
         return FrozenBlocks(backbone, count, MemoryStore())
-    below = library.pinned(phase.expression, phase.parents)
+    below = pinned(phase.expression, phase.parents)
     name = digest([backbone.identity.fingerprint, below, count])[:32]
     path = cache / "activations" / f"{name}.sqlite"
     return FrozenBlocks(backbone, count, DiskStore(path, backbone.shape.hidden_size))

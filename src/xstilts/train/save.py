@@ -6,27 +6,24 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-from xstilts import __version__, library
+from xstilts.composition.heads import save_heads
+from xstilts.composition.load import pinned, save_learned
+from xstilts.composition.task_model import Head, probe
+from xstilts.config.run import short_name
 from xstilts.data.examples import Example
 from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world
-from xstilts.heads import save_heads
-from xstilts.model import Head, probe
-from xstilts.settings import short_name
 from xstilts.train.checkpoint import bring_back
 from xstilts.train.parts import MLM
+from xstilts.train.phases import Built, Phase
 from xstilts.train.trainer import TrainResult
 from xstilts.zoo import Entry, Manifest, write_manifest
 from xstilts.zoo.manifest import SIMULATED, HeadRecord, Parent
-
-if TYPE_CHECKING:
-    from xstilts.train.making import Built
-    from xstilts.train.phases import Phase
 
 
 def keep(phase: Phase, built: Built, result: TrainResult) -> Entry:
@@ -71,7 +68,7 @@ def keep_steps(
 def _save(phase: Phase, built: Built, result: TrainResult, folder: Path) -> Manifest:
     phase.method.save(built.own, folder, phase.name, phase.backbone)
     if not phase.apart:
-        library.save_learned(built.below, folder)
+        save_learned(built.below, folder)
     heads = {name: Head(task, built.model.heads[name]) for name, task in phase.heads.items()}
     records = save_heads(heads, folder)
     return write_manifest(folder, _manifest(phase, built, result, records))
@@ -98,7 +95,7 @@ def _manifest(
         preset=phase.run.method,
         options=phase.options.model_dump(),
         backbone=phase.backbone.identity,
-        composition=library.pinned(phase.expression, phase.parents) if within else "none",
+        composition=pinned(phase.expression, phase.parents) if within else "none",
         parents=parents,
         labels=heads[0].labels if single else [],
         languages=languages if phase.tasks == [MLM] and len(languages) == 1 else [],
@@ -107,7 +104,10 @@ def _manifest(
         run=phase.key,
         training=_training(phase, result),
         data=_data(phase),
-        versions={"xstilts": __version__, **{p: version(p) for p in ("torch", "transformers")}},
+        versions={
+            "xstilts": version("xstilts"),
+            **{p: version(p) for p in ("torch", "transformers")},
+        },
         trainable_parameters=phase.trainable(built.model),
         probe=[] if phase.apart else probe(built.model),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xstilts.config.run import RunSpec
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.sources import available_languages, load, subset
 from xstilts.data.text import read_lines
 from xstilts.errors import DataError, NotFoundError, UsageError
-from xstilts.settings import RunSpec
-from xstilts.specs import TaskSpec
 
 
 def texts_of(

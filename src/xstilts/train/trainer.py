@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xstilts.config.specs import TrainSpec
 from xstilts.data.batching import Padding
 from xstilts.data.features import Batch
-from xstilts.specs import TrainSpec
 from xstilts.train import checkpoint, history, sharding
 from xstilts.train.checkpoint import Position
 from xstilts.train.history import History
+from xstilts.train.mixing import Mixture, Step
 from xstilts.train.optim import make_optimizer, rate
 from xstilts.train.processes import Processes
 from xstilts.train.progress import Progress
 from xstilts.train.signals import stop_requests
-from xstilts.train.stream import Mixture, Step
 
 Evaluate = Callable[[], Mapping[str, float]]
 """Part to its dev score, higher is better."""

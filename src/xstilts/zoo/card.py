@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from xstilts.config import load_task, spec_names
+from xstilts.config.load import load_task, spec_names
 from xstilts.errors import DataError
 from xstilts.files import json_text, write_text
 from xstilts.zoo.manifest import CARD, SCORES, SIMULATED, Manifest, read_manifest

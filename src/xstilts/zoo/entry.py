@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import BackboneMismatchError, UsageError
-from xstilts.specs import BackboneIdentity
 from xstilts.zoo.manifest import Manifest
 from xstilts.zoo.reference import Reference, slug
 

@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from xstilts.config.specs import BackboneIdentity, Spec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import digest, json_text, sha256_file, write_json
-from xstilts.specs import BackboneIdentity, Spec
 from xstilts.zoo.strict_json import read_json
 
 SCHEMA_VERSION = 1

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import IntegrityError, NotFoundError, UsageError, near_names
 from xstilts.files import write_text
-from xstilts.specs import BackboneIdentity
 from xstilts.zoo.card import write_card
 from xstilts.zoo.entry import SHORT, Entry, fitting, full_name, is_backbone, matches, pair
 from xstilts.zoo.index import update_index

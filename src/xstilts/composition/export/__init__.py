@@ -18,20 +18,19 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from xstilts import library
-from xstilts.backbone import Backbone
-from xstilts.composed import merge
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import Adapter
+from xstilts.composition.compose import merge
+from xstilts.composition.expression import Expression
+from xstilts.composition.load import Loaded, load_expression, load_module, resolve_expression
+from xstilts.composition.task_model import Head, TaskModel
+from xstilts.config.registry import Registry
 from xstilts.data.features import Batch
 from xstilts.errors import IntegrityError, UsageError
-from xstilts.expressions import Expression
 from xstilts.files import atomic_folder, write_text
-from xstilts.library import Loaded
-from xstilts.model import Head, TaskModel
-from xstilts.registry import Registry
-from xstilts.sites import Adapter
 from xstilts.zoo import Entry, Zoo
 
-EXPORTS = Registry("xstilts.export", "kind of export")
+EXPORTS = Registry("xstilts.composition.export", "kind of export")
 
 TOLERANCE = 1e-4
 """Largest difference of logits, over their largest size (at least 1), that counts as the same."""
@@ -113,13 +112,13 @@ def export(
 
 
 def source(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Source:
-    """Load an expression for export; see `library.load_expression` for what it raises."""
-    loaded = library.load_expression(text, zoo, backbone, language)
-    expression, entries = library.resolve(text, zoo, backbone, language)
+    """Load an expression for export; see `load_expression` for what it raises."""
+    loaded = load_expression(text, zoo, backbone, language)
+    expression, entries = resolve_expression(text, zoo, backbone, language)
     manifest = loaded.manifest
     if manifest is not None and manifest.kind == "composition" and manifest.method == "head":
-        expression, entries = library.resolve(manifest.composition, zoo, backbone)
-    modules = {name: library.load_module(entry, zoo, backbone) for name, entry in entries.items()}
+        expression, entries = resolve_expression(manifest.composition, zoo, backbone)
+    modules = {name: load_module(entry, zoo, backbone) for name, entry in entries.items()}
     adapter = merge(expression, modules, backbone.shape, Generator().manual_seed(0))
     name = plain_name(manifest.name if manifest else "composition")
     return Source(name, backbone, zoo, loaded, expression, entries, adapter)
@@ -134,7 +133,7 @@ def parts_of(chosen: Source) -> list[tuple[str, Adapter]]:
     """Name and weights of every module of the expression, names made different."""
     result: list[tuple[str, Adapter]] = []
     for entry in chosen.entries.values():
-        module = library.load_module(entry, chosen.zoo, chosen.backbone)
+        module = load_module(entry, chosen.zoo, chosen.backbone)
         if not isinstance(module, Adapter):
             raise UsageError(f"'{entry.reference}' is itself a composition")
         name = plain_name(entry.manifest.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from xstilts.backbone.sites import BLOCKS, LINEARS, Site
+from xstilts.composition.export import Source
 from xstilts.errors import UsageError
-from xstilts.export import Source
-from xstilts.methods.lora import LowRank
-from xstilts.operators.stack import SummedProjection
-from xstilts.sites import BLOCKS, LINEARS, Site
+from xstilts.modules.methods.lora import LowRank
+from xstilts.modules.operators.stack import SummedProjection
 
 
 def folded(source: Source) -> dict[str, Tensor]:

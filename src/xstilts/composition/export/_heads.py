@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from xstilts.composition.task_model import Head, head_tensors
 from xstilts.errors import UsageError
-from xstilts.model import Head, head_tensors
 
 CLASSES: Mapping[str, str] = {
     "classification": "AutoModelForSequenceClassification",

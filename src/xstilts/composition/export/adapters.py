@@ -12,13 +12,13 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from xstilts.backbone.sites import SUBLAYERS, Adapter, Site
+from xstilts.composition.export import Source, parts_of
+from xstilts.composition.export._heads import adapters_head
+from xstilts.composition.expression import Call, Ref
 from xstilts.errors import UsageError
-from xstilts.export import Source, parts_of
-from xstilts.export._heads import adapters_head
-from xstilts.expressions import Call, Ref
 from xstilts.files import write_json
-from xstilts.methods import METHODS, _adapters_lora, bottleneck
-from xstilts.sites import SUBLAYERS, Adapter, Site
+from xstilts.modules.methods import METHODS, _adapters_lora, bottleneck
 
 ABOUT = (
     "For the adapters library: model.load_adapter(folder, use_safetensors=True, set_active=True) "

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xstilts.composition.export import Source, difference, probe, reference
+from xstilts.composition.export._fold import folded
+from xstilts.composition.export._heads import class_name, label_options, transformers_head
 from xstilts.errors import UsageError
-from xstilts.export import Source, difference, probe, reference
-from xstilts.export._fold import folded
-from xstilts.export._heads import class_name, label_options, transformers_head
 
 ABOUT = "A transformers model with its head: load it with the Auto class of its task."
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from xstilts.export import Source, difference, probe, reference
-from xstilts.export._fold import folded
-from xstilts.export.hf import plain_config
+from xstilts.composition.export import Source, difference, probe, reference
+from xstilts.composition.export._fold import folded
+from xstilts.composition.export.hf import plain_config
 
 ABOUT = "A plain encoder without a head: load it with AutoModel, or give it as --backbone."
 

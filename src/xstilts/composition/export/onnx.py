@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xstilts.composition.export import Source, difference, probe, reference
 from xstilts.errors import UsageError
-from xstilts.export import Source, difference, probe, reference
 from xstilts.files import write_json
 
 ABOUT = "An ONNX model for onnxruntime: inputs input_ids and attention_mask, int64 [batch, length]."

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from xstilts.composition.export import Source
+from xstilts.composition.export._heads import base_prefix, class_name, transformers_head
 from xstilts.errors import UsageError
-from xstilts.export import Source
-from xstilts.export._heads import base_prefix, class_name, transformers_head
 from xstilts.files import write_json
-from xstilts.methods import METHODS, lora
+from xstilts.modules.methods import METHODS, lora
 
 ABOUT = (
     "A LoRA module for peft: PeftModel.from_pretrained(model, folder), where `model` is the base "

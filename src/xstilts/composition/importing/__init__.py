@@ -20,16 +20,16 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xstilts.backbone import Backbone
-from xstilts.config import load_task
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import Adapter
+from xstilts.composition.heads import save_heads
+from xstilts.composition.importing.files import ForeignFolder
+from xstilts.composition.task_model import Head, head_tensors, restore_head
+from xstilts.config.load import load_task
+from xstilts.config.specs import BackboneIdentity, TaskSpec
 from xstilts.errors import BackboneMismatchError, IntegrityError, NotFoundError, UsageError
 from xstilts.files import sha256_file, write_json
-from xstilts.heads import save_heads
-from xstilts.importing.files import ForeignFolder
-from xstilts.methods import METHODS, _adapters_lora, bottleneck, language, lora
-from xstilts.model import Head, head_tensors, restore_head
-from xstilts.sites import Adapter
-from xstilts.specs import BackboneIdentity, TaskSpec
+from xstilts.modules.methods import METHODS, _adapters_lora, bottleneck, language, lora
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
 from xstilts.zoo.strict_json import read_json
 

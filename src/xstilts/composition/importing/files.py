@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from xstilts.errors import IntegrityError, UsageError
-from xstilts.methods import read_tensors
+from xstilts.modules.methods import read_tensors
 
 _PICKLE_READER = """
 import sys, torch

@@ -4,11 +4,11 @@ YAML scalars arrive as text and are read through the field types, so `1e-4` is a
 Norwegian.
 """
 
-from xstilts.specs.base import Spec
-from xstilts.specs.modules import BackboneIdentity, BackboneSpec, MethodSpec
-from xstilts.specs.recipes import IntermediateSpec, RecipeSpec, SectionSpec
-from xstilts.specs.tasks import HubSource, SourceSpec, SuiteSpec, TaskSpec
-from xstilts.specs.training import MixSpec, MixtureSpec, TrainSpec
+from xstilts.config.specs.base import Spec
+from xstilts.config.specs.modules import BackboneIdentity, BackboneSpec, MethodSpec
+from xstilts.config.specs.recipes import IntermediateSpec, RecipeSpec, SectionSpec
+from xstilts.config.specs.tasks import HubSource, SourceSpec, SuiteSpec, TaskSpec
+from xstilts.config.specs.training import MixSpec, MixtureSpec, TrainSpec
 
 __all__ = [
     "BackboneIdentity",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from xstilts.specs.base import Spec
+from xstilts.config.specs.base import Spec
 
 
 class SectionSpec(Spec):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from xstilts.specs.base import Spec
+from xstilts.config.specs.base import Spec
 
 
 class HubSource(Spec):

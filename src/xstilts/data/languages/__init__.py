@@ -13,8 +13,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from xstilts.data.languages import artificial
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.languages import artificial
 
 UNKNOWN = "unknown"
 """Group of what the table says nothing about."""

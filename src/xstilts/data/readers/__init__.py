@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from xstilts.config.registry import Registry
 from xstilts.data.examples import Example
 from xstilts.data.rows import Dropped
-from xstilts.registry import Registry
 
 Rows: TypeAlias = Iterator[Example | Dropped]
 

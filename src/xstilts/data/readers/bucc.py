@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, checked_text, options_of
 from xstilts.data.text import place, read_lines, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class Options(ReaderOptions):

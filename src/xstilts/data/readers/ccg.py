@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, label_name, options_of
 from xstilts.data.text import id_prefixes, place, read_lines, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 _LEAF = re.compile(r"\(<L (\S+) \S+ \S+ (\S+) \S+>\)")
 _ID = re.compile(r"ID=(\S+)")

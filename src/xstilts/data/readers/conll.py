@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, label_name, options_of
 from xstilts.data.text import id_prefixes, place, read_text, split_lines, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class Options(ReaderOptions):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.readers import Rows
 from xstilts.data.table import TableOptions, read_table
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class Options(TableOptions):

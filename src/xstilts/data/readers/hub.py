@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import HubSource, SourceSpec, TaskSpec
 from xstilts.data.layout import fill
 from xstilts.data.readers import Rows
 from xstilts.data.records import read_records
 from xstilts.data.rows import Context, ReaderOptions, options_of
 from xstilts.data.text import json_lines, read_text
 from xstilts.errors import DataError, NetworkError, NotFoundError
-from xstilts.specs import HubSource, SourceSpec, TaskSpec
 
 
 class Options(ReaderOptions):

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Dropped, ReaderOptions, options_of
 from xstilts.data.text import of_kind, place, read_json, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 TELLS_LANGUAGE = True
 """Rows of the target side are in languages of their own, not in the pivot."""

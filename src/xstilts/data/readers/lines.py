@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, checked_text, options_of
 from xstilts.data.text import id_prefixes, place, read_lines
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class Options(ReaderOptions):

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Dropped, ReaderOptions, options_of
 from xstilts.data.text import json_lines, of_kind, place, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 _MARKED = re.compile(r"\{(.*?)\}")
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Dropped, ReaderOptions, options_of
 from xstilts.data.table import quoted_rows
 from xstilts.data.text import place, read_text, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class Options(ReaderOptions):

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.row_formats import answers_of
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, checked_text, options_of
 from xstilts.data.text import of_kind, place, read_json, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class Options(ReaderOptions):

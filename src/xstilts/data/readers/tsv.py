@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.readers import Rows
 from xstilts.data.table import TableOptions, read_table
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class Options(TableOptions):

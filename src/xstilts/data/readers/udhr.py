@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import ReaderOptions, options_of
 from xstilts.data.text import place, read_text, where
 from xstilts.errors import DataError
-from xstilts.specs import SourceSpec, TaskSpec
 
 
 class Options(ReaderOptions):

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from xstilts.data.languages import language
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.files import digest
-from xstilts.languages import language
 
 LONGEST = 256
 """Sub-words of a translated sentence, at most."""

@@ -13,7 +13,7 @@ from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
 from xstilts.evaluate.alignment import measures
 from xstilts.evaluate.request import Computed
-from xstilts.neighbours import Share, Vectors, nearest, normalised
+from xstilts.evaluate.retrieval.neighbours import Share, Vectors, nearest, normalised
 
 COLUMNS = ("from_pivot", "to_pivot", "margin", "csls", "mrr")
 """What each pair of sentences contributes; the scores of these names are 100 times the means.

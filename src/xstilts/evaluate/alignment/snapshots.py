@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from xstilts import library
-from xstilts.backbone import Backbone
-from xstilts.composition import parse
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.expression import Ref
+from xstilts.composition.load import resolve_expression
+from xstilts.composition.parser import parse
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.expressions import Ref
 from xstilts.files import digest
 from xstilts.zoo import Entry, Zoo
 
@@ -31,7 +31,7 @@ def snapshots(text: str, zoo: Zoo, backbone: Backbone) -> list[tuple[int, Entry]
     expression = parse(text)
     if not isinstance(expression, Ref) or expression.is_none:
         raise UsageError(f"'{text}' is no single module", hint="Name its parts one by one.")
-    _, entries = library.resolve(text, zoo, backbone)
+    _, entries = resolve_expression(text, zoo, backbone)
     (final,) = entries.values()
     start = f"{final.manifest.name}-step"
     found = []

@@ -19,23 +19,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from xstilts import library
-from xstilts.backbone import Backbone
-from xstilts.composed import compose
-from xstilts.composition import parse
-from xstilts.config import load_task, train_task_of
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.compose import compose
+from xstilts.composition.load import load_module
+from xstilts.composition.parser import parse
+from xstilts.config.load import load_task, train_task_of
+from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import data_digest, load, task_in_world
 from xstilts.errors import NotFoundError, UsageError, XstiltsError
-from xstilts.evaluate.results import Score
-from xstilts.formats import FORMATS, check_targets, with_labels
-from xstilts.rank import estimates
-from xstilts.rank.agreement import Agreement, agreement, known_results
-from xstilts.specs import Spec, TaskSpec
-from xstilts.tokenised import encode
-from xstilts.train.places import Places
+from xstilts.evaluate.ranking import estimates
+from xstilts.evaluate.ranking.agreement import Agreement, agreement, known_results
+from xstilts.evaluate.store import Score
+from xstilts.tasks.encoding import encode
+from xstilts.tasks.formats import FORMATS, check_targets, with_labels
 from xstilts.zoo import Entry
+from xstilts.zoo.workspace import Places
 
 METHODS = ("text", "task", "probe", "logme")
 _KINDS = ("adapter", "lora", "full", "foreign")
@@ -246,7 +246,7 @@ class Ranking:
     def _on_features(self, entry: Entry) -> dict[str, float]:
         """Estimates from what the encoder with the module makes of the target's rows."""
         rows, backbone = self.rows_of(self.trained), self.backbone
-        module = library.load_module(entry, self.places.zoo, backbone)
+        module = load_module(entry, self.places.zoo, backbone)
         generator = estimates.generator(self.spec.seed)
         composed = compose(parse("a"), {"a": module}, backbone.shape, generator)
         values = {}

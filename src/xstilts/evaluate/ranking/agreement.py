@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xstilts.backbone import Backbone
-from xstilts.composition import parse
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.expression import Ref
+from xstilts.composition.parser import parse
+from xstilts.config.specs import TaskSpec
 from xstilts.errors import XstiltsError
-from xstilts.evaluate.results import Score
-from xstilts.expressions import Ref
-from xstilts.specs import TaskSpec
+from xstilts.evaluate.store import Score
 from xstilts.zoo import Entry, Zoo
 
 LEAST = 3

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from xstilts import retrieval
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.predict import pool
+from xstilts.composition.task_model import Head
+from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch, Features, collate
 from xstilts.errors import DataError
-from xstilts.formats import FORMATS
-from xstilts.model import Head
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats import FORMATS
 
 Vector = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def mean_vector(backbone: Backbone, features: Features) -> Vector:
     for batch in _batches(backbone, features):
         there = batch.to(backbone.device)
         hidden = backbone.hidden_states(there.input_ids, there.attention_mask, up_to=layer)
-        pooled = retrieval.pool(hidden, there.attention_mask, layer, "mean")
+        pooled = pool(hidden, there.attention_mask, layer, "mean")
         total += pooled.double().sum(0).cpu().numpy()
     return total / len(features)
 

@@ -9,11 +9,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from xstilts.errors import UsageError
-from xstilts.neighbours import Index, Numbers, Scores, Share, Vectors, ignore, nearest
+from xstilts.evaluate.retrieval.neighbours import (
+    Index,
+    Numbers,
+    Scores,
+    Share,
+    Vectors,
+    ignore,
+    nearest,
+)
 
 Candidate = tuple[float, int, int]
 """(score, source number, target number)."""
@@ -23,31 +29,6 @@ Direction = Literal["max", "forward", "backward", "intersection"]
 MARGINS = ("absolute", "distance", "ratio")
 DIRECTIONS = ("backward", "forward", "intersection", "max")
 _ALSO = {"fwd": "forward", "bwd": "backward", "intersect": "intersection"}
-
-
-def pool(hidden_states: Any, mask: Any, layer: int = -1, how: str = "mean") -> Tensor:
-    """Sentence vectors [B, D] from one layer.
-
-    Args:
-        hidden_states: [B, T, D] of every layer, 0 the embedding output, in a sequence or stacked;
-            or one layer alone, of which `layer` says nothing. Tensors or arrays.
-        mask: [B, T], 1 for real sub-words.
-        layer: Which of them.
-        how: `mean` over all real positions, `<s>` and `</s>` included, or `cls`, the first.
-
-    Raises:
-        UsageError: Another way of pooling.
-    """
-    stacked = hasattr(hidden_states, "ndim") and hidden_states.ndim == 3
-    states = torch.as_tensor(hidden_states if stacked else hidden_states[layer])
-    if how == "cls":
-        return states[:, 0]
-    if how != "mean":
-        raise UsageError(f"no pooling named '{how}'", hint="Known: cls, mean.")
-    if states.dtype in (torch.bfloat16, torch.float16):
-        states = states.float()  # a sum of many half-precision values loses digits
-    real = torch.as_tensor(mask, device=states.device).bool().unsqueeze(-1)
-    return states.masked_fill(~real, 0).sum(1) / real.sum(1)
 
 
 # --------------------------------------------------------------------------------------- Tatoeba

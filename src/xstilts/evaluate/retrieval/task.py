@@ -12,15 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from xstilts import retrieval
 from xstilts.data.examples import Example
 from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
 from xstilts.evaluate.request import Computed
-from xstilts.formats.retrieval import Options
-from xstilts.metrics import METRICS
-from xstilts.neighbours import Share, Vectors, nearest, recall
-from xstilts.retrieval import Candidate
+from xstilts.evaluate.retrieval.mining import (
+    Candidate,
+    extract,
+    mine_texts,
+    optimize_threshold,
+    pivot_order,
+)
+from xstilts.evaluate.retrieval.neighbours import Share, Vectors, nearest, recall
+from xstilts.tasks.formats.retrieval import Options
+from xstilts.tasks.metrics import METRICS
 
 Embed = Callable[[Sequence[Example]], Vectors]
 """Sentence vectors of examples."""
@@ -62,7 +67,7 @@ def retrieve(
 
 def _nearest(pair: BitextPair, embed: Embed, language: str) -> Computed:
     """Top-1 accuracy with the pivot side as queries, in the order of its sorted lines."""
-    order = retrieval.pivot_order([example.fields["text"] for example in pair.target])
+    order = pivot_order([example.fields["text"] for example in pair.target])
     gold = {target: source for source, target in pair.gold}
     queries = embed(pair.target)[np.array(order)]
     _, found = nearest(queries, embed(pair.source))
@@ -96,18 +101,18 @@ def _mined(
     threshold = settings.threshold
     if threshold is None:
         tuned = _candidates(dev, embed, settings, told)
-        threshold = retrieval.optimize_threshold(tuned, dev.gold)
+        threshold = optimize_threshold(tuned, dev.gold)
         if dev is pair:
             candidates = tuned
         else:
-            kept = retrieval.extract(tuned, threshold)
+            kept = extract(tuned, threshold)
             extra["validation_f1"] = metric.compute(kept, dev.gold, language=language)["f1"]
     if candidates is None:
         candidates = _candidates(pair, embed, settings, told)
     if settings.index != "exact":
         sides = embed(pair.source), embed(pair.target)
         extra["index_recall"] = 100 * recall(*sides, settings.neighbours, settings.index)
-    found = retrieval.extract(candidates, threshold)
+    found = extract(candidates, threshold)
     ids = [(pair.source[s].id, pair.target[t].id) for s, t in found]
     scores = metric.compute(ids, pair.gold_ids, language=language)
     return Computed(
@@ -120,7 +125,7 @@ def _mined(
 
 
 def _candidates(pair: BitextPair, embed: Embed, settings: Options, told: Share) -> list[Candidate]:
-    return retrieval.mine_texts(
+    return mine_texts(
         [example.fields["text"] for example in pair.source],
         [example.fields["text"] for example in pair.target],
         embed(pair.source),

@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xstilts import predict
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition import predict
+from xstilts.composition.load import Loaded
+from xstilts.composition.task_model import TaskModel
 from xstilts.data.batching import Padding
 from xstilts.data.features import Features
 from xstilts.errors import IntegrityError
-from xstilts.evaluate.shares import Count
+from xstilts.evaluate.progress import Count
+from xstilts.evaluate.retrieval.neighbours import Vectors
 from xstilts.files import atomic_folder, digest
-from xstilts.library import Loaded
-from xstilts.model import TaskModel
-from xstilts.neighbours import Vectors
 
 VERSION = 1
 """Raised when the same sentence gets other vectors, so that old ones are not used."""

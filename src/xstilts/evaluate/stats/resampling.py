@@ -22,7 +22,7 @@ from xstilts.evaluate.stats.significance import FEWEST_SEEDS
 
 Array = NDArray[np.float64]
 Pooled = Callable[[Array, int], Array]
-"""Scores [...] from summed outcomes [..., columns] of n examples; see `xstilts.metrics`."""
+"""Scores [...] from summed outcomes [..., columns] of n examples; see `xstilts.tasks.metrics`."""
 
 DRAWS = 10_000
 LEVEL = 0.95

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xstilts.errors import IntegrityError
-from xstilts.evaluate.results import Cell, Score
 from xstilts.evaluate.stats.resampling import Array, Pooled
-from xstilts.metrics import METRICS
+from xstilts.evaluate.store import Cell, Score
+from xstilts.tasks.metrics import METRICS
 
 NO_SEED = -1
 """Stands for the seed of what is not random."""

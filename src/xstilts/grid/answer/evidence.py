@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 from xstilts.evaluate.alignment.bitext import COLUMNS
 from xstilts.evaluate.alignment.snapshots import trained_label
-from xstilts.evaluate.alignment.views import paired_measure
-from xstilts.evaluate.provenance import ALIGNMENT
-from xstilts.evaluate.results import Cell as Result
-from xstilts.evaluate.results import ResultStore, Score
+from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats import Measured, Runs, Unit, collect
 from xstilts.evaluate.stats.resampling import Array, Pooled
 from xstilts.evaluate.stats.samples import main_score
+from xstilts.evaluate.store import Cell as Result
+from xstilts.evaluate.store import ResultStore, Score
 from xstilts.grid.cell import Cell
 from xstilts.grid.plan import layers_at
 from xstilts.grid.spec import StudySpec
 from xstilts.grid.state import GridFolder, PlannedStudy, Status
+from xstilts.report.alignment import paired_measure
 
 HUNDREDTHS = 100
 """In an answer the layer of a unit is its depth in hundredths, equal for backbones of any size."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from xstilts.data.languages import group_by
 from xstilts.evaluate.stats import Unit
 from xstilts.grid.answer.evidence import HUNDREDTHS, Evidence
 from xstilts.grid.answer_spec import GROUPINGS, AnswerSpec, Facet, TableSpec
-from xstilts.languages import group_by
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
+from xstilts.data.languages import group
 from xstilts.errors import UsageError
 from xstilts.evaluate.stats import (
     DRAWS,
@@ -24,7 +25,6 @@ from xstilts.evaluate.stats import (
 from xstilts.grid.answer.evidence import Evidence, Place
 from xstilts.grid.answer.facets import Selection, select, split
 from xstilts.grid.answer_spec import AnswerSpec, ContrastSpec, TableSpec
-from xstilts.languages import group
 
 TABLE_DRAWS = 2000
 """Of each bootstrap in a table; the verdict has more."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import Any
 
-from xstilts import __version__
-from xstilts.evaluate.provenance import ALIGNMENT
-from xstilts.evaluate.report import Figure, Report, Section, Table, Value, as_json
-from xstilts.evaluate.report.figures import named
-from xstilts.evaluate.report.intervals import Span, curves, forest
-from xstilts.evaluate.report.model import Item, interval_text, number, period, signed, tested
+from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats import UNTESTED, Verdict, detectable, shown_p
 from xstilts.grid.answer.evidence import Evidence
 from xstilts.grid.answer.reading import Answer, Judged
 from xstilts.grid.answer_spec import ORDERED, TableSpec
+from xstilts.report import Figure, Report, Section, Table, Value, as_json
+from xstilts.report.figures import named
+from xstilts.report.intervals import Span, curves, forest
+from xstilts.report.model import Item, interval_text, number, period, signed, tested
 
 DEFAULT = "default"
 """What a backbone that the study does not name is called."""
@@ -201,7 +201,7 @@ def _settings(answer: Answer) -> list[tuple[str, str]]:
     rows.append(("draws of the bootstrap", str(answer.draws)))
     if when := period(result.written for result in evidence.results):
         rows.append(("evaluated", when))
-    return [*rows, ("xstilts", __version__)]
+    return [*rows, ("xstilts", version("xstilts"))]
 
 
 def _row(answer: Answer, name: str) -> str:

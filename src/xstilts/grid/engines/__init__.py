@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xstilts.config.registry import Registry
 from xstilts.errors import FindingsError, PreemptedError, XstiltsError
-from xstilts.registry import Registry
 
 ENGINES = Registry("xstilts.grid.engines", "engine")
 

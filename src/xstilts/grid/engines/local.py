@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import Field
 
+from xstilts.config.specs import Spec
 from xstilts.grid.engines import Crew
 from xstilts.grid.worker import DRIVER
-from xstilts.specs import Spec
 from xstilts.train.signals import StopRequest
 
 POLL_SECONDS = 0.2

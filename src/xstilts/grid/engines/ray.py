@@ -17,10 +17,10 @@ from typing import Any
 
 from pydantic import Field
 
+from xstilts.config.specs import Spec
 from xstilts.errors import NetworkError, UsageError
 from xstilts.grid.engines import Crew
 from xstilts.grid.worker import DRIVER
-from xstilts.specs import Spec
 from xstilts.train.signals import StopRequest
 
 POLL_SECONDS = 0.5

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from xstilts.config.specs import Spec
 from xstilts.errors import UsageError
 from xstilts.grid.engines import Crew
-from xstilts.specs import Spec
 from xstilts.train.signals import StopRequest
 
 POLL_SECONDS = 1.0

@@ -13,6 +13,6 @@ A kind is one file of this package with these names:
 
 from __future__ import annotations
 
-from xstilts.registry import Registry
+from xstilts.config.registry import Registry
 
 KINDS = Registry("xstilts.grid.kinds", "kind of cell")

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xstilts.evaluate.alignment.snapshots import snapshot_label
+from xstilts.evaluate.evaluator import Evaluation
 from xstilts.evaluate.request import Request
-from xstilts.evaluate.suite import Evaluation
 from xstilts.grid.cell import Cell
-from xstilts.grid.pace import Cost, Pace
-from xstilts.grid.workshop import Workshop
+from xstilts.grid.context import Workshop
+from xstilts.grid.cost import Cost, Pace
 from xstilts.train.recipes import stack
 
 

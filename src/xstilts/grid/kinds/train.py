@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from xstilts.config.run import RunSpec
 from xstilts.errors import DataError
 from xstilts.files import digest
 from xstilts.grid.cell import Cell
-from xstilts.grid.pace import Cost, Pace
-from xstilts.grid.workshop import Workshop
-from xstilts.settings import RunSpec
+from xstilts.grid.context import Workshop
+from xstilts.grid.cost import Cost, Pace
 from xstilts.train.phases import Phase
 from xstilts.train.recipes import stack
+from xstilts.train.run import plan_phase, train_phase
 
 
 def run(cell: Cell, workshop: Workshop) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def run(cell: Cell, workshop: Workshop) -> dict[str, Any]:
             f"what {cell.name} trains on here is not what was planned",
             hint="Use the same data and version everywhere, or plan again: xstilts grid plan.",
         )
-    entry = phase.execute()
+    entry = train_phase(phase)
     runs = {e.manifest.run: e.manifest.digest for e in workshop.places.zoo.entries()}
     every = phase.run.train.save_every
     last = int(entry.manifest.training["steps"])
@@ -63,7 +64,7 @@ def is_there(outcome: dict[str, Any], workshop: Workshop) -> bool:
 def cost(cell: Cell, workshop: Workshop, pace: Pace) -> Cost:
     """Steps from the rows, time from a short calibration for each method and task."""
     phase = phase_of(cell, workshop, alone=True)
-    plan = phase.plan()
+    plan = plan_phase(phase)
     copies = 1 + (plan.steps // phase.run.train.save_every + 1 if phase.run.train.save_every else 0)
     seconds = pace.of_training(phase, plan)
     return Cost(plan.steps, seconds, plan.disk_bytes * copies)

@@ -12,7 +12,7 @@ A method is one file of this package with these names:
     load(folder, shape) -> Adapter
         The module in a folder, with no key missing and none left over. Raises `IntegrityError`.
 
-`Adapter` and the sites are in `xstilts.sites`.
+`Adapter` and the sites are in `xstilts.backbone.sites`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from xstilts.config.registry import Registry
 from xstilts.errors import IntegrityError
-from xstilts.registry import Registry
 
-METHODS = Registry("xstilts.methods", "method")
+METHODS = Registry("xstilts.modules.methods", "method")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

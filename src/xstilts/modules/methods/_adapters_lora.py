@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import BLOCKS, LINEARS, Adapter, EncoderShape, Site
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import write_json
-from xstilts.methods import bottleneck, read_tensors
-from xstilts.methods.lora import LowRank, from_factors
-from xstilts.sites import BLOCKS, LINEARS, Adapter, EncoderShape, Site
+from xstilts.modules.methods import bottleneck, read_tensors
+from xstilts.modules.methods.lora import LowRank, from_factors
 
 _MATRICES = {"query": "q", "key": "k", "value": "v"}
 _HELD = (*_MATRICES, "intermediate", "output")

@@ -19,10 +19,17 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
+from xstilts.backbone.lazy_tensors import (
+    FileWeights,
+    Info,
+    Weights,
+    info_of,
+    rows_of,
+    write_weights,
+)
+from xstilts.config.specs import Spec
 from xstilts.errors import BackboneMismatchError, IntegrityError, UsageError
 from xstilts.files import write_json
-from xstilts.specs import Spec
-from xstilts.weights import FileWeights, Info, Weights, info_of, rows_of, write_weights
 
 WEIGHTS, CONFIG = "difference.safetensors", "difference.json"
 SCHEMA = "xstilts.difference/1"

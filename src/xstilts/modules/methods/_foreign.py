@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from xstilts.backbone.sites import WHOLE, EncoderShape, Site
 from xstilts.errors import UsageError
-from xstilts.sites import WHOLE, EncoderShape, Site
 
 SITE = Site(-2, WHOLE)
 

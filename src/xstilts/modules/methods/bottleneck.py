@@ -16,12 +16,12 @@ from pydantic import Field, ValidationError
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import SUBLAYERS, Adapter, EncoderShape, Site
+from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
-from xstilts.methods import read_tensors, require_same_keys
-from xstilts.sites import SUBLAYERS, Adapter, EncoderShape, Site
-from xstilts.specs import Spec
+from xstilts.modules.methods import read_tensors, require_same_keys
 
 KIND = "adapter"
 WEIGHTS, CONFIG = "adapter.safetensors", "adapter_config.json"

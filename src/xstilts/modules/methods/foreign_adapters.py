@@ -17,13 +17,20 @@ from pydantic import Field, field_validator
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import Adapter, EncoderShape
+from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError, near_names
 from xstilts.files import write_json
-from xstilts.methods import bottleneck, read_tensors, require_same_keys
-from xstilts.methods._foreign import SITE, Foreign, encoder_of, plain_values, seeded, sharing
-from xstilts.sites import Adapter, EncoderShape
-from xstilts.specs import Spec
+from xstilts.modules.methods import bottleneck, read_tensors, require_same_keys
+from xstilts.modules.methods._foreign import (
+    SITE,
+    Foreign,
+    encoder_of,
+    plain_values,
+    seeded,
+    sharing,
+)
 
 KIND = "foreign"
 

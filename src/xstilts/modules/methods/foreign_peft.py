@@ -16,13 +16,20 @@ from pydantic import Field, field_validator
 from safetensors.torch import save_file
 from torch import Generator
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import BLOCKS, LINEARS, Adapter, EncoderShape
+from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError, near_names
 from xstilts.files import write_json
-from xstilts.methods import read_tensors, require_same_keys
-from xstilts.methods._foreign import SITE, Foreign, encoder_of, plain_values, seeded, sharing
-from xstilts.sites import BLOCKS, LINEARS, Adapter, EncoderShape
-from xstilts.specs import Spec
+from xstilts.modules.methods import read_tensors, require_same_keys
+from xstilts.modules.methods._foreign import (
+    SITE,
+    Foreign,
+    encoder_of,
+    plain_values,
+    seeded,
+    sharing,
+)
 
 KIND = "foreign"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"

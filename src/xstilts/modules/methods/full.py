@@ -11,12 +11,12 @@ from typing import Any, Literal, cast
 
 from torch import Generator, Tensor, nn
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.lazy_tensors import FileWeights, write_weights
+from xstilts.backbone.sites import Adapter, EncoderShape
+from xstilts.config.specs import Spec
 from xstilts.files import write_json
-from xstilts.methods import _difference
-from xstilts.sites import Adapter, EncoderShape
-from xstilts.specs import Spec
-from xstilts.weights import FileWeights, write_weights
+from xstilts.modules.methods import _difference
 
 KIND = "full"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import Generator
 
-from xstilts.backbone import Backbone
-from xstilts.sites import Adapter, EncoderShape
-from xstilts.specs import Spec
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import Adapter, EncoderShape
+from xstilts.config.specs import Spec
 
 KIND = "head"
 

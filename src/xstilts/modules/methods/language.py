@@ -15,10 +15,10 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from xstilts.backbone import Backbone
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import EMBEDDINGS, Adapter, EncoderShape, Site
 from xstilts.errors import IntegrityError
-from xstilts.methods import bottleneck
-from xstilts.sites import EMBEDDINGS, Adapter, EncoderShape, Site
+from xstilts.modules.methods import bottleneck
 
 KIND = "language"
 SITE = Site(-1, EMBEDDINGS)

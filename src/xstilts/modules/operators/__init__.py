@@ -24,9 +24,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xstilts.registry import Registry
+from xstilts.config.registry import Registry
 
-OPERATORS = Registry("xstilts.operators", "operator")
+OPERATORS = Registry("xstilts.modules.operators", "operator")
+
+Option = bool | float | str
+"""The value of an operator's option."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from xstilts.backbone.lazy_tensors import Info, Weights, info_of, rows_of
+from xstilts.backbone.sites import Adapter
 from xstilts.errors import UsageError
-from xstilts.methods.lora import LowRank, from_factors
-from xstilts.operators import PartInfo
-from xstilts.sites import Adapter
-from xstilts.weights import Info, Weights, info_of, rows_of
+from xstilts.modules.methods.lora import LowRank, from_factors
+from xstilts.modules.operators import PartInfo
 
 Merge = Callable[[Tensor], Tensor]
 """[N, …] of one tensor in N modules to the merged tensor."""

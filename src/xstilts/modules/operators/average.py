@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator
 
+from xstilts.backbone.sites import Adapter
 from xstilts.errors import UsageError
-from xstilts.expressions import Option
-from xstilts.operators import _updates, merge_linear
-from xstilts.operators import sum as module_sum
-from xstilts.sites import Adapter
+from xstilts.modules.operators import Option, _updates, merge_linear
+from xstilts.modules.operators import sum as module_sum
 
 MERGES = True
 ORDERED = False

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor
 
+from xstilts.backbone.sites import Adapter
 from xstilts.errors import UsageError
-from xstilts.expressions import Option
-from xstilts.methods.lora import LowRank
-from xstilts.operators import PartInfo, _updates
-from xstilts.operators import average as exact
-from xstilts.sites import Adapter
+from xstilts.modules.methods.lora import LowRank
+from xstilts.modules.operators import Option, PartInfo, _updates
+from xstilts.modules.operators import average as exact
 
 MERGES = True
 ORDERED = False

@@ -15,11 +15,10 @@ from typing import cast
 import torch
 from torch import Generator, Tensor, nn
 
+from xstilts.backbone.sites import EncoderShape, Site
 from xstilts.errors import UsageError
-from xstilts.expressions import Option
-from xstilts.methods.bottleneck import Bottleneck, read
-from xstilts.operators import PartInfo
-from xstilts.sites import EncoderShape, Site
+from xstilts.modules.methods.bottleneck import Bottleneck, read
+from xstilts.modules.operators import Option, PartInfo
 
 MERGES = False
 LEARNS = True

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from xstilts.expressions import Option
-from xstilts.operators import _updates
-from xstilts.operators import sum as module_sum
+from xstilts.modules.operators import Option, _updates
+from xstilts.modules.operators import sum as module_sum
 
 MERGES = True
 ORDERED = False

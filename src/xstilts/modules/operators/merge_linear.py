@@ -11,9 +11,8 @@ from functools import partial
 
 from torch import Generator
 
-from xstilts.expressions import Option
-from xstilts.operators import _updates
-from xstilts.sites import Adapter
+from xstilts.backbone.sites import Adapter
+from xstilts.modules.operators import Option, _updates
 
 MERGES = True
 ORDERED = False

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator
 
-from xstilts.expressions import Option
-from xstilts.operators import _updates, merge_linear
-from xstilts.sites import Adapter
+from xstilts.backbone.sites import Adapter
+from xstilts.modules.operators import Option, _updates, merge_linear
 
 MERGES = True
 ORDERED = False

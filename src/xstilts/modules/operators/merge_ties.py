@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor
 
-from xstilts.expressions import Option
-from xstilts.operators import _updates
-from xstilts.sites import Adapter
+from xstilts.backbone.sites import Adapter
+from xstilts.modules.operators import Option, _updates
 
 MERGES = True
 ORDERED = False

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor, nn
 
-from xstilts.expressions import Option
-from xstilts.operators.stack import SummedProjection
-from xstilts.sites import EncoderShape, Site
+from xstilts.backbone.sites import EncoderShape, Site
+from xstilts.modules.operators import Option
+from xstilts.modules.operators.stack import SummedProjection
 
 MERGES = False
 LEARNS = False

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor, nn
 
-from xstilts.expressions import Option
-from xstilts.sites import EncoderShape, Site
+from xstilts.backbone.sites import EncoderShape, Site
+from xstilts.modules.operators import Option
 
 MERGES = False
 LEARNS = False

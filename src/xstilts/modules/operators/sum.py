@@ -14,10 +14,9 @@ from typing import cast
 import torch
 from torch import Generator, Tensor
 
-from xstilts.expressions import Option
-from xstilts.methods.lora import LowRank, from_factors
-from xstilts.operators import _updates
-from xstilts.sites import Adapter
+from xstilts.backbone.sites import Adapter
+from xstilts.modules.methods.lora import LowRank, from_factors
+from xstilts.modules.operators import Option, _updates
 
 MERGES = True
 ORDERED = False

@@ -7,11 +7,11 @@ from statistics import mean
 
 from xstilts.evaluate.alignment.bitext import MEASURES
 from xstilts.evaluate.alignment.snapshots import trained_label
-from xstilts.evaluate.alignment.views import alignment_rows, mean_measure
-from xstilts.evaluate.report import figures
-from xstilts.evaluate.report.material import Material
-from xstilts.evaluate.report.model import Figure, Item, Section, Table, number
-from xstilts.evaluate.results import Score
+from xstilts.evaluate.store import Score
+from xstilts.report import figures
+from xstilts.report.alignment import alignment_rows, mean_measure
+from xstilts.report.material import Material
+from xstilts.report.model import Figure, Item, Section, Table, number
 
 SHOWN = "from_pivot"
 """The measure that pictures show: retrieval accuracy in XTREME's direction."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xstilts.evaluate.report import figures
-from xstilts.evaluate.report.facts import Facts
-from xstilts.evaluate.report.material import Material
-from xstilts.evaluate.report.model import Figure, Item, Section, Table, Value, difference, number
+from xstilts.report import figures
+from xstilts.report.facts import Facts
+from xstilts.report.material import Material
+from xstilts.report.model import Figure, Item, Section, Table, Value, difference, number
 
 
 def cost_section(material: Material) -> Section:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from xstilts.data.languages import UNKNOWN, group_by
 from xstilts.errors import NotFoundError
-from xstilts.evaluate.report.material import Column, Material
-from xstilts.evaluate.report.model import Item, Section, Table, Value, difference, number, tested
 from xstilts.evaluate.stats import Unit, Verdict, difference_of_differences, family
-from xstilts.evaluate.xtreme_scores import transfer_gap
-from xstilts.languages import UNKNOWN, group_by
+from xstilts.evaluate.xtreme import transfer_gap
+from xstilts.report.material import Column, Material
+from xstilts.report.model import Item, Section, Table, Value, difference, number, tested
 
 SHOWN = ("script", "family", "tier", "seen", "latin")
 CONTRASTS = (("latin", "non-Latin", "Latin"), ("seen", "unseen", "seen"))

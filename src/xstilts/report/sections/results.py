@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from xstilts.evaluate.report import figures
-from xstilts.evaluate.report.material import Column, Material
-from xstilts.evaluate.report.model import (
+from xstilts.data.languages import UNKNOWN, group, language
+from xstilts.evaluate.stats import shown_p, standard_deviation
+from xstilts.report import figures
+from xstilts.report.material import Column, Material
+from xstilts.report.model import (
     Item,
     Section,
     Table,
@@ -15,8 +17,6 @@ from xstilts.evaluate.report.model import (
     signed,
     tested,
 )
-from xstilts.evaluate.stats import shown_p, standard_deviation
-from xstilts.languages import UNKNOWN, group, language
 
 NO_BASELINE = "No expression stands beside '{}', which differences are taken to."
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from xstilts.evaluate.report import published
-from xstilts.evaluate.report.material import Material
-from xstilts.evaluate.report.model import Item, Section, Table, difference, number
+from xstilts.report import published
+from xstilts.report.material import Material
+from xstilts.report.model import Item, Section, Table, difference, number
 
 
 def missing_section(material: Material) -> Section:

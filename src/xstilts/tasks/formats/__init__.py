@@ -42,12 +42,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from xstilts.config.registry import Registry
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.errors import DataError
-from xstilts.registry import Registry
-from xstilts.specs import TaskSpec
 
-FORMATS = Registry("xstilts.formats", "format")
+FORMATS = Registry("xstilts.tasks.formats", "format")
 
 __all__ = ["FORMATS", "check_targets", "with_labels"]
 

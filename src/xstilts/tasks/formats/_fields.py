@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from xstilts.config.layers import Layer, resolve
+from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import IntArray
 from xstilts.errors import DataError, UsageError, near_names
-from xstilts.resolving import Layer, resolve
-from xstilts.specs import Spec, TaskSpec
 
 IGNORED = -100
 """Target of a position or row that has none."""
@@ -87,7 +87,7 @@ def label_table(task: TaskSpec) -> dict[str, int]:
     if not task.labels:
         raise UsageError(
             f"task '{task.name}' has no labels yet",
-            hint="List them in the task's YAML, or read them with xstilts.formats.with_labels.",
+            hint="List them in the task's YAML (labels: [...]).",
         )
     return {name: number for number, name in enumerate(task.labels)}
 

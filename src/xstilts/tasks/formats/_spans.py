@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xstilts.data.features import Features, IntArray
-from xstilts.formats._pieces import Int32, Pieces
-from xstilts.formats._whitespace import legacy_answer
+from xstilts.tasks.formats._pieces import Int32, Pieces
+from xstilts.tasks.formats._whitespace import legacy_answer
 
 ZERO_WIDTH_SPACE = 0x200B
 DIRECTION_MARKS = (0x61C, 0x200E, 0x200F)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, IntArray
 from xstilts.errors import DataError
-from xstilts.formats._fields import (
+from xstilts.tasks.formats._fields import (
     IGNORED,
     HeadOptions,
     label_ids,
@@ -29,9 +30,8 @@ from xstilts.formats._fields import (
     room,
     texts,
 )
-from xstilts.formats._heads import FirstTokenHead
-from xstilts.formats._pieces import pair_plan, single_plan, template, tokenise
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats._heads import FirstTokenHead
+from xstilts.tasks.formats._pieces import pair_plan, single_plan, template, tokenise
 
 FIELDS: tuple[str, ...] = ("text",)
 NEEDS_HEAD = True

@@ -6,7 +6,7 @@ of SQuAD's original code and of XTREME; libraries that take a `stride` often mea
 
 Answers are cut out of the original context by character offsets, so nothing is lost in any script.
 `decode: whitespace` instead rebuilds them as the first BERT code did, for comparison with published
-figures (see `xstilts.formats._whitespace`). For SQuAD 2.0 set `null_answers`.
+figures (see `xstilts.tasks.formats._whitespace`). For SQuAD 2.0 set `null_answers`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.features import Batch, Features, IntArray
 from xstilts.errors import DataError
-from xstilts.formats import _spans
-from xstilts.formats._fields import IGNORED, HeadOptions, options, room, texts
-from xstilts.formats._heads import TokenHead, mean_by_example
-from xstilts.formats._pieces import Int32, Pieces, pair_plan, template, tokenise
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats import _spans
+from xstilts.tasks.formats._fields import IGNORED, HeadOptions, options, room, texts
+from xstilts.tasks.formats._heads import TokenHead, mean_by_example
+from xstilts.tasks.formats._pieces import Int32, Pieces, pair_plan, template, tokenise
 
 FIELDS: tuple[str, ...] = ("question", "context")
 NEEDS_HEAD = True

@@ -19,13 +19,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, IntArray, Ragged
 from xstilts.errors import DataError, UsageError
-from xstilts.formats._fields import IGNORED, options, room, texts
-from xstilts.formats._heads import linear, mean_by_example
-from xstilts.formats._pieces import Int32, Pieces, RowPlan, template, tokenise
-from xstilts.specs import Spec, TaskSpec
+from xstilts.tasks.formats._fields import IGNORED, options, room, texts
+from xstilts.tasks.formats._heads import linear, mean_by_example
+from xstilts.tasks.formats._pieces import Int32, Pieces, RowPlan, template, tokenise
 
 FIELDS: tuple[str, ...] = ("text",)
 NEEDS_HEAD = True

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features
 from xstilts.errors import DataError
-from xstilts.formats._fields import IGNORED, HeadOptions, lists, options, room, texts
-from xstilts.formats._heads import FirstTokenHead
-from xstilts.formats._pieces import pair_plan, template, tokenise
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats._fields import IGNORED, HeadOptions, lists, options, room, texts
+from xstilts.tasks.formats._heads import FirstTokenHead
+from xstilts.tasks.formats._pieces import pair_plan, template, tokenise
 
 FIELDS: tuple[str, ...] = ("context", "question", "choices")
 NEEDS_HEAD = True

@@ -1,6 +1,7 @@
 """Sentences to be embedded: no task training, no head, `<s> text </s>` cut at the end.
 
-What is done with their vectors is in `xstilts.retrieval`; `Options` are a task's defaults for it.
+What is done with their vectors is in `xstilts.evaluate.retrieval.mining`; `Options` are a task's
+defaults for it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.formats._fields import options, room, texts
-from xstilts.formats._pieces import single_plan, template, tokenise
-from xstilts.specs import Spec, TaskSpec
+from xstilts.tasks.formats._fields import options, room, texts
+from xstilts.tasks.formats._pieces import single_plan, template, tokenise
 
 FIELDS: tuple[str, ...] = ("text",)
 NEEDS_HEAD = False

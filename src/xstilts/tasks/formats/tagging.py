@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, IntArray, Ragged
 from xstilts.errors import DataError
-from xstilts.formats._fields import (
+from xstilts.tasks.formats._fields import (
     IGNORED,
     HeadOptions,
     label_id,
@@ -29,9 +30,8 @@ from xstilts.formats._fields import (
     options,
     room,
 )
-from xstilts.formats._heads import TokenHead, mean_by_example
-from xstilts.formats._pieces import Int32, RowPlan, ranges, single_plan, template, tokenise
-from xstilts.specs import TaskSpec
+from xstilts.tasks.formats._heads import TokenHead, mean_by_example
+from xstilts.tasks.formats._pieces import Int32, RowPlan, ranges, single_plan, template, tokenise
 
 FIELDS: tuple[str, ...] = ("words",)
 NEEDS_HEAD = True

@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from xstilts.metrics import METRICS
+from xstilts.tasks.metrics import METRICS
 
 _LISTS = ("chunk_f1", "pos_f1", "token_accuracy", "ap_at_k")
 _ANSWERS = ("squad", "squad_v2", "mlqa")

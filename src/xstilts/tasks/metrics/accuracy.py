@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xstilts.metrics import _pooled, percent, require_same_length
+from xstilts.tasks.metrics import _pooled, percent, require_same_length
 
 MAIN = "accuracy"
 pooled = _pooled.mean

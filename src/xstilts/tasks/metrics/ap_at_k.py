@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xstilts.errors import DataError
-from xstilts.metrics import _pooled, percent, require_same_length
+from xstilts.tasks.metrics import _pooled, percent, require_same_length
 
 MAIN = "map"
 pooled = _pooled.mean

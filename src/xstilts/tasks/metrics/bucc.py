@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from xstilts.metrics import _pooled, percent
+from xstilts.tasks.metrics import _pooled, percent
 
 MAIN = "f1"
 pooled = _pooled.f1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from xstilts.errors import DataError
-from xstilts.metrics import _pooled, percent, require_same_length
+from xstilts.tasks.metrics import _pooled, percent, require_same_length
 
 MAIN = "f1"
 pooled = _pooled.f1

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from xstilts.errors import UsageError
-from xstilts.metrics import _pooled, squad
+from xstilts.tasks.metrics import _pooled, squad
 
 MAIN = "mean"
 pooled = _pooled.mean_of_two

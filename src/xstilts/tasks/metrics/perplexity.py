@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from xstilts.metrics import _pooled
+from xstilts.tasks.metrics import _pooled
 
 MAIN = "perplexity"
 pooled = _pooled.perplexity

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xstilts.metrics import _pooled, chunk_f1, token_accuracy
+from xstilts.tasks.metrics import _pooled, chunk_f1, token_accuracy
 
 MAIN = "f1"
 pooled = _pooled.f1

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from xstilts.errors import DataError
-from xstilts.metrics import _pooled, percent
+from xstilts.tasks.metrics import _pooled, percent
 
 MAIN = "mean"
 pooled = _pooled.mean_of_two

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xstilts.metrics import _pooled, percent, squad
+from xstilts.tasks.metrics import _pooled, percent, squad
 
 MAIN = "f1"
 pooled = _pooled.mean_of_second

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xstilts.metrics import accuracy
+from xstilts.tasks.metrics import accuracy
 
 MAIN = "accuracy"
 compute = accuracy.compute

@@ -19,25 +19,25 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Generator
 
-from xstilts import library
-from xstilts.backbone import Backbone
-from xstilts.composed import compose
-from xstilts.config import load_task, train_task_of
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.compose import compose
+from xstilts.composition.expression import Expression
+from xstilts.composition.heads import load_heads
+from xstilts.composition.load import load_module, pinned, resolve_expression
+from xstilts.composition.task_model import Head, TaskModel
+from xstilts.config.load import load_task, train_task_of
+from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, collate
 from xstilts.data.sources import data_digest, load, task_in_world
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.expressions import Expression
 from xstilts.files import digest
-from xstilts.formats import check_targets
-from xstilts.heads import load_heads
-from xstilts.model import Head, TaskModel
-from xstilts.search import weights
-from xstilts.search.strategy import read_judgements, strategy, write_judgement
-from xstilts.specs import Spec, TaskSpec
-from xstilts.tokenised import encode
-from xstilts.train.places import Places
+from xstilts.tasks.encoding import encode
+from xstilts.tasks.formats import check_targets
+from xstilts.train.search import weights
+from xstilts.train.search.strategy import read_judgements, strategy, write_judgement
 from xstilts.zoo import Entry
+from xstilts.zoo.workspace import Places
 
 _ROWS = 16
 
@@ -101,7 +101,7 @@ class Search:
         spec: SearchSpec,
     ) -> None:
         self.backbone, self.places, self.spec = backbone, places, spec
-        self.expression, self.entries = library.resolve(text, places.zoo, backbone)
+        self.expression, self.entries = resolve_expression(text, places.zoo, backbone)
         self.calls = list(weights.groups(self.expression))
         if sum(len(call.parts) for call in self.calls) < 2:
             raise UsageError(
@@ -176,7 +176,7 @@ class Search:
         return digest(
             {
                 "version": 1,
-                "expression": library.pinned(self.expression, self.entries),
+                "expression": pinned(self.expression, self.entries),
                 "task": self.head.task.model_dump(exclude={"sources", "note", "title"}),
                 "head": self.head_entry.manifest.digest,
                 "rows": data_digest(self.rows),
@@ -190,7 +190,7 @@ class Search:
     @cached_property
     def _modules(self) -> dict[str, Any]:
         zoo = self.places.zoo
-        return {n: library.load_module(e, zoo, self.backbone) for n, e in self.entries.items()}
+        return {n: load_module(e, zoo, self.backbone) for n, e in self.entries.items()}
 
     def model(self, expression: Expression) -> TaskModel:
         """The head on an expression of these modules."""

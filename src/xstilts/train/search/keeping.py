@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from xstilts import library
+from xstilts.composition.heads import save_heads
+from xstilts.composition.load import pinned
+from xstilts.composition.task_model import probe
 from xstilts.data.sources import data_digest
 from xstilts.files import digest
-from xstilts.heads import save_heads
-from xstilts.model import probe
-from xstilts.search import Found, Search
+from xstilts.train.search import Found, Search
 from xstilts.zoo import Entry, Manifest, write_manifest
 from xstilts.zoo.manifest import DataRecord, Parent
 
@@ -51,7 +51,7 @@ def _manifest(search: Search, found: Found, name: str, run: str, values: list[fl
         method="head",
         preset="search",
         backbone=search.backbone.identity,
-        composition=library.pinned(found.expression, search.entries),
+        composition=pinned(found.expression, search.entries),
         parents=[
             Parent(reference=key, digest=entry.manifest.digest)
             for key, entry in search.entries.items()

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xstilts.expressions import Call, Expression, Part, Ref
-from xstilts.operators import OPERATORS
+from xstilts.composition.expression import Call, Expression, Part, Ref
+from xstilts.modules.operators import OPERATORS
 
 SHARES = ("average",)
 """Operators whose weights are positive and sum to one; those of others are free."""

@@ -38,12 +38,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from xstilts.config.registry import Registry
 from xstilts.errors import OfflineError, UsageError
-from xstilts.registry import Registry
 from xstilts.zoo import Entry, Zoo, verify_folder
 from xstilts.zoo.card import write_card
 
-HUBS = Registry("xstilts.hubs", "hub")
+HUBS = Registry("xstilts.zoo.hubs", "hub")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(//)?")
 _LOCAL_SCHEMES = ("file", "local", "memory")

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
-from xstilts.hubs import Address, PushOptions, RemoteRef
 from xstilts.zoo import Entry, Zoo, read_manifest
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef
 from xstilts.zoo.manifest import NAME, UNLISTED
 from xstilts.zoo.upkeep import copy_into
 

@@ -25,9 +25,9 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from xstilts.errors import IntegrityError, NotFoundError, OfflineError, UsageError
 from xstilts.files import sha256_file
-from xstilts.hubs import Address, PushOptions, RemoteRef
-from xstilts.hubs._hf_errors import ATTEMPTS, lacks_xet, translated
 from xstilts.zoo import read_manifest
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef
+from xstilts.zoo.hubs._hf_errors import ATTEMPTS, lacks_xet, translated
 from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, UNLISTED, FileRecord
 from xstilts.zoo.strict_json import MAX_BYTES
 from xstilts.zoo.verify import check_file_list

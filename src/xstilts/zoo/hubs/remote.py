@@ -17,9 +17,9 @@ from typing import Any
 from uuid import uuid4
 
 from xstilts.errors import IntegrityError, NetworkError, NotFoundError, UsageError
-from xstilts.hubs import Address, PushOptions, RemoteRef
 from xstilts.zoo import Manifest, read_manifest
 from xstilts.zoo.entry import full_name
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef
 from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, manifest_of
 from xstilts.zoo.strict_json import MAX_BYTES, checked_json
 from xstilts.zoo.verify import check_file_list

@@ -1,7 +1,7 @@
 """`accuracy` for the evaluate library."""
 
-from xstilts.metrics._evaluate import module_class
+from xstilts.tasks.metrics._evaluate import module_class
 
 
 class Accuracy(module_class("accuracy")):  # type: ignore[misc]
-    """See `xstilts.metrics.accuracy`."""
+    """See `xstilts.tasks.metrics.accuracy`."""

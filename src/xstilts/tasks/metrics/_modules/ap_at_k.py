@@ -1,7 +1,7 @@
 """`ap_at_k` for the evaluate library."""
 
-from xstilts.metrics._evaluate import module_class
+from xstilts.tasks.metrics._evaluate import module_class
 
 
 class ApAtK(module_class("ap_at_k")):  # type: ignore[misc]
-    """See `xstilts.metrics.ap_at_k`."""
+    """See `xstilts.tasks.metrics.ap_at_k`."""

@@ -1,7 +1,7 @@
 """`bucc` for the evaluate library."""
 
-from xstilts.metrics._evaluate import module_class
+from xstilts.tasks.metrics._evaluate import module_class
 
 
 class Bucc(module_class("bucc")):  # type: ignore[misc]
-    """See `xstilts.metrics.bucc`."""
+    """See `xstilts.tasks.metrics.bucc`."""

@@ -1,7 +1,7 @@
 """`mlqa` for the evaluate library."""
 
-from xstilts.metrics._evaluate import module_class
+from xstilts.tasks.metrics._evaluate import module_class
 
 
 class Mlqa(module_class("mlqa")):  # type: ignore[misc]
-    """See `xstilts.metrics.mlqa`."""
+    """See `xstilts.tasks.metrics.mlqa`."""

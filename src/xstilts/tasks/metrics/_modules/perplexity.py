@@ -1,7 +1,7 @@
 """`perplexity` for the evaluate library."""
 
-from xstilts.metrics._evaluate import module_class
+from xstilts.tasks.metrics._evaluate import module_class
 
 
 class Perplexity(module_class("perplexity")):  # type: ignore[misc]
-    """See `xstilts.metrics.perplexity`."""
+    """See `xstilts.tasks.metrics.perplexity`."""

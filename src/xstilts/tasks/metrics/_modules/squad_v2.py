@@ -1,7 +1,7 @@
 """`squad_v2` for the evaluate library."""
 
-from xstilts.metrics._evaluate import module_class
+from xstilts.tasks.metrics._evaluate import module_class
 
 
 class SquadV2(module_class("squad_v2")):  # type: ignore[misc]
-    """See `xstilts.metrics.squad_v2`."""
+    """See `xstilts.tasks.metrics.squad_v2`."""

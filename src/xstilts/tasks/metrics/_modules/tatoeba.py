@@ -1,7 +1,7 @@
 """`tatoeba` for the evaluate library."""
 
-from xstilts.metrics._evaluate import module_class
+from xstilts.tasks.metrics._evaluate import module_class
 
 
 class Tatoeba(module_class("tatoeba")):  # type: ignore[misc]
-    """See `xstilts.metrics.tatoeba`."""
+    """See `xstilts.tasks.metrics.tatoeba`."""

@@ -1,0 +1,1 @@
+"""The encoder: loading it, where modules attach, and running it fast."""

@@ -1,0 +1,1 @@
+"""Configuration: typed specs, the layers that decide a setting, folders and registries."""

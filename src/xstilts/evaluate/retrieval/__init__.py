@@ -1,0 +1,1 @@
+"""Retrieval tasks: sentence vectors, nearest neighbours and mining."""

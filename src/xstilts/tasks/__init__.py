@@ -1,0 +1,1 @@
+"""What a task is made of: formats, metrics, encoding and prediction files."""

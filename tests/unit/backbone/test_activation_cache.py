@@ -1,0 +1,108 @@
+"""Blocks that nothing touches are run once a row, and nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.models import backbone, tokens
+
+from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
+
+
+@pytest.fixture
+def encoder():
+    return backbone()
+
+
+@pytest.fixture(params=["memory", "disk"])
+def store(request, tmp_path, encoder):
+    if request.param == "memory":
+        return MemoryStore()
+    return DiskStore(tmp_path / "a" / "rows.sqlite", encoder.shape.hidden_size)
+
+
+def counted(encoder):
+    """How often each block runs."""
+    runs = [0] * len(encoder.blocks)
+
+    def count(number):
+        def hook(*_):
+            runs[number] += 1
+
+        return hook
+
+    for number, block in enumerate(encoder.blocks):
+        block.register_forward_hook(count(number))
+    return runs
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_outputs_are_those_of_the_whole_encoder(count, encoder, store):
+    ids, mask = tokens()
+    frozen = FrozenBlocks(encoder, count, store)
+    whole = encoder(ids, mask).detach()
+    first = frozen.last_hidden_state(ids, mask)
+    again = frozen.last_hidden_state(ids, mask)
+    real = mask.bool()
+    assert torch.equal(first[real], whole[real])
+    assert torch.equal(again[real], whole[real])
+
+
+def test_frozen_blocks_run_once_a_row(encoder, store):
+    runs = counted(encoder)
+    ids, mask = tokens()
+    frozen = FrozenBlocks(encoder, 1, store)
+    for _ in range(3):
+        frozen.last_hidden_state(ids, mask)
+    assert runs[0] == 1
+    assert runs[1:] == [3] * (len(runs) - 1)
+
+
+def test_rows_are_found_in_other_batches(encoder, store):
+    ids, mask = tokens()
+    frozen = FrozenBlocks(encoder, 1, store)
+    frozen.last_hidden_state(ids, mask)
+    runs = counted(encoder)
+    order = torch.arange(len(ids) - 1, -1, -1)
+    turned = frozen.last_hidden_state(ids[order], mask[order])
+    assert runs[0] == 0
+    whole = encoder(ids, mask)[order]
+    real = mask[order].bool()
+    assert torch.allclose(turned[real], whole[real], atol=1e-6)
+
+
+def test_another_process_finds_the_rows(encoder, tmp_path):
+    ids, mask = tokens()
+    path = tmp_path / "rows.sqlite"
+    width = encoder.shape.hidden_size
+    FrozenBlocks(encoder, 2, DiskStore(path, width)).last_hidden_state(ids, mask)
+    runs = counted(encoder)
+    FrozenBlocks(encoder, 2, DiskStore(path, width)).last_hidden_state(ids, mask)
+    assert runs[:2] == [0, 0]
+
+
+def test_what_does_not_fit_is_computed_each_time(encoder):
+    runs = counted(encoder)
+    ids, mask = tokens()
+    frozen = FrozenBlocks(encoder, 1, MemoryStore(limit=0))
+    outputs = [frozen.last_hidden_state(ids, mask) for _ in range(2)]
+    assert runs[0] == 2
+    assert torch.equal(*outputs)
+
+
+def test_frozen_blocks_have_no_dropout_and_get_no_gradient(encoder, store):
+    ids, mask = tokens()
+    encoder.encoder.train()
+    encoder.encoder.requires_grad_(True)
+    frozen = FrozenBlocks(encoder, 1, store)
+    frozen.last_hidden_state(ids, mask).sum().backward()
+    assert encoder.encoder.training
+    assert all(p.grad is None for p in encoder.blocks[0].parameters())
+    assert all(p.grad is not None for p in encoder.blocks[1].parameters())
+
+
+def test_the_first_touched_block_is_found():
+    assert first_block(["3_ffn", "2_query"], 4) == 2
+    assert first_block([], 4) == 4
+    assert first_block(["-1_embeddings", "3_ffn"], 4) == 0
+    assert first_block(["-2_encoder"], 4) == 0

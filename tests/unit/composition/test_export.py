@@ -1,0 +1,295 @@
+"""Exports, loaded by the libraries that they are for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import transformers
+from support.trained import add_composition, add_module, backbone_folder
+
+from xstilts.backbone.backbone import Backbone
+from xstilts.cli import main
+from xstilts.composition.compose import compose
+from xstilts.composition.export import EXPORTS, export, probe, reference, source
+from xstilts.composition.parser import parse
+from xstilts.errors import IntegrityError, NotFoundError, UsageError
+from xstilts.modules.methods import METHODS, _adapters_lora
+from xstilts.zoo import Zoo
+
+FORMATS = {"mnli": "SequenceClassification", "udpos": "TokenClassification"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    base = Backbone.load(str(backbone_folder(folder / "pico")))
+    zoo = Zoo(folder / "zoo")
+    for task in ("mnli", "squad2", "hellaswag", "udpos"):
+        for preset in ("seq_bn", "lora", "full"):
+            add_module(zoo, base, task, preset, seed=len(task))
+    add_module(zoo, base, "mlm", "lora")
+    add_module(zoo, base, "mlm", "lang")
+    return folder, base, zoo
+
+
+def ours(place, text):
+    """Our logits on fixed ids."""
+    _, base, zoo = place
+    ids, mask = probe(base)
+    return ids, mask, reference(source(text, zoo, base), ids, mask)
+
+
+@pytest.mark.parametrize("preset", ["lora", "full"])
+@pytest.mark.parametrize("task", ["mnli", "udpos"])
+def test_transformers_loads_the_model_and_agrees(place, task, preset, tmp_path):
+    _, base, zoo = place
+    result = export("hf", f"{task}/{preset}", zoo, base, tmp_path / "out")
+    assert result.difference < 1e-6
+    kind = getattr(transformers, f"AutoModelFor{FORMATS[task]}")
+    model = kind.from_pretrained(tmp_path / "out", attn_implementation="sdpa").eval()
+    ids, mask, wanted = ours(place, f"{task}/{preset}")
+    found = model(input_ids=ids, attention_mask=mask).logits
+    if task == "udpos":
+        found, wanted = found[mask.bool()], wanted[mask.bool()]
+    assert torch.allclose(found, wanted, atol=1e-6)
+    labels = source(f"{task}/{preset}", zoo, base).head.task.labels
+    assert [model.config.id2label[n] for n in range(len(labels))] == labels
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer("a man runs")["input_ids"] == base.tokenizer("a man runs")["input_ids"]
+
+
+def test_answers_and_choices_agree(place, tmp_path):
+    _, base, zoo = place
+    export("hf", "squad2/lora", zoo, base, tmp_path / "qa")
+    model = transformers.AutoModelForQuestionAnswering.from_pretrained(tmp_path / "qa").eval()
+    ids, mask, wanted = ours(place, "squad2/lora")
+    output = model(input_ids=ids, attention_mask=mask)
+    assert torch.allclose(output.start_logits[0], wanted[0, :, 0], atol=1e-6)
+    assert torch.allclose(output.end_logits[0], wanted[0, :, 1], atol=1e-6)
+    export("hf", "hellaswag/lora", zoo, base, tmp_path / "mc")
+    model = transformers.AutoModelForMultipleChoice.from_pretrained(tmp_path / "mc").eval()
+    ids, mask, wanted = ours(place, "hellaswag/lora")
+    found = model(input_ids=ids[None], attention_mask=mask[None]).logits
+    assert torch.allclose(found[0], wanted, atol=1e-6)
+
+
+def test_a_masked_language_model_is_whole(place, tmp_path):
+    _, base, zoo = place
+    assert export("hf", "mlm/lora", zoo, base, tmp_path / "out").difference < 1e-5
+    model = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
+    ids, mask, wanted = ours(place, "mlm/lora")
+    found = model(input_ids=ids, attention_mask=mask).logits.flatten(0, 1)
+    keep = mask.flatten().bool()
+    assert torch.allclose(found[keep], wanted[keep], atol=1e-5)
+
+
+def test_a_merged_encoder_is_a_backbone(place, tmp_path):
+    _, base, zoo = place
+    export("merged", "mnli/lora + udpos/lora", zoo, base, tmp_path / "out")
+    again = Backbone.load(str(tmp_path / "out"))
+    ids, mask, wanted = ours(place, "mnli/lora + udpos/lora")
+    assert torch.allclose(again(ids, mask), wanted, atol=1e-6)
+    assert again.identity.fingerprint != base.identity.fingerprint
+    assert again.identity.tokenizer_sha256 == base.identity.tokenizer_sha256
+
+
+def test_peft_loads_module_and_head(place, tmp_path):
+    peft = pytest.importorskip("peft")
+    folder, base, zoo = place
+    for task, kind in (("mnli", "SequenceClassification"), ("udpos", "TokenClassification")):
+        out = tmp_path / task
+        export("peft", f"{task}/lora", zoo, base, out)
+        labels = len(source(f"{task}/lora", zoo, base).head.task.labels)
+        plain = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
+            folder / "pico", num_labels=labels, attn_implementation="sdpa"
+        )
+        model = peft.PeftModel.from_pretrained(plain, out).eval()
+        ids, mask, wanted = ours(place, f"{task}/lora")
+        found = model(input_ids=ids, attention_mask=mask).logits
+        if task == "udpos":
+            found, wanted = found[mask.bool()], wanted[mask.bool()]
+        assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_peft_gets_one_module_from_a_sum(place, tmp_path):
+    peft = pytest.importorskip("peft")
+    folder, base, zoo = place
+    text = "average(mnli/lora*0.25, udpos/lora*0.75)"
+    export("peft", text, zoo, base, tmp_path / "out")
+    plain = transformers.AutoModel.from_pretrained(folder / "pico", add_pooling_layer=False)
+    model = peft.PeftModel.from_pretrained(plain, tmp_path / "out").eval()
+    ids, mask, wanted = ours(place, text)
+    found = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
+# ---------------------------------------------------------------------------- the adapters library
+
+
+@pytest.fixture
+def library(place):
+    adapters = pytest.importorskip("adapters", reason="the adapters library is not installed")
+    return adapters.AutoAdapterModel.from_pretrained(
+        place[0] / "pico", attn_implementation="sdpa"
+    ).eval()
+
+
+@pytest.mark.parametrize("preset", ["seq_bn", "lora"])
+@pytest.mark.parametrize("task", ["mnli", "udpos", "squad2"])
+def test_the_adapters_library_loads_module_and_head(place, library, task, preset, tmp_path):
+    _, base, zoo = place
+    export("adapters", f"{task}/{preset}", zoo, base, tmp_path / "out")
+    library.load_adapter(str(tmp_path / "out"), use_safetensors=True, set_active=True)
+    library.eval()
+    ids, mask, wanted = ours(place, f"{task}/{preset}")
+    output = library(input_ids=ids, attention_mask=mask)
+    keep = mask.bool()
+    if task == "squad2":
+        found = torch.stack([output.start_logits, output.end_logits], dim=-1)
+        found, wanted = found[keep], wanted[keep]
+    elif task == "udpos":
+        found, wanted = output.logits[keep], wanted[keep]
+    else:
+        found = output.logits
+    assert torch.allclose(found, wanted, atol=1e-6)
+    again = METHODS.get("bottleneck") if preset == "seq_bn" else _adapters_lora
+    module = again.load(tmp_path / "out", base.shape)
+    composed = compose(parse("a"), {"a": module}, base.shape, torch.Generator())
+    plain = source(f"{task}/{preset}", zoo, base).loaded.composed
+    states = []
+    for nodes in (composed.nodes, plain.nodes):
+        with base.acting(nodes):
+            states.append(base(ids, mask))
+    assert torch.allclose(*states, atol=1e-6)
+
+
+def test_the_adapters_library_loads_a_stack(place, library, tmp_path):
+    _, base, zoo = place
+    text = "stack(mlm/lang, mnli/seq_bn)"
+    export("adapters", text, zoo, base, tmp_path / "out")
+    library.load_adapter_setup(str(tmp_path / "out"), set_active=True, use_safetensors=True)
+    library.eval()
+    ids, mask, wanted = ours(place, text)
+    assert torch.allclose(library(input_ids=ids, attention_mask=mask).logits, wanted, atol=1e-6)
+
+
+def test_the_adapters_library_loads_a_trained_fusion(place, library, tmp_path):
+    _, base, zoo = place
+    add_composition(zoo, base, "fuse(mnli/seq_bn, udpos/seq_bn)", "mnli", "fused")
+    export("adapters", "fused", zoo, base, tmp_path / "out")
+    library.load_adapter_setup(str(tmp_path / "out"), set_active=True, use_safetensors=True)
+    library.eval()
+    ids, mask, wanted = ours(place, "fused")
+    assert torch.allclose(library(input_ids=ids, attention_mask=mask).logits, wanted, atol=1e-6)
+
+
+def test_peft_loads_a_head_over_merged_modules(place, tmp_path):
+    peft = pytest.importorskip("peft")
+    folder, base, zoo = place
+    text = "average(mnli/lora, udpos/lora)"
+    add_composition(zoo, base, text, "mnli", "averaged")
+    export("peft", "averaged", zoo, base, tmp_path / "out")
+    plain = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder / "pico", num_labels=3, attn_implementation="sdpa"
+    )
+    model = peft.PeftModel.from_pretrained(plain, tmp_path / "out").eval()
+    ids, mask, wanted = ours(place, "averaged")
+    found = model(input_ids=ids, attention_mask=mask).logits
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_a_lora_of_several_ranks_and_sites_survives_the_adapters_format(place, library, tmp_path):
+    _, base, _ = place
+    from support.models import randomise
+
+    method = METHODS.get("lora")
+    values = method.Options(
+        targets=["query", "key", "intermediate", "output"],
+        rank=4,
+        alpha=6,
+        leave_out=[1],
+        rank_pattern={"0_query": 2},
+        only=["0_query", "0_output", "2_key", "2_intermediate"],
+    )
+    adapter = method.create(base.shape, values, torch.Generator().manual_seed(0))
+    randomise(adapter)
+    _adapters_lora.save(adapter, tmp_path, "thing", base)
+    library.load_adapter(str(tmp_path), use_safetensors=True, set_active=True)
+    library.eval()
+    ids, mask = probe(base)
+    with base.acting(adapter.at):
+        wanted = base(ids, mask)
+    found = library(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert torch.allclose(found[mask.bool()], wanted[mask.bool()], atol=1e-6)
+    again = _adapters_lora.load(tmp_path, base.shape)
+    for key, module in adapter.at.items():
+        assert torch.allclose(again.at[key].update(), module.update(), atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------ the rest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["mnli/seq_bn", "udpos/lora", "stack(mlm/lang, hellaswag/seq_bn)"])
+def test_onnx_agrees(place, text, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    _, base, zoo = place
+    result = export("onnx", text, zoo, base, tmp_path / "out")
+    assert result.difference < 1e-5
+    session = onnxruntime.InferenceSession(
+        tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    ids, mask = probe(base, 3, 9)
+    (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    wanted = reference(source(text, zoo, base), ids, mask)
+    assert torch.allclose(torch.from_numpy(found)[0], wanted[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [
+        ("hf", "mnli/seq_bn", "cannot be folded"),
+        ("hf", "none", "no head"),
+        ("merged", "fuse(mnli/seq_bn, udpos/seq_bn)", "cannot be folded"),
+        ("peft", "mnli/seq_bn", "no LoRA module"),
+        ("peft", "stack(mnli/lora, udpos/lora)", "no LoRA module"),
+        ("adapters", "mnli/full", "cannot hold"),
+        ("adapters", "stack(mnli/lora, udpos/lora)", "wrongly"),
+        ("adapters", "mlm/lora", "cannot load heads"),
+        ("onnx", "mlm/lora", "cannot be exported"),
+    ],
+)
+def test_what_cannot_be_expressed_is_refused(place, kind, text, words, tmp_path):
+    _, base, zoo = place
+    with pytest.raises(UsageError, match=words):
+        export(kind, text, zoo, base, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_differs_is_not_kept(place, tmp_path, monkeypatch):
+    _, base, zoo = place
+    monkeypatch.setattr(EXPORTS.get("hf"), "folded", lambda source: base.encoder.state_dict())
+    with pytest.raises(IntegrityError, match="differs by"):
+        export("hf", "mnli/lora", zoo, base, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UsageError, match="exists"):
+        export("hf", "mnli/lora", zoo, base, tmp_path / "there")
+    with pytest.raises(NotFoundError, match="onnx"):
+        export("onyx", "mnli/lora", zoo, base, tmp_path / "out")
+
+
+def test_command(place, capsys, tmp_path):
+    folder, _, _ = place
+    flags = ("--backbone", str(folder / "pico"), "--zoo", str(folder / "zoo"), "--json")
+    to = ("--to", str(tmp_path / "out"))
+    for extra in (("--dry-run",), ()):
+        with pytest.raises(SystemExit) as caught:
+            main(["export", "hf", "mnli/lora", *to, *flags, *extra])
+        assert not caught.value.code
+        record = json.loads(capsys.readouterr().out)
+        assert (tmp_path / "out").is_dir() == (not extra)
+    assert record["difference"] < 1e-6
+    assert "model.safetensors" in record["files"]

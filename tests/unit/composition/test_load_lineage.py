@@ -1,0 +1,92 @@
+"""What a composition is made of is checked before weights load, and what it computes after."""
+
+from __future__ import annotations
+
+import pytest
+from support.trained import add_composition, add_module, backbone_folder
+
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition import load
+from xstilts.composition.load import load_expression
+from xstilts.errors import IntegrityError, NotFoundError
+from xstilts.zoo import Zoo, write_manifest
+
+TEXT = "fuse(mnli/seq_bn, qqp/seq_bn)"
+
+
+@pytest.fixture
+def base(tmp_path):
+    return Backbone.load(str(backbone_folder(tmp_path / "base")))
+
+
+@pytest.fixture
+def zoo(tmp_path, base):
+    zoo = Zoo(tmp_path / "zoo")
+    for task in ("mnli", "qqp"):
+        add_module(zoo, base, task)
+    return zoo
+
+
+def rewritten(zoo, base, entry, name, **values):
+    """A copy of a module under another name, with other values in its manifest."""
+    import shutil
+
+    def write(folder):
+        shutil.copytree(entry.folder, folder, dirs_exist_ok=True)
+        manifest = entry.manifest.model_copy(update={"name": name, "digest": "", **values})
+        return write_manifest(folder, manifest)
+
+    return zoo.add(write)
+
+
+def test_a_composition_with_its_probe_loads(zoo, base):
+    entry = add_composition(zoo, base, TEXT, "mnli", "fused")
+    assert len(entry.manifest.probe) == 8
+    assert load_expression("fused", zoo, base).manifest == entry.manifest
+
+
+def test_other_outputs_than_when_it_was_saved_are_refused(zoo, base):
+    entry = add_composition(zoo, base, TEXT, "mnli", "fused")
+    wrong = [value + 0.01 for value in entry.manifest.probe]
+    rewritten(zoo, base, entry, "changed", probe=wrong)
+    with pytest.raises(IntegrityError, match=r"'changed' gives other outputs .* 0\.01"):
+        load_expression("changed", zoo, base)
+    with pytest.raises(IntegrityError, match="other outputs"):
+        load_expression("stack(changed, mnli/seq_bn)", zoo, base)
+
+
+def test_a_composition_that_is_a_part_of_itself_is_refused(zoo, base, monkeypatch):
+    entry = add_composition(zoo, base, TEXT, "mnli", "fused")
+    rewritten(zoo, base, entry, "snake", composition="stack(mnli/seq_bn, snake)")
+    monkeypatch.setattr(load, "load_module", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(IntegrityError, match="'snake' is a part of itself"):
+        load_expression("snake", zoo, base)
+
+
+def test_two_compositions_that_name_each_other_are_refused(zoo, base, monkeypatch):
+    entry = add_composition(zoo, base, TEXT, "mnli", "fused")
+    rewritten(zoo, base, entry, "head", composition="stack(mnli/seq_bn, tail)")
+    rewritten(zoo, base, entry, "tail", composition="stack(mnli/seq_bn, head)")
+    monkeypatch.setattr(load, "load_module", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(IntegrityError, match="is a part of itself"):
+        load_expression("stack(head, tail)", zoo, base)
+
+
+def test_a_part_that_is_gone_is_found_before_weights_load(zoo, base, monkeypatch):
+    add_composition(zoo, base, TEXT, "mnli", "fused")
+    add_composition(zoo, base, "stack(fused, mnli/seq_bn)", "mnli", "twice")
+    zoo.remove(zoo.find("qqp", base.identity))
+    monkeypatch.setattr(load, "load_module", lambda *_: pytest.fail("weights were read"))
+    with pytest.raises(NotFoundError):
+        load_expression("twice", zoo, base)
+
+
+def test_a_language_without_a_module_gets_what_the_expression_names(zoo, base):
+    there = load_expression("stack(mnl{lang}|none, qqp)", zoo, base, "i")
+    assert [entry.manifest.name for entry in there.entries] == ["mnli", "qqp"]
+    assert there.replaced == ()
+    gone = load_expression("stack(mnl{lang}|none, qqp)", zoo, base, "x")
+    assert [entry.manifest.name for entry in gone.entries] == ["qqp"]
+    assert gone.replaced == ("mnlx",)
+    with pytest.raises(NotFoundError, match="mnlx"):
+        load_expression("stack(mnl{lang}, qqp)", zoo, base, "x")

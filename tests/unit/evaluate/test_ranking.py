@@ -1,0 +1,318 @@
+"""Estimates of transfer, against closed forms, hand arithmetic and planted cases."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import optimize, stats
+from support.models import randomise
+from support.trained import add_module, backbone_folder
+
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.pretrained import fingerprint
+from xstilts.cli import main
+from xstilts.config.load import load_task
+from xstilts.data.features import Batch
+from xstilts.errors import DataError, NotFoundError, UsageError
+from xstilts.evaluate.ranking import Ranking, RankSpec, estimates
+from xstilts.evaluate.ranking.agreement import agreement, known_results
+from xstilts.evaluate.store import ResultStore, Score
+from xstilts.modules.methods import METHODS
+from xstilts.zoo import Manifest, Zoo, write_manifest
+from xstilts.zoo.workspace import Places
+
+LABELS = ("entailment", "neutral", "contradiction")
+SIGNS = ("nobody", "river", "quickly")
+
+
+# ----------------------------------------------------------------------------------------- LogME
+
+
+def problem(count, size, seed=0):
+    draws = np.random.default_rng(seed)
+    vectors = draws.normal(size=(count, size))
+    classes = (vectors @ draws.normal(size=size) + 0.5 * draws.normal(size=count) > 0).astype(int)
+    return vectors, classes
+
+
+@pytest.mark.parametrize("shape", [(30, 6), (8, 12)])
+def test_evidence_is_the_density_of_a_linear_model(shape):
+    """y ~ N(0, I / beta + F F^T / alpha)."""
+    vectors, classes = problem(*shape)
+    y = classes.astype(float)
+    left, singular, _ = np.linalg.svd(vectors, full_matrices=False)
+    inside = (left.T @ y) ** 2
+    outside = y @ y - inside.sum()
+    for alpha, beta in ((1.0, 1.0), (0.3, 7.0), (20.0, 0.5)):
+        covariance = np.eye(shape[0]) / beta + vectors @ vectors.T / alpha
+        expected = stats.multivariate_normal.logpdf(y, np.zeros(shape[0]), covariance)
+        found = estimates.evidence(singular**2, inside, outside, shape, alpha, beta)
+        assert found == pytest.approx(expected, abs=1e-8)
+
+
+def test_logme_is_the_largest_evidence():
+    vectors, classes = problem(60, 5)
+
+    def negative(logs, y):
+        alpha, beta = np.exp(logs)
+        covariance = np.eye(60) / beta + vectors @ vectors.T / alpha
+        return -stats.multivariate_normal.logpdf(y, np.zeros(60), covariance)
+
+    best = []
+    for name in (0, 1):
+        y = (classes == name).astype(float)
+        found = optimize.minimize(negative, [0.0, 0.0], args=(y,), method="Nelder-Mead")
+        best.append(-found.fun / 60)
+    assert estimates.logme(vectors, classes) == pytest.approx(np.mean(best), abs=1e-4)
+
+
+def test_logme_prefers_vectors_that_tell_the_classes_apart():
+    vectors, classes = problem(80, 6)
+    shuffled = np.random.default_rng(1).permutation(classes)
+    assert estimates.logme(vectors, classes) > estimates.logme(vectors, shuffled) + 0.05
+    with pytest.raises(DataError, match="one label"):
+        estimates.logme(vectors, np.zeros(80, int))
+
+
+# ------------------------------------------------------------------------------------- vectors
+
+
+def test_vectors_of_each_format():
+    hidden = torch.arange(3 * 4 * 2.0).reshape(3, 4, 2)
+    ids = torch.ones(3, 4, dtype=torch.long)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]])
+    rows = torch.arange(3)
+
+    def batch(example, tokens=None, **scalars):
+        numbers = {name: torch.tensor(values) for name, values in scalars.items()}
+        count = int(example.max()) + 1
+        return Batch(ids, mask, example, rows.numpy(), count, tokens or {}, numbers)
+
+    def found(name, made):
+        vectors, classes = estimates.labelled_vectors(
+            load_task(name), [estimates.State(made, hidden)]
+        )
+        return vectors.tolist(), classes.tolist()
+
+    first = [[0, 1], [8, 9], [16, 17]]
+    assert found("mnli", batch(rows, label=[2, 0, 1])) == (first, [2, 0, 1])
+    choices = batch(torch.tensor([0, 0, 1]), label=[1, 1, 0])
+    assert found("hellaswag", choices) == (first, [0, 1, 1])
+    labels = torch.full((3, 4), -100)
+    labels[0, 1], labels[2, 1] = 4, 5
+    assert found("udpos", batch(rows, {"labels": labels})) == ([[2, 3], [18, 19]], [4, 5])
+    answers = batch(rows, start=[1, 0, 1], end=[2, 0, 1])
+    vectors, classes = found("squad2", answers)
+    assert len(vectors) == 4 + 3 + 2
+    assert classes == [0, 1, 1, 0, 0, 0, 0, 0, 1]
+
+
+def test_cosine():
+    assert estimates.cosine(np.array([3.0, 4.0]), np.array([4.0, 3.0])) == pytest.approx(24 / 25)
+
+
+# ----------------------------------------------------------------------------------- agreement
+
+
+def test_agreement_by_hand():
+    """Orders 1 2 3 and 1 3 2: rho = 1 - 6*2/24 = 0.5, tau = (2 - 1)/3; 15 chosen of 20 at best."""
+    pairs = {
+        "text": [(1.0, 10.0), (2.0, 20.0), (3.0, 15.0), (None, 99.0), (4.0, None)],
+        "task": [(1.0, 10.0), (2.0, 20.0)],
+        "probe": [(1.0, 10.0), (1.0, 20.0), (1.0, 15.0)],
+    }
+    (only,) = agreement(pairs)
+    assert (only.method, only.modules) == ("text", 3)
+    assert only.spearman == pytest.approx(0.5)
+    assert only.kendall == pytest.approx(1 / 3)
+    assert only.regret == pytest.approx(25.0)
+
+
+# ------------------------------------------------------------------------------------ rankings
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rank")
+    draws = np.random.default_rng(0)
+    words = ["old", "man", "runs", "home", "house", "near"]
+    for name, header in (
+        ("mnli", "sentence1\tsentence2\tgold_label\n"),
+        ("qqp", "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"),
+    ):
+        (folder / "data" / name).mkdir(parents=True)
+        for file, count in (("train", 60), ("dev_matched" if name == "mnli" else "dev", 30)):
+            lines = []
+            for number in range(count):
+                texts = [" ".join(draws.choice(words, 3)) for _ in "ab"]
+                kind = number % 3
+                if name == "mnli":  # the label is a word of the first text
+                    lines.append(f"{SIGNS[kind]} {texts[0]}\t{texts[1]}\t{LABELS[kind]}\n")
+                else:
+                    lines.append(f"0\t1\t2\t{texts[0]}\t{texts[1]}\t{number % 2}\n")
+            (folder / "data" / name / f"{file}.tsv").write_text(header + "".join(lines), "utf-8")
+    base = Backbone.load(str(backbone_folder(folder / "pico")))
+    zoo = Zoo(folder / "zoo")
+    _plant(zoo, base, "mnli", "seq_bn")
+    _plant(zoo, base, "qqp", "seq_bn", deaf=True)
+    add_module(zoo, base, "qqp", "lora")
+    return folder, base, zoo
+
+
+def _plant(zoo, base, task_name, preset, *, deaf=False):
+    """A module that changes nothing, or (deaf) one that makes all tokens alike."""
+    method = METHODS.get("bottleneck")
+    options = method.Options(reduction_factor=4)
+
+    def write(folder):
+        adapter = method.create(base.shape, options, torch.Generator().manual_seed(0))
+        if deaf:
+            randomise(adapter.at["2_ffn"], 3)
+            adapter.at["2_ffn"].up.bias.data *= 1e6
+        method.save(adapter, folder, task_name, base)
+        manifest = Manifest(
+            name=task_name,
+            kind="adapter",
+            task=task_name,
+            method="bottleneck",
+            preset=preset,
+            options=options.model_dump(),
+            backbone=base.identity,
+        )
+        return write_manifest(folder, manifest)
+
+    return zoo.add(write)
+
+
+def ranking(place, tmp_path, modules=(), **spec):
+    folder, base, zoo = place
+    places = Places(folder / "data", zoo, tmp_path, None, quiet=True)
+    return Ranking("mnli", list(modules), base, places, RankSpec(**{"shots": 24, **spec}))
+
+
+def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatch):
+    """The random encoder's first token hears next to nothing of the others; random LoRA mixes."""
+    monkeypatch.setattr(estimates, "PROBE_STEPS", 300)  # hidden states are only 16 wide
+    monkeypatch.setattr(estimates, "PROBE_RATE", 2e-2)
+    before = fingerprint(place[1].encoder)
+    outcome = ranking(place, tmp_path, shots=60).run([])
+    by_name = {row.entry.reference.rpartition("/")[0]: row.estimates for row in outcome.rows}
+    lora, deaf = by_name["qqp/lora"], by_name["qqp/seq_bn"]
+    assert lora["logme"] > deaf["logme"] + 0.5
+    assert lora["probe"] > deaf["probe"] + 0.2
+    # without any signal the best guess at three equally frequent labels is a third
+    assert deaf["probe"] == pytest.approx(1 / 3, abs=0.01)
+    assert by_name["mnli/seq_bn"]["text"] == pytest.approx(1.0)
+    assert by_name["mnli/seq_bn"]["task"] == pytest.approx(1.0)
+    assert deaf["task"] < 0.99
+    assert outcome.rows[-1].entry.reference.startswith("qqp/seq_bn")
+    assert outcome.agreements == []
+    assert fingerprint(place[1].encoder) == before
+    assert not any(p.requires_grad for p in place[1].encoder.parameters())
+
+
+def test_fisher_is_the_mean_squared_gradient(place, tmp_path):
+    base = place[1]
+    rows = ranking(place, tmp_path).rows_of("qqp")
+    found = estimates.fisher(base, rows.task, rows.train, 5)
+    head = estimates.probe_head(base, rows.task, estimates.states(base, rows.train), 5)
+    bias = base.encoder.encoder.layer[0].attention.self.query.bias.requires_grad_(True)
+    squares = []
+    for number in range(rows.train.num_examples):
+        ids = torch.from_numpy(rows.train.input_ids[number]).long()[None]
+        hidden = base(ids, torch.ones_like(ids))
+        label = torch.tensor([rows.train.scalars["label"][number]])
+        loss = torch.nn.functional.cross_entropy(head(hidden, None), label)
+        (slope,) = torch.autograd.grad(loss, bias)
+        squares.append(slope**2)
+    bias.requires_grad_(False)
+    expected = torch.stack(squares).mean(0).numpy()
+    # the query bias of the first block is the first of the parameters taken
+    assert found[: len(bias)] == pytest.approx(expected, rel=1e-3)
+    assert len(squares) == 24
+
+
+def test_the_same_seed_gives_the_same_numbers(place, tmp_path):
+    one, two = (ranking(place, tmp_path, ["qqp/lora"]).run([]).rows for _ in "ab")
+    assert one == two
+
+
+def score(label, language, value, base, **more):
+    fields = {
+        "expression": label,
+        "intermediate": label,
+        "digest": "d",
+        "backbone": "pico",
+        "fingerprint": base.identity.fingerprint,
+        "task": "mnli",
+        "language": language,
+        "split": "test",
+        "metric": "accuracy",
+        "value": value,
+        "n": 10,
+    }
+    return Score(**{**fields, **more})
+
+
+def test_known_results_are_means_over_shared_languages(place, tmp_path):
+    _, base, zoo = place
+    entries = ranking(place, tmp_path).entries
+    scores = [
+        score("mnli/seq_bn", "en", 60.0, base, seed=1),
+        score("mnli/seq_bn", "en", 70.0, base, seed=2),
+        score("mnli/seq_bn", "de", 40.0, base),
+        score("qqp/lora", "en", 50.0, base),
+        score("none", "en", 99.0, base),
+        score("stack(mnli/seq_bn, qqp/lora)", "en", 99.0, base),
+        score("qqp/seq_bn", "en", 99.0, base, task="xnli"),
+        score("qqp/lora", "en", 99.0, base, main=False),
+        score("qqp/lora", "en", 99.0, base, fingerprint="0" * 64),
+    ]
+    found = known_results(scores, load_task("mnli"), entries, zoo, base)
+    digests = {e.reference.rpartition("/")[0]: e.manifest.digest for e in entries}
+    assert found == {digests["mnli/seq_bn"]: 65.0, digests["qqp/lora"]: 50.0}
+
+
+@pytest.mark.parametrize(
+    ("target", "spec", "error", "words"),
+    [
+        ("tatoeba", {}, UsageError, "no labels"),
+        ("mnli", {"methods": ("logmee",)}, NotFoundError, "logme"),
+        ("nothing", {}, NotFoundError, "nothing"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(place, tmp_path, target, spec, error, words):
+    folder, base, zoo = place
+    places = Places(folder / "data", zoo, tmp_path, None)
+    with pytest.raises(error, match=words):
+        Ranking(target, [], base, places, RankSpec(**spec))
+    empty = Places(folder / "data", Zoo(tmp_path / "empty"), tmp_path, None)
+    with pytest.raises(NotFoundError, match="no trained module"):
+        Ranking("mnli", [], base, empty, RankSpec())
+
+
+def test_command(place, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XSTILTS_HOME", str(tmp_path))
+    monkeypatch.setenv("XSTILTS_CACHE", str(tmp_path / "cache"))
+    folder, base, _ = place
+    store = ResultStore(tmp_path / "results")
+    for number, label in enumerate(("mnli/seq_bn", "qqp/lora", "qqp/seq_bn")):
+        row = score(label, "en", 90.0 - 10 * number, base)
+        store.put({"label": label}, [row], "x\n", "tsv", None, 1.0)
+    flags = ("--backbone", str(folder / "pico"), "--zoo", str(folder / "zoo"), "--json", "-q")
+    data = ("--data", str(folder / "data"), "--results", str(tmp_path / "results"))
+    for extra in (("--dry-run",), ()):
+        with pytest.raises(SystemExit) as caught:
+            main(["rank", "mnli", "--shots", "24", *flags, *data, *extra])
+        output = capsys.readouterr()
+        assert not caught.value.code, output.err
+        record = json.loads(output.out)
+    assert len(record["modules"]) == 3
+    assert record["modules"][-1]["reference"].startswith("qqp/seq_bn")
+    assert [m["known"] for m in record["modules"]][-1] == 70.0
+    by_method = {a["method"]: a for a in record["agreement"]}
+    assert by_method["logme"]["modules"] == 3
+    assert by_method["probe"]["regret"] >= 0

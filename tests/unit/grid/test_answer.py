@@ -1,0 +1,230 @@
+"""Answers read off drawn evidence: planted effects are found, planted nulls are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xstilts.config.layers import Layer, resolve
+from xstilts.errors import ConfigError, UsageError
+from xstilts.evaluate.stats import Measured, Runs, Unit
+from xstilts.grid.answer import Evidence, Place, answered, record, sheet
+from xstilts.grid.spec import StudySpec, load_study
+from xstilts.report import write_html, write_markdown
+
+LANGUAGES = {"de": "Latn", "fr": "Latn", "ru": "Cyrl", "hi": "Deva"}
+ANSWER = {
+    "theirs": ["none"],
+    "higher": "It raises it",
+    "lower": "It lowers it",
+    "nothing": "No difference detected",
+}
+
+
+def drawn(rate, generator, seeds=(1, 2, 3), examples=300, difficulty=None):
+    """Right and wrong answers of some seeds on the same examples."""
+    hard = generator.random(examples) if difficulty is None else difficulty
+    made = {}
+    for seed in seeds:
+        rows = (hard < rate + generator.normal(0, 0.01)).astype(float)[:, None]
+        made[seed] = Measured(
+            100 * float(rows.mean()),
+            lambda rows=rows: rows,
+            lambda sums, n: 100 * sums[..., 0] / n,
+            "rows",
+        )
+    return made
+
+
+def evidence(answer, rates, *, study=None):
+    """Evidence where `rates` says the share of right answers by place and language."""
+    generator = np.random.default_rng(0)
+    rows = list(dict.fromkeys(place.row for place in rates))
+    spec = resolve(
+        StudySpec,
+        [
+            Layer(
+                "test",
+                {
+                    "name": "test",
+                    "question": "Does it?",
+                    "intermediates": [{"name": row} for row in rows],
+                    "targets": ["xnli"],
+                    **(study or {}),
+                    "answer": {"ours": [r for r in rows if r != "none"], **ANSWER, **answer},
+                },
+            )
+        ],
+    ).value
+    hard = {code: generator.random(300) for code in LANGUAGES}
+    found = {}
+    for place, rate in rates.items():
+        table = {1: {}, 2: {}, 3: {}}
+        for code in LANGUAGES:
+            share = rate[code] if isinstance(rate, dict) else rate
+            for seed, item in drawn(share, generator, difficulty=hard[code]).items():
+                table[seed][Unit("xnli", code, "test")] = item
+        found[place] = Runs(place.row, table)
+    return Evidence(spec, found, (), (), (), ())
+
+
+def places(**rates):
+    return {Place("", row): rate for row, rate in rates.items()}
+
+
+def test_a_planted_effect_is_found_and_a_planted_null_is_not():
+    tables = [{"title": "By row", "by": ["row"]}]
+    found = answered(evidence({"tables": tables}, places(none=0.5, mnli=0.6, qqp=0.5)), draws=500)
+    # the mean of +10 and 0 points
+    assert found.main.verdict.effect == pytest.approx(5, abs=1.5)
+    assert found.words == "It raises it"
+    lines = found.tables[0][1]
+    assert [(line.names, line.verdict.words) for line in lines] == [
+        (("mnli",), "higher"),
+        (("qqp",), "no difference detected"),
+    ]
+    assert all(line.verdict.p_holm >= line.verdict.p for line in lines)
+    null = answered(evidence({}, places(none=0.5, mnli=0.5)), draws=500)
+    assert null.words == "No difference detected"
+    assert "would have been seen in four of five" in null.line
+    assert answered(evidence({}, places(none=0.5, mnli=0.4)), draws=500).words == "It lowers it"
+
+
+def test_controls_are_named_in_the_answer():
+    tables = [{"title": "T", "by": ["reference"], "theirs": ["shuffled", "qqp", "mlm"]}]
+    tables[0]["controls"] = True
+    rates = places(none=0.5, senti=0.4, shuffled=0.4, qqp=0.5)
+    found = answered(evidence({"ours": ["senti"], "tables": tables}, rates), draws=500)
+    assert found.line.startswith("It lowers it: -")
+    _, _, beside = found.line.partition(" Beside controls: ")
+    same, lower = beside.split("; ")
+    assert same.startswith("no difference detected from shuffled (")
+    assert lower.startswith("lower than qqp (-")
+    limits = record(found, sheet(found))["limits"]
+    assert "These controls have no results: mlm." in limits
+
+
+def test_a_contrast_sets_groups_of_languages_against_each_other():
+    rate = {"de": 0.5, "fr": 0.5, "ru": 0.6, "hi": 0.6}
+    contrast = {"by": "latin", "first": "non-Latin", "second": "Latin"}
+    tables = [{"title": "By group", "by": ["latin"]}, {"title": "By script", "by": ["script"]}]
+    found = answered(
+        evidence({"contrast": contrast, "tables": tables}, places(none=0.5, multi=rate)), draws=500
+    )
+    assert found.main.verdict.effect == pytest.approx(10, abs=2)
+    assert found.words == "It raises it"
+    assert [line.names[0] for line in found.tables[0][1]] == ["Latin", "non-Latin"]
+    assert [line.names[0] for line in found.tables[1][1]] == ["Cyrillic", "Devanagari", "Latin"]
+    same = answered(evidence({"contrast": contrast}, places(none=0.5, multi=0.6)), draws=500)
+    assert same.words == "No difference detected"
+
+
+def test_growth_sets_backbones_against_each_other():
+    rates = {
+        Place("small", "none"): 0.4,
+        Place("small", "mnli"): 0.4,
+        Place("large", "none"): 0.5,
+        Place("large", "mnli"): 0.6,
+    }
+    tables = [
+        {"title": "Gain", "by": ["family", "backbone"]},
+        {"title": "Growth", "by": ["family"], "growth": True},
+    ]
+    study = {"backbones": ["small", "large"]}
+    found = answered(evidence({"growth": True, "tables": tables}, rates, study=study), draws=500)
+    assert found.main.verdict.effect == pytest.approx(10, abs=2.5)
+    assert found.main.verdict.words == "higher"
+    assert [line.names for line in found.tables[0][1]] == [
+        ("Indo-European", "small"),
+        ("Indo-European", "large"),
+    ]
+    one = {place: rate for place, rate in rates.items() if place.backbone == "small"}
+    lacking = answered(evidence({"growth": True}, one), draws=500)
+    assert lacking.main.verdict is None
+    assert "two backbones" in lacking.line
+
+
+def test_a_curve_has_a_line_for_each_snapshot():
+    rates = places(none=0.5, sst2=0.6)
+    rates |= {Place("", "sst2", step): 0.5 + step / 1000 for step in (0, 50, 100)}
+    tables = [{"title": "Curve", "by": ["row", "step"]}]
+    found = answered(evidence({"tables": tables}, rates), draws=500)
+    lines = found.tables[0][1]
+    assert [line.names for line in lines] == [("sst2", "0"), ("sst2", "50"), ("sst2", "100")]
+    assert lines[0].verdict.effect == pytest.approx(0, abs=2)
+    assert lines[-1].verdict.effect == pytest.approx(10, abs=2)
+
+
+def test_zero_shot_leaves_out_what_heads_were_trained_on():
+    from support.stored import _score
+
+    made = evidence({"zero_shot": True}, places(none=0.5, mnli=0.6))
+    row = _score("mnli", 1, "xnli", "de", 300)
+    rows = [
+        row.model_copy(update={"train_task": "mnli", "source_language": code})
+        for code in ("de", "de,fr")
+    ]
+    made.__dict__["scores"] = tuple(rows)
+    assert made.trained_on == {"xnli": {"de"}}
+    assert answered(made, draws=500).main.verdict.units == 3
+
+
+def test_the_sheet_has_every_part_and_says_what_is_lacking(tmp_path):
+    tables = [
+        {"title": "By row", "by": ["row"]},
+        {"title": "Nothing there", "by": ["row"], "tasks": ["xnli"], "theirs": ["lost"]},
+    ]
+    rates = places(none=0.5, mnli=0.6)
+    study = {"intermediates": [{"name": n} for n in ("none", "mnli", "lost")]}
+    answer = answered(
+        evidence(
+            {"ours": ["mnli", "lost"], "tables": tables, "limits": ["Four languages only."]},
+            rates,
+            study=study,
+        ),
+        draws=500,
+    )
+    page = sheet(answer, "a warning")
+    assert [section.key for section in page.sections] == [
+        "verdict",
+        "table-1",
+        "table-2",
+        "settings",
+        "limits",
+        "missing",
+        "provenance",
+    ]
+    assert "one of the sides has no results" in page.sections[2].absent
+    assert [figure.name for figure in page.sections[1].figures] == ["answer-table-1"]
+    write_html(page, tmp_path / "answer.html")
+    write_markdown(page, tmp_path / "answer.md", "figures")
+    text = (tmp_path / "answer.md").read_text()
+    assert "![By row](figures/answer-table-1.svg)" in text
+    assert "It raises it" in text
+    html = (tmp_path / "answer.html").read_text()
+    assert "<svg" in html
+    assert "Four languages only." in html
+    told = record(answer, page)
+    assert told["answer"] == "It raises it"
+    assert told["verdict"]["words"] == "higher"
+    assert told["verdict"]["detectable"] > 0
+    assert "The answer is without lost, which have no results." in told["limits"]
+
+
+def test_an_answer_speaks_of_its_own_study_only(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        "intermediates: [none, mnli]\ntargets: [xnli]\ndepths: [0.5]\n"
+        "answer: {theirs: [nine], tasks: [xnly], depth: 0.7, higher: h, lower: l, nothing: n}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_study(str(path), sandbox=True)
+    assert [problem.place for problem in caught.value.problems] == [
+        "answer.theirs",
+        "answer.tasks",
+        "answer.depth",
+    ]
+    path.write_text("intermediates: [none, mnli]\ntargets: [xnli]\n")
+    made = load_study(str(path), sandbox=True)
+    with pytest.raises(UsageError, match="does not say how"):
+        answered(Evidence(made, {}, (), (), (), ()))

@@ -1,0 +1,99 @@
+"""Exports of the result store, read back by the libraries they are made for."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from xstilts.config.load import load_suite
+from xstilts.errors import IntegrityError
+from xstilts.evaluate.store import ResultStore, Score
+from xstilts.report.exports import (
+    COLUMNS,
+    SCHEMA,
+    frame,
+    write_csv,
+    write_mteb,
+    write_parquet,
+    xtreme_record,
+)
+
+
+def put(store, label, task, language, values, seed=1, main="accuracy", **more):
+    base = Score(
+        expression=label, intermediate=label, digest=f"d-{label}", backbone="base",
+        fingerprint="f", task=task, language=language, split="test", metric="", value=0, n=4,
+        seed=seed, flags=["bf16", "x"], **more,
+    )  # fmt: skip
+    rows = [
+        base.model_copy(update={"metric": name, "value": value, "main": name == main})
+        for name, value in values.items()
+    ]
+    identity = {"label": label, "task": task, "language": language, "seed": seed, "data": ["abc"]}
+    store.put(identity, rows, "a\n", "tsv", [1], 2.5)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = ResultStore(tmp_path / "results")
+    put(store, "none", "xnli", "de", {"accuracy": 40.0})
+    put(store, "none", "xnli", "qaa", {"accuracy": 45.0})
+    put(store, "mnli", "xquad", "zh", {"exact_match": 50.0, "f1": 60.0, "mean": 55.0}, main="mean")
+    put(store, "mnli", "mlm", "de", {"perplexity": 7.5, "loss": 2.0}, main="perplexity")
+    return store
+
+
+def test_csv_and_parquet_hold_every_row_and_column(store, tmp_path):
+    assert write_csv(store.cells(), tmp_path / "s.csv") == 7
+    with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert {(row["task"], row["metric"], row["value"]) for row in rows} >= {
+        ("xnli", "accuracy", "40.0"), ("xquad", "f1", "60.0"), ("mlm", "perplexity", "7.5"),
+    }  # fmt: skip
+    assert {row["flags"] for row in rows} == {"bf16,x"}
+
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert write_parquet(store.cells(), tmp_path / "s.parquet") == 7
+    table = parquet.read_table(tmp_path / "s.parquet")
+    assert table.schema.metadata[b"xstilts.schema"] == SCHEMA.encode()
+    assert table.column_names == list(COLUMNS)
+    assert sorted(table["value"].to_pylist()) == sorted(float(row["value"]) for row in rows)
+
+
+def test_a_frame_answers_questions(store):
+    table = frame(store.cells())
+    means = table[table.main].groupby(["intermediate", "task"]).value.mean()
+    assert means["none", "xnli"] == pytest.approx(42.5)
+    assert (table.seconds == 2.5).all() and (table.written != "").all()
+
+
+def test_mteb_files_have_its_keys(store, tmp_path):
+    assert write_mteb(store.cells(), tmp_path / "mteb") == 2  # no perplexity
+    record = json.loads((tmp_path / "mteb/none__base/d-none/xnli.json").read_text())
+    assert record["task_name"] == "xnli" and record["evaluation_time"] == 5.0
+    entries = {entry["hf_subset"]: entry for entry in record["scores"]["test"]}
+    assert entries["de"]["main_score"] == 0.4 and entries["de"]["languages"] == ["deu-Latn"]
+    assert entries["qaa"]["languages"] == ["qaa-Latn"]
+    meta = json.loads((tmp_path / "mteb/none__base/d-none/model_meta.json").read_text())
+    assert meta["name"] == "none on base"
+
+
+def test_xtreme_keys_and_means_over_seeds(store):
+    put(store, "none", "xnli", "de", {"accuracy": 60.0}, seed=2)
+    record = xtreme_record(store.scores(), load_suite("xtreme"))
+    assert record["none"]["xnli"]["accuracy"]["de"] == 50.0
+    assert "avg_metric" not in record["none"]["xnli"]  # thirteen languages are missing
+    assert record["mnli"]["xquad"]["f1"] == {"zh": 60.0} and "mlm" not in record["mnli"]
+
+
+def test_cells_of_a_newer_version_are_refused(store):
+    path = next(store.root.glob("cells/*/*/cell.json"))
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "schema": 1}))
+    assert len(store.scores()) == 7  # what is older is read
+    path.write_text(json.dumps({**record, "schema": 99}))
+    with pytest.raises(IntegrityError, match="schema 99"):
+        store.scores()

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from support.toy import TASK, Tokenizer, Toy, features, same, weights
+
+from xstilts.config.specs import MixSpec, TrainSpec
+from xstilts.errors import UsageError
+from xstilts.train.mixing import Mixture, Stream, mixing_shares
+from xstilts.train.optim import distance, make_optimizer
+from xstilts.train.trainer import Trainer
+
+SIZES = {"big": 900, "small": 100}
+
+
+def mixture(sizes=None, mix=None, **settings):
+    spec = TrainSpec(**{"lr": 0.01, "epochs": 2, "batch_size": 8, **settings})
+    streams = {}
+    for name, count in (sizes or {"a": 64, "b": 16}).items():
+        task = TASK.model_copy(update={"name": name})
+        streams[name] = Stream(task, features(count), Tokenizer(), spec)
+    return Mixture(streams, spec, mix)
+
+
+@pytest.mark.parametrize(
+    ("mix", "big", "small"),
+    [
+        (MixSpec(), 0.9, 0.1),
+        (MixSpec(cap=100), 0.5, 0.5),
+        (MixSpec(cap=300), 0.75, 0.25),
+        (MixSpec(rule="uniform"), 0.5, 0.5),
+        # square roots: 30 and 10
+        (MixSpec(rule="temperature", temperature=2), 0.75, 0.25),
+        (MixSpec(rule="fixed", shares={"big": 0.2, "small": 0.8}), 0.2, 0.8),
+        (MixSpec(beside={"small": 0.3}), 0.7, 0.3),
+    ],
+)
+def test_shares_by_hand(mix, big, small):
+    assert mixing_shares(SIZES, mix) == pytest.approx({"big": big, "small": small})
+
+
+@pytest.mark.parametrize(
+    ("mix", "words"),
+    [
+        (MixSpec(rule="fixed", shares={"big": 0.5, "small": 0.6}), "do not sum to 1"),
+        (MixSpec(rule="fixed", shares={"big": 1.0}), "no share for 'small'"),
+        (MixSpec(beside={"none": 0.1}), "no part 'none'"),
+        (MixSpec(beside={"small": 1.0}), "nothing is left for big"),
+    ],
+)
+def test_shares_that_make_no_sense_are_refused(mix, words):
+    with pytest.raises(UsageError, match=words):
+        mixing_shares(SIZES, mix)
+
+
+def test_realised_shares_are_within_three_standard_errors():
+    made = mixture(SIZES, MixSpec(rule="temperature", temperature=3), max_steps=2000)
+    for number in range(2000):
+        made.step(number)
+    for name, share in made.shares.items():
+        error = (share * (1 - share) / 2000) ** 0.5
+        assert abs(made.taken[name] / 2000 - share) < 3 * error
+
+
+def test_a_step_has_rows_of_one_part_and_every_row_comes_once_an_epoch():
+    made = mixture({"a": 64, "b": 16}, MixSpec(rule="uniform"))
+    seen: dict[str, Counter] = {"a": Counter(), "b": Counter()}
+    number = 0
+    while made.taken["b"] < 4:
+        step = made.step(number)
+        assert {step.part} == {step.head}
+        seen[step.part].update(np.concatenate([batch.rows for batch in step.batches]).tolist())
+        number += 1
+    # 16 rows, 8 a step: four steps are two epochs
+    assert seen["b"] == Counter(dict.fromkeys(range(16), 2))
+
+
+def test_steps_of_an_epoch_by_hand():
+    # 8 and 2 steps under the rule
+    assert mixture().total_steps() == 2 * 10
+    # a cap of 32 rows: 4 and 2 steps
+    assert mixture(mix=MixSpec(cap=32)).total_steps() == 2 * 6
+    # the part beside takes a fifth of all steps: 8 / 0.8
+    assert mixture(mix=MixSpec(beside={"b": 0.2})).total_steps() == 2 * 10
+    assert mixture(max_steps=7).total_steps() == 7
+
+
+def test_token_budget_ends_with_the_step_that_reaches_it():
+    spec = TrainSpec(batch_size=8, max_tokens=300)
+    stream = Stream(TASK, features(70), Tokenizer(), spec)
+    steps = Mixture({"toy": stream}, spec).total_steps()
+    tokens = [int(stream.tokens[stream.examples(number)].sum()) for number in range(steps)]
+    assert sum(tokens) >= 300
+    assert sum(tokens[:-1]) < 300
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("budget", [1, 20, 60, 1000])
+def test_micro_batches_keep_the_budget_and_every_example(world, budget):
+    spec = TrainSpec(batch_size=32, micro_tokens=budget)
+    stream = Stream(TASK, features(70), Tokenizer(), spec)
+    steps = [stream.step(0, rank, world) for rank in range(world)]
+    seen = np.concatenate([batch.rows for step in steps for batch in step.batches])
+    assert sorted(seen.tolist()) == sorted(stream.examples(0).tolist())
+    counts = {len(step.batches) for step in steps}
+    tokens = int(stream.tokens[stream.examples(0)].sum())
+    assert counts == {min(-(-tokens // (budget * world)), 32 // world)}
+    for step in steps:
+        longest = [batch.input_ids.shape[1] for batch in step.batches]
+        shortest = [int(batch.attention_mask.sum(1).min()) for batch in step.batches]
+        assert all(a <= b for a, b in zip(longest[:-1], shortest[1:], strict=True))
+        sizes = [batch.num_tokens for batch in step.batches]
+        # a micro-batch ends with the row that reaches its share
+        assert max(sizes) <= tokens / world / len(sizes) + 20 * world
+
+
+def test_a_tired_part_leaves_its_steps_to_the_others(tmp_path):
+    made = mixture({"a": 64, "b": 64}, MixSpec(rule="uniform", stop_parts=True), epochs=20)
+    looks = iter(range(1, 1000))
+
+    def evaluate():
+        number = next(looks)
+        return {"a": float(number), "b": 5.0 if number == 1 else 1.0}
+
+    model = Toy()
+    # the toy has one head; its name is ignored
+    spec = made.spec.model_copy(update={"patience": 2, "eval_every": 10, "max_steps": 60})
+    made.spec = spec
+    Trainer(model, made, spec, tmp_path, inputs="x", evaluate=evaluate, quiet=True).run()
+    records = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    parts = [record["part"] for record in records if "part" in record and record["step"] > 30]
+    # b is best at look 1 (step 10), has two looks without gain at step 30, and then stops
+    assert made.stopped == ["b"]
+    assert parts == ["a", "a", "a"]
+
+
+def test_the_average_is_the_mean_of_the_looks(tmp_path):
+    made = mixture({"a": 40}, select="average", eval_every=4, max_steps=12, average_from=0.5)
+    seen = []
+    model = Toy()
+
+    def evaluate():
+        seen.append(weights(model))
+        return {"a": 0.0}
+
+    result = Trainer(
+        model, made, made.spec, tmp_path, inputs="x", evaluate=evaluate, quiet=True
+    ).run()
+    # looks at 4, 8 and 12; the first is before half of the steps
+    for name, value in weights(model).items():
+        assert torch.allclose(value, (seen[1][name] + seen[2][name]) / 2, atol=1e-7)
+    assert result.best_step == 12
+
+
+def test_saved_steps_hold_the_weights_of_their_time(tmp_path):
+    made = mixture({"a": 40}, save_every=3, max_steps=7, select="last")
+    start = weights(Toy())
+    model = Toy()
+    result = Trainer(model, made, made.spec, tmp_path, inputs="x", quiet=True).run()
+    assert list(result.saved) == [0, 3, 6]
+    from safetensors.torch import load_file
+
+    assert same(load_file(tmp_path / "step-00000000" / "weights.safetensors"), start)
+    short = mixture({"a": 40}, max_steps=7, select="last")
+    other = Toy()
+    trainer = Trainer(other, short, short.spec, tmp_path / "b", inputs="x", quiet=True)
+    for _ in range(6):
+        trainer._step()
+    assert same(load_file(tmp_path / "step-00000006" / "weights.safetensors"), weights(other))
+
+
+def test_rates_fall_with_the_distance_from_the_head():
+    names = {
+        "encoder.embeddings.word_embeddings.weight": 4,
+        "encoder.encoder.layer.0.output.dense.bias": 3,
+        "encoder.encoder.layer.2.output.dense.bias": 1,
+        "composed.nodes.1_ffn.down.weight": 2,
+        "heads.nli.dense.weight": 0,
+    }
+    assert {name: distance(name, 3) for name in names} == names
+    parameters = {name: torch.nn.Parameter(torch.zeros(2, 2)) for name in names}
+    optimizer = make_optimizer(parameters, TrainSpec(layer_decay=0.5, warmup=0), 3)
+    scales = {
+        name: group["scale"]
+        for group in optimizer.param_groups
+        for name, parameter in parameters.items()
+        if any(parameter is member for member in group["params"])
+    }
+    assert scales == {name: 0.5**count for name, count in names.items()}

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.toy import Toy, same, trainer, weights
+
+from xstilts.config.specs import TrainSpec
+from xstilts.data.batching import (
+    Padding,
+    evaluation_batches,
+    example_lengths,
+    training_batches,
+)
+from xstilts.data.features import Features, Ragged, collate
+from xstilts.errors import InterruptedRunError, UsageError
+from xstilts.train.optim import make_optimizer, rate
+
+
+def test_every_example_once_an_epoch_and_orders_differ():
+    lengths = np.random.default_rng(0).integers(3, 40, 103)
+    epochs = [training_batches(lengths, 8, 4, seed=1, epoch=e) for e in (0, 0, 1)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches).tolist()) == list(range(103))
+        assert sorted(len(b) for b in batches)[:2] == [7, 8]
+    assert all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[2], strict=True))
+
+
+def test_evaluation_keeps_the_budget():
+    lengths = [5, 9, 9, 3, 12, 4]
+    rows = Features(Ragged.of([[4] * n for n in lengths]), np.array([0, 1, 1, 2, 3, 4]), 5)
+    assert example_lengths(rows).tolist() == [5, 9, 3, 12, 4]
+    batches = evaluation_batches(rows, 20)
+    # 12; 9 9; 5 4 3 (15 positions): 12 with 9 would be 24, 9 9 with 5 27
+    assert [batch.tolist() for batch in batches] == [[4], [1, 2], [0, 5, 3]]
+
+
+def test_a_large_batch_ends_before_padding_fills_it():
+    lengths = [128] * 8 + [120] * 4 + [64] * 20 + [10]
+    rows = Features(Ragged.of([[4] * n for n in lengths]), np.arange(33), 33)
+    batches = evaluation_batches(rows, 100_000)
+    # 12 x 128 = 1536 positions, 32 of them padding; a row of 64 more makes 96 of 1664: 5.8 %; the
+    # next 160 of 1792: 8.9 %. Then 19 x 64 = 1216, and the row of 10 would waste 54 of 1280: 4.2 %.
+    assert [len(batch) for batch in batches] == [13, 20]
+    padding = Padding.of(collate(rows, batch, pad_id=1) for batch in batches)
+    assert (padding.positions, padding.tokens) == (13 * 128 + 20 * 64, int(rows.lengths.sum()))
+    assert padding.share == pytest.approx((96 + 54) / (1664 + 1280))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(33))
+
+
+def test_rate_by_hand():
+    spec = TrainSpec(lr=1.0, warmup=0.2)
+    # ten steps, two of warm-up: 1/2, 1, then (10 - step) / 8
+    got = [rate(spec, step, 10) for step in range(10)]
+    assert got == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    assert rate(TrainSpec(lr=1.0, warmup=5, schedule="constant"), 4, 10) == 1.0
+
+
+def test_optimizer_has_the_settings_given():
+    model = Toy()
+    spec = TrainSpec(adam_eps=1e-5, adam_beta1=0.8, adam_beta2=0.95, weight_decay=0.3)
+    optimizer = make_optimizer(dict(model.named_parameters()), spec)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
+    assert all(g["eps"] == 1e-5 and g["betas"] == (0.8, 0.95) for g in optimizer.param_groups)
+    assert [p.ndim for p in optimizer.param_groups[1]["params"]] == [1]
+
+
+def test_accumulation_equals_the_whole_batch(tmp_path):
+    results = []
+    for number, cut in enumerate(({}, {"accumulation": 4}, {"micro_tokens": 30})):
+        model = Toy(dropout=0.0)
+        trainer(tmp_path / str(number), model, **cut).run()
+        results.append(weights(model))
+    for cut in results[1:]:
+        for name in results[0]:
+            assert torch.allclose(results[0][name], cut[name], atol=1e-5)
+
+
+def test_best_weights_come_back_and_patience_stops(tmp_path):
+    scores = iter([1.0, 3.0, 2.0, 3.0, 0.0, 0.0])
+    seen = []
+    model = Toy()
+
+    def evaluate():
+        seen.append(weights(model))
+        return {"toy": next(scores)}
+
+    result = trainer(tmp_path, model, evaluate, epochs=6, patience=2).run()
+    assert result.stopped_early
+    assert result.best_score == 3.0
+    assert result.best_step == 2 * 9
+    assert same(weights(model), seen[1])
+    looks = [json.loads(x) for x in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [x["dev_score"] for x in looks if "dev_score" in x] == [1.0, 3.0, 2.0, 3.0]
+
+
+def test_interrupt_checkpoints_and_resume_is_bit_equal(tmp_path):
+    whole = Toy()
+    trainer(tmp_path / "whole", whole).run()
+
+    model = Toy()
+    run = trainer(tmp_path / "cut", model)
+    forward = model.forward
+
+    def interrupting(batch, task):
+        if run.position.step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(batch, task)
+
+    model.forward = interrupting
+    with pytest.raises(InterruptedRunError, match="step 13"):
+        run.run()
+    again = Toy()
+    trainer(tmp_path / "cut", again).run()
+    assert same(weights(again), weights(whole))
+
+
+def test_checkpoint_of_another_run_is_refused(tmp_path):
+    trainer(tmp_path).run()
+    other = trainer(tmp_path)
+    other.inputs = "y"
+    with pytest.raises(UsageError, match="other settings"):
+        other.run()
+
+
+SCRIPT = """
+    import sys, time
+    sys.path.insert(0, {here!r})
+    from pathlib import Path
+    from safetensors.torch import save_file
+    from support import toy
+    model = toy.Toy()
+    forward = model.forward
+    def slow(batch, task):
+        time.sleep({pause})
+        return forward(batch, task)
+    model.forward = slow
+    toy.trainer(Path(sys.argv[1]), model, epochs=6, checkpoint_every=1).run()
+    save_file(toy.weights(model), sys.argv[2])
+"""
+
+
+def run_killed(folder, kills, pause=0.01):
+    """Start the training, kill it some time after its first checkpoint, and finish it."""
+    script = textwrap.dedent(SCRIPT.format(here=str(Path(__file__).parents[2]), pause=pause))
+    command = [sys.executable, "-c", script, str(folder / "run"), str(folder / "out")]
+    draw = np.random.default_rng(kills)
+    for _ in range(kills):
+        process = subprocess.Popen(command)
+        deadline = time.monotonic() + 60
+        while not list((folder / "run").glob("checkpoint-*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(float(draw.uniform(0, 0.6)))
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True)
+    return load_file(folder / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+def test_kill_9_and_resume_is_bit_equal(number, tmp_path):
+    whole = Toy()
+    trainer(tmp_path / "whole", whole, epochs=6, checkpoint_every=1).run()
+    assert same(run_killed(tmp_path, kills=number + 1), weights(whole))

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save_file
+from support.models import randomise, tokens
+from support.zoo_modules import LABELS, base, build
+
+from xstilts.config.load import load_task
+from xstilts.config.specs import BackboneIdentity
+from xstilts.errors import DataError
+from xstilts.modules.methods import METHODS
+from xstilts.tasks.formats._heads import FirstTokenHead, TokenHead
+from xstilts.zoo import verify_folder
+from xstilts.zoo.card import base_model, read_scores, render_card, write_card
+from xstilts.zoo.manifest import SIMULATED
+from xstilts.zoo.snippets import library_code
+
+SCORES = [
+    {"task": task, "language": language, "split": "test", "metric": metric, "value": value}
+    for task, language, metric, value in (
+        ("xnli", "sw", "accuracy", 61.239),
+        ("xnli", "de", "accuracy", 70.0),
+        ("mlqa", "de", "f1", 50.5),
+        ("mlqa", "de", "exact_match", 40.5),
+    )
+]
+
+
+def on_hub(manifest, repo="org/base", revision="e73636d"):
+    backbone = manifest.backbone.model_copy(update={"repo": repo, "revision": revision})
+    return manifest.model_copy(update={"backbone": BackboneIdentity(**backbone.model_dump())})
+
+
+def head_of(text):
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_metadata_is_what_hubs_index(tmp_path):
+    manifest = on_hub(build(tmp_path, "lora", license="mit"))
+    values = head_of(render_card(manifest, SCORES, repo="org/mnli"))
+    index = values.pop("model-index")
+    assert values == {
+        "library_name": "peft",
+        "base_model": "org/base",
+        "base_model_relation": "adapter",
+        "pipeline_tag": "text-classification",
+        "language": ["en"],
+        "license": "mit",
+        "datasets": ["nyu-mll/glue"],
+        "metrics": ["accuracy", "exact_match", "f1"],
+        "tags": ["xstilts", "peft", "lora", "intermediate:mnli", "xlm-roberta", "xtreme"],
+    }
+    assert index[0]["name"] == "mnli"
+    assert len(index[0]["results"]) == 3
+    assert index[0]["results"][-1] == {
+        "task": {"type": "text-classification", "name": "xnli"},
+        "dataset": {"type": "xnli", "name": "xnli (sw)", "config": "sw", "split": "test"},
+        "metrics": [{"type": "accuracy", "name": "accuracy", "value": 61.24}],
+    }
+    assert [m["type"] for m in index[0]["results"][0]["metrics"]] == ["exact_match", "f1"]
+
+
+def test_the_hubs_own_reader_finds_the_results(tmp_path):
+    card = ModelCard(render_card(on_hub(build(tmp_path)), SCORES))
+    assert card.data.library_name == "adapter-transformers"
+    assert card.data.base_model == "org/base"
+    found = {(r.dataset_config, r.metric_type): r.metric_value for r in card.data.eval_results}
+    assert found == {
+        ("de", "accuracy"): 70.0,
+        ("sw", "accuracy"): 61.24,
+        ("de", "f1"): 50.5,
+        ("de", "exact_match"): 40.5,
+    }
+
+
+def test_a_local_backbone_is_no_base_model(tmp_path):
+    manifest = build(tmp_path)
+    assert base_model(on_hub(manifest, "sandbox", "")) == ""
+    assert base_model(on_hub(manifest, "org/base", "")) == "org/base"
+    assert base_model(on_hub(manifest, "xlm-roberta-base", "e73")) == "xlm-roberta-base"
+    assert "base_model" not in head_of(render_card(on_hub(manifest, "sandbox", "")))
+
+
+def test_recorded_data_wins_over_the_tasks(tmp_path):
+    row = {"task": "mnli", "split": "train", "language": "en", "rows": 1200, "source": "me/mine"}
+    text = render_card(build(tmp_path, data=[row]))
+    assert head_of(text)["datasets"] == ["me/mine"]
+    assert "mnli train (en): 1,200 rows from me/mine" in text
+
+
+def test_rows_of_a_built_in_world_are_no_dataset(tmp_path):
+    row = {"task": "mnli", "split": "train", "language": "qaa", "rows": 6, "source": SIMULATED}
+    text = render_card(build(tmp_path, data=[row]))
+    assert "datasets" not in head_of(text)
+    assert "licence of its data" not in text
+    assert "mnli train (qaa): 6 rows from simulated world" in text
+
+
+def test_licences_are_that_of_the_module_and_those_of_its_data(tmp_path):
+    row = {"task": "mnli", "split": "train", "language": "en", "rows": 6}
+    build(tmp_path, data=[row], license="")
+    write_card(tmp_path)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "license" not in head_of(text)
+    assert f"| licence of its data | mnli: {load_task('mnli').license} |" in text
+    write_card(tmp_path, license_id="cc-by-4.0")
+    assert head_of((tmp_path / "README.md").read_text(encoding="utf-8"))["license"] == "cc-by-4.0"
+
+
+def test_the_text_has_facts_scores_and_training(tmp_path):
+    manifest = build(tmp_path, languages=["sw"])
+    text = render_card(manifest, SCORES)
+    assert "A bottleneck adapter trained on mnli in en for pico-xlm-roberta" in text
+    assert f"| module digest | `{manifest.digest}` |" in text
+    assert "| labels | entailment, neutral, contradiction |" in text
+    assert "| xnli | sw | test | accuracy | 61.24 |" in text
+    assert "- dev score: 80.5" in text
+    assert "## Scores" not in render_card(manifest)
+
+
+def test_a_label_cannot_break_the_table(tmp_path):
+    manifest = build(tmp_path).model_copy(update={"labels": ["a|b", "c\nd", "e"]})
+    assert "| labels | a\\|b, c d, e |" in render_card(manifest)
+
+
+def test_writing_keeps_scores_and_digest(tmp_path):
+    digest = build(tmp_path).digest
+    write_card(tmp_path, SCORES)
+    write_card(tmp_path, repo="org/mnli")
+    assert read_scores(tmp_path) == [{**row, "value": float(row["value"])} for row in SCORES]
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| xnli | sw | test | accuracy | 61.24 |" in text
+    assert "xstilts zoo pull hf:org/mnli" in text
+    assert verify_folder(tmp_path).digest == digest
+
+
+def test_a_score_row_without_value_is_refused(tmp_path):
+    manifest = build(tmp_path)
+    with pytest.raises(DataError, match="no split, value"):
+        render_card(manifest, [{"task": "xnli", "language": "sw", "metric": "accuracy"}])
+    (tmp_path / "scores.json").write_text(json.dumps({"task": "x"}))
+    with pytest.raises(DataError, match="no language"):
+        read_scores(tmp_path)
+
+
+# ------------------------------------------------------------------------------------ snippets
+
+
+def expected(folder, manifest, ids, mask, head):
+    """What our own engine computes."""
+    where = base()
+    adapter = METHODS.get(manifest.method).load(folder, where.shape)
+    with torch.no_grad(), where.acting(adapter.at, adapter.encoder_weights):
+        return head(where(ids, mask), None)
+
+
+def run(code, folder, base_folder):
+    assert 'folder = "."' in code
+    text = code.replace('folder = "."', f"folder = {str(folder)!r}")
+    text = text.replace(json.dumps(base().identity.repo), repr(str(base_folder)))
+    scope = {}
+    exec(compile(text, "card", "exec"), scope)
+    return scope["model"]
+
+
+@pytest.fixture(scope="module")
+def base_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    base().encoder.save_pretrained(folder)
+    return folder
+
+
+def check(preset, tmp_path, base_folder, **values):
+    if preset in ("seq_bn", "double_seq_bn", "par_bn"):
+        pytest.importorskip("adapters", reason="the adapters library is not installed")
+    manifest = build(tmp_path, preset, **values)
+    hidden, generator = 16, torch.Generator().manual_seed(5)
+    head = {
+        "classification": lambda: FirstTokenHead(hidden, 3, 0.0, generator),
+        "multiple_choice": lambda: FirstTokenHead(hidden, 1, 0.0, generator),
+        "tagging": lambda: TokenHead(hidden, 3, 0.0, generator),
+        "extractive_qa": lambda: TokenHead(hidden, 2, 0.0, generator),
+    }[manifest.format]()
+    randomise(head)
+    save_file(dict(head.state_dict()), tmp_path / "head.safetensors")
+    model = run(library_code(manifest), tmp_path, base_folder)
+    ids, mask = tokens()
+    ours = expected(tmp_path, manifest, ids, mask, head)
+    with torch.no_grad():
+        if manifest.format == "multiple_choice":
+            theirs = model(input_ids=ids[None], attention_mask=mask[None]).logits[0][:, None]
+        else:
+            found = model(input_ids=ids, attention_mask=mask)
+            if manifest.format == "extractive_qa":
+                theirs = torch.stack([found.start_logits, found.end_logits], dim=-1)
+            else:
+                theirs = found.logits
+    assert theirs.shape == ours.shape
+    assert float(ours.abs().max()) > 0.01
+    assert torch.allclose(theirs, ours, atol=1e-6)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("preset", ["seq_bn", "double_seq_bn", "par_bn", "lora", "full", "head"])
+def test_the_snippet_gives_the_same_logits(preset, tmp_path, base_folder):
+    model = check(preset, tmp_path, base_folder)
+    assert model.config.id2label == dict(enumerate(LABELS))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("format_", ["tagging", "extractive_qa", "multiple_choice"])
+def test_the_snippet_knows_every_head(format_, tmp_path, base_folder):
+    check("lora", tmp_path, base_folder, format=format_)
+
+
+def test_a_composition_has_no_library(tmp_path):
+    manifest = build(tmp_path).model_copy(update={"kind": "composition"})
+    assert library_code(manifest) == ""
+    assert "With plain" not in render_card(manifest)
+
+
+def test_head_file_is_what_the_snippet_reads(tmp_path):
+    build(tmp_path)
+    assert sorted(load_file(tmp_path / "head.safetensors")) == [
+        "dense.bias",
+        "dense.weight",
+        "out_proj.bias",
+        "out_proj.weight",
+    ]
