@@ -15,7 +15,7 @@ from support.grid_toy import layered, plan
 
 from xstilts.config.specs import Spec
 from xstilts.errors import XstiltsError
-from xstilts.grid.engines import ENGINES, STARTS, Crew
+from xstilts.grid.engines import ENGINES, STARTS, WorkerPool
 from xstilts.grid.state import OPEN
 from xstilts.train.signals import StopRequest
 
@@ -36,12 +36,12 @@ def engine(request):
     return made, made.Options(**SETTINGS.get(request.param, {}))
 
 
-def crew(root, folder, cells, seconds, command=()):
+def pool(root, folder, cells, seconds, command=()):
     def is_over():
         return not any(status in OPEN for status in folder.statuses(cells).values())
 
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    return Crew(
+    return WorkerPool(
         command or ("-m", "support.grid_toy", str(root), str(seconds)),
         2,
         root / "logs",
@@ -62,7 +62,7 @@ def test_it_finishes_a_grid(engine, tmp_path):
     cells = layered(4)
     folder = plan(tmp_path, cells)
     made, options = engine
-    made.run(crew(tmp_path, folder, cells, 0.02), options, StopRequest())
+    made.run(pool(tmp_path, folder, cells, 0.02), options, StopRequest())
     assert set(folder.statuses(cells).values()) == {"done"}
     owners = {folder.done_record(cell.key)["pid"] for cell in cells}
     assert os.getpid() not in owners
@@ -81,7 +81,7 @@ def test_a_signal_ends_its_workers_and_frees_their_cells(engine, tmp_path):
 
     thread = threading.Thread(target=signalled)
     thread.start()
-    made.run(crew(tmp_path, folder, cells, 30.0), options, stop)
+    made.run(pool(tmp_path, folder, cells, 30.0), options, stop)
     thread.join()
     statuses = list(folder.statuses(cells).values())
     assert set(statuses) <= {"ready", "waiting"}
@@ -92,7 +92,7 @@ def test_workers_that_cannot_start_are_an_error(tmp_path):
     cells = layered(1)
     folder = plan(tmp_path, cells)
     made = ENGINES.get("local")
-    broken = crew(tmp_path, folder, cells, 0.0, ("-c", "import sys; sys.exit(4)"))
+    broken = pool(tmp_path, folder, cells, 0.0, ("-c", "import sys; sys.exit(4)"))
     with pytest.raises(XstiltsError, match=f"{STARTS} workers in a row ended with exit code 4"):
         made.run(broken, made.Options(), StopRequest())
 
@@ -113,8 +113,8 @@ def test_a_worker_that_is_killed_is_followed_by_another(tmp_path):
                 killed.append(pid)
                 os.kill(pid, signal.SIGKILL)
 
-    staff = crew(tmp_path, folder, cells, 0.2)
-    staff.told = kill_one
+    staff = pool(tmp_path, folder, cells, 0.2)
+    staff.show_progress = kill_one
     made.run(staff, made.Options(), StopRequest())
     assert len(killed) == 3
     assert set(folder.statuses(cells).values()) == {"done"}
@@ -133,7 +133,7 @@ def test_a_ray_of_this_machine_listens_on_the_loopback_interface_only(tmp_path):
 
         nodes.extend(node["NodeManagerAddress"] for node in ray.nodes())
 
-    staff = crew(tmp_path, folder, cells, 0.0)
-    staff.told = look
+    staff = pool(tmp_path, folder, cells, 0.0)
+    staff.show_progress = look
     made.run(staff, made.Options(), StopRequest())
     assert set(nodes) == {"127.0.0.1"}

@@ -21,7 +21,7 @@ def test_fresh_module_is_the_identity(preset, model_type):
     ids, mask = tokens()
     before = base(ids, mask)
     _, adapter = fresh(preset, base.shape)
-    with base.acting(adapter.at, adapter.encoder_weights):
+    with base.attach(adapter.at, adapter.encoder_weights):
         assert torch.equal(base(ids, mask), before)
     assert torch.equal(base(ids, mask), before)
 
@@ -33,7 +33,7 @@ def test_changed_module_acts_and_leaves_no_trace(preset):
     before = base(ids, mask)
     _, adapter = fresh(preset, base.shape)
     randomise(adapter)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         assert (base(ids, mask) - before).abs().max() > 1e-3
     assert torch.equal(base(ids, mask), before)
 
@@ -51,9 +51,9 @@ def test_saved_module_loads_bit_equal(preset, tmp_path):
     method.save(adapter, tmp_path, "thing", base)
     again = method.load(tmp_path, base.shape)
     assert again.options == adapter.options
-    with base.acting(adapter.at, adapter.encoder_weights):
+    with base.attach(adapter.at, adapter.encoder_weights):
         expected = base(ids, mask)
-    with base.acting(again.at, again.encoder_weights):
+    with base.attach(again.at, again.encoder_weights):
         assert torch.equal(base(ids, mask), expected)
 
 
@@ -63,7 +63,7 @@ def test_only_its_own_parameters_get_gradients(preset):
     ids, mask = tokens()
     _, adapter = fresh(preset, base.shape)
     randomise(adapter)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         base(ids, mask).pow(2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in adapter.parameters())
     assert all(p.grad is None for p in base.encoder.parameters())
@@ -75,9 +75,9 @@ def test_identity_composition_equals_the_module(preset):
     ids, mask = tokens()
     _, adapter = fresh(preset, base.shape)
     randomise(adapter)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         expected = base(ids, mask)
     for text in ("a", "stack(a)", "average(a)", "average(a*0.5, a*0.5)", "a + a - a"):
         composed = compose(parse(text), {"a": adapter}, base.shape, torch.Generator())
-        with base.acting(composed.nodes):
+        with base.attach(composed.nodes):
             assert torch.allclose(base(ids, mask), expected, atol=1e-6), text

@@ -26,7 +26,7 @@ def run(encoder, text, modules, seed=0, dtype=None):
     composed = compose(parse(text), modules, encoder.shape, Generator().manual_seed(seed))
     composed.eval()
     ids, mask = tokens()
-    with torch.no_grad(), encoder.acting(dict(composed.nodes.items()), composed.encoder_weights):
+    with torch.no_grad(), encoder.attach(dict(composed.nodes.items()), composed.encoder_weights):
         if dtype is None:
             return encoder(ids, mask)
         with torch.autocast("cpu", dtype):

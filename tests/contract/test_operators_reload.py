@@ -59,7 +59,7 @@ def outputs(folder: Path):
         loaded = load_expression(name_of(*case), zoo, base)
         loaded.composed.eval()
         nodes = dict(loaded.composed.nodes.items())
-        with torch.no_grad(), base.acting(nodes, loaded.composed.encoder_weights):
+        with torch.no_grad(), base.attach(nodes, loaded.composed.encoder_weights):
             hidden = base(ids, torch.ones_like(ids))
             with torch.autocast("cpu", torch.bfloat16):
                 half = base(ids, torch.ones_like(ids))

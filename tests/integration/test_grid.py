@@ -69,7 +69,7 @@ def test_a_study_is_planned_run_and_never_computed_again(call, study, tmp_path):
     from xstilts.cli import grid_work
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_work, "_crew", _nobody)
+        patch.setattr(grid_work, "_worker_pool", _nobody)
         assert call("grid", "run", study, code=75)[0]["counts"]["done"] == 0
     evaluated = next(c for c in planned["cells"] if c["name"] == "mnli/1 on tatoeba")
     done = call("grid", "run", study, "--cell", evaluated["cell"])[0]
@@ -92,10 +92,10 @@ def test_a_study_is_planned_run_and_never_computed_again(call, study, tmp_path):
     assert {row["seed"] for row in main_rows if row["intermediate"] == "mnli"} == {1, 2}
 
 
-def _nobody(state, planned, workshop, workers, told):
-    from xstilts.grid.engines import Crew
+def _nobody(state, planned, context, workers, told):
+    from xstilts.grid.engines import WorkerPool
 
-    return Crew((), 0, workshop.results, lambda: True)
+    return WorkerPool((), 0, context.results, lambda: True)
 
 
 def test_a_failing_cell_is_reported_and_the_rest_is_finished(call, study, monkeypatch):
@@ -104,14 +104,14 @@ def test_a_failing_cell_is_reported_and_the_rest_is_finished(call, study, monkey
     from xstilts.grid.kinds import train
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_work, "_crew", _nobody)
+        patch.setattr(grid_work, "_worker_pool", _nobody)
         call("grid", "run", study, code=75)
     plain = train.run
 
-    def run(cell, workshop):
+    def run(cell, context):
         if cell.name == "mnli/2":
             raise DataError("row 7 is broken", where="train.tsv:7")
-        return plain(cell, workshop)
+        return plain(cell, context)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "run", run)
@@ -134,7 +134,7 @@ def test_a_module_that_was_removed_is_made_again(call, study):
     from xstilts.cli import grid_work
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_work, "_crew", _nobody)
+        patch.setattr(grid_work, "_worker_pool", _nobody)
         call("grid", "run", study, code=75)
         call("grid", "run", study, "--cell", "all")
         reference = next(

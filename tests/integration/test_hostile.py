@@ -20,7 +20,7 @@ from support.zoo_modules import base
 from xstilts.composition.load import load_expression
 from xstilts.errors import IntegrityError, XstiltsError
 from xstilts.zoo import Zoo, hubs
-from xstilts.zoo.upkeep import copy_into
+from xstilts.zoo.maintenance import copy_into
 
 _WRITES = {
     "os.mkdir": 0,

@@ -20,8 +20,8 @@ from support.s3 import s3_server
 from support.zoo_modules import build, contents
 
 from xstilts.zoo import Zoo, hubs, verify_folder
+from xstilts.zoo.maintenance import broken, copy_into, gc
 from xstilts.zoo.manifest import CARD
-from xstilts.zoo.upkeep import broken, copy_into, gc
 
 PROGRAM = Path(__file__).parents[1] / "support" / "killed.py"
 

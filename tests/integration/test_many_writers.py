@@ -14,7 +14,7 @@ import pytest
 from support.zoo_modules import build
 
 from xstilts.zoo import Zoo
-from xstilts.zoo.upkeep import broken, copy_into, gc
+from xstilts.zoo.maintenance import broken, copy_into, gc
 
 PROCESSES = 8
 PROGRAM = Path(__file__).parents[1] / "support" / "writer.py"

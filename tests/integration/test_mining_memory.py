@@ -17,7 +17,7 @@ draw = np.random.default_rng(0)
 sides = [draw.standard_normal((rows, size), dtype=np.float32) for _ in range(2)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 shares, began = [], time.monotonic()
-found = mine(*sides, told=shares.append)
+found = mine(*sides, progress=lambda _text, share: shares.append(share))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"before": before * 1024, "peak": peak * 1024, "shares": shares,
                   "pairs": len(found), "seconds": time.monotonic() - began}))

@@ -55,15 +55,15 @@ def test_training_leaves_the_backbone_bit_equal(run, home):
     from xstilts.train.phases import Phase
     from xstilts.train.run import train_phase
     from xstilts.zoo import Zoo
-    from xstilts.zoo.workspace import Places
+    from xstilts.zoo.workspace import Workspace
 
     world = sandbox.ensure_world(paths.cache_folder())
     encoder = Backbone.load(str(world.backbone), offline=True)
     before = encoder.identity.fingerprint
-    places = Places(world.data, Zoo(home / "zoo2"), home / "runs2", None, quiet=True)
+    workspace = Workspace(world.data, Zoo(home / "zoo2"), home / "runs2", None, quiet=True)
     for method in ("seq_bn", "lora", "full"):
         settings = resolve_run("mnli", {"method": method}, ["train.max_steps=3"], None, "x").value
-        train_phase(Phase("mnli", settings, encoder, places))
+        train_phase(Phase("mnli", settings, encoder, workspace))
         assert fingerprint(encoder.encoder) == before, method
     left = {path.name for path in (home / "runs2").rglob("*") if path.is_file()}
     assert left == {".lock", "history.jsonl"}

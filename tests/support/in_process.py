@@ -13,9 +13,9 @@ def work_here(patch: pytest.MonkeyPatch) -> None:
     """Let the local engine compute in this process instead of starting others."""
     from xstilts.grid.engines import local
 
-    def run(crew, _options, _stop):
+    def run(pool, _options, _stop):
         with contextlib.suppress(SystemExit), contextlib.redirect_stdout(None):
-            main([word for word in crew.command if word not in ("-m", "xstilts")])
+            main([word for word in pool.command if word not in ("-m", "xstilts")])
 
     patch.setattr(local, "run", run)
 

@@ -26,7 +26,7 @@ STEPS = ("open", "os.", "shutil.", "socket.", "tempfile.")
 
 def work(job: dict[str, Any]) -> None:
     from xstilts.zoo import Zoo, hubs
-    from xstilts.zoo.upkeep import copy_into
+    from xstilts.zoo.maintenance import copy_into
 
     zoo = Zoo(Path(job["zoo"]))
     if job["do"] == "add":

@@ -8,7 +8,7 @@ from torch import nn
 
 from xstilts.config.specs import TaskSpec, TrainSpec
 from xstilts.data.features import Features, Ragged
-from xstilts.train.mixing import Mixture, Stream
+from xstilts.train.mixing import Mixture, TaskBatches
 from xstilts.train.trainer import Trainer
 
 TASK = TaskSpec(
@@ -50,7 +50,7 @@ def features(count=70):
 def trainer(folder, model=None, evaluate=None, **settings):
     values = {"lr": 0.01, "epochs": 3, "batch_size": 8, "checkpoint_every": 5} | settings
     spec = TrainSpec(**values)
-    mixture = Mixture({"toy": Stream(TASK, features(), Tokenizer(), spec)}, spec)
+    mixture = Mixture({"toy": TaskBatches(TASK, features(), Tokenizer(), spec)}, spec)
     return Trainer(model or Toy(), mixture, spec, folder, inputs="x", evaluate=evaluate, quiet=True)
 
 

@@ -12,7 +12,12 @@ from support.tokenizers import tiny_tokenizer
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.heads import save_heads
-from xstilts.composition.load import load_module, pinned, resolve_expression, save_learned
+from xstilts.composition.load import (
+    load_module,
+    pinned,
+    resolve_expression,
+    save_operator_parameters,
+)
 from xstilts.composition.task_model import Head, TaskModel, head_tensors, probe
 from xstilts.config.load import load_method, load_task
 from xstilts.modules.methods import METHODS
@@ -83,9 +88,9 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
         modules = {key: load_module(entry, zoo, base) for key, entry in entries.items()}
         below = compose(expression, modules, base.shape, torch.Generator().manual_seed(seed))
         generator = torch.Generator().manual_seed(seed)
-        for parameter in below.learned().values():
+        for parameter in below.operator_parameters().values():
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-        save_learned(below, folder)
+        save_operator_parameters(below, folder)
         head = Head.new(task, base, generator)
         randomise(head.module, seed, 0.5)
         save_heads({task_name: head}, folder)

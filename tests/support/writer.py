@@ -16,7 +16,7 @@ from pathlib import Path
 
 from xstilts.errors import NotFoundError
 from xstilts.zoo import Zoo, read_manifest
-from xstilts.zoo.upkeep import copy_into, gc
+from xstilts.zoo.maintenance import copy_into, gc
 
 
 def main() -> None:

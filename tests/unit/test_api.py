@@ -39,7 +39,7 @@ def by_hand(asked, first, second):
     entry = asked.loaded.entries[0]
     adapter = METHODS.get("bottleneck").load(entry.folder, asked.backbone.shape)
     row = asked.tokenizer(first, second, return_tensors="pt")
-    with asked.backbone.acting(adapter.at), torch.no_grad():
+    with asked.backbone.attach(adapter.at), torch.no_grad():
         return row, asked.backbone(row["input_ids"], row["attention_mask"])
 
 

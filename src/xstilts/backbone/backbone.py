@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from xstilts.backbone.hooks import WHOLE_KEY, act, wrapped
+from xstilts.backbone.hooks import WHOLE_KEY, hook, wrapped
 from xstilts.backbone.packed import pack, unpack
 from xstilts.backbone.pretrained import backbone_spec, clean_config, fetch, identify
 from xstilts.backbone.sites import BLOCKS, EncoderShape, Site
@@ -198,7 +198,7 @@ class Backbone:
         return self._cut[first, end]
 
     @contextmanager
-    def acting(
+    def attach(
         self, nodes: Mapping[str, nn.Module], weights: Mapping[str, Tensor] | None = None
     ) -> Iterator[None]:
         """Let what `nodes` holds act at its sites until the block ends.
@@ -219,7 +219,7 @@ class Backbone:
                 yield
                 return
             for key, node in nodes.items():
-                patched.append(act(plain, Site.of(key), node))
+                patched.append(hook(plain, Site.of(key), node))
             yield
         finally:
             self.encoder, self._cut = plain, cut

@@ -14,7 +14,7 @@ WHOLE_KEY = Site(-2, WHOLE).key
 """The site of a module of another library, which wraps the whole encoder."""
 
 
-def act(encoder: Any, site: Site, node: nn.Module) -> nn.Module:
+def hook(encoder: Any, site: Site, node: nn.Module) -> nn.Module:
     """Let a node act at a site of an encoder until the `forward` of what is given back is deleted.
 
     Args:

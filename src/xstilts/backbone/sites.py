@@ -94,7 +94,7 @@ class Site:
         return self.name in LINEARS
 
 
-class Adapter(nn.Module):
+class ModuleWeights(nn.Module):
     """The parameters of one module, by site; what `methods` make, save and load.
 
     Attributes:

@@ -31,7 +31,7 @@ class Result:
         ours, theirs: Median of one turn, in `unit`.
         ratio: Median of theirs / ours over the pairs: above 1, ours is faster.
         low, high: Smallest and largest ratio of a pair.
-        bar: The ratio that is promised; 0 when there is none.
+        target_ratio: The ratio that is promised; 0 when there is none.
         note: What is compared.
         unit: `seconds`, or `bytes` for memory.
     """
@@ -42,13 +42,19 @@ class Result:
     ratio: float
     low: float
     high: float
-    bar: float
+    target_ratio: float
     note: str
     unit: str = "seconds"
 
 
 def compare(
-    name: str, ours: Work, theirs: Work, *, pairs: int = 5, bar: float = 0.0, note: str = ""
+    name: str,
+    ours: Work,
+    theirs: Work,
+    *,
+    pairs: int = 5,
+    target_ratio: float = 0.0,
+    note: str = "",
 ) -> Result:
     """Run both in turns, once unmeasured, then `pairs` times."""
     ours(), theirs()
@@ -64,7 +70,7 @@ def compare(
         statistics.median(ratios),
         min(ratios),
         max(ratios),
-        bar,
+        target_ratio,
         note,
     )
 

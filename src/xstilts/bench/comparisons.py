@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from shutil import which
 
-from xstilts.bench import Result, evaluating, fusing, mlm, nine, training
+from xstilts.bench import Result, evaluating, fusing, many_modules, mlm, training
 
 COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "evaluation": evaluating.evaluation,
@@ -15,10 +15,10 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "share_of_peak": evaluating.share_of_peak,
     "retrieval": evaluating.retrieval,
     "sentence_transformers": evaluating.sentence_transformers,
-    "nine_modules": nine.nine_modules,
-    "nine_modules_of_adapters": nine.nine_modules_of_adapters,
-    "nine_commands": nine.nine_commands,
-    "nine_upper_modules": nine.nine_upper_modules,
+    "nine_modules": many_modules.nine_modules,
+    "nine_modules_of_adapters": many_modules.nine_modules_of_adapters,
+    "nine_commands": many_modules.nine_commands,
+    "nine_upper_modules": many_modules.nine_upper_modules,
     "adapter_step": training.adapter_step,
     "adapter_step_dynamic": training.adapter_step_dynamic,
     "full_step": training.full_step,

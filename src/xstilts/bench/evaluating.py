@@ -47,7 +47,7 @@ def _padded(
     features: Features,
     width: int,
     pairs: int,
-    bar: float,
+    target_ratio: float,
     note: str,
 ) -> Result:
     ids, mask, _ = padded(features, width)
@@ -65,7 +65,7 @@ def _padded(
             head: Any = model.heads[task]
             head(hidden, None)
 
-    return compare(name, ours, theirs, pairs=pairs, bar=bar, note=note)
+    return compare(name, ours, theirs, pairs=pairs, target_ratio=target_ratio, note=note)
 
 
 def compiled(size: str, pairs: int) -> Result:
@@ -101,7 +101,9 @@ def share_of_peak(size: str, pairs: int) -> Result:
             torch.mm(a, b)
 
     note = f"share of the speed of {side} x {side} products, sub-words without padding"
-    return compare("evaluation, share of GEMM", ours, theirs, pairs=pairs, bar=0.65, note=note)
+    return compare(
+        "evaluation, share of GEMM", ours, theirs, pairs=pairs, target_ratio=0.65, note=note
+    )
 
 
 def encoder_operations(backbone: Backbone, lengths: np.ndarray) -> float:
@@ -134,7 +136,7 @@ def retrieval(size: str, pairs: int) -> Result:
             library(input_ids=ids, attention_mask=mask, output_hidden_states=True)
 
     note = "128 sentences of Tatoeba lengths; theirs: all blocks, batches of 100 in file order"
-    return compare("retrieval", ours, theirs, pairs=pairs, bar=2.5, note=note)
+    return compare("retrieval", ours, theirs, pairs=pairs, target_ratio=2.5, note=note)
 
 
 def sentence_transformers(size: str, pairs: int) -> Result:
@@ -178,4 +180,4 @@ def sentence_transformers(size: str, pairs: int) -> Result:
 
     note = "128 sentences of Tatoeba lengths, texts to vectors; theirs: all blocks, mean pooling"
     name = "retrieval, sentence-transformers"
-    return compare(name, ours, theirs, pairs=pairs, bar=1.6, note=note)
+    return compare(name, ours, theirs, pairs=pairs, target_ratio=1.6, note=note)

@@ -20,14 +20,14 @@ def fusion(size: str, pairs: int) -> Result:
     """Fusion of nine bottleneck modules against the adapters library's Fuse, forward."""
     ours, theirs = _fusions(size, train=False)
     note = "fuse of 9 bottleneck modules, forward, 4 x 64 sub-words; theirs: adapters' Fuse"
-    return compare("fuse, forward", ours, theirs, pairs=pairs, bar=2.0, note=note)
+    return compare("fuse, forward", ours, theirs, pairs=pairs, target_ratio=2.0, note=note)
 
 
 def fusion_step(size: str, pairs: int) -> Result:
     """The same, forward and backward of the fusion's own parameters."""
     ours, theirs = _fusions(size, train=True)
     note = "fuse of 9 bottleneck modules, forward and backward; theirs: adapters' Fuse"
-    return compare("fuse, training", ours, theirs, pairs=pairs, bar=2.0, note=note)
+    return compare("fuse, training", ours, theirs, pairs=pairs, target_ratio=2.0, note=note)
 
 
 def _fusions(size: str, *, train: bool) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -38,7 +38,7 @@ def _fusions(size: str, *, train: bool) -> tuple[Callable[[], None], Callable[[]
     composed = compose(parse(text), modules, backbone.shape, Generator().manual_seed(0))
     model = TaskModel(backbone, composed, {})
     model.requires_grad_(False)
-    for parameter in composed.learned().values():
+    for parameter in composed.operator_parameters().values():
         parameter.requires_grad_(train)
     ids = torch.randint(5, 1990, (4, 64))
     mask = torch.ones_like(ids)

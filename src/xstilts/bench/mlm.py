@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from xstilts.bench import Result, compare
+from xstilts.bench.memory import peak_above
 from xstilts.bench.models import VOCABULARY
-from xstilts.bench.resident import peak_above
 
 ROWS, WIDTH = 8, 128
 
@@ -90,7 +90,9 @@ def mlm_step(_size: str, pairs: int) -> Result:
         f"MLM step, {VOCABULARY:,} words, 8 x 128; theirs: all logits. Memory above the weights "
         f"{share:.0%} of theirs, losses {apart:.1e} apart"
     )
-    return compare("mlm step", step("ours"), step("theirs"), pairs=pairs, bar=1 / 0.6, note=note)
+    return compare(
+        "mlm step", step("ours"), step("theirs"), pairs=pairs, target_ratio=1 / 0.6, note=note
+    )
 
 
 def _alone(which: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.packed import unpack
 from xstilts.backbone.pretrained import fingerprint
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import compose
 from xstilts.composition.parser import parse
 from xstilts.composition.task_model import Head, TaskModel
@@ -116,19 +116,19 @@ def some(features: Features, numbers: np.ndarray) -> Features:
     return Features(ids, np.arange(count), count, {}, {"label": features.scalars["label"][numbers]})
 
 
-def adapter(backbone: Backbone, preset: str, seed: int = 0, **values: object) -> Adapter:
+def adapter(backbone: Backbone, preset: str, seed: int = 0, **values: object) -> ModuleWeights:
     """A module with random weights; `values` go over the preset's options."""
     spec = load_method(preset)
     method = METHODS.get(spec.method)
     options = method.Options.model_validate({**spec.options, **values})
-    made: Adapter = method.create(backbone.shape, options, Generator().manual_seed(seed))
+    made: ModuleWeights = method.create(backbone.shape, options, Generator().manual_seed(seed))
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.normal_(0, 0.02, generator=Generator().manual_seed(seed))
     return made
 
 
-def classifier(backbone: Backbone, module: Adapter | None = None) -> TaskModel:
+def classifier(backbone: Backbone, module: ModuleWeights | None = None) -> TaskModel:
     """A model with an NLI head, over a module where one is given."""
     head = Head.new(load_task("xnli"), backbone, Generator().manual_seed(0))
     composed = None

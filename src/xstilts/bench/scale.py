@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from xstilts.bench import XNLI_DECILES, seconds
-from xstilts.bench.resident import peak_above
+from xstilts.bench.memory import peak_above
 
 FACTORS = (1, 4, 16)
 MINED, BUCC = 100_000, 500_000

@@ -29,7 +29,7 @@ from xstilts.composition.task_model import TaskModel
 from xstilts.config.load import load_task
 from xstilts.config.specs import TrainSpec
 from xstilts.data.features import Features
-from xstilts.train.mixing import Stream, micro_tokens
+from xstilts.train.mixing import TaskBatches, micro_tokens
 from xstilts.train.optim import make_optimizer
 
 BATCH, WIDTH, STEPS = 32, 128, 2
@@ -56,10 +56,12 @@ def full_step(size: str, pairs: int) -> Result:
     ours = _epoch(steps(model, features))
     theirs = _epoch(_trainer(sequence_classifier(size, vocabulary(size)), features, 0))
     note = "2 steps of 32 XNLI pairs, every weight; theirs: Trainer, padded to the longest row"
-    return compare("full step", ours, theirs, pairs=pairs, bar=1.0, note=note)
+    return compare("full step", ours, theirs, pairs=pairs, target_ratio=1.0, note=note)
 
 
-def _adapter(size: str, pairs: int, name: str, width: int, bar: float, note: str) -> Result:
+def _adapter(
+    size: str, pairs: int, name: str, width: int, target_ratio: float, note: str
+) -> Result:
     import adapters
 
     features, backbone = rows(STEPS * BATCH, XNLI_DECILES, WIDTH), encoder(size)
@@ -71,7 +73,7 @@ def _adapter(size: str, pairs: int, name: str, width: int, bar: float, note: str
     theirs = _epoch(_trainer(library, features, width))
     with model.attached():
         ours = _epoch(steps(model, features))
-        return compare(name, ours, theirs, pairs=pairs, bar=bar, note=note)
+        return compare(name, ours, theirs, pairs=pairs, target_ratio=target_ratio, note=note)
 
 
 def _epoch(step: Callable[[], None]) -> Callable[[], None]:
@@ -102,7 +104,7 @@ def steps(model: TaskModel, features: Features, batch: int = BATCH) -> Callable[
     frozen = not any(parameter.requires_grad for parameter in model.encoder.parameters())
     budget = micro_tokens(device.type, frozen=frozen)
     spec = TrainSpec(batch_size=batch)
-    stream = Stream(load_task("xnli"), features, PadTokenizer(), spec, "xnli", budget)
+    stream = TaskBatches(load_task("xnli"), features, PadTokenizer(), spec, "xnli", budget)
     number = iter(range(10**6))
 
     def step() -> None:

@@ -26,9 +26,9 @@ _DISK = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `xstilts` and exit with the code of `xstilts.errors`."""
-    from xstilts.cli.app import app, hoist
+    from xstilts.cli.app import app, move_global_options
 
-    argv = hoist(list(sys.argv[1:] if arguments is None else arguments))
+    argv = move_global_options(list(sys.argv[1:] if arguments is None else arguments))
     try:
         with _disk_errors():
             app(args=argv, prog_name="xstilts")

@@ -17,12 +17,12 @@ from xstilts.cli.eval_commands import (
     Precision,
     Split,
     encoder_of,
-    evaluation_of,
+    evaluator_of,
     layers_of,
     run_requests,
 )
 from xstilts.cli.state import State
-from xstilts.cli.training import places
+from xstilts.cli.training import workspace_of
 
 if TYPE_CHECKING:
     from xstilts.evaluate.request import Outcome, Request
@@ -65,7 +65,7 @@ def align(
         for name in task.split(",")
         for block in chosen
     ]
-    evaluation = evaluation_of(state, backbone, precision, compiled)
+    evaluation = evaluator_of(state, backbone, precision, compiled)
     if state.dry_run:
         print_plan(state, evaluation.plan(requests), [])
         return
@@ -81,7 +81,7 @@ def _checkpoints(
 
     if not steps or expression == "none":
         return [(expression, expression)]
-    kept = snapshots(expression, places(state).zoo, encoder_of(state, backbone))
+    kept = snapshots(expression, workspace_of(state).zoo, encoder_of(state, backbone))
     shown = [(snapshot_label(expression, step), f"@{e.manifest.digest}") for step, e in kept]
     return [*shown, (expression, expression)]
 

@@ -24,7 +24,7 @@ _FLAGS = ("--json", "--quiet", "-q", "--offline", "--debug", "--dry-run", "--yes
 _VALUES = ("--world", "--data", "--zoo", "--results")
 
 
-def hoist(arguments: list[str]) -> list[str]:
+def move_global_options(arguments: list[str]) -> list[str]:
     """Move global options to the front, so that they may stand anywhere before `--`."""
     front: list[str] = []
     rest: list[str] = []

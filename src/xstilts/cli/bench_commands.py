@@ -45,7 +45,8 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
 
     from xstilts.bench import bandwidth, gemm_peak
     from xstilts.bench.comparisons import COMPARISONS, LONG, NEEDS, there
-    from xstilts.cli.output import step_progress, table
+    from xstilts.cli.output import table
+    from xstilts.config.progress import progress_bar
     from xstilts.errors import NotFoundError
 
     for name in only:
@@ -56,7 +57,7 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     for name in [n for n in wanted if n not in names]:
         state.note(f"{name}: {NEEDS[name]} is not installed, so it is left out")
     results: list[Result] = []
-    with step_progress("bench", quiet=state.quiet) as progress:
+    with progress_bar("bench", quiet=state.quiet) as progress:
         machine = {"gemm_gflops": gemm_peak() / 1e9, "bandwidth_gb": bandwidth() / 1e9}
         for number, name in enumerate(names):
             progress(name, number / len(names))
@@ -67,7 +68,7 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     record = {**machine, "results": [asdict(result) for result in results]}
 
     def human() -> None:
-        columns = ("work", "ours", "theirs", "ratio", "spread", "bar", "what")
+        columns = ("work", "ours", "theirs", "ratio", "spread", "target", "what")
         print(
             f"float32 products reach {machine['gemm_gflops']:.0f} GFLOP/s here, "
             f"copies {machine['bandwidth_gb']:.0f} GB/s"
@@ -84,7 +85,7 @@ def _row(result: Result) -> tuple[str, ...]:
         _amount(result.theirs, result.unit),
         f"{result.ratio:.2f}",
         f"{result.low:.2f}–{result.high:.2f}",
-        f"{result.bar:.2f}" if result.bar else "",
+        f"{result.target_ratio:.2f}" if result.target_ratio else "",
         result.note,
     )
 
@@ -130,11 +131,12 @@ def _scale(state: State, size: str) -> None:
     from dataclasses import asdict
 
     from xstilts.bench.scale import BUCC, FACTORS, MINED, WORK, measure, of_bucc
-    from xstilts.cli.output import step_progress, table
+    from xstilts.cli.output import table
+    from xstilts.config.progress import progress_bar
 
     wanted = [(work, factor) for work in WORK for factor in FACTORS]
     points = []
-    with step_progress("bench", quiet=state.quiet) as progress:
+    with progress_bar("bench", quiet=state.quiet) as progress:
         for number, (work, factor) in enumerate(wanted):
             progress(f"{work} {factor}x", number / len(wanted))
             points.append(measure(work, factor, size))

@@ -37,13 +37,14 @@ def list_files(
 
     Example: xstilts data ls xnli tatoeba --count
     """
-    from xstilts.cli.output import step_progress, table
+    from xstilts.cli.output import table
+    from xstilts.config.progress import progress_bar
     from xstilts.data.prepare import list_data
 
     state: State = context.obj
     specs = _specs(state, tasks)
     found: list[Presence] = []
-    with step_progress("data", quiet=state.quiet) as progress:
+    with progress_bar("data", quiet=state.quiet) as progress:
         for number, spec in enumerate(specs):
             progress(spec.name, number / len(specs))
             found += list_data([spec], state.data, count=count, checksums=checksums)
@@ -75,7 +76,8 @@ def prepare_task(
 
     Example: xstilts data prepare panx --raw downloads/panx --data data
     """
-    from xstilts.cli.output import step_progress, table
+    from xstilts.cli.output import table
+    from xstilts.config.progress import progress_bar
     from xstilts.data.prepare import Presence, prepare
 
     state: State = context.obj
@@ -83,7 +85,7 @@ def prepare_task(
     target = _target(state, raw)
     (spec,) = _specs(state, [task])
     found: list[Any] = []
-    with step_progress("preparing", quiet=state.quiet) as progress:
+    with progress_bar("preparing", quiet=state.quiet) as progress:
         steps = prepare(
             spec,
             target,
@@ -119,7 +121,7 @@ def check_tasks(context: typer.Context, tasks: Tasks = None) -> None:
 
     Example: xstilts data check xnli panx --data data
     """
-    from xstilts.cli.output import step_progress
+    from xstilts.config.progress import progress_bar
     from xstilts.data.check import check, present
     from xstilts.data.findings import Finding
     from xstilts.errors import FindingsError, NotFoundError, UsageError
@@ -136,7 +138,7 @@ def check_tasks(context: typer.Context, tasks: Tasks = None) -> None:
             hint="`xstilts data ls` lists what is there.",
         )
     findings: list[Finding] = []
-    with step_progress("checking", quiet=state.quiet) as progress:
+    with progress_bar("checking", quiet=state.quiet) as progress:
         for number, spec in enumerate(specs):
             progress(spec.name, number / len(specs))
             findings += check(spec, state.data)

@@ -9,11 +9,11 @@ import typer
 
 from xstilts.cli.eval_output import print_outcome, print_plan
 from xstilts.cli.state import State
-from xstilts.cli.training import device, places, training_task
+from xstilts.cli.training import device, training_task, workspace_of
 
 if TYPE_CHECKING:
     from xstilts.backbone.backbone import Backbone
-    from xstilts.evaluate.evaluator import Evaluation, Outcome, Request
+    from xstilts.evaluate.evaluator import Evaluator, Outcome, Request
     from xstilts.train.phases import Phase
 
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
@@ -65,7 +65,7 @@ def evaluate(
         for block in layers_of(layer)
     ]
     state: State = context.obj
-    evaluation = evaluation_of(state, backbone, precision, compiled)
+    evaluation = evaluator_of(state, backbone, precision, compiled)
     if state.dry_run:
         print_plan(state, evaluation.plan(requests), [])
         return
@@ -124,7 +124,7 @@ def xtreme(
                 )
                 for block in layers_of(layer)
             ]
-    evaluation = evaluation_of(state, backbone, precision, compiled)
+    evaluation = evaluator_of(state, backbone, precision, compiled)
     if state.dry_run:
         print_plan(state, evaluation.plan(requests), ahead)
         return
@@ -200,9 +200,9 @@ def _phase(
     from xstilts.files import digest
     from xstilts.train.phases import Phase
 
-    where, encoder = places(state), encoder_of(state, backbone)
-    loaded = load_expression(expression, where.zoo, encoder)
-    task = task_in_world(load_task(target), where.data)
+    workspace, encoder = workspace_of(state), encoder_of(state, backbone)
+    loaded = load_expression(expression, workspace.zoo, encoder)
+    task = task_in_world(load_task(target), workspace.data)
     if loaded.head_for(task) is not None:
         return None
     trained = training_task(target)
@@ -213,7 +213,7 @@ def _phase(
     run = resolve_run(trained, flags, overrides, None, state.backbone, world).value
     name = f"{target}-on-{digest(expression)[:8]}" if loaded.entries else f"{target}-alone"
     state.note(f"target phase: {trained} as {method} on {expression}")
-    return Phase(trained, run, encoder, where, below=expression, name=name)
+    return Phase(trained, run, encoder, workspace, below=expression, name=name)
 
 
 def encoder_of(state: State, backbone: str) -> Backbone:
@@ -229,18 +229,18 @@ def encoder_of(state: State, backbone: str) -> Backbone:
 
 
 def run_requests(
-    state: State, evaluation: Evaluation, requests: list[Request], force: bool = False
+    state: State, evaluation: Evaluator, requests: list[Request], force: bool = False
 ) -> Outcome:
     """Evaluate with a progress bar."""
-    from xstilts.cli.output import step_progress
+    from xstilts.config.progress import progress_bar
 
-    with step_progress("evaluating", quiet=state.quiet) as progress:
+    with progress_bar("evaluating", quiet=state.quiet) as progress:
         return evaluation.run(requests, progress, force=force)
 
 
-def evaluation_of(
+def evaluator_of(
     state: State, backbone: str = "", precision: str = "fp32", compiled: bool = False
-) -> Evaluation:
+) -> Evaluator:
     """What evaluates, with the result store of the global options.
 
     Raises:
@@ -249,11 +249,11 @@ def evaluation_of(
     from typing import cast
 
     from xstilts.errors import UsageError
-    from xstilts.evaluate.evaluator import Evaluation
+    from xstilts.evaluate.evaluator import Evaluator
     from xstilts.evaluate.store import ResultStore
 
     if precision not in ("fp32", "bf16", "int8"):
         raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32, int8.")
     store, used = ResultStore(state.results), cast("Any", precision)
     encoder = encoder_of(state, backbone)
-    return Evaluation(encoder, places(state), store, used, compiled=compiled)
+    return Evaluator(encoder, workspace_of(state), store, used, compiled=compiled)

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 def make_answer(
     state: State, folder: GridFolder, planned: PlannedStudy, to: Path | None, draws: int
 ) -> dict[str, Any]:
-    """Read the answer off what is there and write its sheet: page, Markdown, JSON, pictures.
+    """Read the answer off what is there and write its report: page, Markdown, JSON, pictures.
 
     Raises:
         UsageError: The study does not say how its answer is read.
     """
     from xstilts import report as reports
-    from xstilts.cli.output import step_progress
+    from xstilts.config.progress import progress_bar
     from xstilts.evaluate.store import ResultStore
     from xstilts.files import write_json
     from xstilts.grid import answer as answers
 
-    evidence = answers.gather(planned, folder, ResultStore(state.results))
-    with step_progress(f"answer to {planned.name}", quiet=state.quiet) as told:
-        answer = answers.answered(evidence, draws=draws, told=told)
-    page = answers.sheet(answer, reports.SIMULATION if state.world else "")
+    study_results = answers.collect_results(planned, folder, ResultStore(state.results))
+    with progress_bar(f"answer to {planned.name}", quiet=state.quiet) as progress:
+        answer = answers.answered(study_results, draws=draws, progress=progress)
+    page = answers.answer_report(answer, reports.SIMULATION if state.world else "")
     at = to or folder.study_folder(planned.name) / "answer"
     pictures = [figure for section in page.sections for figure in section.figures]
     reports.write_html(page, at / "answer.html")
@@ -40,5 +40,5 @@ def make_answer(
 
 
 def print_answer(record: dict[str, Any]) -> None:
-    """Question, verdict, and where the sheet is."""
-    print(f"{record['question']}\n{record['line']}\nsheet: {record['html']}")
+    """Question, verdict, and where the report is."""
+    print(f"{record['question']}\n{record['line']}\nreport: {record['html']}")

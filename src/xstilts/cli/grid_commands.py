@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.grid_work import named, workshop_of
+from xstilts.cli.grid_work import grid_context_of, named
 from xstilts.cli.state import State
 from xstilts.cli.training import seed_numbers
 
 if TYPE_CHECKING:
-    from xstilts.grid.context import Workshop
+    from xstilts.grid.context import GridContext
     from xstilts.grid.spec import StudySpec
     from xstilts.grid.state import GridFolder, PlannedStudy
 
@@ -42,13 +42,13 @@ def plan(
     Example: xstilts grid plan alignment-by-domain --world sandbox
     """
     from xstilts.cli.grid_output import print_plan
-    from xstilts.cli.output import step_progress
-    from xstilts.grid.plan import reckon
+    from xstilts.config.progress import progress_bar
+    from xstilts.grid.plan import estimate
 
     state: State = context.obj
-    planned, workshop = _planned(state, _chosen(state, study, backbone, seeds, rows))
-    with step_progress("calibrating", quiet=state.quiet) as told:
-        lines = reckon(planned, workshop, told)
+    planned, grid_context = _planned(state, _chosen(state, study, backbone, seeds, rows))
+    with progress_bar("calibrating", quiet=state.quiet) as progress:
+        lines = estimate(planned, grid_context, progress)
     print_plan(state, planned, lines, each=each)
 
 
@@ -86,8 +86,8 @@ def run(
     if state.dry_run:
         plan(context, study, backbone, seeds, rows)
         return
-    planned, workshop = _planned(state, chosen)
-    drive(state, planned, workshop, engine, workers, overrides or [])
+    planned, grid_context = _planned(state, chosen)
+    drive(state, planned, grid_context, engine, workers, overrides or [])
 
 
 @app.command("status")
@@ -216,13 +216,13 @@ def _chosen(state: State, study: str, backbone: str, seeds: str, rows: str) -> S
     return spec.model_copy(update=update)
 
 
-def _planned(state: State, spec: StudySpec) -> tuple[PlannedStudy, Workshop]:
-    from xstilts.cli.output import step_progress
+def _planned(state: State, spec: StudySpec) -> tuple[PlannedStudy, GridContext]:
+    from xstilts.config.progress import progress_bar
     from xstilts.grid.plan import plan_study
 
-    workshop = workshop_of(state)
-    with step_progress("planning", quiet=state.quiet) as told:
-        return plan_study(spec, workshop, told), workshop
+    grid_context = grid_context_of(state)
+    with progress_bar("planning", quiet=state.quiet) as progress:
+        return plan_study(spec, grid_context, progress), grid_context
 
 
 def _started(state: State, study: str) -> tuple[GridFolder, PlannedStudy]:

@@ -10,8 +10,8 @@ from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.grid.cell import Cell
-    from xstilts.grid.context import Workshop
-    from xstilts.grid.engines import Crew
+    from xstilts.grid.context import GridContext
+    from xstilts.grid.engines import WorkerPool
     from xstilts.grid.state import PlannedStudy
 
 DRAWS = 10_000
@@ -43,13 +43,13 @@ def named(cells: tuple[Cell, ...], wanted: list[str]) -> list[Cell]:
     return result
 
 
-def workshop_of(state: State) -> Workshop:
+def grid_context_of(state: State) -> GridContext:
     """Where cells are planned and computed, as the global options say."""
     import shlex
     import sys
 
-    from xstilts.cli.training import device, places
-    from xstilts.grid.context import Workshop
+    from xstilts.cli.training import device, workspace_of
+    from xstilts.grid.context import GridContext
 
     def load(name: str) -> Any:
         from xstilts.backbone.backbone import Backbone
@@ -57,7 +57,7 @@ def workshop_of(state: State) -> Workshop:
         return Backbone.load(state.encoder(name), offline=state.offline).to(device())
 
     command = shlex.join(["xstilts", *sys.argv[1:]])
-    return Workshop(places(state), state.results, load, state.training_defaults, command)
+    return GridContext(workspace_of(state), state.results, load, state.training_defaults, command)
 
 
 def compute(state: State, study: str, wanted: list[str]) -> None:
@@ -71,16 +71,16 @@ def compute(state: State, study: str, wanted: list[str]) -> None:
     from xstilts.grid.kinds import KINDS
     from xstilts.grid.worker import Worker
 
-    workshop = workshop_of(state)
-    planned = workshop.folder.load(study)
+    grid_context = grid_context_of(state)
+    planned = grid_context.folder.load(study)
     chosen = with_ancestors(planned.cells, [cell.key for cell in named(planned.cells, wanted)])
     worker = Worker(
-        workshop.folder,
+        grid_context.folder,
         planned.name,
         planned.cells,
         chosen,
-        lambda cell: KINDS.get(cell.kind).run(cell, workshop),
-        told=state.note,
+        lambda cell: KINDS.get(cell.kind).run(cell, grid_context),
+        note=state.note,
     )
     statuses = worker.work()
     counts: dict[str, int] = dict(Counter(statuses.values()))
@@ -92,7 +92,7 @@ def compute(state: State, study: str, wanted: list[str]) -> None:
 def drive(
     state: State,
     planned: PlannedStudy,
-    workshop: Workshop,
+    grid_context: GridContext,
     engine: str,
     workers: int,
     overrides: list[str],
@@ -106,23 +106,26 @@ def drive(
     """
     from xstilts.cli.grid_answer import make_answer, print_answer
     from xstilts.cli.grid_output import print_status, status_record
-    from xstilts.cli.output import step_progress
     from xstilts.config.layers import Layer, parse_overrides, resolve
+    from xstilts.config.progress import progress_bar
     from xstilts.grid.engines import ENGINES
     from xstilts.grid.plan import drop_lost
     from xstilts.train.signals import stop_requests
 
     made = ENGINES.get(engine)
     options = resolve(made.Options, [Layer("--set", parse_overrides(overrides))]).value
-    folder = workshop.folder
-    for cell in drop_lost(planned, workshop):
+    folder = grid_context.folder
+    for cell in drop_lost(planned, grid_context):
         state.note(f"{cell.short} {cell.name}: its outcome is gone, so it is computed again")
     folder.save(planned)
     folder.allow_study(planned.name)
-    with step_progress(f"study {planned.name}", quiet=state.quiet) as told, stop_requests() as stop:
-        crew = _crew(state, planned, workshop, workers, told)
-        if not crew.is_over():
-            made.run(crew, options, stop)
+    with (
+        progress_bar(f"study {planned.name}", quiet=state.quiet) as progress,
+        stop_requests() as stop,
+    ):
+        pool = _worker_pool(state, planned, grid_context, workers, progress)
+        if not pool.is_over():
+            made.run(pool, options, stop)
     if stop.number:
         error = stop.error(0, f"xstilts grid run {planned.name}")
         error.what = f"study {planned.name} was stopped; its workers wrote checkpoints"
@@ -136,29 +139,31 @@ def drive(
     _require_done(planned.name, record["counts"])
 
 
-def _crew(state: State, planned: PlannedStudy, workshop: Workshop, workers: int, told: Any) -> Crew:
-    from xstilts.grid.engines import Crew
+def _worker_pool(
+    state: State, planned: PlannedStudy, grid_context: GridContext, workers: int, progress: Any
+) -> WorkerPool:
+    from xstilts.grid.engines import WorkerPool
     from xstilts.grid.state import OPEN
 
     cells, known = planned.cells, dict[str, Any]()
 
     def show() -> None:
-        told(*progress(cells, workshop.folder.statuses(cells, known)))
+        progress(*study_progress(cells, grid_context.folder.statuses(cells, known)))
 
     def is_over() -> bool:
-        left = any(s in OPEN for s in workshop.folder.statuses(cells, known).values())
-        return not left or workshop.folder.study_is_cancelled(planned.name)
+        left = any(s in OPEN for s in grid_context.folder.statuses(cells, known).values())
+        return not left or grid_context.folder.study_is_cancelled(planned.name)
 
-    logs = workshop.folder.study_folder(planned.name) / "workers"
+    logs = grid_context.folder.study_folder(planned.name) / "workers"
     command = ("-m", "xstilts", *_options(state), "grid", "run", planned.name, "--cell", "all")
 
     def cancel() -> None:
-        workshop.folder.cancel_study(planned.name)
+        grid_context.folder.cancel_study(planned.name)
 
-    return Crew(command, workers or _workers(), logs, is_over, show, cancel)
+    return WorkerPool(command, workers or _workers(), logs, is_over, show, cancel)
 
 
-def progress(cells: Sequence[Cell], statuses: Mapping[str, str]) -> tuple[str, float]:
+def study_progress(cells: Sequence[Cell], statuses: Mapping[str, str]) -> tuple[str, float]:
     """How far a study is, in words and as a share; up to three running cells are named."""
     from xstilts.grid.state import OPEN
 

@@ -29,8 +29,8 @@ def rank(
     Example: xstilts rank xnli --methods probe,logme
     """
     from xstilts.backbone.backbone import Backbone
-    from xstilts.cli.output import step_progress
-    from xstilts.cli.training import device, places
+    from xstilts.cli.training import device, workspace_of
+    from xstilts.config.progress import progress_bar
     from xstilts.evaluate.ranking import METHODS, Ranking, RankSpec
     from xstilts.evaluate.store import ResultStore
 
@@ -39,12 +39,12 @@ def rank(
     spec = RankSpec(methods=chosen, shots=shots, seed=seed)
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
     names = [name for name in modules.split(",") if name]
-    ranking = Ranking(target, names, encoder, places(state), spec)
+    ranking = Ranking(target, names, encoder, workspace_of(state), spec)
     if state.dry_run:
         found = [entry.reference for entry in ranking.entries]
         state.emit(found, lambda: print("\n".join(found)))
         return
-    with step_progress("ranking", quiet=state.quiet) as progress:
+    with progress_bar("ranking", quiet=state.quiet) as progress:
         outcome = ranking.run(ResultStore(state.results).scores(), progress)
     _print(state, outcome, chosen)
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.eval_commands import encoder_of, evaluation_of, run_requests
+from xstilts.cli.eval_commands import encoder_of, evaluator_of, run_requests
 from xstilts.cli.state import State
-from xstilts.cli.training import places, seed_numbers
+from xstilts.cli.training import seed_numbers, workspace_of
 
 if TYPE_CHECKING:
     from xstilts.config.specs import RecipeSpec
     from xstilts.evaluate.evaluator import Request
     from xstilts.evaluate.store import Score
     from xstilts.train.phases import Plan
-    from xstilts.train.recipes import Graph, Kitchen, Node
+    from xstilts.train.recipes import Graph, Node, RecipeRunner
 
 app = typer.Typer(help="Recipes: from an encoder to evaluated targets.", no_args_is_help=True)
 Recipe = Annotated[str, typer.Argument(help="A recipe (`xstilts recipes ls`) or its YAML.")]
@@ -98,25 +98,25 @@ def run(
     Example: xstilts run quick --world sandbox
     """
     from xstilts.config.load import load_recipe
-    from xstilts.train.recipes import Kitchen, spell_out
+    from xstilts.train.recipes import RecipeRunner, spell_out
 
     state: State = context.obj
     chosen = _chosen(load_recipe(recipe), rows, targets, seeds)
     encoder = encoder_of(state, backbone)
-    where = places(state)
-    graph = spell_out(chosen, where, sandbox=bool(state.world))
+    workspace = workspace_of(state)
+    graph = spell_out(chosen, workspace, sandbox=bool(state.world))
     command = shlex.join(["xstilts", *sys.argv[1:]])
-    kitchen = Kitchen(chosen, encoder, where, state.training_defaults, command)
+    runner = RecipeRunner(chosen, encoder, workspace, state.training_defaults, command)
     if state.dry_run:
-        _print_plan(state, graph, kitchen)
+        _print_plan(state, graph, runner)
         return
-    for number, (node, entry, known) in enumerate(kitchen.make(graph), 1):
+    for number, (node, entry, known) in enumerate(runner.make(graph), 1):
         state.note(
             f"[{number}/{len(graph.nodes)}] {'found' if known else 'trained'} {node.kind} "
             f"{entry.reference}"
         )
-    evaluation = evaluation_of(state, backbone)
-    outcome = run_requests(state, evaluation, _requests(graph, kitchen))
+    evaluation = evaluator_of(state, backbone)
+    outcome = run_requests(state, evaluation, _requests(graph, runner))
     _print_scores(state, outcome.scores, outcome.computed, graph)
 
 
@@ -141,13 +141,13 @@ def _chosen(recipe: RecipeSpec, rows: str, targets: str, seeds: str) -> RecipeSp
     return recipe.model_copy(update=update)
 
 
-def _requests(graph: Graph, kitchen: Kitchen) -> list[Request]:
+def _requests(graph: Graph, runner: RecipeRunner) -> list[Request]:
     from xstilts.evaluate.evaluator import Request
 
     return [
         Request(expression, evaluated.task, evaluated.label, languages=languages)
         for evaluated in graph.evaluated
-        for languages, expression in kitchen.expressions(evaluated).items()
+        for languages, expression in runner.expressions(evaluated).items()
     ]
 
 
@@ -172,16 +172,17 @@ def _print_scores(state: State, scores: list[Score], computed: int, graph: Graph
     state.emit(record, human)
 
 
-def _print_plan(state: State, graph: Graph, kitchen: Kitchen) -> None:
+def _print_plan(state: State, graph: Graph, runner: RecipeRunner) -> None:
     """Phases with steps, time and disk; one calibration for each method and task."""
-    from xstilts.cli.output import step_progress, table
+    from xstilts.cli.output import table
+    from xstilts.config.progress import progress_bar
 
     rows = []
     speeds: dict[tuple[str, str], float] = {}
-    with step_progress("calibrating", quiet=state.quiet) as progress:
+    with progress_bar("calibrating", quiet=state.quiet) as progress:
         for number, node in enumerate(graph.nodes):
             progress(node.id, number / len(graph.nodes))
-            rows.append(_plan_row(kitchen, node, speeds))
+            rows.append(_plan_row(runner, node, speeds))
     new = [row for row in rows if row[-1] == "new"]
     columns = ("phase", "kind", "rows", "steps", "trained numbers", "minutes", "MB", "state")
     record = {
@@ -205,17 +206,17 @@ def _print_plan(state: State, graph: Graph, kitchen: Kitchen) -> None:
 
 
 def _plan_row(
-    kitchen: Kitchen, node: Node, speeds: dict[tuple[str, str], float]
+    runner: RecipeRunner, node: Node, speeds: dict[tuple[str, str], float]
 ) -> tuple[str, str, int, int, int, float, float, str]:
     """One phase; what is below it counts only when it is there already."""
     from xstilts.train.estimate import estimate
     from xstilts.train.run import plan_phase
 
-    ready = all(key in kitchen.made for key in node.below)
-    phase = kitchen.phase(node, alone=not ready)
+    ready = all(key in runner.made for key in node.below)
+    phase = runner.phase(node, alone=not ready)
     plan: Plan = plan_phase(phase)
     if ready and plan.known:
-        kitchen.made[node.id] = plan.known
+        runner.made[node.id] = plan.known
     kind = (phase.run.method, node.tasks)
     if kind not in speeds:
         speeds[kind] = estimate(phase, plan, seconds=1.0).tokens_per_second

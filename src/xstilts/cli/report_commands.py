@@ -130,12 +130,12 @@ def _problems(state: State) -> tuple[list[Problem], list[str]]:
 def _built(state: State, material: Material, *, reference: bool) -> Report:
     from dataclasses import replace
 
-    from xstilts.cli.output import step_progress
+    from xstilts.config.progress import progress_bar
     from xstilts.report import SIMULATION, build
 
-    with step_progress("report", quiet=state.quiet) as progress:
+    with progress_bar("report", quiet=state.quiet) as progress:
         warning = SIMULATION if state.world else ""
-        return build(replace(material, told=progress), reference=reference, warning=warning)
+        return build(replace(material, progress=progress), reference=reference, warning=warning)
 
 
 def _written(
@@ -211,13 +211,13 @@ def demo(
 
     Example: xstilts demo --seeds 1,2,3
     """
-    from xstilts.cli.demo import take_tour
+    from xstilts.cli.demo import run_demo
     from xstilts.cli.training import seed_numbers
 
     state: State = context.obj
     state.refuse_dry_run("demo")
     state.world = "sandbox"
-    labels = {score.intermediate for score in take_tour(state, seed_numbers(seeds))}
+    labels = {score.intermediate for score in run_demo(state, seed_numbers(seeds))}
     cells = _chosen(state, set(), labels, "")
     material = _material(state, cells, baseline="none", suite="xtreme", draws=10_000)
     made = _built(state, material, reference=False)

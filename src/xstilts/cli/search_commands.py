@@ -23,15 +23,15 @@ class SearchOptions:
 def search(state: State, expression: str, options: SearchOptions) -> str:
     """Search, print what was found, keep it with --save; the expression with its weights."""
     from xstilts.backbone.backbone import Backbone
-    from xstilts.cli.output import step_progress
-    from xstilts.cli.training import device, places
+    from xstilts.cli.training import device, workspace_of
+    from xstilts.config.progress import progress_bar
     from xstilts.train.search import Search, SearchSpec
     from xstilts.train.search.keeping import keep
 
     spec = SearchSpec(budget=options.budget, shots=options.shots, seed=options.seed)
     encoder = Backbone.load(options.backbone or state.backbone, offline=state.offline)
-    where = places(state)
-    work = Search(expression, options.target, options.head, encoder.to(device()), where, spec)
+    workspace = workspace_of(state)
+    work = Search(expression, options.target, options.head, encoder.to(device()), workspace, spec)
     if state.dry_run:
         plan = {
             "examples": len(work.rows),
@@ -40,7 +40,7 @@ def search(state: State, expression: str, options: SearchOptions) -> str:
         }
         state.emit(plan, lambda: print("\n".join(f"{k}: {v}" for k, v in plan.items())))
         return ""
-    with step_progress("searching", quiet=state.quiet) as progress:
+    with progress_bar("searching", quiet=state.quiet) as progress:
         found = work.run(progress)
     entry = keep(work, found, options.save) if options.save else None
     record = {

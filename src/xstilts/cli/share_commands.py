@@ -23,7 +23,7 @@ def add(
     Example: xstilts zoo add ./downloads/mnli-lora
     """
     from xstilts.errors import NotFoundError
-    from xstilts.zoo.upkeep import copy_into
+    from xstilts.zoo.maintenance import copy_into
 
     state: State = context.obj
     state.refuse_dry_run("zoo add")
@@ -111,7 +111,7 @@ def bundle(
 
     Example: xstilts zoo bundle ./usb-stick fused mnli/lora
     """
-    from xstilts.zoo.upkeep import bundle as pack
+    from xstilts.zoo.maintenance import bundle as pack
 
     state: State = context.obj
     state.refuse_dry_run("zoo bundle")

@@ -63,11 +63,11 @@ class State:
     @cached_property
     def sandbox(self) -> World:
         """The sandbox world, built when it is not in the cache."""
-        from xstilts.cli.output import step_progress
+        from xstilts.config.progress import progress_bar
         from xstilts.sandbox import chosen_world, ensure_world
 
         _, spec = chosen_world(self.world)
-        with step_progress("sandbox world", quiet=self.quiet) as progress:
+        with progress_bar("sandbox world", quiet=self.quiet) as progress:
             if spec is None:
                 return ensure_world(paths.cache_folder(), progress=progress)
             return ensure_world(paths.cache_folder(), spec, progress)
@@ -88,13 +88,13 @@ class State:
 
     def encoder(self, name: str) -> str:
         """The backbone that a study names; a world has smaller ones of its own."""
-        from xstilts.cli.output import step_progress
+        from xstilts.config.progress import progress_bar
 
         if not name:
             return self.backbone
         if not self.world:
             return name
-        with step_progress("sandbox world", quiet=self.quiet) as progress:
+        with progress_bar("sandbox world", quiet=self.quiet) as progress:
             return str(self.sandbox.sized(name, progress) or name)
 
     @property

@@ -118,7 +118,7 @@ def train(
 
     Example: xstilts train multitask --mlm 0.1 --set train.epochs=2
     """
-    flags = flags_of("full_diff" if difference else "full", backbone, seed, limit)
+    flags = flags_of("full_delta" if difference else "full", backbone, seed, limit)
     flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
     job = Job(task, flags, overrides or [], config, on, init_from, name, force)
     run_job(context.obj, job, track=track, nproc=nproc)

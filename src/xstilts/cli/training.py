@@ -15,7 +15,7 @@ from xstilts.cli.state import State
 if TYPE_CHECKING:
     from xstilts.train.phases import Phase
     from xstilts.zoo import Entry
-    from xstilts.zoo.workspace import Places
+    from xstilts.zoo.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def training_task(target: str) -> str:
     return trained
 
 
-def places(state: State, track: str = "") -> Places:
+def workspace_of(state: State, track: str = "") -> Workspace:
     """Where the global options say that a phase reads and writes."""
     from xstilts.cli.zoo_commands import open_zoo
     from xstilts.config import paths
-    from xstilts.zoo.workspace import Places
+    from xstilts.zoo.workspace import Workspace
 
-    return Places(
+    return Workspace(
         data=state.data,
         zoo=open_zoo(state),
         runs=state.runs,
@@ -115,7 +115,7 @@ def run_job(state: State, job: Job, *, track: str = "", nproc: int = 1) -> None:
         job.task,
         run,
         encoder,
-        places(state, track),
+        workspace_of(state, track),
         below=job.below,
         init=job.init,
         name=job.name,

@@ -74,14 +74,14 @@ def _into(
     code: str,
     beams: int,
 ) -> dict[str, object]:
-    from xstilts.cli.output import step_progress
     from xstilts.config import paths
+    from xstilts.config.progress import progress_bar
     from xstilts.data import translated
     from xstilts.data.sources import data_digest
     from xstilts.data.translation.model import Translator
     from xstilts.data.translation.rows import translate_rows
 
-    with step_progress(f"{task.name} into {language}", quiet=state.quiet) as progress:
+    with progress_bar(f"{task.name} into {language}", quiet=state.quiet) as progress:
         translator = Translator(
             model,
             task.source_language,
@@ -91,7 +91,7 @@ def _into(
             beams=beams,
             offline=state.offline,
             device=device(),
-            told=progress,
+            progress=progress,
         )
         result = translate_rows(rows, task.format, language, translator)
     folder = translated.folder_of(task, language, root)

@@ -11,7 +11,7 @@ from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.zoo import Zoo
-    from xstilts.zoo.upkeep import Ancestor
+    from xstilts.zoo.maintenance import Ancestor
 
 app = typer.Typer(no_args_is_help=True, help="The module library.")
 Reference = Annotated[str, typer.Argument(help="Such as `mnli/lora` or `@0a1b2c`.")]
@@ -37,7 +37,7 @@ def show(context: typer.Context, reference: Reference) -> None:
 
     Example: xstilts zoo show mnli/lora
     """
-    from xstilts.zoo.upkeep import lineage
+    from xstilts.zoo.maintenance import lineage
 
     state: State = context.obj
     zoo = open_zoo(state)
@@ -79,7 +79,7 @@ def diff(
     Example: xstilts zoo diff mnli/seq_bn mnli/lora
     """
     from xstilts.cli.output import table
-    from xstilts.zoo.upkeep import diff as compare
+    from xstilts.zoo.maintenance import diff as compare
 
     state: State = context.obj
     zoo = open_zoo(state)
@@ -118,7 +118,7 @@ def collect(
 
     Example: xstilts zoo gc --dry-run
     """
-    from xstilts.zoo.upkeep import gc
+    from xstilts.zoo.maintenance import gc
 
     state: State = context.obj
     zoo = open_zoo(state)
@@ -196,7 +196,7 @@ def verify(
     """
     from xstilts.errors import IntegrityError, UsageError
     from xstilts.zoo import verify_folder
-    from xstilts.zoo.upkeep import broken
+    from xstilts.zoo.maintenance import broken
 
     state: State = context.obj
     zoo = open_zoo(state)

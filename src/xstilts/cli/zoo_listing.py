@@ -70,7 +70,7 @@ def search(
 
     Example: xstilts zoo search nli lora
     """
-    from xstilts.zoo.upkeep import search as find
+    from xstilts.zoo.maintenance import search as find
 
     state: State = context.obj
     _print(state, find(open_zoo(state), " ".join(words)), {})

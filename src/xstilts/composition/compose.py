@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
 
-from xstilts.backbone.sites import Adapter, EncoderShape, Site
+from xstilts.backbone.sites import EncoderShape, ModuleWeights, Site
 from xstilts.composition.expression import Call, Expression, Part, Ref
 from xstilts.config.specs import Spec
 from xstilts.errors import UsageError, near_names
 from xstilts.modules.operators import OPERATORS, Option, PartInfo
 
 
-class Composed(nn.Module):
+class ComposedModules(nn.Module):
     """What an expression becomes on one encoder shape.
 
     Attributes:
@@ -37,7 +37,7 @@ class Composed(nn.Module):
         self.encoder_weights = dict(encoder_weights)
         self._given = frozenset(given)
 
-    def learned(self) -> dict[str, nn.Parameter]:
+    def operator_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters of the operators in this expression (fusion matrices), by name.
 
         Those of an operator inside one of its modules are not among them: they are that module's.
@@ -57,10 +57,10 @@ class _Graph:
 
 def compose(
     expression: Expression,
-    modules: Mapping[str, Adapter | Composed],
+    modules: Mapping[str, ModuleWeights | ComposedModules],
     shape: EncoderShape,
     generator: Generator,
-) -> Composed:
+) -> ComposedModules:
     """Build what the expression means.
 
     Args:
@@ -75,40 +75,40 @@ def compose(
     built = _build(expression, modules, shape, generator)
     graph = _as_graph(built)
     given = [id(p) for module in modules.values() for p in module.parameters()]
-    return Composed(graph.nodes, graph.encoder_weights, given)
+    return ComposedModules(graph.nodes, graph.encoder_weights, given)
 
 
 def merge(
     expression: Expression,
-    modules: Mapping[str, Adapter | Composed],
+    modules: Mapping[str, ModuleWeights | ComposedModules],
     shape: EncoderShape,
     generator: Generator,
-) -> Adapter | None:
+) -> ModuleWeights | None:
     """The one module that the expression is, or None when it computes with several."""
     built = _build(expression, modules, shape, generator)
-    return built if isinstance(built, Adapter) else None
+    return built if isinstance(built, ModuleWeights) else None
 
 
 def _build(
     expression: Expression,
-    modules: Mapping[str, Adapter | Composed],
+    modules: Mapping[str, ModuleWeights | ComposedModules],
     shape: EncoderShape,
     generator: Generator,
-) -> Adapter | _Graph:
+) -> ModuleWeights | _Graph:
     if isinstance(expression, Ref):
         if expression.is_none:
             return _Graph({}, {})
         module = modules[expression.name]
-        if isinstance(module, Composed):
+        if isinstance(module, ComposedModules):
             return _Graph(dict(module.nodes.items()), module.encoder_weights)
         return module
     operator = OPERATORS.get(expression.operator)
     options = {**operator.OPTIONS, **dict(expression.options)}
     if operator.MERGES:
         parts = [_build(p.expression, modules, shape, generator) for p in expression.parts]
-        adapters = [part for part in parts if isinstance(part, Adapter)]
+        adapters = [part for part in parts if isinstance(part, ModuleWeights)]
         weights = [part.weight for part in expression.parts]
-        merged: Adapter = operator.combine(adapters, weights, options, generator)
+        merged: ModuleWeights = operator.combine(adapters, weights, options, generator)
         return merged
     graphs = [_as_graph(_build(_weighted(p), modules, shape, generator)) for p in expression.parts]
     keys = sorted({key for graph in graphs for key in graph.nodes}, key=Site.of)
@@ -129,7 +129,7 @@ def _weighted(part: Part) -> Expression:
     return part.expression if part.weight == 1.0 else Call("sum", (part,))
 
 
-def _as_graph(built: Adapter | _Graph) -> _Graph:
+def _as_graph(built: ModuleWeights | _Graph) -> _Graph:
     if isinstance(built, _Graph):
         return built
     return _Graph(dict(built.at.items()), built.encoder_weights or {})
@@ -165,10 +165,10 @@ def check(expression: Expression, infos: Mapping[str, PartInfo]) -> PartInfo:
         raise UsageError("a part has weight 0", where=where, hint="Leave that part out.")
     if any(part.name == "none" for part in parts):
         raise UsageError("`none` stands alone: it cannot be combined", where=where)
-    foreign = next((part for part in parts if part.method.startswith("foreign_")), None)
-    if foreign is not None:
+    external = next((part for part in parts if part.method.startswith("external_")), None)
+    if external is not None:
         raise UsageError(
-            f"'{foreign.name}' is run by another library, so it acts alone",
+            f"'{external.name}' is run by another library, so it acts alone",
             where=where,
             hint="docs/guides/methods.md says which combinations that library computes wrongly.",
         )

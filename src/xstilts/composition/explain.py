@@ -72,7 +72,7 @@ def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Expl
         if isinstance(part, Ref):
             return 0
         built = compose(part, modules, backbone.shape, Generator().manual_seed(0))
-        return sum(p.numel() for p in built.learned().values())
+        return sum(p.numel() for p in built.operator_parameters().values())
 
     def own_numbers(call: Call) -> int:
         return learned(call) - sum(learned(part.expression) for part in call.parts)
@@ -81,7 +81,7 @@ def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Expl
         str(tree),
         list(_lines(tree, entries, own_numbers, 0, "")),
         sum(p.numel() for p in parameters),
-        sum(p.numel() for p in composed.learned().values()),
+        sum(p.numel() for p in composed.operator_parameters().values()),
         sum(2 * p.numel() for p in parameters if p.ndim > 1),
         list(_warnings(tree, entries)),
     )

@@ -18,14 +18,14 @@ class Ref:
 
     Attributes:
         name: May hold `{lang}`.
-        otherwise: What is taken for a language that has no such module; empty: it is refused.
+        fallback: What is taken for a language that has no such module; empty: it is refused.
     """
 
     name: str
-    otherwise: str = ""
+    fallback: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name}|{self.otherwise}" if self.otherwise else self.name
+        return f"{self.name}|{self.fallback}" if self.fallback else self.name
 
     @property
     def is_none(self) -> bool:
@@ -91,8 +91,8 @@ def operators(expression: Expression) -> Iterator[str]:
 def map_references(expression: Expression, change: Callable[[str], str]) -> Expression:
     """The same expression with every reference renamed by `change`."""
     if isinstance(expression, Ref):
-        name, otherwise = expression.name, expression.otherwise
-        return expression if expression.is_none else Ref(change(name), otherwise)
+        name, fallback = expression.name, expression.fallback
+        return expression if expression.is_none else Ref(change(name), fallback)
     parts = tuple(Part(map_references(p.expression, change), p.weight) for p in expression.parts)
     return Call(expression.operator, parts, expression.options)
 
@@ -108,14 +108,14 @@ def for_language(expression: Expression, language: str) -> Expression:
 
 
 def with_fallbacks(expression: Expression, exists: Callable[[str], bool]) -> Expression:
-    """The expression with every `name|otherwise` decided: `name` where `exists` says so.
+    """The expression with every `name|fallback` decided: `name` where `exists` says so.
 
     A part for which `none` stands in is left out.
     """
     if isinstance(expression, Ref):
-        if not expression.otherwise:
+        if not expression.fallback:
             return expression
-        return Ref(expression.name if exists(expression.name) else expression.otherwise)
+        return Ref(expression.name if exists(expression.name) else expression.fallback)
     parts = []
     for part in expression.parts:
         chosen = with_fallbacks(part.expression, exists)

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import Adapter
-from xstilts.composition.compose import Composed, check, compose
+from xstilts.backbone.sites import ModuleWeights
+from xstilts.composition.compose import ComposedModules, check, compose
 from xstilts.composition.expression import (
     Expression,
     Ref,
@@ -49,7 +49,7 @@ class Loaded:
     """
 
     expression: str
-    composed: Composed
+    composed: ComposedModules
     heads: tuple[Head, ...]
     entries: tuple[Entry, ...]
     digest: str
@@ -138,7 +138,7 @@ def load_expression(text: str, zoo: Zoo, backbone: Backbone, language: str = "")
     outer = _outermost(expression, entries)
     heads = load_heads(outer, backbone) if outer else ()
     wanted = references(for_language(parse(text), language)) if language else ()
-    replaced = (ref.name for ref in wanted if ref.otherwise and ref.name not in entries)
+    replaced = (ref.name for ref in wanted if ref.fallback and ref.name not in entries)
     return Loaded(
         text,
         composed,
@@ -177,7 +177,7 @@ def _outermost(expression: Expression, entries: Mapping[str, Entry]) -> Entry | 
 # --------------------------------------------------------------------------------------- folders
 
 
-def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter | Composed:
+def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> ModuleWeights | ComposedModules:
     """The weights of one module; a composition brings the modules below it.
 
     Raises:
@@ -186,20 +186,20 @@ def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter | Compose
     from xstilts.zoo import verify_folder
 
     manifest = verify_folder(entry.folder)
-    own: Adapter = METHODS.get(manifest.method).load(entry.folder, backbone.shape)
+    own: ModuleWeights = METHODS.get(manifest.method).load(entry.folder, backbone.shape)
     if manifest.kind != "composition":
         return own
     expression = parse(manifest.composition)
     parts = _find_parts(expression, zoo, backbone)
     modules = {name: load_module(part, zoo, backbone) for name, part in parts.items()}
     below = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
-    _restore_learned(below, entry.folder)
+    _restore_operator_parameters(below, entry.folder)
     whole = on_top(below, own, backbone)
     _check_probe(whole, entry, backbone)
     return whole
 
 
-def _check_probe(whole: Composed, entry: Entry, backbone: Backbone) -> None:
+def _check_probe(whole: ComposedModules, entry: Entry, backbone: Backbone) -> None:
     """Refuse a composition that does not compute what it computed when it was saved."""
     manifest = entry.manifest
     if not manifest.probe or manifest.backbone.fingerprint != backbone.identity.fingerprint:
@@ -217,14 +217,14 @@ def _check_probe(whole: Composed, entry: Entry, backbone: Backbone) -> None:
         )
 
 
-def on_top(below: Composed, own: Adapter, backbone: Backbone) -> Composed:
+def on_top(below: ComposedModules, own: ModuleWeights, backbone: Backbone) -> ComposedModules:
     """A new module over what is below it."""
-    parts: dict[str, Adapter | Composed] = {"below": below, "own": own}
+    parts: dict[str, ModuleWeights | ComposedModules] = {"below": below, "own": own}
     return compose(parse("stack(below, own)"), parts, backbone.shape, Generator().manual_seed(0))
 
 
-def _restore_learned(composed: Composed, folder: Path) -> None:
-    learned = composed.learned()
+def _restore_operator_parameters(composed: ComposedModules, folder: Path) -> None:
+    learned = composed.operator_parameters()
     saved: Mapping[str, Tensor] = read_tensors(folder / LEARNED) if learned else {}
     if learned.keys() != saved.keys():
         raise IntegrityError(f"{LEARNED} does not fit the expression", where=str(folder))
@@ -232,21 +232,21 @@ def _restore_learned(composed: Composed, folder: Path) -> None:
         parameter.data.copy_(saved[name])
 
 
-def save_learned(composed: Composed, folder: Path) -> None:
+def save_operator_parameters(composed: ComposedModules, folder: Path) -> None:
     """Write the operators' own parameters, if there are any."""
-    learned = {n: p.detach().cpu().contiguous() for n, p in composed.learned().items()}
+    learned = {n: p.detach().cpu().contiguous() for n, p in composed.operator_parameters().items()}
     if learned:
         save_file(learned, folder / LEARNED)
 
 
-def start_from(new: Adapter, entry: Entry, zoo: Zoo, backbone: Backbone) -> Adapter:
+def start_from(new: ModuleWeights, entry: Entry, zoo: Zoo, backbone: Backbone) -> ModuleWeights:
     """A module of the kind of `new` that starts with the weights of one in the library.
 
     Raises:
         UsageError: That one is a composition, or of another method or shape.
     """
     found = load_module(entry, zoo, backbone)
-    if not isinstance(found, Adapter):
+    if not isinstance(found, ModuleWeights):
         raise UsageError(
             f"{entry.reference} is a composition, so nothing can start from it",
             hint="Train on top of it instead, with --on.",

@@ -101,9 +101,9 @@ class _Parser:
             return self.call(name)
         if name in OPERATOR_NAMES:
             self.fail(f"'{name}' has no parts", f"{name}(a, b)")
-        return Ref(name, self.otherwise(name))
+        return Ref(name, self.fallback(name))
 
-    def otherwise(self, name: str) -> str:
+    def fallback(self, name: str) -> str:
         """What stands after `|`, or nothing."""
         start = self.at
         if not self.take("|"):

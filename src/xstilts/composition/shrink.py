@@ -10,13 +10,13 @@ import torch
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.lazy_tensors import info_of, rows_of
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.methods import METHODS, full
 from xstilts.zoo import Entry, Manifest, Zoo, verify_folder, write_manifest
 from xstilts.zoo.manifest import UNLISTED
 
-PRESET = "full_diff"
+PRESET = "full_delta"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def shrink(entry: Entry, zoo: Zoo, backbone: Backbone) -> Shrunk:
     return Shrunk(made, _size(manifest), _size(made.manifest))
 
 
-def _check_same(one: Adapter, other: Adapter) -> None:
+def _check_same(one: ModuleWeights, other: ModuleWeights) -> None:
     """Compare two encoders bit for bit, some rows at a time."""
     left, right = one.encoder_weights or {}, other.encoder_weights or {}
     for name in left:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from xstilts.backbone.activation_cache import FrozenBlocks
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import EMBEDDINGS, Site
-from xstilts.composition.compose import Composed
+from xstilts.composition.compose import ComposedModules
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
@@ -60,12 +60,12 @@ class TaskModel(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, composed: Composed | None, heads: Mapping[str, Head]
+        self, backbone: Backbone, composed: ComposedModules | None, heads: Mapping[str, Head]
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.encoder = cast("nn.Module", backbone.encoder)
-        self.composed = composed or Composed({}, {})
+        self.composed = composed or ComposedModules({}, {})
         self.heads = nn.ModuleDict({name: head.module for name, head in heads.items()})
         self.tasks = {name: head.task for name, head in heads.items()}
         self.frozen: FrozenBlocks | None = None
@@ -78,7 +78,7 @@ class TaskModel(nn.Module):
         for head in tied:
             head.inverse = inverse_at_embeddings(nodes)
         try:
-            with self.backbone.acting(nodes, self.composed.encoder_weights):
+            with self.backbone.attach(nodes, self.composed.encoder_weights):
                 yield self
         finally:
             for head in tied:

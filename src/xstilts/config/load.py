@@ -20,7 +20,7 @@ from xstilts.errors import NotFoundError
 
 T = TypeVar("T", bound=Spec)
 
-FOREIGN = {"adapters": ("foreign_adapters", "config"), "peft": ("foreign_peft", "tuner")}
+EXTERNAL = {"adapters": ("external_adapters", "config"), "peft": ("external_peft", "tuner")}
 """Library to the method that runs its modules, and the option that says which kind."""
 
 
@@ -45,7 +45,12 @@ def load_spec(spec: type[T], path: Path) -> T:
     return resolve(spec, [Layer(str(path), {"name": path.stem, **read_yaml(path)})]).value
 
 
+_RENAMED = {("methods", "full_diff"): "full_delta"}
+"""Folder and name of what was called otherwise before 0.2."""
+
+
 def _named(spec: type[T], kind: str, singular: str, name: str) -> T:
+    name = _RENAMED.get((kind, name), name)
     if name.endswith((".yaml", ".yml")):
         return load_spec(spec, Path(name))
     if name not in spec_names(kind):
@@ -102,8 +107,8 @@ def load_method(name: str) -> MethodSpec:
     `peft:<tuner>` and `adapters:<config>` are presets of the libraries' own methods.
     """
     library, colon, kind = name.partition(":")
-    if colon and library in FOREIGN:
-        method, option = FOREIGN[library]
+    if colon and library in EXTERNAL:
+        method, option = EXTERNAL[library]
         title = f"{kind}, run by the {library} library"
         train = {"lr": 3e-4, "weight_decay": 0.0}
         return MethodSpec(

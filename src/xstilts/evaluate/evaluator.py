@@ -18,6 +18,7 @@ from xstilts.composition.expression import needs_language
 from xstilts.composition.load import Loaded, load_expression
 from xstilts.composition.parser import parse
 from xstilts.composition.task_model import TaskModel
+from xstilts.config.progress import ProgressFn
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair
@@ -25,7 +26,7 @@ from xstilts.errors import UsageError
 from xstilts.evaluate.alignment.bitext import align
 from xstilts.evaluate.cells import Inputs, Job, Precision, jobs_of
 from xstilts.evaluate.progress import Count, Within
-from xstilts.evaluate.request import Computed, Outcome, Request, Told
+from xstilts.evaluate.request import Computed, Outcome, Request
 from xstilts.evaluate.retrieval.neighbours import Vectors
 from xstilts.evaluate.retrieval.task import Embed, retrieve
 from xstilts.evaluate.retrieval.vectors import SentenceVectors
@@ -35,17 +36,17 @@ from xstilts.evaluate.store import Cell, ResultStore, Score, cell_key
 from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS
 from xstilts.tasks.prediction_files import comparable, file_suffix, file_text
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
-__all__ = ["Evaluation", "Outcome", "Request"]
+__all__ = ["Evaluator", "Outcome", "Request"]
 
 
-class Evaluation:
+class Evaluator:
     """Evaluates expressions on one backbone; models, tokenised rows and vectors are shared.
 
     Args:
         backbone: What the expressions act in.
-        places: Where data, modules and caches are.
+        workspace: Where data, modules and caches are.
         store: Keeps finished cells.
         precision: `bf16` runs the encoder in bfloat16 autocast, `int8` its projections in 8 bits
             (CPU only, not for whole encoders); scores then carry that flag.
@@ -59,7 +60,7 @@ class Evaluation:
     def __init__(
         self,
         backbone: Backbone,
-        places: Places,
+        workspace: Workspace,
         store: ResultStore,
         precision: Precision = "fp32",
         rows: Rows | None = None,
@@ -68,16 +69,18 @@ class Evaluation:
     ) -> None:
         if compiled and precision == "int8":
             raise UsageError("int8 is not compiled", hint="Use --precision bf16 with --compile.")
-        self.backbone, self.places, self.store = backbone, places, store
+        self.backbone, self.workspace, self.store = backbone, workspace, store
         self.compiled = compiled
         self.precision = precision
         self.engine = backbone.in_int8() if precision == "int8" else backbone
-        self.vectors = SentenceVectors(self.engine, places.cache, precision)
-        self.rows = rows or Rows(backbone, places)
+        self.vectors = SentenceVectors(self.engine, workspace.cache, precision)
+        self.rows = rows or Rows(backbone, workspace)
         self._loaded: dict[tuple[str, str], Loaded] = {}
         self._frozen: tuple[Any, FrozenBlocks | None] = (None, None)
 
-    def run(self, requests: Sequence[Request], told: Told, *, force: bool = False) -> Outcome:
+    def run(
+        self, requests: Sequence[Request], progress: ProgressFn, *, force: bool = False
+    ) -> Outcome:
         """Evaluate everything asked for.
 
         Raises:
@@ -97,8 +100,8 @@ class Evaluation:
         try:
             for number, at in enumerate(order):
                 following = [work[later] for later in order[number + 1 :]]
-                within = Within(told, work[at], number, len(work))
-                within(0.0)
+                within = Within(progress, work[at], number, len(work))
+                within("", 0.0)
                 done[at], computed = self._cell(work[at], following, force, within)
                 outcome.computed += computed
         finally:
@@ -136,12 +139,12 @@ class Evaluation:
                     yield score, score.value - values[score.metric]
 
     def _jobs(self, requests: Sequence[Request]) -> tuple[list[Job], list[str]]:
-        return jobs_of(requests, self.backbone, self.places.data, self.precision)
+        return jobs_of(requests, self.backbone, self.workspace.data, self.precision)
 
     # -- one cell
 
     def _cell(
-        self, job: Job, following: Sequence[Job], force: bool, told: Within
+        self, job: Job, following: Sequence[Job], force: bool, progress: Within
     ) -> tuple[Cell, bool]:
         loaded, data, key = self._identity(job)
         known = None if force else self.store.get(cell_key(key))
@@ -156,10 +159,10 @@ class Evaluation:
         )
         with autocast, self.backbone.compiled() if self.compiled else nullcontext():
             if job.settings is not None:
-                computed = self._retrieve(job, data, told)
+                computed = self._retrieve(job, data, progress)
             else:
                 frozen = self._shared_blocks(job, following)
-                computed = self._predict(job, loaded, data[0], frozen, told)
+                computed = self._predict(job, loaded, data[0], frozen, progress)
         rows = score_rows(job, self.backbone, loaded, computed)
         seconds = time.monotonic() - began
         kept = computed.text, computed.suffix, computed.outcomes, seconds
@@ -175,7 +178,9 @@ class Evaluation:
     def _load(self, expression: str, language: str) -> Loaded:
         key = (expression, language if needs_language(parse(expression)) else "")
         if key not in self._loaded:
-            self._loaded[key] = load_expression(expression, self.places.zoo, self.backbone, key[1])
+            self._loaded[key] = load_expression(
+                expression, self.workspace.zoo, self.backbone, key[1]
+            )
         whole = self._loaded[key].composed.encoder_weights
         if whole and self.precision == "int8":
             raise UsageError(
@@ -217,7 +222,7 @@ class Evaluation:
         loaded: Loaded,
         data: Data,
         frozen: FrozenBlocks | None,
-        told: Within,
+        progress: Within,
     ) -> Computed:
         assert not isinstance(data, BitextPair)
         task, head = job.task, loaded.head_for(job.task)
@@ -229,7 +234,7 @@ class Evaluation:
             )
         model = TaskModel(self.engine, loaded.composed, {head.task.name: head})
         features = self.rows.features(data, task)
-        done = Count(len(features), told, self.vectors.padding)
+        done = Count(len(features), progress, self.vectors.padding)
         metric = METRICS.get(task.metric)
         with model.attached():
             if not FORMATS.get(task.format).PREDICTS:
@@ -252,24 +257,26 @@ class Evaluation:
             len(data),
         )
 
-    def _retrieve(self, job: Job, data: Sequence[Data], told: Within) -> Computed:
+    def _retrieve(self, job: Job, data: Sequence[Data], progress: Within) -> Computed:
         assert job.settings is not None
         pairs = [pair for pair in data if isinstance(pair, BitextPair)]
         if job.request.alignment:
             return align(
-                pairs[0], self._embedding(job, told), lambda share: told(share, "comparing")
+                pairs[0],
+                self._embedding(job, progress),
+                lambda _, share: progress("comparing", share),
             )
         return retrieve(
             job.task.metric,
             pairs[0],
             pairs[1] if len(pairs) > 1 else None,
-            self._embedding(job, told),
+            self._embedding(job, progress),
             job.settings,
             job.language,
-            lambda share: told(share, "searching"),
+            lambda _, share: progress("searching", share),
         )
 
-    def _embedding(self, job: Job, told: Within) -> Embed:
+    def _embedding(self, job: Job, progress: Within) -> Embed:
         """What embeds sentences, each with the modules of its own language."""
         by_language = needs_language(parse(job.request.expression))
 
@@ -278,22 +285,22 @@ class Evaluation:
             codes = [e.language if by_language else job.language for e in examples]
             parts = dict.fromkeys(codes)
             if len(parts) == 1:
-                return self._vectors(job, codes[0], features, told)
+                return self._vectors(job, codes[0], features, progress)
             result = np.empty((len(codes), self.backbone.shape.hidden_size), np.float32)
             for code in parts:
                 rows = np.flatnonzero(np.array(codes) == code)
-                result[rows] = self._vectors(job, code, features.take(rows), told)
+                result[rows] = self._vectors(job, code, features.take(rows), progress)
             return result
 
         return embed
 
-    def _vectors(self, job: Job, language: str, features: Features, told: Within) -> Vectors:
+    def _vectors(self, job: Job, language: str, features: Features, progress: Within) -> Vectors:
         loaded = self._load(job.request.expression, language)
         return self.vectors.of(
             loaded,
             features,
             job.layer,
             job.pooling,
-            lambda share: told(share, "embedding"),
+            lambda _, share: progress("embedding", share),
             layers=job.layers,
         )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from xstilts.data.batching import Padding
 from xstilts.evaluate.store import Cell, Score
-
-Told = Callable[[str, float], None]
-"""Called with what is being done and the share of everything that is done, 0..1."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from xstilts.errors import DataError, XstiltsError
 from xstilts.evaluate.cells import Job
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats import FORMATS
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
 TUNED_ON = "validation"
 """The split that tunes the threshold of mining."""
@@ -39,11 +39,11 @@ class Rows:
 
     Args:
         backbone: Its tokenizer splits the rows.
-        places: Where data and cache are.
+        workspace: Where data and cache are.
     """
 
-    def __init__(self, backbone: Backbone, places: Places) -> None:
-        self.backbone, self.places = backbone, places
+    def __init__(self, backbone: Backbone, workspace: Workspace) -> None:
+        self.backbone, self.workspace = backbone, workspace
         self._recent: OrderedDict[Hashable, Any] = OrderedDict()
         self._recent_lock, self._tokenizer_lock = Lock(), Lock()
         self._ahead: ThreadPoolExecutor | None = None
@@ -83,7 +83,7 @@ class Rows:
         def make() -> Features:
             length = min(task.max_length, self.backbone.max_length)
             identity = self.backbone.identity.tokenizer_sha256
-            tokenizer, cache = self.backbone.tokenizer, self.places.cache
+            tokenizer, cache = self.backbone.tokenizer, self.workspace.cache
             with self._tokenizer_lock:
                 return encode(examples, digest, task, tokenizer, identity, length, cache)
 
@@ -127,16 +127,18 @@ class Rows:
         return value
 
     def _read(self, job: Job) -> list[Data]:
-        places = self.places
+        workspace = self.workspace
         if job.settings is None:
-            rows = load(job.task, job.split, job.language, places.data, offline=places.offline)
+            rows = load(
+                job.task, job.split, job.language, workspace.data, offline=workspace.offline
+            )
             _require_gold(rows, job)
             return [rows]
         splits = [job.split]
         if job.tunes and job.split != TUNED_ON:
             splits.append(TUNED_ON)
         return [
-            load_pair(job.task, job.language, places.data, split, offline=places.offline)
+            load_pair(job.task, job.language, workspace.data, split, offline=workspace.offline)
             for split in splits
         ]
 

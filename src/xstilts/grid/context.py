@@ -1,4 +1,4 @@
-"""What computing cells needs besides the cells: backbones, places, and the rows read so far."""
+"""What computing cells needs besides the cells: backbones, workspace, and the rows read so far."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.evaluate.evaluator import Evaluation
+from xstilts.evaluate.evaluator import Evaluator
 from xstilts.evaluate.row_cache import Rows
 from xstilts.evaluate.store import ResultStore
 from xstilts.grid.state import GridFolder
 from xstilts.zoo import Entry
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
-World = Mapping[str, Mapping[str, Any]]
+TrainingDefaults = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass
-class Workshop:
+class GridContext:
     """Where cells are planned and computed; one backbone is loaded at a time.
 
     Attributes:
-        places: Where data, modules, checkpoints and caches are.
+        workspace: Where data, modules, checkpoints and caches are.
         results: The result store; the state of grids is below it.
         load: Gives a backbone by the name that a study has for it; empty is the default one.
         world: Training defaults of the data's world; None for real data.
         command: Shown to resume.
     """
 
-    places: Places
+    workspace: Workspace
     results: Path
     load: Callable[[str], Backbone]
-    world: World | None = None
+    world: TrainingDefaults | None = None
     command: str = ""
     _loaded: dict[str, Backbone] = field(default_factory=dict)
     _rows: dict[str, Rows] = field(default_factory=dict)
@@ -60,12 +60,12 @@ class Workshop:
         """Rows as a backbone's tokenizer splits them, remembered over cells."""
         backbone = self.backbone(name)
         if name not in self._rows:
-            self._rows[name] = Rows(backbone, self.places)
+            self._rows[name] = Rows(backbone, self.workspace)
         return self._rows[name]
 
-    def evaluation(self, name: str) -> Evaluation:
+    def evaluation(self, name: str) -> Evaluator:
         """An evaluation on a backbone."""
-        return Evaluation(self.backbone(name), self.places, self.store, rows=self.rows(name))
+        return Evaluator(self.backbone(name), self.workspace, self.store, rows=self.rows(name))
 
     def outcome(self, key: str) -> dict[str, Any]:
         """What a cell gave; it must be done."""
@@ -79,4 +79,4 @@ class Workshop:
 
     def entry(self, digest: str) -> Entry | None:
         """The module with this digest, or None when it left the library."""
-        return next((e for e in self.places.zoo.entries() if e.manifest.digest == digest), None)
+        return next((e for e in self.workspace.zoo.entries() if e.manifest.digest == digest), None)

@@ -33,7 +33,7 @@ class Cost:
 
 
 @dataclass
-class Pace:
+class CostModel:
     """Speeds of this machine, each measured once.
 
     Attributes:

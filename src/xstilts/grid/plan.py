@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xstilts.config.progress import ProgressFn
 from xstilts.errors import NotFoundError, OfflineError
 from xstilts.evaluate import score_rows
 from xstilts.evaluate.cells import Inputs
 from xstilts.evaluate.request import Request
 from xstilts.files import digest
 from xstilts.grid.cell import Cell
-from xstilts.grid.context import Workshop
-from xstilts.grid.cost import Cost, Pace
+from xstilts.grid.context import GridContext
+from xstilts.grid.cost import Cost, CostModel
 from xstilts.grid.kinds import KINDS
 from xstilts.grid.spec import StudySpec
 from xstilts.grid.state import PlannedStudy, Status
 from xstilts.tasks.formats import FORMATS
-from xstilts.train.recipes import Evaluated, Kitchen, parts_by_language, spell_out
+from xstilts.train.recipes import Evaluated, RecipeRunner, parts_by_language, spell_out
 
 CODE_VERSION = 1
 """Raised when the same cell gives another outcome."""
 
-Told = Callable[[str, float], None]
 
-
-def plan_study(study: StudySpec, workshop: Workshop, told: Told) -> PlannedStudy:
+def plan_study(study: StudySpec, context: GridContext, progress: ProgressFn) -> PlannedStudy:
     """The cells of a study on the data at hand; rows are read, so that each hash covers them.
 
     What has no data is left out and named in `missing`.
@@ -38,7 +37,7 @@ def plan_study(study: StudySpec, workshop: Workshop, told: Told) -> PlannedStudy
     cells: dict[str, Cell] = {}
     missing: list[str] = []
     for name in study.backbones or [""]:
-        made = _Planning(study, name, workshop, told)
+        made = _Planning(study, name, context, progress)
         made.add_all()
         cells |= made.cells
         missing += made.missing
@@ -59,25 +58,25 @@ class _Planning:
 
     study: StudySpec
     backbone: str
-    workshop: Workshop
-    told: Told
+    context: GridContext
+    progress: ProgressFn
     cells: dict[str, Cell] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     nodes: dict[str, str] = field(default_factory=dict)
     read: dict[tuple[str, tuple[str, ...]], list[Inputs]] = field(default_factory=dict)
 
     def add_all(self) -> None:
-        recipe, places = self.study.recipe(), self.workshop.places
-        encoder = self.workshop.backbone(self.backbone)
-        graph = spell_out(recipe, places, sandbox=self.workshop.world is not None)
+        recipe, workspace = self.study.recipe(), self.context.workspace
+        encoder = self.context.backbone(self.backbone)
+        graph = spell_out(recipe, workspace, sandbox=self.context.world is not None)
         self.missing += graph.missing
-        kitchen = Kitchen(recipe, encoder, places, self.workshop.world, "")
+        runner = RecipeRunner(recipe, encoder, workspace, self.context.world, "")
         for number, node in enumerate(graph.nodes):
-            self.told(node.id, number / len(graph.nodes))
+            self.progress(node.id, number / len(graph.nodes))
             try:
                 if any(key not in self.nodes for key in node.below):
                     continue
-                phase = kitchen.phase(node, alone=True)
+                phase = runner.phase(node, alone=True)
             except (NotFoundError, OfflineError) as error:
                 self.missing.append(f"{node.name}: {error.what}")
                 continue
@@ -85,7 +84,7 @@ class _Planning:
             job = {
                 "tasks": node.tasks,
                 "run": phase.run.model_dump(),
-                "apart": phase.apart,
+                "apart": phase.standalone,
                 "module": phase.name,
                 "below": below,
                 "inputs": digest(phase.inputs),
@@ -95,11 +94,11 @@ class _Planning:
         for evaluated in graph.evaluated:
             parts = parts_by_language(recipe, evaluated).values()
             if all(key in self.nodes for keys in parts for key in keys):
-                self._add_evaluation(evaluated, kitchen)
+                self._add_evaluation(evaluated, runner)
 
-    def _add_evaluation(self, evaluated: Evaluated, kitchen: Kitchen) -> None:
-        encoder = self.workshop.backbone(self.backbone)
-        recipe = kitchen.recipe
+    def _add_evaluation(self, evaluated: Evaluated, runner: RecipeRunner) -> None:
+        encoder = self.context.backbone(self.backbone)
+        recipe = runner.recipe
         groups = [
             {"languages": list(codes), "parts": [self.nodes[key] for key in parts]}
             for codes, parts in parts_by_language(recipe, evaluated).items()
@@ -143,7 +142,7 @@ class _Planning:
     def _inputs(self, task: str, codes: tuple[str, ...], alignment: bool) -> list[Inputs]:
         """What a task is evaluated on; read once for all models."""
         if (task, codes) not in self.read:
-            evaluation = self.workshop.evaluation(self.backbone)
+            evaluation = self.context.evaluation(self.backbone)
             request = Request("none", task, languages=codes, alignment=alignment)
             self.read[task, codes] = evaluation.inputs(request)
         return self.read[task, codes]
@@ -183,29 +182,29 @@ class Line:
     cost: Cost | None
 
 
-def reckon(planned: PlannedStudy, workshop: Workshop, told: Told) -> list[Line]:
+def estimate(planned: PlannedStudy, context: GridContext, progress: ProgressFn) -> list[Line]:
     """Each cell's status and what it will take."""
-    statuses = workshop.folder.statuses(planned.cells)
-    pace = Pace(workshop.store)
+    statuses = context.folder.statuses(planned.cells)
+    costs = CostModel(context.store)
     lines = []
     for number, cell in enumerate(planned.cells):
-        told(cell.name, number / len(planned.cells))
+        progress(cell.name, number / len(planned.cells))
         status = statuses[cell.key]
         done = status == "done"
-        cost = None if done else KINDS.get(cell.kind).cost(cell, workshop, pace)
+        cost = None if done else KINDS.get(cell.kind).cost(cell, context, costs)
         lines.append(Line(cell, status, cost))
     return lines
 
 
-def drop_lost(planned: PlannedStudy, workshop: Workshop) -> list[Cell]:
+def drop_lost(planned: PlannedStudy, context: GridContext) -> list[Cell]:
     """Take back the marks of cells whose outcome is gone: a module or scores were removed."""
-    folder = workshop.folder
+    folder = context.folder
     gone: dict[str, Cell] = {}
     for cell in planned.cells:
         outcome = folder.outcome(cell.key)
         if outcome is None:
             continue
-        if not KINDS.get(cell.kind).is_there(outcome, workshop):
+        if not KINDS.get(cell.kind).is_there(outcome, context):
             gone[cell.key] = cell
             folder.forget(cell.key)
     return list(gone.values())

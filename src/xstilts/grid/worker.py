@@ -37,7 +37,7 @@ class Worker:
         cells: The whole study, in an order in which it can run.
         chosen: Keys of the cells that it may compute; with a cell, its ancestors.
         run: Computes one.
-        told: Told what happens, a line each.
+        note: Told what happens, a line each.
         warm: The backbone that is loaded; its cells are taken first.
     """
 
@@ -46,7 +46,7 @@ class Worker:
     cells: Sequence[Cell]
     chosen: frozenset[str]
     run: Run
-    told: Callable[[str], None] = lambda _line: None
+    note: Callable[[str], None] = lambda _line: None
     owner: Owner = field(default_factory=Owner.of_this_process)
     watch: Watch = field(default_factory=Watch)
     beat_seconds: float = BEAT_SECONDS
@@ -102,7 +102,7 @@ class Worker:
             lease.release(fresh)
             return
         began = time.monotonic()
-        self.told(f"{cell.short} {cell.name}: attempt {lease.number}")
+        self.note(f"{cell.short} {cell.name}: attempt {lease.number}")
         stopped = _Stopped()
         try:
             with self._log(cell, lease), self._beating(cell, lease, stopped):
@@ -111,14 +111,14 @@ class Worker:
             lease.release("preempted")
             if not stopped.cancelled:
                 raise
-            self.told(f"{cell.short} {cell.name}: cancelled")
+            self.note(f"{cell.short} {cell.name}: cancelled")
         except Exception as error:  # noqa: BLE001  (a cell that fails must not stop the others)
             self._failed(cell, lease, error)
         else:
             self.warm = cell.backbone
             self.computed += self.folder.finish(cell, lease, outcome, time.monotonic() - began)
             lease.release("done")
-            self.told(f"{cell.short} {cell.name}: done in {time.monotonic() - began:.0f} s")
+            self.note(f"{cell.short} {cell.name}: done in {time.monotonic() - began:.0f} s")
 
     def _failed(self, cell: Cell, lease: Lease, error: Exception) -> None:
         trace = "".join(traceback.format_exception(error))
@@ -126,7 +126,7 @@ class Worker:
             file.write(trace)
         self.folder.fail(cell.key, lease.number, failure_record(error, trace))
         lease.release("failed")
-        self.told(f"{cell.short} {cell.name}: {type(error).__name__}: {error}")
+        self.note(f"{cell.short} {cell.name}: {type(error).__name__}: {error}")
 
     @contextlib.contextmanager
     def _log(self, cell: Cell, lease: Lease) -> Iterator[TextIO]:

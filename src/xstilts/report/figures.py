@@ -31,10 +31,10 @@ def style(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % MOST], "marker": MARKERS[number % MOST]}
 
 
-def shade(tone: float) -> tuple[int, int, int, float]:
+def colour_of(shade: float) -> tuple[int, int, int, float]:
     """Red, green, blue and strength of a gain (0..1) or loss (-1..0)."""
-    hue = GAIN if tone >= 0 else LOSS
-    return (*hue, round(min(1.0, abs(tone)), 3))
+    hue = GAIN if shade >= 0 else LOSS
+    return (*hue, round(min(1.0, abs(shade)), 3))
 
 
 # -- writing
@@ -154,7 +154,7 @@ def heat_map(table: Table) -> Figure:
         for y, row in enumerate(table.rows):
             for x, item in enumerate(row[1:]):
                 assert isinstance(item, Value)
-                *hue, strength = shade(item.tone or 0.0)
+                *hue, strength = colour_of(item.shade or 0.0)
                 colour = (*(part / 255 for part in hue), strength)
                 axes.add_patch(_field(x, y, colour))
                 ink = "#ffffff" if strength > 0.55 else None

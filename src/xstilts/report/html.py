@@ -47,20 +47,20 @@ def _cell(item: Item, *, named: bool) -> Markup:
     classes, attributes = ["n"], []
     if item.order is not None and item.text != f"{item.order}":
         attributes.append(Markup(' data-v="{}"').format(f"{item.order:.6g}"))
-    if item.tone is not None:
-        red, green, blue, strength = figures.shade(item.tone)
+    if item.shade is not None:
+        red, green, blue, strength = figures.colour_of(item.shade)
         classes.append("t")
         if strength > STRONG:
             classes.append("strong")
         colour = f"rgba({red},{green},{blue},{strength:.2f})"
         attributes.append(Markup(' style="--t:{}"').format(colour))
-    if item.sure is not None:
-        classes.append("sure" if item.sure else "unsure")
+    if item.significant is not None:
+        classes.append("significant" if item.significant else "unsure")
     if item.note:
         attributes.append(Markup(' title="{}"').format(item.note))
-    below = Markup("<small>{}</small>").format(item.below) if item.below else ""
+    subtext = Markup("<small>{}</small>").format(item.subtext) if item.subtext else ""
     opening = Markup('<td class="{}"').format(" ".join(classes))
-    return opening + Markup("").join(attributes) + Markup(">{}{}</td>").format(item.text, below)
+    return opening + Markup("").join(attributes) + Markup(">{}{}</td>").format(item.text, subtext)
 
 
 STRONG = 0.6

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import SuiteSpec
 from xstilts.evaluate.stats import DRAWS, Runs, Unit, Verdict, collect, compare, family
 from xstilts.evaluate.store import Cell, Score
 from xstilts.report.facts import Facts
 from xstilts.report.tables import NONE
 
-Told = Callable[[str, float], None]
 LOWER_IS_BETTER = ("perplexity",)
 
 
@@ -66,7 +66,7 @@ class Material:
         problems: Cells of studies that have no result.
         missing: What has no data, in words.
         draws: Of each bootstrap; 0 makes no comparisons.
-        told: Told what is being computed, and its share.
+        progress: Called with what is being computed, and its share.
     """
 
     cells: Sequence[Cell]
@@ -76,7 +76,7 @@ class Material:
     problems: Sequence[Problem] = ()
     missing: Sequence[str] = ()
     draws: int = DRAWS
-    told: Told = lambda _text, _share: None
+    progress: ProgressFn = silent
 
     # -- rows
 
@@ -215,7 +215,7 @@ class Material:
             return {}
         found = {}
         for number, (key, units) in enumerate(jobs):
-            self.told(f"comparing {key[0]} on {key[1]}", number / len(jobs))
+            self.progress(f"comparing {key[0]} on {key[1]}", number / len(jobs))
             base = self.runs[self.baseline_of(key[0])]
             found[key] = compare(
                 self.runs[key[0]], base, units, draws=draws or self.draws, what=key[1]

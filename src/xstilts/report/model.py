@@ -18,21 +18,21 @@ class Value:
     Attributes:
         text: What is shown.
         order: What it is sorted by; None means its text.
-        below: A second, small line.
+        subtext: A second, small line.
         note: Said on request: where the number comes from.
-        tone: -1..1, for colouring gains and losses; None for none.
-        sure: Whether a difference was detected; None where nothing was tested.
+        shade: -1..1, for colouring gains and losses; None for none.
+        significant: Whether a difference was detected; None where nothing was tested.
     """
 
     text: str
     order: float | None = None
-    below: str = ""
+    subtext: str = ""
     note: str = ""
-    tone: float | None = None
-    sure: bool | None = None
+    shade: float | None = None
+    significant: bool | None = None
 
     def __str__(self) -> str:
-        return f"{self.text} {self.below}".strip()
+        return f"{self.text} {self.subtext}".strip()
 
 
 Item = Value | str | int | float | None
@@ -111,8 +111,8 @@ def difference(value: float | None, *, note: str = "", full: float = 20.0) -> Va
     """A signed number that is coloured; full colour at `full` points."""
     if value is None:
         return Value("–", note=note)
-    tone = max(-1.0, min(1.0, value / full))
-    return Value(signed(value), order=value, note=note, tone=tone)
+    shade = max(-1.0, min(1.0, value / full))
+    return Value(signed(value), order=value, note=note, shade=shade)
 
 
 def signed(value: float) -> str:
@@ -136,16 +136,16 @@ def _minus(text: str) -> str:
 
 def tested(verdict: Verdict, *, full: float = 20.0) -> Value:
     """The effect of a comparison with its interval below."""
-    tone = max(-1.0, min(1.0, verdict.effect / full))
-    sure = None if verdict.words == UNTESTED else verdict.words != NOTHING
+    shade = max(-1.0, min(1.0, verdict.effect / full))
+    significant = None if verdict.words == UNTESTED else verdict.words != NOTHING
     note = "; ".join((str(verdict), verdict.test, *verdict.notes))
     return Value(
         signed(verdict.effect),
         order=verdict.effect,
-        below=interval_text(verdict),
+        subtext=interval_text(verdict),
         note=note,
-        tone=tone,
-        sure=sure,
+        shade=shade,
+        significant=significant,
     )
 
 

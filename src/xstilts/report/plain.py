@@ -89,7 +89,7 @@ def _latex(table: Table, title: str) -> str:
 
 def _escaped_item(item: Item) -> str:
     text = escaped(plain(item))
-    return rf"\textbf{{{text}}}" if isinstance(item, Value) and item.sure else text
+    return rf"\textbf{{{text}}}" if isinstance(item, Value) and item.significant else text
 
 
 def plain(item: Item) -> str:

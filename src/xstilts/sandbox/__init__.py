@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from xstilts.config.progress import silent
 from xstilts.errors import NotFoundError
 from xstilts.files import atomic_folder, digest
 
@@ -34,7 +35,7 @@ _SMALL = (
 TRAINING: Mapping[str, Mapping[str, Any]] = {
     "": {"lr": 2e-3, "epochs": 4, "batch_size": 32},
     "full": {"lr": 3e-4},
-    "full_diff": {"lr": 3e-4},
+    "full_delta": {"lr": 3e-4},
     **{task: {"epochs": 8} for task in _SMALL},
 }
 """Method preset or task to the settings that suit a backbone of 4 x 128; `""` is for all."""
@@ -73,9 +74,9 @@ class World:
         folder = self.data.parent / name
         with FileLock(f"{self.data.parent}.lock"):
             if not folder.is_dir():
-                told = progress or (lambda _text, _share: None)
+                progress = progress or silent
                 with atomic_folder(folder) as new:
-                    build_backbone(new / name, self.data, self.spec, told)
+                    build_backbone(new / name, self.data, self.spec, progress)
         return folder / name
 
 
@@ -129,6 +130,6 @@ def ensure_world(
                     clean = chosen.model_copy(update={"noise": {}})
                     shutil.copytree(ensure_world(cache, clean, progress).backbone, new / "sandbox")
                 else:
-                    told = progress or (lambda _text, _share: None)
-                    build_backbone(new / "sandbox", new / "data", chosen, told)
+                    progress = progress or silent
+                    build_backbone(new / "sandbox", new / "data", chosen, progress)
     return World(folder / "data", folder / "sandbox", key, chosen)

@@ -74,7 +74,7 @@ class Making:
             result[place] = labels[picked[int(other)]]
         return result
 
-    def spoilt(self, task: str, split: str, count: int) -> tuple[set[int], Generator]:
+    def corrupted(self, task: str, split: str, count: int) -> tuple[set[int], Generator]:
         """The rows whose answers become wrong, and a generator to draw them with."""
         picked, draw = self._picked(task, split, count)
         return set(picked), draw

@@ -7,13 +7,14 @@ a concept space that the languages share, plus noise of each language. It is a s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator
 
+from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import collate
@@ -22,8 +23,6 @@ from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.vocabulary import CONCEPTS, POINT, SHARED
 from xstilts.tasks.formats import FORMATS
 
-Steps = Callable[[str, float], None]
-
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 SIZES: Mapping[str, tuple[int, int]] = {"sandbox": (4, 128), "sandbox-small": (2, 64)}
 """Backbone to its blocks and width; all have four heads."""
@@ -31,14 +30,14 @@ NOISE = 0.75
 """Standard deviation of a language's noise, in units of the concept vectors' own."""
 
 
-def build_backbone(folder: Path, data: Path, spec: SandboxSpec, progress: Steps) -> None:
+def build_backbone(folder: Path, data: Path, spec: SandboxSpec, progress: ProgressFn) -> None:
     """Make the tokenizer, draw the encoder, pretrain it on the seen languages' text, save both.
 
     Args:
         folder: Its name is one of `SIZES`.
         data: The world's files.
         spec: Of the world.
-        progress: Told how far it is.
+        progress: Called with how far it is.
     """
     tokenizer, concept_of = build_tokenizer(folder, spec.seed)
     model = _draw_encoder(SIZES[folder.name], len(tokenizer), concept_of, spec.seed)
@@ -136,7 +135,9 @@ def _draw_encoder(
     return model
 
 
-def _pretrain(model: Any, tokenizer: Any, data: Path, spec: SandboxSpec, progress: Steps) -> None:
+def _pretrain(
+    model: Any, tokenizer: Any, data: Path, spec: SandboxSpec, progress: ProgressFn
+) -> None:
     """Masked language modelling over the seen languages, one language a step."""
     made = FORMATS.get("masked_lm")
     task = TaskSpec(

@@ -59,7 +59,7 @@ def _file(
 ) -> list[dict[str, Any]]:
     """Paragraphs of SQuAD JSON."""
     words = making.words[language.code]
-    spoilt, draw = making.spoilt(task, split, sum(len(asked) for _, asked in stories))
+    corrupted, draw = making.corrupted(task, split, sum(len(asked) for _, asked in stories))
     prefix = f"{prefix}-" if prefix else ""
     paragraphs, count = [], 0
     for story, asked in stories:
@@ -68,7 +68,7 @@ def _file(
         entries = []
         for question in asked:
             span = span_of(story, question.word, language)
-            if span and count in spoilt:
+            if span and count in corrupted:
                 span = (int(draw.integers(len(places))),) * 2
             entry: dict[str, Any] = {
                 "id": f"{prefix}{task}{split}{count}",

@@ -48,11 +48,11 @@ def _tagged(making: Making, clause: Clause, language: Language, task: str, split
 
 
 def _noisy(making: Making, task: str, split: str, sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Sentences with the tags of the spoilt ones shuffled within each."""
-    spoilt, draw = making.spoilt(task, split, len(sentences))
+    """Sentences with the tags of the corrupted ones shuffled within each."""
+    corrupted, draw = making.corrupted(task, split, len(sentences))
     result = []
     for number, sentence in enumerate(sentences):
-        if number in spoilt:
+        if number in corrupted:
             order = draw.permutation(len(sentence))
             sentence = [(w, sentence[int(i)][1]) for (w, _), i in zip(sentence, order, strict=True)]
         result.append(list(sentence))

@@ -25,6 +25,9 @@ from xstilts.train.sharding import whole
 KEPT = 2
 WEIGHTS = "weights.safetensors"
 
+_RENAMED = {"looks_without_gain": "evaluations_since_best", "taken": "steps_taken"}
+"""Fields of a position as they were called before 0.2."""
+
 Weights = dict[str, Tensor]
 
 
@@ -36,8 +39,8 @@ class Position:
         step: Optimiser steps done.
         best_step: Step of the best look at the dev set; -1 before the first.
         best_score: Its score.
-        looks_without_gain: Since then.
-        taken: Part to the steps it had.
+        evaluations_since_best: Since then.
+        steps_taken: Part to the steps it had.
         stopped: Parts that get no more steps.
         parts: Part to its own best score and the looks without gain since.
         averaged: Looks in the running mean of the weights, and the step of the last of them.
@@ -48,20 +51,20 @@ class Position:
     step: int = 0
     best_step: int = -1
     best_score: float = float("-inf")
-    looks_without_gain: int = 0
-    taken: dict[str, int] = field(default_factory=dict)
+    evaluations_since_best: int = 0
+    steps_taken: dict[str, int] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
     parts: dict[str, tuple[float, int]] = field(default_factory=dict)
     averaged: tuple[int, int] = (0, -1)
     history_bytes: int = 0
     inputs: str = ""
 
-    def look(self, score: float) -> bool:
+    def note_dev_score(self, score: float) -> bool:
         """Note a look at the dev set; whether it is the best so far, the earliest of equals."""
         gained = score > self.best_score
         if gained:
             self.best_score, self.best_step = score, self.step
-        self.looks_without_gain = 0 if gained else self.looks_without_gain + 1
+        self.evaluations_since_best = 0 if gained else self.evaluations_since_best + 1
         return gained
 
     def stop_parts(self, scores: Mapping[str, float], patience: int) -> list[str]:
@@ -132,6 +135,7 @@ def restore(
         _put_moments(parameters, optimizer, moments)
         values["parts"] = {name: (best, looks) for name, (best, looks) in values["parts"].items()}
         values["averaged"] = tuple(values["averaged"])
+        values = {_RENAMED.get(name, name): value for name, value in values.items()}
         return Position(**values)
     return None
 

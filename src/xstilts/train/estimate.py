@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from xstilts.train.phases import Phase, Plan
-from xstilts.train.run import rehearsal
+from xstilts.train.run import calibration
 
 CALIBRATION_SECONDS = 4.0
 
@@ -38,9 +38,9 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
     on_gpu = phase.backbone.device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    with tempfile.TemporaryDirectory() as folder, rehearsal(phase, Path(folder)) as trainer:
-        tokens, taken = trainer.rehearse(seconds)
-        looks = trainer.looks()
+    with tempfile.TemporaryDirectory() as folder, calibration(phase, Path(folder)) as trainer:
+        tokens, taken = trainer.calibrate(seconds)
+        evaluations = trainer.dev_evaluations()
     peak = (
         torch.cuda.max_memory_allocated()
         if on_gpu
@@ -48,4 +48,4 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
     )
     speed = tokens / taken
     dev_tokens = plan.tokens / max(1, plan.steps * phase.run.train.batch_size) * plan.dev_rows
-    return Estimate((plan.tokens + looks * dev_tokens / 3) / speed, speed, peak)
+    return Estimate((plan.tokens + evaluations * dev_tokens / 3) / speed, speed, peak)

@@ -52,7 +52,7 @@ class Step:
     weight: float = 1.0
 
 
-class Stream:
+class TaskBatches:
     """Steps over one task's rows; which rows a step has depends on its number and the seed only.
 
     Args:
@@ -94,9 +94,9 @@ class Stream:
 
     def step(self, number: int, rank: int = 0, world: int = 1) -> Step:
         """The stream's step `number`; with several processes each gets its share of it."""
-        return self.cut(self.examples(number), number, rank, world)
+        return self.make_step(self.examples(number), number, rank, world)
 
-    def cut(self, examples: IntArray, number: int, rank: int = 0, world: int = 1) -> Step:
+    def make_step(self, examples: IntArray, number: int, rank: int = 0, world: int = 1) -> Step:
         """Some examples as one step, cut into processes' shares and micro-batches."""
         whole = self._targets(examples, number)
         own = np.arange(len(examples))[rank::world]
@@ -113,7 +113,7 @@ class Stream:
         return Step(self.task.name, self.head, batches, len(examples), weight)
 
     def _parts(self, examples: IntArray, own: IntArray, count: int) -> list[IntArray]:
-        """Places among `examples` in `count` groups with about as many sub-words each."""
+        """Workspace among `examples` in `count` groups with about as many sub-words each."""
         if count == 1:
             return [own]
         own = own[np.argsort(self.lengths[examples[own]], kind="stable")]
@@ -212,17 +212,17 @@ class Mixture:
 
     Attributes:
         shares: Part to its stated share of the steps.
-        taken: Part to the steps it had so far; part of a checkpoint.
+        steps_taken: Part to the steps it had so far; part of a checkpoint.
         stopped: Parts that get no more steps; part of a checkpoint.
     """
 
     def __init__(
-        self, streams: Mapping[str, Stream], spec: TrainSpec, mix: MixSpec | None = None
+        self, streams: Mapping[str, TaskBatches], spec: TrainSpec, mix: MixSpec | None = None
     ) -> None:
         self.streams, self.spec, self.mix = dict(streams), spec, mix or MixSpec()
         sizes = {name: stream.features.num_examples for name, stream in streams.items()}
         self.shares = mixing_shares(sizes, self.mix)
-        self.taken = dict.fromkeys(self.streams, 0)
+        self.steps_taken = dict.fromkeys(self.streams, 0)
         self.stopped: list[str] = []
 
     @property
@@ -242,12 +242,12 @@ class Mixture:
 
     def _within_tokens(self, steps: int) -> int:
         """The steps until the tokens are used up, at most `steps` where that is stated."""
-        taken, tokens, number = dict.fromkeys(self.streams, 0), 0, 0
+        steps_taken, tokens, number = dict.fromkeys(self.streams, 0), 0, 0
         while tokens < self.spec.max_tokens and (not self.spec.max_steps or number < steps):
             name = self.part(number)
             stream = self.streams[name]
-            tokens += int(stream.tokens[stream.examples(taken[name])].sum())
-            taken[name] += 1
+            tokens += int(stream.tokens[stream.examples(steps_taken[name])].sum())
+            steps_taken[name] += 1
             number += 1
         return number
 
@@ -263,6 +263,6 @@ class Mixture:
     def step(self, number: int, rank: int = 0, world: int = 1) -> Step:
         """What this process runs in optimiser step `number` (0-based); counts it as taken."""
         name = self.part(number)
-        step = self.streams[name].step(self.taken[name], rank, world)
-        self.taken[name] += 1
+        step = self.streams[name].step(self.steps_taken[name], rank, world)
+        self.steps_taken[name] += 1
         return replace(step, part=name)

@@ -53,7 +53,7 @@ def distance(name: str, blocks: int) -> int:
     return blocks + 1 if "embeddings" in name else 0
 
 
-def rate(spec: TrainSpec, step: int, total: int) -> float:
+def learning_rate(spec: TrainSpec, step: int, total: int) -> float:
     """Learning rate of optimiser step `step` (0-based) of `total`.
 
     Rises linearly over the warm-up, then falls linearly to 0 or stays.

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import Adapter
-from xstilts.composition.compose import Composed
+from xstilts.backbone.sites import ModuleWeights
+from xstilts.composition.compose import ComposedModules
 from xstilts.composition.load import pinned, resolve_expression
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.load import load_method
@@ -23,11 +23,11 @@ from xstilts.modules.methods import METHODS
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats.masked_lm import language_shares
 from xstilts.train import parts as phase_parts
-from xstilts.train.mixing import Mixture, Stream, micro_tokens
+from xstilts.train.mixing import Mixture, TaskBatches, micro_tokens
 from xstilts.train.parts import MLM, make_parts
 from xstilts.zoo import Entry
 from xstilts.zoo.store import require_name
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
 CODE_VERSION = 2
 """Raised when a training gives other weights for the same inputs."""
@@ -58,7 +58,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Built:
+class PhaseModel:
     """A phase's model.
 
     Attributes:
@@ -68,8 +68,8 @@ class Built:
     """
 
     model: TaskModel
-    own: Adapter
-    below: Composed
+    own: ModuleWeights
+    below: ComposedModules
 
 
 class Phase:
@@ -79,9 +79,9 @@ class Phase:
         tasks: A task, a mixture, or several tasks joined by commas.
         run: Method, options and training settings.
         backbone: Loaded; it is left as it was.
-        places: Where to read and write.
+        workspace: Where to read and write.
         below: Expression that acts, frozen, below the new module.
-        apart: Keep the new module by itself, so that something else can act below it later (a
+        standalone: Keep the new module by itself, so that something else can act below it later (a
             language adapter of another language).
         init: Module whose weights the new one starts from; empty for a fresh start.
         name: Of the new module; that of `tasks` when empty.
@@ -93,25 +93,25 @@ class Phase:
         tasks: str,
         run: RunSpec,
         backbone: Backbone,
-        places: Places,
+        workspace: Workspace,
         *,
         below: str = "none",
-        apart: bool = False,
+        standalone: bool = False,
         init: str = "",
         name: str = "",
         command: str = "",
     ) -> None:
-        self.run, self.backbone, self.places = run, backbone, places
+        self.run, self.backbone, self.workspace = run, backbone, workspace
         self.name, self.command = name or short_name(tasks), command
         require_name(self.name)
         self.preset = load_method(run.method)
         self.method = METHODS.get(self.preset.method)
         self.options = self.method.Options.model_validate(run.options)
-        self.expression, self.parents = resolve_expression(below, places.zoo, backbone)
-        self.apart = apart
-        self.init = places.zoo.find(init, backbone.identity) if init else None
+        self.expression, self.parents = resolve_expression(below, workspace.zoo, backbone)
+        self.standalone = standalone
+        self.init = workspace.zoo.find(init, backbone.identity) if init else None
         self.tasks = tasks_of(tasks)
-        self.parts = make_parts(self.tasks, run, places.data, offline=places.offline)
+        self.parts = make_parts(self.tasks, run, workspace.data, offline=workspace.offline)
 
     @property
     def full(self) -> bool:
@@ -143,7 +143,7 @@ class Phase:
             self.backbone.tokenizer,
             self.backbone.identity.tokenizer_sha256,
             min(length, self.backbone.max_length),
-            self.places.cache,
+            self.workspace.cache,
         )
 
     def mixture(self) -> Mixture:
@@ -151,7 +151,7 @@ class Phase:
         tokenizer, spec = self.backbone.tokenizer, self.run.train
         budget = micro_tokens(self.backbone.device.type, frozen=not self.full)
         streams = {
-            part.name: Stream(
+            part.name: TaskBatches(
                 part.task, self.features(part.rows, part.task), tokenizer, spec, part.head, budget
             )
             for part in self.parts
@@ -187,7 +187,7 @@ class Phase:
             "backbone": self.backbone.identity.fingerprint,
             "method": self.preset.method,
             "options": self.options.model_dump(),
-            "apart": self.apart,
+            "apart": self.standalone,
             "train": self.run.train.model_dump(exclude=outside),
         }
 

@@ -21,13 +21,13 @@ from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase
 from xstilts.train.run import train_phase
 from xstilts.zoo import Entry
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
 NONE = "none"
 LANGUAGE = "lang"
 """Language adapters are called `lang-<language>`."""
 
-World = Mapping[str, Mapping[str, Any]]
+TrainingDefaults = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Graph:
     missing: Sequence[str] = field(default_factory=tuple)
 
 
-def spell_out(recipe: RecipeSpec, places: Places, *, sandbox: bool) -> Graph:
+def spell_out(recipe: RecipeSpec, workspace: Workspace, *, sandbox: bool) -> Graph:
     """The phases and evaluations of a recipe on the data at hand.
 
     Raises:
@@ -79,7 +79,7 @@ def spell_out(recipe: RecipeSpec, places: Places, *, sandbox: bool) -> Graph:
         NotFoundError: Language adapters are asked for and there is no text.
     """
     _check(recipe)
-    made = _Spelling(recipe, places, sandbox)
+    made = _Spelling(recipe, workspace, sandbox)
     for seed in recipe.seeds:
         made.add_languages(seed)
         for row in recipe.intermediates:
@@ -112,8 +112,8 @@ def _tasks(name: str) -> list[str]:
 class _Spelling:
     """Collects the nodes of a recipe; a node that is there already is not added again."""
 
-    def __init__(self, recipe: RecipeSpec, places: Places, sandbox: bool) -> None:
-        self.recipe, self.places, self.sandbox = recipe, places, sandbox
+    def __init__(self, recipe: RecipeSpec, workspace: Workspace, sandbox: bool) -> None:
+        self.recipe, self.workspace, self.sandbox = recipe, workspace, sandbox
         self.nodes: dict[str, Node] = {}
         self.evaluated: list[Evaluated] = []
         self.missing: list[str] = []
@@ -129,8 +129,8 @@ class _Spelling:
     def add_languages(self, seed: int) -> None:
         if self.recipe.language is None:
             return
-        task = task_in_world(load_task(MLM), self.places.data)
-        self.languages = available_languages(task, "train", self.places.data)
+        task = task_in_world(load_task(MLM), self.workspace.data)
+        self.languages = available_languages(task, "train", self.workspace.data)
         if not self.languages:
             raise NotFoundError(
                 "language adapters need text, and there is none",
@@ -162,8 +162,8 @@ class _Spelling:
         own: tuple[str, ...],
         seed: int,
     ) -> None:
-        spec = task_in_world(load_task(target), self.places.data)
-        languages = available_languages(spec, spec.eval_split, self.places.data)
+        spec = task_in_world(load_task(target), self.workspace.data)
+        languages = available_languages(spec, spec.eval_split, self.workspace.data)
         if not languages:
             self.missing.append(f"{target}: no data")
             return
@@ -191,7 +191,7 @@ class _Spelling:
     def _source_language(self, seed: int) -> tuple[str, ...]:
         if self.recipe.language is None:
             return ()
-        task = task_in_world(load_task(MLM), self.places.data)
+        task = task_in_world(load_task(MLM), self.workspace.data)
         return (f"{LANGUAGE}-{task.source_language}/{seed}",)
 
     def _add(self, node: Node) -> str:
@@ -217,13 +217,13 @@ def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
 # -- running
 
 
-class Kitchen:
+class RecipeRunner:
     """Makes the phases of a graph, on one backbone.
 
     Args:
         recipe: Its language section decides whether modules are kept apart from what is below.
         backbone: Loaded once.
-        places: Where phases read and write.
+        workspace: Where phases read and write.
         world: The world's training defaults, or None.
         command: Shown to resume.
     """
@@ -232,11 +232,11 @@ class Kitchen:
         self,
         recipe: RecipeSpec,
         backbone: Backbone,
-        places: Places,
-        world: World | None,
+        workspace: Workspace,
+        world: TrainingDefaults | None,
         command: str,
     ) -> None:
-        self.recipe, self.backbone, self.places = recipe, backbone, places
+        self.recipe, self.backbone, self.workspace = recipe, backbone, workspace
         self.world, self.command = world, command
         self.made: dict[str, Entry] = {}
 
@@ -249,9 +249,9 @@ class Kitchen:
             node.tasks,
             run,
             self.backbone,
-            self.places,
+            self.workspace,
             below=stack(parts),
-            apart=self.recipe.language is not None,
+            standalone=self.recipe.language is not None,
             name=node.name,
             command=self.command,
         )
@@ -260,7 +260,7 @@ class Kitchen:
         """Run or find every phase; gives node, module and whether it was there already."""
         for node in graph.nodes:
             phase = self.phase(node)
-            known = self.places.zoo.find_run(phase.key)
+            known = self.workspace.zoo.find_run(phase.key)
             entry = known or train_phase(phase)
             self.made[node.id] = entry
             yield node, entry, known is not None

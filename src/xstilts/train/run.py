@@ -12,8 +12,8 @@ from pathlib import Path
 from torch import Generator, Tensor
 
 from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
-from xstilts.backbone.sites import Adapter
-from xstilts.composition.compose import Composed, compose
+from xstilts.backbone.sites import ModuleWeights
+from xstilts.composition.compose import ComposedModules, compose
 from xstilts.composition.load import load_module, on_top, pinned, start_from
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.errors import UsageError
@@ -22,9 +22,9 @@ from xstilts.train.checkpoint import put, tidy, weights_of
 from xstilts.train.dev_scores import dev_scores
 from xstilts.train.mixing import Mixture
 from xstilts.train.parts import MLM
-from xstilts.train.phases import Built, Phase, Plan
+from xstilts.train.phases import Phase, PhaseModel, Plan
 from xstilts.train.processes import Processes
-from xstilts.train.save import keep, keep_steps
+from xstilts.train.save import save_module, save_snapshots
 from xstilts.train.trainer import Trainer, TrainResult
 from xstilts.zoo import Entry
 
@@ -38,18 +38,18 @@ def train_phase(phase: Phase, *, force: bool = False) -> Entry:
         InterruptedRunError: Ctrl-C; the same command resumes.
         DataError: A row is broken.
     """
-    known = phase.places.zoo.find_run(phase.key)
+    known = phase.workspace.zoo.find_run(phase.key)
     if known and not force:
         return known
-    folder = phase.places.runs / phase.key[:16]
+    folder = phase.workspace.runs / phase.key[:16]
     processes = Processes(
         phase.run.train.precision,
-        trackers=phase.places.trackers,
+        trackers=phase.workspace.trackers,
         folder=folder,
         run=(phase.name, phase.run.train.model_dump()),
     )
     with processes.alone_in(folder, partial(_tell, phase)):
-        known = phase.places.zoo.find_run(phase.key)
+        known = phase.workspace.zoo.find_run(phase.key)
         if known is None or force:
             known = _make(phase, folder, processes)
     processes.close()
@@ -57,7 +57,7 @@ def train_phase(phase: Phase, *, force: bool = False) -> Entry:
 
 
 def _tell(phase: Phase) -> None:
-    if not phase.places.quiet:
+    if not phase.workspace.quiet:
         print("another process trains this very module; waiting for it", file=sys.stderr)
 
 
@@ -81,17 +81,17 @@ def _make(phase: Phase, folder: Path, processes: Processes) -> Entry:
             result, weights = shown
             put(trained, weights)
         if processes.first:
-            keep_steps(phase, built, result, folder, trained)
-            entry = keep(phase, built, result)
+            save_snapshots(phase, built, result, folder, trained)
+            entry = save_module(phase, built, result)
             tidy(folder)
     processes.wait()
-    kept = entry if processes.first else phase.places.zoo.find_run(phase.key)
+    kept = entry if processes.first else phase.workspace.zoo.find_run(phase.key)
     assert kept is not None
     return kept
 
 
 @contextmanager
-def rehearsal(phase: Phase, folder: Path) -> Iterator[Trainer]:
+def calibration(phase: Phase, folder: Path) -> Iterator[Trainer]:
     """A trainer of a model that is thrown away when the block ends."""
     built = build(phase)
     processes = Processes.alone(phase.run.train.precision)
@@ -120,7 +120,7 @@ def plan_phase(phase: Phase) -> Plan:
         disk_bytes=4 * trainable,
         cached_bytes=_cached_bytes(phase, mixture) if model.frozen else 0,
         run=phase.key,
-        known=phase.places.zoo.find_run(phase.key),
+        known=phase.workspace.zoo.find_run(phase.key),
     )
 
 
@@ -134,28 +134,28 @@ def _cached_bytes(phase: Phase, mixture: Mixture) -> int:
 # -- the model
 
 
-def build(phase: Phase) -> Built:
+def build(phase: Phase) -> PhaseModel:
     """The model to be trained, freshly drawn from the phase's seed, on its backbone's device."""
     backbone = phase.backbone
     generator = Generator().manual_seed(phase.run.train.seed)
-    own: Adapter = phase.method.create(backbone.shape, phase.options, generator)
+    own: ModuleWeights = phase.method.create(backbone.shape, phase.options, generator)
     heads = {name: Head.new(task, backbone, generator) for name, task in phase.heads.items()}
     if phase.init:
-        own = start_from(own, phase.init, phase.places.zoo, backbone)
+        own = start_from(own, phase.init, phase.workspace.zoo, backbone)
     below = _below(phase, generator)
     model = TaskModel(backbone, on_top(below, own, backbone), heads)
     model.requires_grad_(False)
     model.heads.requires_grad_(True)
     own.requires_grad_(True)
-    for parameter in below.learned().values():
+    for parameter in below.operator_parameters().values():
         parameter.requires_grad_(True)
     model.frozen = _frozen_blocks(phase, model)
-    return Built(model.to(backbone.device), own, below)
+    return PhaseModel(model.to(backbone.device), own, below)
 
 
-def _below(phase: Phase, generator: Generator) -> Composed:
+def _below(phase: Phase, generator: Generator) -> ComposedModules:
     """What is below, the operators' own parameters freshly drawn."""
-    zoo, backbone = phase.places.zoo, phase.backbone
+    zoo, backbone = phase.workspace.zoo, phase.backbone
     modules = {n: load_module(e, zoo, backbone) for n, e in phase.parents.items()}
     return compose(phase.expression, modules, backbone.shape, generator)
 
@@ -164,7 +164,7 @@ def _frozen_blocks(phase: Phase, model: TaskModel) -> FrozenBlocks | None:
     """What runs the blocks below the first that trains, where the settings ask for it."""
     if not phase.run.train.cache_activations:
         return None
-    backbone, cache = phase.backbone, phase.places.cache
+    backbone, cache = phase.backbone, phase.workspace.cache
     total = len(backbone.blocks)
     nodes = model.composed.nodes.items()
     trained = [k for k, node in nodes if any(p.requires_grad for p in node.parameters())]
@@ -188,7 +188,7 @@ def _frozen_blocks(phase: Phase, model: TaskModel) -> FrozenBlocks | None:
 # -- training
 
 
-def _attached(phase: Phase, built: Built) -> AbstractContextManager[TaskModel]:
+def _attached(phase: Phase, built: PhaseModel) -> AbstractContextManager[TaskModel]:
     """Attach the model; full fine-tuning works on copies of the encoder's weights."""
     encoder, own, composed = phase.backbone.encoder, built.own, built.model.composed
     if phase.full:
@@ -245,7 +245,7 @@ def _trainer(
             evaluate=dev_scores(model, phase.parts, phase.features),
             processes=processes,
             resume_command=phase.command,
-            quiet=phase.places.quiet,
+            quiet=phase.workspace.quiet,
             title=f"{phase.name} {phase.run.method}",
             blocks=backbone.shape.num_layers,
             shards=list(backbone.blocks),

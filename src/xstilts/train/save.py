@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from xstilts.composition.heads import save_heads
-from xstilts.composition.load import pinned, save_learned
+from xstilts.composition.load import pinned, save_operator_parameters
 from xstilts.composition.task_model import Head, probe
 from xstilts.config.run import short_name
 from xstilts.data.examples import Example
@@ -20,20 +20,20 @@ from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world
 from xstilts.train.checkpoint import bring_back
 from xstilts.train.parts import MLM
-from xstilts.train.phases import Built, Phase
+from xstilts.train.phases import Phase, PhaseModel
 from xstilts.train.trainer import TrainResult
 from xstilts.zoo import Entry, Manifest, write_manifest
 from xstilts.zoo.manifest import SIMULATED, HeadRecord, Parent
 
 
-def keep(phase: Phase, built: Built, result: TrainResult) -> Entry:
+def save_module(phase: Phase, built: PhaseModel, result: TrainResult) -> Entry:
     """The module in the library."""
-    return phase.places.zoo.add(lambda folder: _save(phase, built, result, folder))
+    return phase.workspace.zoo.add(lambda folder: _save(phase, built, result, folder))
 
 
-def keep_steps(
+def save_snapshots(
     phase: Phase,
-    built: Built,
+    built: PhaseModel,
     result: TrainResult,
     folder: Path,
     parameters: Mapping[str, nn.Parameter],
@@ -52,32 +52,32 @@ def keep_steps(
     final = {n: p.detach().clone() for n, p in parameters.items()}
     for number in result.saved:
         bring_back(folder / f"step-{number:08d}", parameters)
-        then = TrainResult(number, number, None, False, result.taken)
+        then = TrainResult(number, number, None, False, result.steps_taken)
         step = {"name": f"{phase.name}-step{number}", "run": phase.step_key(number)}
 
         def build(at: Path, then: TrainResult = then, step: Mapping[str, str] = step) -> Manifest:
             whole = _save(phase, built, then, at)
             return write_manifest(at, whole.model_copy(update=step))
 
-        phase.places.zoo.add(build)
+        phase.workspace.zoo.add(build)
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(final[name])
 
 
-def _save(phase: Phase, built: Built, result: TrainResult, folder: Path) -> Manifest:
+def _save(phase: Phase, built: PhaseModel, result: TrainResult, folder: Path) -> Manifest:
     phase.method.save(built.own, folder, phase.name, phase.backbone)
-    if not phase.apart:
-        save_learned(built.below, folder)
+    if not phase.standalone:
+        save_operator_parameters(built.below, folder)
     heads = {name: Head(task, built.model.heads[name]) for name, task in phase.heads.items()}
     records = save_heads(heads, folder)
     return write_manifest(folder, _manifest(phase, built, result, records))
 
 
 def _manifest(
-    phase: Phase, built: Built, result: TrainResult, heads: Sequence[HeadRecord]
+    phase: Phase, built: PhaseModel, result: TrainResult, heads: Sequence[HeadRecord]
 ) -> Manifest:
-    within = bool(phase.parents) and not phase.apart
+    within = bool(phase.parents) and not phase.standalone
     parents = [Parent(reference=n, digest=e.manifest.digest) for n, e in phase.parents.items()]
     if phase.init:
         start = phase.init.manifest
@@ -109,7 +109,7 @@ def _manifest(
             **{p: version(p) for p in ("torch", "transformers")},
         },
         trainable_parameters=phase.trainable(built.model),
-        probe=[] if phase.apart else probe(built.model),
+        probe=[] if phase.standalone else probe(built.model),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -125,9 +125,9 @@ def _training(phase: Phase, result: TrainResult) -> dict[str, Any]:
         "labels": phase.run.labels,
     }
     if len(phase.parts) > 1:
-        total = max(1, sum(result.taken.values()))
+        total = max(1, sum(result.steps_taken.values()))
         record["mix"] = phase.mix().model_dump()
-        record["realised_shares"] = {n: taken / total for n, taken in result.taken.items()}
+        record["realised_shares"] = {n: taken / total for n, taken in result.steps_taken.items()}
     return record
 
 
@@ -144,7 +144,7 @@ def _selection(phase: Phase) -> str:
 def _data(phase: Phase) -> list[dict[str, Any]]:
     """What was trained and selected on."""
     records = []
-    world = SIMULATED if read_world(phase.places.data) else ""
+    world = SIMULATED if read_world(phase.workspace.data) else ""
     for part in phase.parts:
         language = ",".join(part.languages)
         source = ", ".join(filter(None, [world, part.origin]))

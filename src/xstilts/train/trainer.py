@@ -19,7 +19,7 @@ from xstilts.train import checkpoint, history, sharding
 from xstilts.train.checkpoint import Position
 from xstilts.train.history import History
 from xstilts.train.mixing import Mixture, Step
-from xstilts.train.optim import make_optimizer, rate
+from xstilts.train.optim import learning_rate, make_optimizer
 from xstilts.train.processes import Processes
 from xstilts.train.progress import Progress
 from xstilts.train.signals import stop_requests
@@ -39,7 +39,7 @@ class TrainResult:
         best_step: The step whose weights were kept; the last one for an average.
         best_score: Mean of the parts' dev scores there; None when there was no look.
         stopped_early: Whether patience ran out.
-        taken: Part to the steps that it had.
+        steps_taken: Part to the steps that it had.
         saved: Steps whose weights were kept besides, in `step-<number>` folders.
     """
 
@@ -47,7 +47,7 @@ class TrainResult:
     best_step: int
     best_score: float | None
     stopped_early: bool
-    taken: Mapping[str, int] = field(default_factory=dict)
+    steps_taken: Mapping[str, int] = field(default_factory=dict)
     saved: Sequence[int] = ()
 
 
@@ -108,7 +108,7 @@ class Trainer:
         """
         restored = checkpoint.restore(self.folder, self.inputs, self.parameters, self.optimizer)
         self.position = restored or self.position
-        self.mixture.taken |= self.position.taken
+        self.mixture.steps_taken |= self.position.steps_taken
         self.mixture.stopped = list(self.position.stopped)
         self.history.cut(self.position.history_bytes)
         stopped = False
@@ -131,7 +131,7 @@ class Trainer:
                     raise request.error(self.position.step, self.resume_command)
         return self._finish(stopped)
 
-    def rehearse(self, seconds: float) -> tuple[int, float]:
+    def calibrate(self, seconds: float) -> tuple[int, float]:
         """Run the longest batch once, then some steps, keeping nothing.
 
         Args:
@@ -142,7 +142,7 @@ class Trainer:
         """
         for stream in self.mixture.streams.values():
             longest = stream.lengths.argsort()[::-1][: self.spec.batch_size].copy()
-            step = stream.cut(longest, 0)
+            step = stream.make_step(longest, 0)
             for index, batch in enumerate(step.batches):
                 self._backward(batch, step, penalised=index == 0)
         self.optimizer.zero_grad(set_to_none=True)
@@ -158,7 +158,7 @@ class Trainer:
         processes, number = self.processes, self.position.step
         torch.manual_seed(_draw_seed(self.spec.seed, number, processes.rank))
         self.model.train()
-        lr = rate(self.spec, number, self.total)
+        lr = learning_rate(self.spec, number, self.total)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         step = self.mixture.step(number, processes.rank, processes.count)
@@ -198,18 +198,18 @@ class Trainer:
     # -- between steps
 
     @property
-    def _look_every(self) -> int:
+    def _dev_every(self) -> int:
         return self.spec.eval_every or max(1, round(self.mixture.steps_per_epoch))
 
-    def looks(self) -> int:
+    def dev_evaluations(self) -> int:
         """How often a whole run looks at the dev set."""
-        return -(-self.total // self._look_every) if self.evaluate else 0
+        return -(-self.total // self._dev_every) if self.evaluate else 0
 
     def _after_step(self) -> bool:
         """Look at the dev set and save when it is time; True when patience ran out."""
-        number, every = self.position.step, self._look_every
+        number, every = self.position.step, self._dev_every
         looked = bool(self.evaluate) and (number % every == 0 or number == self.total)
-        stopped = self._look() if looked else False
+        stopped = self._evaluate_dev() if looked else False
         self._keep_step()
         due = number % (self.spec.checkpoint_every or every) == 0 or looked or self._is_old()
         if not stopped and number < self.total and due:
@@ -223,26 +223,26 @@ class Trainer:
         old = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
         return bool(self.processes.agreed(int(old)))
 
-    def _look(self) -> bool:
+    def _evaluate_dev(self) -> bool:
         """Score the dev sets, and keep the weights that are asked for. True when all is done."""
         assert self.evaluate is not None
         position, spec = self.position, self.spec
         scores = self.processes.same(dict(self.evaluate()))
         mean = sum(scores.values()) / len(scores)
-        gained = position.look(mean)
+        gained = position.note_dev_score(mean)
         best = gained and spec.select == "best"
         averaged = spec.select == "average" and position.step >= spec.average_from * self.total
         if best or averaged:
-            self._keep_look(averaged=averaged)
+            self._keep_dev_weights(averaged=averaged)
         self.history.write({"step": position.step, "dev_score": mean, "dev_scores": scores})
         if not self.mixture.mix.stop_parts:
-            return bool(spec.patience) and position.looks_without_gain >= spec.patience
+            return bool(spec.patience) and position.evaluations_since_best >= spec.patience
         going = position.stop_parts(scores, spec.patience)
         if going:
             self.mixture.stopped = list(position.stopped)
         return not going
 
-    def _keep_look(self, *, averaged: bool) -> None:
+    def _keep_dev_weights(self, *, averaged: bool) -> None:
         """Keep the weights of this look, or add them to the mean."""
         position, weights = self.position, checkpoint.weights_of(self.parameters)
         if not self.processes.first:
@@ -263,7 +263,7 @@ class Trainer:
             checkpoint.keep(self.folder / f"step-{number:08d}", weights)
 
     def _save(self) -> None:
-        self.position.taken = dict(self.mixture.taken)
+        self.position.steps_taken = dict(self.mixture.steps_taken)
         self.position.history_bytes = self.history.size
         weights = checkpoint.weights_of(self.parameters)
         moments = checkpoint.moments_of(self.parameters, self.optimizer)
@@ -285,7 +285,9 @@ class Trainer:
         self.processes.wait()  # the first process may clean up once all have read their weights
         score = position.best_score if position.best_step >= 0 else None
         saved = [int(path.name[5:]) for path in sorted(self.folder.glob("step-*"))]
-        return TrainResult(position.step, kept, score, stopped, dict(self.mixture.taken), saved)
+        return TrainResult(
+            position.step, kept, score, stopped, dict(self.mixture.steps_taken), saved
+        )
 
 
 def _draw_seed(*numbers: int) -> int:

@@ -205,7 +205,7 @@ def _summary(manifest: Manifest) -> str:
         "fusion": "A fusion of modules",
         "merge": "A merge of modules",
         "composition": "A composition of modules",
-        "foreign": "A module",
+        "external": "A module",
     }[m.kind]
     if is_difference(m):
         what += ", stored as its difference from the backbone,"

@@ -35,12 +35,17 @@ _NAME = re.compile(r"[a-z0-9_][a-z0-9._+-]{0,95}")
 _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema version to what turns its values into those of the next version."""
 
+RENAMED = {
+    "kind": {"foreign": "external"},
+    "method": {"foreign_adapters": "external_adapters", "foreign_peft": "external_peft"},
+    "preset": {"full_diff": "full_delta"},
+}
+"""Field to its values of before 0.2 and what they are called now."""
+
 SIMULATED = "simulated world"
 """Source of rows that a built-in world made up, whatever real task's format they are in."""
 
-Kind = Literal[
-    "adapter", "lora", "full", "fusion", "composition", "language", "merge", "head", "foreign"
-]
+Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
@@ -110,8 +115,8 @@ class Manifest(Spec):
     """Everything a module says of itself.
 
     Attributes:
-        kind: What the folder holds; `composition` needs its parents, `foreign` is a module that
-            only the library which trained it can run.
+        kind: What the folder holds: the `KIND` of its method, or a `composition`, which needs its
+            parents.
         task: The task it was trained on; its head speaks that task's labels.
         format: Of its head, with the `family` of tasks that may share it; empty without a head.
         preset: Method preset; `method` is the implementation.
@@ -232,6 +237,7 @@ def manifest_of(values: Any, where: str) -> Manifest:
             hint="Update xstilts.",
         )
     stated, actual = values.get("digest"), content_digest(values)
+    values = {key: RENAMED.get(key, {}).get(str(value), value) for key, value in values.items()}
     for past in range(version, SCHEMA_VERSION):
         values = _UPGRADES[past](values)
     try:

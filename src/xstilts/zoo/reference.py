@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from xstilts.errors import UsageError
+from xstilts.zoo.manifest import RENAMED
 
 _LOCAL = re.compile(
     r"(?P<name>[a-z0-9_][a-z0-9._+-]*)?(?::(?P<tag>[a-z0-9_][a-z0-9._-]*))?"
@@ -73,6 +74,7 @@ def parse_reference(text: str) -> Reference:
             "hf:org/name or s3://bucket/path.",
         )
     parts = {key: value or "" for key, value in match.groupdict().items()}
+    parts["variant"] = RENAMED["preset"].get(parts["variant"], parts["variant"])
     return Reference("local", text, **parts)
 
 

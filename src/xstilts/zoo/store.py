@@ -28,6 +28,7 @@ from xstilts.zoo.index import update_index
 from xstilts.zoo.manifest import (
     CARD,
     NAME,
+    RENAMED,
     SCORES,
     SIGNATURE,
     Manifest,
@@ -86,6 +87,7 @@ class Zoo:
             kind: See `Manifest`.
             min_score: Least score on the dev set, in the task's metric.
         """
+        method = RENAMED["preset"].get(method, method)
         found = []
         for folder in self.folders(name):
             try:

@@ -9,7 +9,7 @@ from xstilts.zoo import Zoo
 
 
 @dataclass(frozen=True)
-class Places:
+class Workspace:
     """Where a phase reads and writes, and whom it tells."""
 
     data: Path | None

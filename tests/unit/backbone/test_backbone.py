@@ -49,7 +49,7 @@ def test_early_exit_runs_through_modules_that_act():
     adapter = method.create(base.shape, options, torch.Generator().manual_seed(0))
     randomise(adapter)
     plain = base.hidden_states(ids, mask, up_to=2)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         changed = base.hidden_states(ids, mask, up_to=2)
         full = base.hidden_states(ids, mask)
     assert not torch.equal(plain[2], changed[2])
@@ -62,9 +62,9 @@ def test_two_modules_at_one_site_are_refused():
         base.shape, METHODS.get("lora").Options(), torch.Generator().manual_seed(0)
     )
     with (
-        base.acting(adapter.at),
+        base.attach(adapter.at),
         pytest.raises(UsageError, match="already acts"),
-        base.acting(adapter.at),
+        base.attach(adapter.at),
     ):
         pass
 
@@ -144,7 +144,7 @@ def test_int8_is_near_and_takes_modules_on_projections():
     node = nn.Linear(base.shape.hidden_size, base.shape.hidden_size)
     nodes = {Site(0, "query").key: node}
     for acting in ({}, nodes):
-        with torch.inference_mode(), base.acting(acting), eighth.acting(acting):
+        with torch.inference_mode(), base.attach(acting), eighth.attach(acting):
             wanted, found = base(ids, mask)[mask.bool()], eighth(ids, mask)[mask.bool()]
         assert 0 < float((wanted - found).abs().max()) < 0.15
     assert eighth.identity == base.identity
@@ -160,7 +160,7 @@ def test_compiled_blocks_give_the_same_with_what_acts_in_them():
     node = nn.Linear(base.shape.hidden_size, base.shape.hidden_size)
     with torch.inference_mode():
         for acting in ({}, {Site(0, "query").key: node}):
-            with base.acting(acting):
+            with base.attach(acting):
                 wanted = base(ids, mask)[mask.bool()]
                 counters.clear()
                 with base.compiled():

@@ -11,7 +11,7 @@ def test_turns_alternate_and_ratios_are_medians(monkeypatch):
     times = iter([1.0, 2.0, 1.0, 6.0, 2.0, 6.0])
     monkeypatch.setattr(bench, "seconds", lambda work: (work(), next(times))[1])
     result = bench.compare(
-        "toy", lambda: turns.append("a"), lambda: turns.append("b"), pairs=3, bar=2.0
+        "toy", lambda: turns.append("a"), lambda: turns.append("b"), pairs=3, target_ratio=2.0
     )
     assert turns == ["a", "b"] * 4
     # ratios 2, 6 and 3

@@ -160,7 +160,7 @@ def test_the_adapters_library_loads_module_and_head(place, library, task, preset
     plain = source(f"{task}/{preset}", zoo, base).loaded.composed
     states = []
     for nodes in (composed.nodes, plain.nodes):
-        with base.acting(nodes):
+        with base.attach(nodes):
             states.append(base(ids, mask))
     assert torch.allclose(*states, atol=1e-6)
 
@@ -219,7 +219,7 @@ def test_a_lora_of_several_ranks_and_sites_survives_the_adapters_format(place, l
     library.load_adapter(str(tmp_path), use_safetensors=True, set_active=True)
     library.eval()
     ids, mask = probe(base)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         wanted = base(ids, mask)
     found = library(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.allclose(found[mask.bool()], wanted[mask.bool()], atol=1e-6)

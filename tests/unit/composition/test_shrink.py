@@ -29,7 +29,7 @@ def test_the_shrunk_module_computes_the_same_bits_and_says_the_same_of_itself(pl
     base, zoo, whole = place
     made = shrink(whole, zoo, base)
     ids, mask = probe(base)
-    names = ("mnli/full", "mnli/full_diff")
+    names = ("mnli/full", "mnli/full_delta")
     wanted, found = (reference(source(name, zoo, base), ids, mask) for name in names)
     assert torch.equal(found, wanted)
     manifest = verify_folder(made.entry.folder)
@@ -79,5 +79,5 @@ def test_the_command_prints_both_sizes(place, tmp_path, capsys):
         main(["zoo", "shrink", "mnli/full", *flags])
     assert not caught.value.code
     record = json.loads(capsys.readouterr().out)
-    assert record["reference"].startswith("mnli/full_diff")
+    assert record["reference"].startswith("mnli/full_delta")
     assert record["mb"] > 0 and record["mb_whole"] > 0

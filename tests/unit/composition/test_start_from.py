@@ -30,9 +30,9 @@ def test_it_starts_bit_equal(preset, tmp_path):
         parse("a"), {"a": load_module(entry, zoo, where)}, where.shape, torch.Generator()
     )
     started = start_from(made(preset), entry, zoo, where)
-    with where.acting(wanted.nodes, wanted.encoder_weights):
+    with where.attach(wanted.nodes, wanted.encoder_weights):
         expected = where(ids, mask)
-    with where.acting(started.at, started.encoder_weights):
+    with where.attach(started.at, started.encoder_weights):
         assert torch.equal(where(ids, mask), expected)
     if not preset.startswith("full"):
         assert not torch.equal(where(ids, mask), expected)

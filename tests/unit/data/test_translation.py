@@ -147,7 +147,7 @@ def test_a_model_translates_each_sentence_once_and_remembers(model, tmp_path):
             tmp_path,
             beams=1,
             offline=True,
-            told=lambda text, share: told.append(share),
+            progress=lambda text, share: told.append(share),
         )
 
     first = make()

@@ -18,7 +18,7 @@ from xstilts.evaluate.store import ResultStore, Score
 from xstilts.report.alignment import alignment_table, paired_measure
 
 
-def ignore(_share):
+def ignore(_text, _share):
     pass
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from xstilts.composition.predict import pool
 from xstilts.errors import UsageError
 from xstilts.evaluate.retrieval.mining import (
     extract,
@@ -11,7 +12,6 @@ from xstilts.evaluate.retrieval.mining import (
     mine_texts,
     optimize_threshold,
     pivot_order,
-    pool,
 )
 from xstilts.evaluate.retrieval.neighbours import nearest, recall
 

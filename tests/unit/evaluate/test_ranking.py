@@ -22,7 +22,7 @@ from xstilts.evaluate.ranking.agreement import agreement, known_results
 from xstilts.evaluate.store import ResultStore, Score
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Manifest, Zoo, write_manifest
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
 LABELS = ("entailment", "neutral", "contradiction")
 SIGNS = ("nobody", "river", "quickly")
@@ -189,8 +189,8 @@ def _plant(zoo, base, task_name, preset, *, deaf=False):
 
 def ranking(place, tmp_path, modules=(), **spec):
     folder, base, zoo = place
-    places = Places(folder / "data", zoo, tmp_path, None, quiet=True)
-    return Ranking("mnli", list(modules), base, places, RankSpec(**{"shots": 24, **spec}))
+    workspace = Workspace(folder / "data", zoo, tmp_path, None, quiet=True)
+    return Ranking("mnli", list(modules), base, workspace, RankSpec(**{"shots": 24, **spec}))
 
 
 def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatch):
@@ -286,10 +286,10 @@ def test_known_results_are_means_over_shared_languages(place, tmp_path):
 )
 def test_what_cannot_be_ranked_is_refused(place, tmp_path, target, spec, error, words):
     folder, base, zoo = place
-    places = Places(folder / "data", zoo, tmp_path, None)
+    workspace = Workspace(folder / "data", zoo, tmp_path, None)
     with pytest.raises(error, match=words):
-        Ranking(target, [], base, places, RankSpec(**spec))
-    empty = Places(folder / "data", Zoo(tmp_path / "empty"), tmp_path, None)
+        Ranking(target, [], base, workspace, RankSpec(**spec))
+    empty = Workspace(folder / "data", Zoo(tmp_path / "empty"), tmp_path, None)
     with pytest.raises(NotFoundError, match="no trained module"):
         Ranking("mnli", [], base, empty, RankSpec())
 

@@ -12,6 +12,7 @@ from support.models import backbone, tokens
 from xstilts.composition.load import Loaded
 from xstilts.composition.predict import embed
 from xstilts.composition.task_model import TaskModel
+from xstilts.config.progress import silent
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, Ragged
 from xstilts.data.pairs import BitextPair
@@ -32,7 +33,7 @@ def hand(examples):
 
 
 def run(metric, pair, dev=None, **settings):
-    return retrieve(metric, pair, dev, hand, Options(**settings), "de", lambda share: None)
+    return retrieve(metric, pair, dev, hand, Options(**settings), "de", silent)
 
 
 def test_tatoeba_queries_are_the_sorted_pivot_lines():
@@ -116,9 +117,9 @@ def base():
 
 
 def loaded(name: str = "") -> Loaded:
-    from xstilts.composition.compose import Composed
+    from xstilts.composition.compose import ComposedModules
 
-    return Loaded("none", Composed({}, {}), (), (), name)
+    return Loaded("none", ComposedModules({}, {}), (), (), name)
 
 
 def counting(base):
@@ -133,24 +134,24 @@ def test_vectors_are_those_of_a_plain_pass_and_computed_once(base, tmp_path):
     plain = embed(TaskModel(base, None, {}), features, [1, 2], "mean")
     seen = counting(base)
     vectors = SentenceVectors(base, tmp_path)
-    found = vectors.of(loaded(), features, 2, "mean", lambda s: None, layers=[1])
+    found = vectors.of(loaded(), features, 2, "mean", silent, layers=[1])
     assert np.allclose(found, plain[2], atol=1e-6)
     assert sum(seen) == 5
-    again = SentenceVectors(base, tmp_path).of(loaded(), features, 1, "mean", lambda s: None)
+    again = SentenceVectors(base, tmp_path).of(loaded(), features, 1, "mean", silent)
     assert np.allclose(again, plain[1], atol=1e-6)
     assert sum(seen) == 5  # the one pass kept both blocks
-    vectors.of(loaded("other"), features, 2, "mean", lambda s: None)
-    vectors.of(loaded(), features, 2, "cls", lambda s: None)
+    vectors.of(loaded("other"), features, 2, "mean", silent)
+    vectors.of(loaded(), features, 2, "cls", silent)
     assert sum(seen) == 15  # other modules and other pooling are other vectors
 
 
 def test_half_precision_vectors_are_near_and_kept_apart(base, tmp_path):
     features = some_features()
-    full = SentenceVectors(base, tmp_path).of(loaded(), features, 2, "mean", lambda s: None)
+    full = SentenceVectors(base, tmp_path).of(loaded(), features, 2, "mean", silent)
     seen = counting(base)
     half = SentenceVectors(base, tmp_path, "bf16")
     with torch.autocast("cpu", torch.bfloat16):
-        found = half.of(loaded(), features, 2, "mean", lambda s: None)
+        found = half.of(loaded(), features, 2, "mean", silent)
     assert sum(seen) == 5
     assert not np.array_equal(found, full)
     assert np.allclose(found, full, atol=0.05)  # bfloat16 has 8 bits: steps of 1/128 around 1
@@ -159,9 +160,9 @@ def test_half_precision_vectors_are_near_and_kept_apart(base, tmp_path):
 def test_only_new_sentences_are_computed_and_repeated_ones_once(base, tmp_path):
     vectors = SentenceVectors(base, tmp_path)
     features = some_features()
-    plain = vectors.of(loaded(), features.take([0, 1, 1, 0]), 2, "mean", lambda s: None)
+    plain = vectors.of(loaded(), features.take([0, 1, 1, 0]), 2, "mean", silent)
     seen = counting(base)
-    found = vectors.of(loaded(), features, 2, "mean", lambda s: None)
+    found = vectors.of(loaded(), features, 2, "mean", silent)
     assert sum(seen) == 3
     assert np.array_equal(plain, found[[0, 1, 1, 0]])
 
@@ -170,7 +171,7 @@ def test_without_a_cache_nothing_is_kept(base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     features = some_features()
     plain = embed(TaskModel(base, None, {}), features, [2], "cls")
-    found = SentenceVectors(base, None).of(loaded(), features, 2, "cls", lambda s: None)
+    found = SentenceVectors(base, None).of(loaded(), features, 2, "cls", silent)
     assert np.array_equal(found, plain[2])
     assert not list(tmp_path.iterdir())
 
@@ -191,7 +192,5 @@ def test_no_block_above_the_deepest_asked_one_runs(base, tmp_path):
     for number, block in enumerate(base.blocks):
         block.register_forward_hook(lambda m, i, out, number=number: ran.append(number))
     with torch.inference_mode():
-        SentenceVectors(base, tmp_path).of(
-            loaded(), some_features(), 1, "mean", lambda s: None, layers=[2]
-        )
+        SentenceVectors(base, tmp_path).of(loaded(), some_features(), 1, "mean", silent, layers=[2])
     assert set(ran) == {0, 1}

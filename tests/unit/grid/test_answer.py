@@ -1,4 +1,4 @@
-"""Answers read off drawn evidence: planted effects are found, planted nulls are not."""
+"""Answers read off drawn study_results: planted effects are found, planted nulls are not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from xstilts.config.layers import Layer, resolve
 from xstilts.errors import ConfigError, UsageError
 from xstilts.evaluate.stats import Measured, Runs, Unit
-from xstilts.grid.answer import Evidence, Place, answered, record, sheet
+from xstilts.grid.answer import Place, StudyResults, answer_report, answered, record
 from xstilts.grid.spec import StudySpec, load_study
 from xstilts.report import write_html, write_markdown
 
@@ -36,8 +36,8 @@ def drawn(rate, generator, seeds=(1, 2, 3), examples=300, difficulty=None):
     return made
 
 
-def evidence(answer, rates, *, study=None):
-    """Evidence where `rates` says the share of right answers by place and language."""
+def study_results(answer, rates, *, study=None):
+    """StudyResults where `rates` says the share of right answers by place and language."""
     generator = np.random.default_rng(0)
     rows = list(dict.fromkeys(place.row for place in rates))
     spec = resolve(
@@ -65,7 +65,7 @@ def evidence(answer, rates, *, study=None):
             for seed, item in drawn(share, generator, difficulty=hard[code]).items():
                 table[seed][Unit("xnli", code, "test")] = item
         found[place] = Runs(place.row, table)
-    return Evidence(spec, found, (), (), (), ())
+    return StudyResults(spec, found, (), (), (), ())
 
 
 def places(**rates):
@@ -74,7 +74,9 @@ def places(**rates):
 
 def test_a_planted_effect_is_found_and_a_planted_null_is_not():
     tables = [{"title": "By row", "by": ["row"]}]
-    found = answered(evidence({"tables": tables}, places(none=0.5, mnli=0.6, qqp=0.5)), draws=500)
+    found = answered(
+        study_results({"tables": tables}, places(none=0.5, mnli=0.6, qqp=0.5)), draws=500
+    )
     # the mean of +10 and 0 points
     assert found.main.verdict.effect == pytest.approx(5, abs=1.5)
     assert found.words == "It raises it"
@@ -84,23 +86,25 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not():
         (("qqp",), "no difference detected"),
     ]
     assert all(line.verdict.p_holm >= line.verdict.p for line in lines)
-    null = answered(evidence({}, places(none=0.5, mnli=0.5)), draws=500)
+    null = answered(study_results({}, places(none=0.5, mnli=0.5)), draws=500)
     assert null.words == "No difference detected"
     assert "would have been seen in four of five" in null.line
-    assert answered(evidence({}, places(none=0.5, mnli=0.4)), draws=500).words == "It lowers it"
+    assert (
+        answered(study_results({}, places(none=0.5, mnli=0.4)), draws=500).words == "It lowers it"
+    )
 
 
 def test_controls_are_named_in_the_answer():
     tables = [{"title": "T", "by": ["reference"], "theirs": ["shuffled", "qqp", "mlm"]}]
     tables[0]["controls"] = True
     rates = places(none=0.5, senti=0.4, shuffled=0.4, qqp=0.5)
-    found = answered(evidence({"ours": ["senti"], "tables": tables}, rates), draws=500)
+    found = answered(study_results({"ours": ["senti"], "tables": tables}, rates), draws=500)
     assert found.line.startswith("It lowers it: -")
     _, _, beside = found.line.partition(" Beside controls: ")
     same, lower = beside.split("; ")
     assert same.startswith("no difference detected from shuffled (")
     assert lower.startswith("lower than qqp (-")
-    limits = record(found, sheet(found))["limits"]
+    limits = record(found, answer_report(found))["limits"]
     assert "These controls have no results: mlm." in limits
 
 
@@ -109,13 +113,14 @@ def test_a_contrast_sets_groups_of_languages_against_each_other():
     contrast = {"by": "latin", "first": "non-Latin", "second": "Latin"}
     tables = [{"title": "By group", "by": ["latin"]}, {"title": "By script", "by": ["script"]}]
     found = answered(
-        evidence({"contrast": contrast, "tables": tables}, places(none=0.5, multi=rate)), draws=500
+        study_results({"contrast": contrast, "tables": tables}, places(none=0.5, multi=rate)),
+        draws=500,
     )
     assert found.main.verdict.effect == pytest.approx(10, abs=2)
     assert found.words == "It raises it"
     assert [line.names[0] for line in found.tables[0][1]] == ["Latin", "non-Latin"]
     assert [line.names[0] for line in found.tables[1][1]] == ["Cyrillic", "Devanagari", "Latin"]
-    same = answered(evidence({"contrast": contrast}, places(none=0.5, multi=0.6)), draws=500)
+    same = answered(study_results({"contrast": contrast}, places(none=0.5, multi=0.6)), draws=500)
     assert same.words == "No difference detected"
 
 
@@ -131,7 +136,9 @@ def test_growth_sets_backbones_against_each_other():
         {"title": "Growth", "by": ["family"], "growth": True},
     ]
     study = {"backbones": ["small", "large"]}
-    found = answered(evidence({"growth": True, "tables": tables}, rates, study=study), draws=500)
+    found = answered(
+        study_results({"growth": True, "tables": tables}, rates, study=study), draws=500
+    )
     assert found.main.verdict.effect == pytest.approx(10, abs=2.5)
     assert found.main.verdict.words == "higher"
     assert [line.names for line in found.tables[0][1]] == [
@@ -139,7 +146,7 @@ def test_growth_sets_backbones_against_each_other():
         ("Indo-European", "large"),
     ]
     one = {place: rate for place, rate in rates.items() if place.backbone == "small"}
-    lacking = answered(evidence({"growth": True}, one), draws=500)
+    lacking = answered(study_results({"growth": True}, one), draws=500)
     assert lacking.main.verdict is None
     assert "two backbones" in lacking.line
 
@@ -148,7 +155,7 @@ def test_a_curve_has_a_line_for_each_snapshot():
     rates = places(none=0.5, sst2=0.6)
     rates |= {Place("", "sst2", step): 0.5 + step / 1000 for step in (0, 50, 100)}
     tables = [{"title": "Curve", "by": ["row", "step"]}]
-    found = answered(evidence({"tables": tables}, rates), draws=500)
+    found = answered(study_results({"tables": tables}, rates), draws=500)
     lines = found.tables[0][1]
     assert [line.names for line in lines] == [("sst2", "0"), ("sst2", "50"), ("sst2", "100")]
     assert lines[0].verdict.effect == pytest.approx(0, abs=2)
@@ -158,7 +165,7 @@ def test_a_curve_has_a_line_for_each_snapshot():
 def test_zero_shot_leaves_out_what_heads_were_trained_on():
     from support.stored import _score
 
-    made = evidence({"zero_shot": True}, places(none=0.5, mnli=0.6))
+    made = study_results({"zero_shot": True}, places(none=0.5, mnli=0.6))
     row = _score("mnli", 1, "xnli", "de", 300)
     rows = [
         row.model_copy(update={"train_task": "mnli", "source_language": code})
@@ -177,14 +184,14 @@ def test_the_sheet_has_every_part_and_says_what_is_lacking(tmp_path):
     rates = places(none=0.5, mnli=0.6)
     study = {"intermediates": [{"name": n} for n in ("none", "mnli", "lost")]}
     answer = answered(
-        evidence(
+        study_results(
             {"ours": ["mnli", "lost"], "tables": tables, "limits": ["Four languages only."]},
             rates,
             study=study,
         ),
         draws=500,
     )
-    page = sheet(answer, "a warning")
+    page = answer_report(answer, "a warning")
     assert [section.key for section in page.sections] == [
         "verdict",
         "table-1",
@@ -227,4 +234,4 @@ def test_an_answer_speaks_of_its_own_study_only(tmp_path):
     path.write_text("intermediates: [none, mnli]\ntargets: [xnli]\n")
     made = load_study(str(path), sandbox=True)
     with pytest.raises(UsageError, match="does not say how"):
-        answered(Evidence(made, {}, (), (), (), ()))
+        answered(StudyResults(made, {}, (), (), (), ()))

@@ -11,9 +11,9 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_task
 from xstilts.data.examples import Example
 from xstilts.evaluate.row_cache import SAMPLE, Rows
-from xstilts.grid.cost import Pace
+from xstilts.grid.cost import CostModel
 from xstilts.zoo import Zoo
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def result(base, task, seconds):
 
 
 def test_sub_words_are_reckoned_from_some_rows(base, tmp_path):
-    rows = Rows(base, Places(None, Zoo(tmp_path), tmp_path, None))
+    rows = Rows(base, Workspace(None, Zoo(tmp_path), tmp_path, None))
     task = load_task("tatoeba")
     few = [Example(str(n), "en", {"text": text}) for n, text in enumerate(TEXTS)]
     assert rows.tokens(few, task) == int(rows.features(few, task).lengths.sum())
@@ -40,8 +40,8 @@ def test_sub_words_are_reckoned_from_some_rows(base, tmp_path):
 
 def test_earlier_results_say_how_long_one_takes(base):
     known = [result(base, "xnli", 2.0), result(base, "xnli", 4.0), result(base, "mlqa", 9.0)]
-    pace = Pace(SimpleNamespace(cells=lambda: known))
-    assert pace.of_evaluation(base, "xnli", results=10, tokens=10**9) == 30.0
-    once, twice = (pace.of_evaluation(base, "paws", 1, tokens) for tokens in (1000, 2000))
+    costs = CostModel(SimpleNamespace(cells=lambda: known))
+    assert costs.of_evaluation(base, "xnli", results=10, tokens=10**9) == 30.0
+    once, twice = (costs.of_evaluation(base, "paws", 1, tokens) for tokens in (1000, 2000))
     assert twice == pytest.approx(2 * once)
     assert once > 0

@@ -16,7 +16,7 @@ import pytest
 from support import grid_toy
 from support.grid_toy import cell, layered, plan, worker
 
-from xstilts.cli.grid_work import progress
+from xstilts.cli.grid_work import study_progress
 from xstilts.errors import DataError, NetworkError, PreemptedError
 from xstilts.grid.cell import with_ancestors
 from xstilts.grid.lease import claim
@@ -62,15 +62,15 @@ def test_progress_names_what_is_running():
     cells = layered(1)
     words = ("done", "running", "failed", "waiting")
     statuses = {made.key: word for made, word in zip(cells, words, strict=True)}
-    assert progress(cells, statuses) == ("2 of 4 cells, now child0.1", 0.5)
-    assert progress(cells, dict.fromkeys(statuses, "ready")) == ("0 of 4 cells", 0.0)
+    assert study_progress(cells, statuses) == ("2 of 4 cells, now child0.1", 0.5)
+    assert study_progress(cells, dict.fromkeys(statuses, "ready")) == ("0 of 4 cells", 0.0)
 
 
 def test_cells_of_the_loaded_backbone_come_first(tmp_path):
     cells = [cell(f"c{n}", value=n, backbone="ab"[n % 2]) for n in range(6)]
     plan(tmp_path, cells)
     lines = []
-    worker(tmp_path, told=lines.append).work()
+    worker(tmp_path, note=lines.append).work()
     order = [line.split()[1][:2] for line in lines if "attempt" in line]
     assert order == ["c0", "c2", "c4", "c1", "c3", "c5"]
 

@@ -17,7 +17,7 @@ from xstilts.composition.parser import parse
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.load import load_method
 from xstilts.errors import IntegrityError, UsageError
-from xstilts.modules.methods import METHODS, foreign_adapters, foreign_peft
+from xstilts.modules.methods import METHODS, external_adapters, external_peft
 from xstilts.zoo import Manifest, Zoo, write_manifest
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -48,8 +48,8 @@ def marked(*names):
     ]
 
 
-PEFT = tuple(f"peft:{name}" for name in foreign_peft.TUNERS)
-ADAPTERS = tuple(f"adapters:{name}" for name in foreign_adapters.CONFIGS)
+PEFT = tuple(f"peft:{name}" for name in external_peft.TUNERS)
+ADAPTERS = tuple(f"adapters:{name}" for name in external_adapters.CONFIGS)
 
 
 def make(name: str, base, seed: int = 0, **settings):
@@ -70,7 +70,7 @@ def change(adapter, seed: int = 7):
 
 
 def state(base, adapter, ids, mask):
-    with base.acting(adapter.at), torch.no_grad():
+    with base.attach(adapter.at), torch.no_grad():
         return base(ids, mask)
 
 
@@ -133,7 +133,7 @@ def test_hidden_states_are_those_of_the_wrapped_encoder():
     base = backbone()
     ids, mask = tokens()
     _, adapter = make("adapters:prefix_tuning", base)
-    with base.acting(adapter.at), torch.no_grad():
+    with base.attach(adapter.at), torch.no_grad():
         states = base.hidden_states(ids, mask, up_to=2)
         whole = base.hidden_states(ids, mask)
         assert torch.equal(whole[2], states[2])
@@ -244,9 +244,9 @@ def test_it_acts_alone():
     _, one = make("peft:dora", base)
     lora = METHODS.get("lora")
     two = lora.create(base.shape, lora.Options(), torch.Generator())
-    with pytest.raises(UsageError, match="alone"), base.acting({**one.at, **two.at}):
+    with pytest.raises(UsageError, match="alone"), base.attach({**one.at, **two.at}):
         pass
-    with pytest.raises(UsageError, match="another encoder"), backbone().acting(one.at):
+    with pytest.raises(UsageError, match="another encoder"), backbone().attach(one.at):
         pass
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -9,7 +9,7 @@ import torch
 from support.models import backbone, randomise, tokens
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.composition.compose import Composed, compose
+from xstilts.composition.compose import ComposedModules, compose
 from xstilts.composition.parser import parse
 from xstilts.composition.task_model import Head, TaskModel, inverse_at_embeddings
 from xstilts.config.load import load_method, load_task
@@ -74,7 +74,7 @@ def test_it_acts_at_the_embedding_output(base):
     adapter = make(base)
     plain = base.hidden_states(ids, mask, up_to=0)[0]
     coupling = adapter.at["-1_embeddings"]
-    with base.acting({"-1_embeddings": coupling}):
+    with base.attach({"-1_embeddings": coupling}):
         changed = base.hidden_states(ids, mask, up_to=0)[0]
     assert torch.equal(changed, plain + coupling(plain, plain, None))
 
@@ -89,7 +89,7 @@ def test_swapping_the_language_keeps_the_task_module(base):
     for seed in (1, 2):
         parts = {"lang-de": make(base, seed), "mnli": task}
         composed = compose(parse("stack(lang-de, mnli)"), parts, base.shape, torch.Generator())
-        with base.acting(composed.nodes):
+        with base.attach(composed.nodes):
             outputs.append(base(ids, mask))
         # stacking at a sub-layer: the task module reads what the language module made
         assert len(composed.nodes["1_ffn"].parts) == 2
@@ -100,7 +100,7 @@ def test_masked_language_model_uses_the_inverse_and_leaves_no_trace(base):
     ids, mask = tokens()
     adapter = make(base)
     head = Head.new(load_task("mlm"), base, torch.Generator().manual_seed(0))
-    composed = Composed(dict(adapter.at.items()), {})
+    composed = ComposedModules(dict(adapter.at.items()), {})
     model = TaskModel(base, composed, {"mlm": head}).eval()
     with model.attached():
         logits = model.logits(batch(ids, mask), "mlm")
@@ -117,7 +117,7 @@ def test_training_reaches_both_directions(base):
     ids, mask = tokens()
     adapter = language.create(base.shape, Options(**OPTIONS), torch.Generator().manual_seed(0))
     head = Head.new(load_task("mlm"), base, torch.Generator().manual_seed(0))
-    model = TaskModel(base, Composed(dict(adapter.at.items()), {}), {"mlm": head})
+    model = TaskModel(base, ComposedModules(dict(adapter.at.items()), {}), {"mlm": head})
     with model.attached():
         model(batch(ids, mask), "mlm").sum().backward()
     coupling = adapter.at["-1_embeddings"]
@@ -143,7 +143,7 @@ def test_library_loads_our_folder_and_agrees(preset, base, library, tmp_path):
     (tmp_path / "module").mkdir()
     language.save(adapter, tmp_path / "module", "sw", base)
     library.load_adapter(str(tmp_path / "module"), use_safetensors=True, set_active=True)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         assert torch.allclose(last_state(library, ids, mask), base(ids, mask), atol=1e-6)
 
     task = METHODS.get("bottleneck").create(
@@ -156,7 +156,7 @@ def test_library_loads_our_folder_and_agrees(preset, base, library, tmp_path):
     library.set_active_adapters(Stack("sw", "mnli"))
     parts = {"sw": adapter, "mnli": task}
     composed = compose(parse("stack(sw, mnli)"), parts, base.shape, torch.Generator())
-    with base.acting(composed.nodes):
+    with base.attach(composed.nodes):
         assert torch.allclose(last_state(library, ids, mask), base(ids, mask), atol=1e-6)
 
 
@@ -170,7 +170,7 @@ def test_we_load_the_librarys_folder_and_agree(base, library, tmp_path):
     (tmp_path / "out").mkdir()
     library.save_adapter(str(tmp_path / "out"), "theirs", use_safetensors=True)
     adapter = language.load(tmp_path / "out", base.shape)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         assert torch.allclose(last_state(library, ids, mask), base(ids, mask), atol=1e-6)
 
 
@@ -195,7 +195,7 @@ def test_masked_language_model_agrees_with_the_library(base, library, tmp_path):
         out.bias.copy_(own.bias)
     library.eval()
     logits = library(input_ids=ids, attention_mask=mask, head="mlm").logits
-    model = TaskModel(base, Composed(dict(adapter.at.items()), {}), {"mlm": head}).eval()
+    model = TaskModel(base, ComposedModules(dict(adapter.at.items()), {}), {"mlm": head}).eval()
     with model.attached():
         ours = model.logits(batch(ids, mask), "mlm")
     picked = torch.stack([logits[0, 2], logits[0, 5], logits[1, 3]])

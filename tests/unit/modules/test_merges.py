@@ -5,7 +5,7 @@ import torch
 from support.models import backbone, changed, randomise
 from torch import Generator
 
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import check, merge
 from xstilts.composition.parser import parse
 from xstilts.errors import UsageError
@@ -94,7 +94,7 @@ def test_full_encoders_are_merged_as_differences(encoder):
     base = {"w": torch.tensor([1.0, 2.0, 3.0])}
 
     def full(change):
-        made = Adapter("full", METHODS.get("full").Options(), {}, {"w": base["w"] + change})
+        made = ModuleWeights("full", METHODS.get("full").Options(), {}, {"w": base["w"] + change})
         made.base = base
         return made
 
@@ -138,13 +138,13 @@ def test_the_batched_fusion_equals_part_by_part(preset, encoder):
 
 
 def test_the_penalty_is_the_distance_of_the_value_matrix():
-    from xstilts.composition.compose import Composed
+    from xstilts.composition.compose import ComposedModules
     from xstilts.composition.task_model import TaskModel
 
     own = FusionAttention(4, 0.0, value=True, generator=Generator(), regularisation=0.01)
     with torch.no_grad():
         own.value.weight.copy_(torch.eye(4) + 0.5)
-    model = TaskModel(backbone(), Composed({"0_ffn": FusedSublayer(own, [own])}, {}), {})
+    model = TaskModel(backbone(), ComposedModules({"0_ffn": FusedSublayer(own, [own])}, {}), {})
     # sixteen times 0.5 squared
     assert model.penalty().item() == pytest.approx(0.04)
     own.requires_grad_(False)

@@ -45,7 +45,7 @@ def test_library_loads_our_folder_and_agrees(preset, base, library, tmp_path):
     method.save(adapter, folder, "mine", base)
     name = library.load_adapter(str(folder), use_safetensors=True, set_active=True)
     assert name == "mine"
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         ours = base(ids, mask)
     assert torch.allclose(last_state(library, ids, mask), ours, atol=1e-6)
 
@@ -61,7 +61,7 @@ def test_we_load_the_librarys_folder_and_agree(preset, base, library, tmp_path):
     (tmp_path / "out").mkdir()
     library.save_adapter(str(tmp_path / "out"), "theirs", use_safetensors=True)
     adapter = METHODS.get("bottleneck").load(tmp_path / "out", base.shape)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         ours = base(ids, mask)
     assert torch.allclose(last_state(library, ids, mask), ours, atol=1e-6)
 
@@ -76,7 +76,7 @@ def test_gradients_agree(preset, base, library, tmp_path):
     library.train_adapter("mine")
     library.eval()
     last_state(library, ids, mask).pow(2).sum().backward()
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         base(ids, mask).pow(2).sum().backward()
     theirs = [p.grad for n, p in library.named_parameters() if ".mine." in n]
     ours = [p.grad for p in adapter.parameters()]
@@ -106,7 +106,7 @@ def test_stack_and_fuse_agree_with_the_library(preset, base, library, tmp_path):
         library.load_adapter(str(tmp_path / name), use_safetensors=True)
     library.set_active_adapters(Stack("a", "b"))
     stacked = compose(parse("stack(a, b)"), modules, base.shape, torch.Generator())
-    with base.acting(stacked.nodes):
+    with base.attach(stacked.nodes):
         assert torch.allclose(last_state(library, ids, mask), base(ids, mask), atol=1e-6)
 
     library.add_adapter_fusion(["a", "b"])
@@ -117,7 +117,7 @@ def test_stack_and_fuse_agree_with_the_library(preset, base, library, tmp_path):
     ).eval()
     theirs = {n: p for n, p in library.named_parameters() if "adapter_fusion_layer" in n}
     generator = torch.Generator().manual_seed(5)
-    for name, parameter in fused.learned().items():
+    for name, parameter in fused.operator_parameters().items():
         parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
         key, _, matrix, kind = name.split(".")
         block, site = key.split("_")
@@ -126,8 +126,8 @@ def test_stack_and_fuse_agree_with_the_library(preset, base, library, tmp_path):
         matches = [p for n, p in theirs.items() if n.endswith(wanted)]
         assert len(matches) == 1
         matches[0].data.copy_(parameter.data)
-    assert len(theirs) == len(fused.learned())
-    with base.acting(fused.nodes):
+    assert len(theirs) == len(fused.operator_parameters())
+    with base.attach(fused.nodes):
         ours = base(ids, mask)
     assert torch.allclose(last_state(library, ids, mask), ours, atol=1e-6)
 
@@ -142,7 +142,7 @@ def test_peft_loads_our_lora_and_agrees(base, tmp_path):
     randomise(adapter)
     (tmp_path / "module").mkdir()
     method.save(adapter, tmp_path / "module", "mine", base)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         ours = base(ids, mask)
         ours.pow(2).sum().backward()
     model = peft.PeftModel.from_pretrained(
@@ -173,7 +173,7 @@ def test_we_load_pefts_folder_and_agree(tmp_path):
     model.eval().save_pretrained(tmp_path)
     base = backbone()
     adapter = METHODS.get("lora").load(tmp_path, base.shape)
-    with base.acting(adapter.at):
+    with base.attach(adapter.at):
         ours = base(ids, mask)
     assert torch.allclose(last_state(model, ids, mask), ours, atol=1e-6)
     assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 4
@@ -200,7 +200,7 @@ def test_stacked_lora_is_the_sum_of_the_updates():
         randomise(modules[name], seed=number)
     stacked = compose(parse("stack(a, b)"), modules, base.shape, torch.Generator())
     added = compose(parse("a + b"), modules, base.shape, torch.Generator())
-    with base.acting(stacked.nodes):
+    with base.attach(stacked.nodes):
         one = base(ids, mask)
-    with base.acting(added.nodes):
+    with base.attach(added.nodes):
         assert torch.allclose(base(ids, mask), one, atol=1e-6)

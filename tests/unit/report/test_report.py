@@ -290,4 +290,4 @@ def test_figures_are_written_in_every_format(store, tmp_path):
 
 
 def test_values_print_as_text():
-    assert str(Value("+1.2", below="[+0.1, +2.0]")) == "+1.2 [+0.1, +2.0]"
+    assert str(Value("+1.2", subtext="[+0.1, +2.0]")) == "+1.2 [+0.1, +2.0]"

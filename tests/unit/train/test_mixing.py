@@ -10,7 +10,7 @@ from support.toy import TASK, Tokenizer, Toy, features, same, weights
 
 from xstilts.config.specs import MixSpec, TrainSpec
 from xstilts.errors import UsageError
-from xstilts.train.mixing import Mixture, Stream, mixing_shares
+from xstilts.train.mixing import Mixture, TaskBatches, mixing_shares
 from xstilts.train.optim import distance, make_optimizer
 from xstilts.train.trainer import Trainer
 
@@ -22,7 +22,7 @@ def mixture(sizes=None, mix=None, **settings):
     streams = {}
     for name, count in (sizes or {"a": 64, "b": 16}).items():
         task = TASK.model_copy(update={"name": name})
-        streams[name] = Stream(task, features(count), Tokenizer(), spec)
+        streams[name] = TaskBatches(task, features(count), Tokenizer(), spec)
     return Mixture(streams, spec, mix)
 
 
@@ -63,14 +63,14 @@ def test_realised_shares_are_within_three_standard_errors():
         made.step(number)
     for name, share in made.shares.items():
         error = (share * (1 - share) / 2000) ** 0.5
-        assert abs(made.taken[name] / 2000 - share) < 3 * error
+        assert abs(made.steps_taken[name] / 2000 - share) < 3 * error
 
 
 def test_a_step_has_rows_of_one_part_and_every_row_comes_once_an_epoch():
     made = mixture({"a": 64, "b": 16}, MixSpec(rule="uniform"))
     seen: dict[str, Counter] = {"a": Counter(), "b": Counter()}
     number = 0
-    while made.taken["b"] < 4:
+    while made.steps_taken["b"] < 4:
         step = made.step(number)
         assert {step.part} == {step.head}
         seen[step.part].update(np.concatenate([batch.rows for batch in step.batches]).tolist())
@@ -91,7 +91,7 @@ def test_steps_of_an_epoch_by_hand():
 
 def test_token_budget_ends_with_the_step_that_reaches_it():
     spec = TrainSpec(batch_size=8, max_tokens=300)
-    stream = Stream(TASK, features(70), Tokenizer(), spec)
+    stream = TaskBatches(TASK, features(70), Tokenizer(), spec)
     steps = Mixture({"toy": stream}, spec).total_steps()
     tokens = [int(stream.tokens[stream.examples(number)].sum()) for number in range(steps)]
     assert sum(tokens) >= 300
@@ -102,7 +102,7 @@ def test_token_budget_ends_with_the_step_that_reaches_it():
 @pytest.mark.parametrize("budget", [1, 20, 60, 1000])
 def test_micro_batches_keep_the_budget_and_every_example(world, budget):
     spec = TrainSpec(batch_size=32, micro_tokens=budget)
-    stream = Stream(TASK, features(70), Tokenizer(), spec)
+    stream = TaskBatches(TASK, features(70), Tokenizer(), spec)
     steps = [stream.step(0, rank, world) for rank in range(world)]
     seen = np.concatenate([batch.rows for step in steps for batch in step.batches])
     assert sorted(seen.tolist()) == sorted(stream.examples(0).tolist())

@@ -18,7 +18,7 @@ from xstilts.modules.operators import OPERATORS
 from xstilts.train.search import Search, SearchSpec, weights
 from xstilts.train.search.keeping import keep
 from xstilts.zoo import Zoo
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
 pytest.importorskip("cma")
 
@@ -50,13 +50,13 @@ def place(tmp_path_factory):
     return folder, base, zoo
 
 
-def places(place, runs):
+def workspace(place, runs):
     folder, _, zoo = place
-    return Places(folder / "data", zoo, runs, None, quiet=True)
+    return Workspace(folder / "data", zoo, runs, None, quiet=True)
 
 
 def make(place, runs, text="average(mnli, qqp)", head="", **spec):
-    return Search(text, "mnli", head, place[1], places(place, runs), SearchSpec(**spec))
+    return Search(text, "mnli", head, place[1], workspace(place, runs), SearchSpec(**spec))
 
 
 def test_it_is_no_worse_than_a_grid(place, tmp_path):
@@ -125,7 +125,7 @@ def test_the_result_is_a_module(place, tmp_path):
     ids = torch.arange(5, 15)[None]
     with search.model(found.expression).attached():
         wanted = place[1](ids, torch.ones_like(ids))
-    with place[1].acting(loaded.composed.nodes):
+    with place[1].attach(loaded.composed.nodes):
         assert torch.equal(place[1](ids, torch.ones_like(ids)), wanted)
     assert again.head.task.labels == list(LABELS)
 

@@ -24,7 +24,7 @@ from xstilts.data.batching import (
 )
 from xstilts.data.features import Features, Ragged, collate
 from xstilts.errors import InterruptedRunError, UsageError
-from xstilts.train.optim import make_optimizer, rate
+from xstilts.train.optim import learning_rate, make_optimizer
 
 
 def test_every_example_once_an_epoch_and_orders_differ():
@@ -62,9 +62,9 @@ def test_a_large_batch_ends_before_padding_fills_it():
 def test_rate_by_hand():
     spec = TrainSpec(lr=1.0, warmup=0.2)
     # ten steps, two of warm-up: 1/2, 1, then (10 - step) / 8
-    got = [rate(spec, step, 10) for step in range(10)]
+    got = [learning_rate(spec, step, 10) for step in range(10)]
     assert got == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
-    assert rate(TrainSpec(lr=1.0, warmup=5, schedule="constant"), 4, 10) == 1.0
+    assert learning_rate(TrainSpec(lr=1.0, warmup=5, schedule="constant"), 4, 10) == 1.0
 
 
 def test_optimizer_has_the_settings_given():

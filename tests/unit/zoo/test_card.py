@@ -155,7 +155,7 @@ def expected(folder, manifest, ids, mask, head):
     """What our own engine computes."""
     where = base()
     adapter = METHODS.get(manifest.method).load(folder, where.shape)
-    with torch.no_grad(), where.acting(adapter.at, adapter.encoder_weights):
+    with torch.no_grad(), where.attach(adapter.at, adapter.encoder_weights):
         return head(where(ids, mask), None)
 
 

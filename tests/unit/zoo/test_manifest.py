@@ -212,7 +212,7 @@ def computes_something(manifest, folder):
     ids, mask = tokens(vocab=manifest.backbone.vocab_size)
     (head,) = load_heads(Entry(manifest, folder), where)
     without = head.module(where(ids, mask), None)
-    with torch.no_grad(), where.acting(adapter.at):
+    with torch.no_grad(), where.attach(adapter.at):
         within = head.module(where(ids, mask), None)
     return within.shape == (len(ids), len(manifest.labels)) and not torch.equal(within, without)
 

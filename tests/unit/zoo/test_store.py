@@ -15,9 +15,7 @@ from xstilts.errors import (
     UsageError,
 )
 from xstilts.zoo import Entry, Zoo, verify_folder
-from xstilts.zoo.manifest import CARD, Parent
-from xstilts.zoo.reference import parse_reference, slug
-from xstilts.zoo.upkeep import (
+from xstilts.zoo.maintenance import (
     ancestors,
     broken,
     bundle,
@@ -28,6 +26,8 @@ from xstilts.zoo.upkeep import (
     lineage,
     search,
 )
+from xstilts.zoo.manifest import CARD, Parent
+from xstilts.zoo.reference import parse_reference, slug
 from xstilts.zoo.verify import settled
 
 

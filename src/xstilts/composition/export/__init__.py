@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression
 from xstilts.composition.load import Loaded, load_expression, load_module, resolve_expression
@@ -53,7 +53,7 @@ class Source:
     loaded: Loaded
     expression: Expression
     entries: dict[str, Entry]
-    adapter: Adapter | None
+    adapter: ModuleWeights | None
 
     @property
     def head(self) -> Head | None:
@@ -129,12 +129,12 @@ def plain_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
 
 
-def parts_of(chosen: Source) -> list[tuple[str, Adapter]]:
+def parts_of(chosen: Source) -> list[tuple[str, ModuleWeights]]:
     """Name and weights of every module of the expression, names made different."""
-    result: list[tuple[str, Adapter]] = []
+    result: list[tuple[str, ModuleWeights]] = []
     for entry in chosen.entries.values():
         module = load_module(entry, chosen.zoo, chosen.backbone)
-        if not isinstance(module, Adapter):
+        if not isinstance(module, ModuleWeights):
             raise UsageError(f"'{entry.reference}' is itself a composition")
         name = plain_name(entry.manifest.name)
         if any(name == other for other, _ in result):

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xstilts.backbone.sites import SUBLAYERS, Adapter, Site
+from xstilts.backbone.sites import SUBLAYERS, ModuleWeights, Site
 from xstilts.composition.export import Source, parts_of
 from xstilts.composition.export._heads import adapters_head
 from xstilts.composition.expression import Call, Ref
@@ -38,7 +38,7 @@ def write(source: Source, folder: Path) -> float | None:
     return None
 
 
-def _write_adapter(source: Source, adapter: Adapter, folder: Path, name: str) -> None:
+def _write_adapter(source: Source, adapter: ModuleWeights, folder: Path, name: str) -> None:
     if adapter.method == "lora":
         _adapters_lora.save(adapter, folder, name, source.backbone)
     elif adapter.method in ("bottleneck", "language"):

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.heads import save_heads
 from xstilts.composition.importing.files import ForeignFolder
 from xstilts.composition.task_model import Head, head_tensors, restore_head
@@ -58,7 +58,7 @@ class Imported:
         notes: What was left behind, and why.
     """
 
-    adapter: Adapter
+    adapter: ModuleWeights
     head: Head | None
     library: str
     stated: str

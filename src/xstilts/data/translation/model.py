@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.data.languages import language
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.files import digest
 
 LONGEST = 256
 """Sub-words of a translated sentence, at most."""
-
-
-Told = Callable[[str, float], None]
 
 
 class Translator:
@@ -32,7 +30,7 @@ class Translator:
         beams: Of the search; 1 is greedy.
         offline: Load from this machine only.
         device: Where it runs.
-        told: Called with what is done.
+        progress: Called with what is done.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class Translator:
         beams: int = 4,
         offline: bool = False,
         device: str = "cpu",
-        told: Told = lambda _text, _share: None,
+        progress: ProgressFn = silent,
     ) -> None:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -59,7 +57,7 @@ class Translator:
             name, local_files_only=offline, trust_remote_code=False, **more
         )
         self.model.to(device).eval()
-        self.beams, self.told = beams, told
+        self.beams, self.progress = beams, progress
         self.target_id = _language_id(self.tokenizer, code or target)
         self._say_source(source)
         key = digest({"model": model_id, "to": code or target, "beams": beams})
@@ -78,7 +76,7 @@ class Translator:
             translated = self._generate(batch)
             self._remember(batch, translated)
             done += len(batch)
-            self.told(f"{done}/{len(new)} sentences", done / len(new))
+            self.progress(f"{done}/{len(new)} sentences", done / len(new))
         return [self.known[digest(text)] for text in texts]
 
     @torch.inference_mode()

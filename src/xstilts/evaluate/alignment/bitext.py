@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xstilts.config.progress import ProgressFn
 from xstilts.data.examples import Example
 from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
 from xstilts.evaluate.alignment import measures
 from xstilts.evaluate.request import Computed
-from xstilts.evaluate.retrieval.neighbours import Share, Vectors, nearest, normalised
+from xstilts.evaluate.retrieval.neighbours import Vectors, nearest, normalised
 
 COLUMNS = ("from_pivot", "to_pivot", "margin", "csls", "mrr")
 """What each pair of sentences contributes; the scores of these names are 100 times the means.
@@ -29,13 +30,15 @@ BLOCK = 1024
 Array = NDArray[Any]
 
 
-def align(pair: BitextPair, embed: Callable[[Sequence[Example]], Vectors], told: Share) -> Computed:
+def align(
+    pair: BitextPair, embed: Callable[[Sequence[Example]], Vectors], progress: ProgressFn
+) -> Computed:
     """Measure how well both sides of a bitext are aligned.
 
     Args:
         pair: Its gold must pair each sentence with one other.
         embed: Gives sentence vectors.
-        told: Told the share that is done.
+        progress: Called with the share that is done.
 
     Raises:
         UsageError: A sentence has no translation, or several.
@@ -48,20 +51,20 @@ def align(pair: BitextPair, embed: Callable[[Sequence[Example]], Vectors], told:
             where=f"{sizes[0]} and {sizes[1]} sentences, {len(gold)} pairs",
         )
     language, pivot = embed(pair.source), embed(pair.target)[gold[:, 1]]
-    found, outcomes, scores = measured(language, pivot, told)
+    found, outcomes, scores = measured(language, pivot, progress)
     text = "".join(f"{number}\n" for number in found)
     return Computed(text, "tsv", scores, np.round(outcomes, 6).tolist(), len(outcomes))
 
 
 def measured(
-    language: Vectors, pivot: Vectors, told: Share
+    language: Vectors, pivot: Vectors, progress: ProgressFn
 ) -> tuple[Array, Array, dict[str, float]]:
     """The sentence nearest to each pivot, [N], outcomes, [N, COLUMNS], and every score.
 
     Args:
         language: [N, D], the evaluated language.
         pivot: [N, D], row i translates row i of `language`.
-        told: Told the share that is done.
+        progress: Called with the share that is done.
     """
     size = len(language)
     wide = max(measures.NEIGHBOURS, measures.MARGIN_NEIGHBOURS)
@@ -84,7 +87,7 @@ def measured(
             measures.reciprocal_ranks(cosines, gold),
         )
         outcomes[rows] = np.stack(columns, axis=1)
-        told(rows.stop / size)
+        progress("comparing", rows.stop / size)
     scores = dict(zip(COLUMNS, 100 * outcomes.mean(0), strict=True))
     scores["cka"] = 100 * measures.linear_cka(language, pivot)
     scores["hubness"] = measures.hubness(found, size)

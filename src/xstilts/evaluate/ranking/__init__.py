@@ -16,7 +16,7 @@ Where the result store knows what an intermediate brought, every estimate is com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xstilts.backbone.backbone import Backbone
@@ -24,6 +24,7 @@ from xstilts.composition.compose import compose
 from xstilts.composition.load import load_module
 from xstilts.composition.parser import parse
 from xstilts.config.load import load_task, train_task_of
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
@@ -35,12 +36,10 @@ from xstilts.evaluate.store import Score
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats import FORMATS, check_targets, with_labels
 from xstilts.zoo import Entry
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
 METHODS = ("text", "task", "probe", "logme")
-_KINDS = ("adapter", "lora", "full", "foreign")
-
-Told = Callable[[str, float], None]
+_KINDS = ("adapter", "lora", "full", "external")
 
 
 class RankSpec(Spec):
@@ -99,7 +98,7 @@ class Ranking:
         target: A task with training rows, or one that names the task that trains it.
         modules: References to rank; every trained module of the backbone when empty.
         backbone: It is as it was when nothing runs.
-        places: Where to read.
+        workspace: Where to read.
         spec: What to compute.
 
     Raises:
@@ -112,14 +111,14 @@ class Ranking:
         target: str,
         modules: Sequence[str],
         backbone: Backbone,
-        places: Places,
+        workspace: Workspace,
         spec: RankSpec,
     ) -> None:
-        self.backbone, self.places, self.spec = backbone, places, spec
+        self.backbone, self.workspace, self.spec = backbone, workspace, spec
         for method in spec.methods:
             if method not in METHODS:
                 raise NotFoundError.named("estimate", method, METHODS)
-        self.target = task_in_world(load_task(target), places.data)
+        self.target = task_in_world(load_task(target), workspace.data)
         self.trained = train_task_of(target) or target
         if self.target.format in ("retrieval", "masked_lm"):
             raise UsageError(
@@ -132,7 +131,7 @@ class Ranking:
         self._texts: dict[str, estimates.Vector] = {}
 
     def _entries(self, modules: Sequence[str]) -> list[Entry]:
-        zoo, identity = self.places.zoo, self.backbone.identity
+        zoo, identity = self.workspace.zoo, self.backbone.identity
         if modules:
             return [zoo.find(reference, identity) for reference in modules]
         found = [
@@ -152,13 +151,13 @@ class Ranking:
     # -- rows
 
     def _load(self, task: TaskSpec, split: str) -> list[Example]:
-        places, spec = self.places, self.spec
+        workspace, spec = self.workspace, self.spec
         return load(
             task,
             split,
             task.source_language,
-            places.data,
-            offline=places.offline,
+            workspace.data,
+            offline=workspace.offline,
             limit=spec.shots,
             seed=spec.seed,
         )
@@ -173,13 +172,13 @@ class Ranking:
             self.backbone.tokenizer,
             identity.tokenizer_sha256,
             length,
-            self.places.cache,
+            self.workspace.cache,
         )
 
     def rows_of(self, name: str, *, held: bool = False) -> _Rows:
         """Labelled rows of a task in its source language, and held-out ones when asked for."""
         if name not in self._rows or (held and self._rows[name].held is None):
-            task = task_in_world(load_task(name), self.places.data)
+            task = task_in_world(load_task(name), self.workspace.data)
             train = self._load(task, "train")
             check_targets(train)
             labelled = with_labels(task, train)
@@ -193,18 +192,18 @@ class Ranking:
 
     # -- estimates
 
-    def run(self, scores: Sequence[Score], told: Told = lambda _text, _share: None) -> Outcome:
+    def run(self, scores: Sequence[Score], progress: ProgressFn = silent) -> Outcome:
         """Compute every estimate and order the modules.
 
         Args:
             scores: Rows of the result store.
-            told: Called with what is being done and the share that is done.
+            progress: Called with what is being done and the share that is done.
         """
         self.rows_of(self.trained, held="probe" in self.spec.methods)
-        known = known_results(scores, self.target, self.entries, self.places.zoo, self.backbone)
+        known = known_results(scores, self.target, self.entries, self.workspace.zoo, self.backbone)
         rows = []
         for number, entry in enumerate(self.entries):
-            told(entry.reference, number / len(self.entries))
+            progress(entry.reference, number / len(self.entries))
             values, notes = self._estimates(entry)
             score = known.get(entry.manifest.digest)
             rows.append(Row(entry, values, known=score, notes=notes))
@@ -246,11 +245,11 @@ class Ranking:
     def _on_features(self, entry: Entry) -> dict[str, float]:
         """Estimates from what the encoder with the module makes of the target's rows."""
         rows, backbone = self.rows_of(self.trained), self.backbone
-        module = load_module(entry, self.places.zoo, backbone)
+        module = load_module(entry, self.workspace.zoo, backbone)
         generator = estimates.generator(self.spec.seed)
         composed = compose(parse("a"), {"a": module}, backbone.shape, generator)
         values = {}
-        with backbone.acting(dict(composed.to(backbone.device).nodes), composed.encoder_weights):
+        with backbone.attach(dict(composed.to(backbone.device).nodes), composed.encoder_weights):
             train = estimates.states(backbone, rows.train)
             if "probe" in self.spec.methods and rows.held is not None:
                 held = estimates.states(backbone, rows.held)

@@ -10,14 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.errors import UsageError
 from xstilts.evaluate.retrieval.neighbours import (
     Index,
     Numbers,
     Scores,
-    Share,
     Vectors,
-    ignore,
     nearest,
 )
 
@@ -49,7 +48,7 @@ def mine(
     margin: Margin = "ratio",
     direction: Direction = "max",
     threshold: float = 0.0,
-    told: Share = ignore,
+    progress: ProgressFn = silent,
     index: Index = "exact",
 ) -> list[Candidate]:
     """Pairs of sentences that are each other's translation, best first.
@@ -66,7 +65,7 @@ def mine(
         direction: `forward` takes the best target of each source, `backward` the reverse,
             `intersection` the pairs in both, `max` both lists merged greedily, each sentence once.
         threshold: `max` keeps scores strictly above it.
-        told: Told the share that is done.
+        progress: Called with the share that is done.
         index: What neighbours are looked up in; only `exact` finds all (`neighbours.recall`).
 
     Raises:
@@ -77,8 +76,8 @@ def mine(
     if not len(source) or not len(target) or k < 1:
         raise UsageError("mining needs sentences on both sides and at least one neighbour")
     source, target = _floats(source), _floats(target)
-    ahead = nearest(source, target, k, lambda share: told(share / 2), index)
-    back = nearest(target, source, k, lambda share: told(0.5 + share / 2), index)
+    ahead = nearest(source, target, k, lambda text, share: progress(text, share / 2), index)
+    back = nearest(target, source, k, lambda text, share: progress(text, 0.5 + share / 2), index)
     source_mean, target_mean = ahead[0].mean(1), back[0].mean(1)
     forward = _best(_margin(margin, ahead[0], source_mean[:, None], target_mean[ahead[1]]), ahead)
     backward = _best(_margin(margin, back[0], target_mean[:, None], source_mean[back[1]]), back)
@@ -163,7 +162,7 @@ def mine_texts(
     margin: Margin = "ratio",
     direction: Direction = "max",
     threshold: float = 0.0,
-    told: Share = ignore,
+    progress: ProgressFn = silent,
     index: Index = "exact",
 ) -> list[Candidate]:
     """Mine line numbers from texts that may repeat, as XTREME's BUCC scripts do.
@@ -176,7 +175,7 @@ def mine_texts(
     source_rows, target_rows = list(source_last.values()), list(target_last.values())
     kept_source = source if len(source_rows) == len(source) else source[source_rows]
     kept_target = target if len(target_rows) == len(target) else target[target_rows]
-    found = mine(kept_source, kept_target, k, margin, direction, threshold, told, index)
+    found = mine(kept_source, kept_target, k, margin, direction, threshold, progress, index)
     lone_source, lone_target = _lone(source_texts), _lone(target_texts)
     return [
         (score, source_rows[i], target_rows[j])

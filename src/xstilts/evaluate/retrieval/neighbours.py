@@ -6,22 +6,21 @@ the nearest, and in which order, does not depend on the library, the block or th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xstilts.config.progress import ProgressFn, silent
+
 Vectors = NDArray[np.float32]
 Scores = NDArray[np.float64]
 Numbers = NDArray[np.int64]
-Share = Callable[[float], None]
-"""Called with the share of the work that is done, 0..1."""
 
 Index = Literal["exact", "ivf", "hnsw"]
 
 BLOCK = 8192
-"""Queries per search; bounds the memory of the results, and is how often progress is told."""
+"""Queries per search; bounds the memory of the results, and is how often progress is shown."""
 _WHOLE = 64
 """Queries that are compared with the whole database at once."""
 _SAMPLE = 500
@@ -34,10 +33,6 @@ _DECIMALS = 13
 """Digits of a cosine: sums of the same products in another order are the same number."""
 
 
-def ignore(_share: float) -> None:
-    """Report nothing."""
-
-
 def normalised(vectors: Vectors) -> Vectors:
     """Rows of length one; a zero row stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -45,7 +40,11 @@ def normalised(vectors: Vectors) -> Vectors:
 
 
 def nearest(
-    query: Vectors, database: Vectors, k: int = 1, told: Share = ignore, index: Index = "exact"
+    query: Vectors,
+    database: Vectors,
+    k: int = 1,
+    progress: ProgressFn = silent,
+    index: Index = "exact",
 ) -> tuple[Scores, Numbers]:
     """The k nearest rows of `database` for each row of `query`, by cosine.
 
@@ -53,7 +52,7 @@ def nearest(
         query: [queries, D].
         database: [rows, D].
         k: Neighbours of each query.
-        told: Told the share that is done.
+        progress: Called with the share that is done.
         index: `exact`, or one of faiss's that look at a part of the rows and may miss some: `ivf`
             (lists around centroids), `hnsw` (a graph; Malkov and Yashunin, 2016,
             arXiv:1603.09320).
@@ -63,7 +62,9 @@ def nearest(
         among equals.
     """
     width = min(k, len(database))
-    reached, numbers = _search(normalised(query), normalised(database), width + _SPARE, told, index)
+    reached, numbers = _search(
+        normalised(query), normalised(database), width + _SPARE, progress, index
+    )
     lengths = _lengths(database)
     cosines = np.empty(numbers.shape, np.float64)
     for start in range(0, len(query), BLOCK // 4):
@@ -119,7 +120,7 @@ def _index(database: Vectors, kind: Index) -> Any:
 
 
 def _search(
-    query: Vectors, database: Vectors, k: int, told: Share, kind: Index
+    query: Vectors, database: Vectors, k: int, progress: ProgressFn, kind: Index
 ) -> tuple[Vectors, Numbers]:
     """Similarities and numbers of the nearest normalised rows, as float32 has them."""
     index = _index(database, kind)
@@ -129,7 +130,7 @@ def _search(
     for start in range(0, len(query), BLOCK):
         rows = slice(start, start + BLOCK)
         similarity[rows], numbers[rows] = index.search(query[rows], width)
-        told(min(1.0, (start + BLOCK) / len(query)))
+        progress("searching", min(1.0, (start + BLOCK) / len(query)))
     return similarity, numbers
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from xstilts.config.progress import ProgressFn
 from xstilts.data.examples import Example
 from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
@@ -23,7 +24,7 @@ from xstilts.evaluate.retrieval.mining import (
     optimize_threshold,
     pivot_order,
 )
-from xstilts.evaluate.retrieval.neighbours import Share, Vectors, nearest, recall
+from xstilts.evaluate.retrieval.neighbours import Vectors, nearest, recall
 from xstilts.tasks.formats.retrieval import Options
 from xstilts.tasks.metrics import METRICS
 
@@ -40,7 +41,7 @@ def retrieve(
     embed: Embed,
     settings: Options,
     language: str,
-    told: Share,
+    progress: ProgressFn,
 ) -> Computed:
     """Evaluate a retrieval task.
 
@@ -51,7 +52,7 @@ def retrieve(
         embed: Gives sentence vectors.
         settings: How sentences are compared.
         language: Evaluated language.
-        told: Told the share of a search that is done.
+        progress: Called with the share of a search that is done.
 
     Raises:
         UsageError: The metric is not one of a retrieval task.
@@ -59,9 +60,9 @@ def retrieve(
     if metric == "tatoeba":
         return _nearest(pair, embed, language)
     if metric == "bucc":
-        return _mined(pair, dev or pair, embed, settings, language, told)
+        return _mined(pair, dev or pair, embed, settings, language, progress)
     if metric == "ap_at_k":
-        return _ranked(pair, embed, settings, language, told)
+        return _ranked(pair, embed, settings, language, progress)
     raise UsageError(f"metric {metric} scores no retrieval", hint=f"Known: {', '.join(KINDS)}.")
 
 
@@ -89,7 +90,7 @@ def _mined(
     embed: Embed,
     settings: Options,
     language: str,
-    told: Share,
+    progress: ProgressFn,
 ) -> Computed:
     """F1 of pairs mined with the threshold that is best on `dev`.
 
@@ -100,7 +101,7 @@ def _mined(
     candidates = None
     threshold = settings.threshold
     if threshold is None:
-        tuned = _candidates(dev, embed, settings, told)
+        tuned = _candidates(dev, embed, settings, progress)
         threshold = optimize_threshold(tuned, dev.gold)
         if dev is pair:
             candidates = tuned
@@ -108,7 +109,7 @@ def _mined(
             kept = extract(tuned, threshold)
             extra["validation_f1"] = metric.compute(kept, dev.gold, language=language)["f1"]
     if candidates is None:
-        candidates = _candidates(pair, embed, settings, told)
+        candidates = _candidates(pair, embed, settings, progress)
     if settings.index != "exact":
         sides = embed(pair.source), embed(pair.target)
         extra["index_recall"] = 100 * recall(*sides, settings.neighbours, settings.index)
@@ -124,7 +125,9 @@ def _mined(
     )
 
 
-def _candidates(pair: BitextPair, embed: Embed, settings: Options, told: Share) -> list[Candidate]:
+def _candidates(
+    pair: BitextPair, embed: Embed, settings: Options, progress: ProgressFn
+) -> list[Candidate]:
     return mine_texts(
         [example.fields["text"] for example in pair.source],
         [example.fields["text"] for example in pair.target],
@@ -133,20 +136,20 @@ def _candidates(pair: BitextPair, embed: Embed, settings: Options, told: Share) 
         settings.neighbours,
         settings.margin,
         settings.direction,
-        told=told,
+        progress=progress,
         index=settings.index,
     )
 
 
 def _ranked(
-    pair: BitextPair, embed: Embed, settings: Options, language: str, told: Share
+    pair: BitextPair, embed: Embed, settings: Options, language: str, progress: ProgressFn
 ) -> Computed:
     """Mean average precision of the first candidates of each source row."""
     golds: list[list[str]] = [[] for _ in pair.source]
     for source, target in pair.gold:
         golds[source].append(pair.target[target].id)
     depth = settings.depth
-    _, found = nearest(embed(pair.source), embed(pair.target), depth, told)
+    _, found = nearest(embed(pair.source), embed(pair.target), depth, progress)
     ranked = [[pair.target[int(number)].id for number in row] for row in found]
     metric = METRICS.get("ap_at_k")
     options: dict[str, Any] = {"language": language, "k": depth}

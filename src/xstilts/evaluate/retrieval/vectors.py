@@ -8,7 +8,7 @@ Tatoeba. One folder a layer holds shards: some sentences' keys and vectors, writ
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
 from xstilts.composition.load import Loaded
 from xstilts.composition.task_model import TaskModel
+from xstilts.config.progress import ProgressFn
 from xstilts.data.batching import Padding
 from xstilts.data.features import Features
 from xstilts.errors import IntegrityError
@@ -31,7 +32,6 @@ VERSION = 1
 SHARD = 16384
 """Sentences computed and written at a time; what an interruption can lose."""
 
-Share = Callable[[float], None]
 Keys = Sequence[bytes]
 
 
@@ -111,7 +111,7 @@ class SentenceVectors:
         features: Features,
         layer: int,
         pooling: str,
-        told: Share,
+        progress: ProgressFn,
         *,
         layers: Sequence[int] = (),
     ) -> Vectors:
@@ -122,14 +122,14 @@ class SentenceVectors:
             features: Tokenised sentences.
             layer: Block to be pooled.
             pooling: `mean` or `cls`.
-            told: Told the share that is done.
+            progress: Called with the share that is done.
             layers: Further blocks that will be asked for: the same pass keeps them too.
         """
         wanted = sorted({layer, *layers})
         model = TaskModel(self.backbone, loaded.composed, {})
         if self.cache is None:
             with model.attached():
-                count = Count(len(features), told, self.padding)
+                count = Count(len(features), progress, self.padding)
                 return predict.embed(model, features, [layer], pooling, done=count)[layer]
         keys = _keys(features)
         stores = {number: self._store(loaded, number, pooling) for number in wanted}
@@ -138,7 +138,7 @@ class SentenceVectors:
             for row, key in enumerate(keys)
             if any(key not in store for store in stores.values())
         }
-        self._compute(model, features, lacking, stores, pooling, told)
+        self._compute(model, features, lacking, stores, pooling, progress)
         return stores[layer].take(keys)
 
     def _compute(
@@ -148,9 +148,9 @@ class SentenceVectors:
         lacking: dict[bytes, int],
         stores: dict[int, VectorStore],
         pooling: str,
-        told: Share,
+        progress: ProgressFn,
     ) -> None:
-        count = Count(len(lacking), told, self.padding)
+        count = Count(len(lacking), progress, self.padding)
         with model.attached():
             for keys, rows in _shards(features, lacking):
                 part = features.take(rows)

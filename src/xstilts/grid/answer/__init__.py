@@ -1,22 +1,22 @@
 """Answers to studies: the verdict that was asked for beforehand, and what stands behind it.
 
-evidence = gather(folder.load("scripts"), folder, store)
-answer = answered(evidence)
+study_results = collect_results(folder.load("scripts"), folder, store)
+answer = answered(study_results)
 print(answer.line)
-write_html(sheet(answer), Path("answer.html"))
+write_html(answer_report(answer), Path("answer.html"))
 """
 
-from xstilts.grid.answer.evidence import Evidence, Place, gather
-from xstilts.grid.answer.reading import Answer, Judged, answered
-from xstilts.grid.answer.sheet import record, sheet
+from xstilts.grid.answer.analysis import Answer, Comparison, answered
+from xstilts.grid.answer.report import answer_report, record
+from xstilts.grid.answer.study_results import Place, StudyResults, collect_results
 
 __all__ = [
     "Answer",
-    "Evidence",
-    "Judged",
+    "Comparison",
     "Place",
+    "StudyResults",
+    "answer_report",
     "answered",
-    "gather",
+    "collect_results",
     "record",
-    "sheet",
 ]

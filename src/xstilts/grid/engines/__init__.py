@@ -4,8 +4,8 @@ An engine is one file of this package with these names:
 
     Options: type[Spec]
         What it takes besides, by `--set key=value`.
-    run(crew, options, stop) -> None
-        Start `crew.workers` processes of `crew.command` somewhere, start another for each that
+    run(pool, options, stop) -> None
+        Start `pool.workers` processes of `pool.command` somewhere, start another for each that
         dies, and return when all have ended. When `stop` notes a signal, let them end after a
         checkpoint, and return.
 
@@ -32,7 +32,7 @@ STARTS = 3
 
 
 @dataclass
-class Crew:
+class WorkerPool:
     """The workers of a grid.
 
     Attributes:
@@ -40,7 +40,7 @@ class Crew:
         workers: How many at a time.
         logs: Folder for what the workers say.
         is_over: Whether nothing is left to be computed.
-        told: Called now and then, to show how far the grid is.
+        show_progress: Called now and then, to show how far the grid is.
         cancel: Lets all workers of the study stop after a checkpoint, wherever they are.
         environment: Variables that every worker gets.
     """
@@ -49,7 +49,7 @@ class Crew:
     workers: int
     logs: Path
     is_over: Callable[[], bool]
-    told: Callable[[], None] = lambda: None
+    show_progress: Callable[[], None] = lambda: None
     cancel: Callable[[], None] = lambda: None
     environment: Mapping[str, str] = field(default_factory=dict)
     _errors: int = 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field
 
 from xstilts.config.specs import Spec
-from xstilts.grid.engines import Crew
+from xstilts.grid.engines import WorkerPool
 from xstilts.grid.worker import DRIVER
 from xstilts.train.signals import StopRequest
 
@@ -30,27 +30,27 @@ class Options(Spec):
     gpus: int = Field(default=-1, ge=-1)
 
 
-def run(crew: Crew, options: Options, stop: StopRequest) -> None:
+def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     """Start worker processes and wait for them."""
-    crew.logs.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **crew.environment, DRIVER: str(os.getpid())}
-    threads = options.threads or max(1, cores() // crew.workers)
+    pool.logs.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, **pool.environment, DRIVER: str(os.getpid())}
+    threads = options.threads or max(1, cores() // pool.workers)
     environment.setdefault("OMP_NUM_THREADS", str(threads))
     gpus = _devices() if options.gpus < 0 else options.gpus
     running: dict[int, subprocess.Popen[bytes]] = {}
     try:
-        for slot in range(crew.workers):
-            running[slot] = _start(crew, environment, slot, gpus)
+        for slot in range(pool.workers):
+            running[slot] = _start(pool, environment, slot, gpus)
         while running and not stop.number:
-            crew.told()
+            pool.show_progress()
             time.sleep(POLL_SECONDS)
             for slot, process in list(running.items()):
                 code = process.poll()
                 if code is None:
                     continue
                 del running[slot]
-                if crew.wants_another(code):
-                    running[slot] = _start(crew, environment, slot, gpus)
+                if pool.wants_another(code):
+                    running[slot] = _start(pool, environment, slot, gpus)
     finally:
         for process in running.values():
             process.send_signal(signal.SIGTERM)
@@ -59,15 +59,15 @@ def run(crew: Crew, options: Options, stop: StopRequest) -> None:
 
 
 def _start(
-    crew: Crew, environment: dict[str, str], slot: int, gpus: int
+    pool: WorkerPool, environment: dict[str, str], slot: int, gpus: int
 ) -> subprocess.Popen[bytes]:
     """A worker in a session of its own, so that Ctrl-C reaches the engine only."""
     own = dict(environment)
     if gpus > 0:
         own["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
-    with log_file(crew.logs, slot).open("ab") as log:
+    with log_file(pool.logs, slot).open("ab") as log:
         return subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
-            crew.arguments,
+            pool.arguments,
             env=own,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from xstilts.config.specs import Spec
 from xstilts.errors import NetworkError, UsageError
-from xstilts.grid.engines import Crew
+from xstilts.grid.engines import WorkerPool
 from xstilts.grid.worker import DRIVER
 from xstilts.train.signals import StopRequest
 
@@ -41,7 +41,7 @@ class Options(Spec):
     gpus: float = Field(default=-1, ge=-1)
 
 
-class Station:
+class RayWorker:
     """One slot: starts a worker where the actor lives and gives its exit code."""
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: str) -> None:
@@ -65,7 +65,7 @@ class Station:
             process.send_signal(signal.SIGTERM)
 
 
-def run(crew: Crew, options: Options, stop: StopRequest) -> None:
+def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     """Start actors and wait for them.
 
     Raises:
@@ -81,14 +81,14 @@ def run(crew: Crew, options: Options, stop: StopRequest) -> None:
         raise UsageError(
             "the engine 'ray' needs Ray", hint="Install it: pip install 'xstilts[ray]'"
         ) from None
-    _connect(ray, crew, options)
+    _connect(ray, pool, options)
     try:
-        _staff(ray, crew, options, stop)
+        _staff(ray, pool, options, stop)
     finally:
         ray.shutdown()
 
 
-def _connect(ray: Any, crew: Crew, options: Options) -> None:
+def _connect(ray: Any, pool: WorkerPool, options: Options) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if options.address:
         try:
@@ -98,7 +98,7 @@ def _connect(ray: Any, crew: Crew, options: Options) -> None:
                 f"no Ray cluster at {options.address}", where=str(error), hint="Is it started?"
             ) from None
         return
-    cpus = max(1, round(crew.workers * options.cpus))
+    cpus = max(1, round(pool.workers * options.cpus))
     ray.init(
         address="local",
         include_dashboard=False,
@@ -107,31 +107,31 @@ def _connect(ray: Any, crew: Crew, options: Options) -> None:
     )
 
 
-def _staff(ray: Any, crew: Crew, options: Options, stop: StopRequest) -> None:
+def _staff(ray: Any, pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     """Keep every slot working until nothing is left."""
     gpus = options.gpus
     if gpus < 0:
         gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
-    actor = ray.remote(num_cpus=options.cpus, num_gpus=gpus, max_restarts=0)(Station)
+    actor = ray.remote(num_cpus=options.cpus, num_gpus=gpus, max_restarts=0)(RayWorker)
 
     def start(slot: int) -> tuple[Any, Any]:
-        log = str(crew.logs / f"ray-{slot}.log")
-        station = actor.remote(crew.command, dict(crew.environment), log)
-        return station, station.work.remote()
+        log = str(pool.logs / f"ray-{slot}.log")
+        worker = actor.remote(pool.command, dict(pool.environment), log)
+        return worker, worker.work.remote()
 
-    working = {slot: start(slot) for slot in range(crew.workers)}
+    working = {slot: start(slot) for slot in range(pool.workers)}
     stopping = False
     while working:
-        crew.told()
+        pool.show_progress()
         if stop.number and not stopping:
             stopping = True
-            crew.cancel()
+            pool.cancel()
         futures = {future: slot for slot, (_, future) in working.items()}
         ended, _ = ray.wait(list(futures), timeout=POLL_SECONDS)
         for future in ended:
             slot = futures[future]
             del working[slot]
-            if not stopping and crew.wants_another(_code(ray, future)):
+            if not stopping and pool.wants_another(_code(ray, future)):
                 working[slot] = start(slot)
                 time.sleep(POLL_SECONDS)
 

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from xstilts.config.specs import Spec
 from xstilts.errors import UsageError
-from xstilts.grid.engines import Crew
+from xstilts.grid.engines import WorkerPool
 from xstilts.train.signals import StopRequest
 
 POLL_SECONDS = 1.0
@@ -79,27 +79,27 @@ class Task:
         return DelayedSubmission(Task(self.arguments, self.environment))
 
 
-def run(crew: Crew, options: Options, stop: StopRequest) -> None:
+def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     """Queue the array and wait for it, unless `detach`.
 
     Raises:
         UsageError: submitit is not installed, or there is no SLURM here.
     """
-    executor = _executor(crew, options)
-    task = Task(crew.command, dict(crew.environment))
-    jobs = executor.submit_array([task] * crew.workers)
+    executor = _executor(pool, options)
+    task = Task(pool.command, dict(pool.environment))
+    jobs = executor.submit_array([task] * pool.workers)
     if options.detach:
         return
     stopping = False
     while not all(job.done() for job in jobs):
-        crew.told()
+        pool.show_progress()
         if stop.number and not stopping:
             stopping = True
-            crew.cancel()
+            pool.cancel()
         time.sleep(POLL_SECONDS)
 
 
-def _executor(crew: Crew, options: Options) -> Any:
+def _executor(pool: WorkerPool, options: Options) -> Any:
     os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL
     try:
         import submitit
@@ -110,7 +110,7 @@ def _executor(crew: Crew, options: Options) -> Any:
     submitit.JobEnvironment.USR_SIG = SIGNAL  # it may have been imported before
     limit = {f"{options.cluster}_max_num_timeout": options.requeues}
     try:
-        executor = submitit.AutoExecutor(crew.logs / "submitit", cluster=options.cluster, **limit)
+        executor = submitit.AutoExecutor(pool.logs / "submitit", cluster=options.cluster, **limit)
     except RuntimeError as error:
         raise UsageError(
             f"no SLURM here: {error}",
@@ -128,7 +128,7 @@ def _executor(crew: Crew, options: Options) -> Any:
         parameters |= {f"slurm_{key}": value for key, value in named.items() if value}
         parameters |= {
             "slurm_signal_delay_s": options.warning_seconds,
-            "slurm_array_parallelism": crew.workers,
+            "slurm_array_parallelism": pool.workers,
             "slurm_additional_parameters": {"requeue": True, **options.parameters},
         }
     executor.update_parameters(**parameters)

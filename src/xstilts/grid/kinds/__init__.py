@@ -2,12 +2,12 @@
 
 A kind is one file of this package with these names:
 
-    run(cell, workshop) -> dict
+    run(cell, context) -> dict
         Compute the cell, or find what was computed before; the outcome is plain JSON values. It
         may be cut off anywhere and run again, by another process too.
-    is_there(outcome, workshop) -> bool
+    is_there(outcome, context) -> bool
         Whether what a finished cell made is still where it was put.
-    cost(cell, workshop, pace) -> Cost
+    cost(cell, context, costs) -> Cost
         What computing it will take; nothing is kept but caches.
 """
 

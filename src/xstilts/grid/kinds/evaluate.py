@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xstilts.evaluate.alignment.snapshots import snapshot_label
-from xstilts.evaluate.evaluator import Evaluation
+from xstilts.evaluate.evaluator import Evaluator
 from xstilts.evaluate.request import Request
 from xstilts.grid.cell import Cell
-from xstilts.grid.context import Workshop
-from xstilts.grid.cost import Cost, Pace
+from xstilts.grid.context import GridContext
+from xstilts.grid.cost import Cost, CostModel
 from xstilts.train.recipes import stack
 
 
-def run(cell: Cell, workshop: Workshop) -> dict[str, Any]:
+def run(cell: Cell, context: GridContext) -> dict[str, Any]:
     """Evaluate what is missing; the outcome names the result cells, one a language and layer."""
-    evaluation: Evaluation = workshop.evaluation(cell.backbone)
-    outcome = evaluation.run(requests(cell, workshop), lambda _text, _share: None)
+    evaluation: Evaluator = context.evaluation(cell.backbone)
+    outcome = evaluation.run(requests(cell, context), lambda _text, _share: None)
     return {"cells": [found.key for found in outcome.cells], "missing": outcome.missing}
 
 
-def requests(cell: Cell, workshop: Workshop) -> list[Request]:
+def requests(cell: Cell, context: GridContext) -> list[Request]:
     """What is evaluated; the modules of the parents by their digests."""
     job = cell.job
     return [
@@ -34,17 +34,17 @@ def requests(cell: Cell, workshop: Workshop) -> list[Request]:
             alignment="alignment" in job,
         )
         for group in job["groups"]
-        for label, expression in _expressions(job, group["parts"], workshop)
+        for label, expression in _expressions(job, group["parts"], context)
         for layer in job["layers"]
     ]
 
 
 def _expressions(
-    job: Mapping[str, Any], parts: Sequence[str], workshop: Workshop
+    job: Mapping[str, Any], parts: Sequence[str], context: GridContext
 ) -> list[tuple[str, str]]:
     """(label, expression): the stack of the parts, for a curve after the snapshots of the last."""
-    modules = [workshop.module(key) for key in parts]
-    steps = workshop.outcome(parts[-1])["steps"] if parts and job.get("curve") else {}
+    modules = [context.module(key) for key in parts]
+    steps = context.outcome(parts[-1])["steps"] if parts and job.get("curve") else {}
     kept = [
         (snapshot_label(job["label"], int(step)), stack([*modules[:-1], f"@{found}"]))
         for step, found in sorted(steps.items(), key=lambda item: int(item[0]))
@@ -52,18 +52,18 @@ def _expressions(
     return [*kept, (job["label"], stack(modules))]
 
 
-def is_there(outcome: dict[str, Any], workshop: Workshop) -> bool:
+def is_there(outcome: dict[str, Any], context: GridContext) -> bool:
     """Whether every result is in the store."""
-    return all(workshop.store.get(key) is not None for key in outcome["cells"])
+    return all(context.store.get(key) is not None for key in outcome["cells"])
 
 
-def cost(cell: Cell, workshop: Workshop, pace: Pace) -> Cost:
+def cost(cell: Cell, context: GridContext, costs: CostModel) -> Cost:
     """Time from earlier results of the task on the backbone, else from the speed of its encoder."""
     job = cell.job
     results = len(job["data"]) * len(job["layers"]) * job["models"]
     deepest = max(job["layers"])
     depth = deepest / job["blocks"] if deepest >= 0 else 1.0
     tokens = round(job["tokens"] * job["models"] * depth)
-    backbone = workshop.backbone(cell.backbone)
-    seconds = pace.of_evaluation(backbone, job["task"], results, tokens)
+    backbone = context.backbone(cell.backbone)
+    seconds = costs.of_evaluation(backbone, job["task"], results, tokens)
     return Cost(0, seconds, sum(job["rows"].values()) * 100 * job["models"])

@@ -8,27 +8,27 @@ from xstilts.config.run import RunSpec
 from xstilts.errors import DataError
 from xstilts.files import digest
 from xstilts.grid.cell import Cell
-from xstilts.grid.context import Workshop
-from xstilts.grid.cost import Cost, Pace
+from xstilts.grid.context import GridContext
+from xstilts.grid.cost import Cost, CostModel
 from xstilts.train.phases import Phase
 from xstilts.train.recipes import stack
 from xstilts.train.run import plan_phase, train_phase
 
 
-def run(cell: Cell, workshop: Workshop) -> dict[str, Any]:
+def run(cell: Cell, context: GridContext) -> dict[str, Any]:
     """Train the module, or find it in the library.
 
     Raises:
         DataError: The rows or settings here are not those that were planned.
     """
-    phase = phase_of(cell, workshop)
+    phase = phase_of(cell, context)
     if digest(phase.inputs) != cell.job["inputs"]:
         raise DataError(
             f"what {cell.name} trains on here is not what was planned",
             hint="Use the same data and version everywhere, or plan again: xstilts grid plan.",
         )
     entry = train_phase(phase)
-    runs = {e.manifest.run: e.manifest.digest for e in workshop.places.zoo.entries()}
+    runs = {e.manifest.run: e.manifest.digest for e in context.workspace.zoo.entries()}
     every = phase.run.train.save_every
     last = int(entry.manifest.training["steps"])
     steps = {n: runs.get(phase.step_key(n)) for n in range(0, last + 1, every)} if every else {}
@@ -39,32 +39,32 @@ def run(cell: Cell, workshop: Workshop) -> dict[str, Any]:
     }
 
 
-def phase_of(cell: Cell, workshop: Workshop, *, alone: bool = False) -> Phase:
+def phase_of(cell: Cell, context: GridContext, *, alone: bool = False) -> Phase:
     """The phase of a cell; with `alone` without what is below it, which need not be done then."""
     job = cell.job
-    below = [] if alone else [workshop.module(key) for key in job["below"]]
+    below = [] if alone else [context.module(key) for key in job["below"]]
     return Phase(
         job["tasks"],
         RunSpec.model_validate(job["run"]),
-        workshop.backbone(cell.backbone),
-        workshop.places,
+        context.backbone(cell.backbone),
+        context.workspace,
         below=stack(below),
-        apart=job["apart"],
+        standalone=job["apart"],
         name=job["module"],
-        command=workshop.command,
+        command=context.command,
     )
 
 
-def is_there(outcome: dict[str, Any], workshop: Workshop) -> bool:
+def is_there(outcome: dict[str, Any], context: GridContext) -> bool:
     """Whether the module and its snapshots are in the library."""
     wanted = {outcome["module"], *outcome["steps"].values()}
-    return wanted <= {entry.manifest.digest for entry in workshop.places.zoo.entries()}
+    return wanted <= {entry.manifest.digest for entry in context.workspace.zoo.entries()}
 
 
-def cost(cell: Cell, workshop: Workshop, pace: Pace) -> Cost:
+def cost(cell: Cell, context: GridContext, costs: CostModel) -> Cost:
     """Steps from the rows, time from a short calibration for each method and task."""
-    phase = phase_of(cell, workshop, alone=True)
+    phase = phase_of(cell, context, alone=True)
     plan = plan_phase(phase)
     copies = 1 + (plan.steps // phase.run.train.save_every + 1 if phase.run.train.save_every else 0)
-    seconds = pace.of_training(phase, plan)
+    seconds = costs.of_training(phase, plan)
     return Cost(plan.steps, seconds, plan.disk_bytes * copies)

@@ -5,14 +5,14 @@ A method is one file of this package with these names:
     KIND: str                    the kind written to the manifest: "adapter", "lora", "full", …
     Options                      a frozen `Spec`; unknown keys are refused
 
-    create(shape, options, generator) -> Adapter
+    create(shape, options, generator) -> ModuleWeights
         A new module. It starts as the identity: attaching it leaves every output bit-equal.
     save(adapter, folder, name, backbone) -> None
         Weights as safetensors, and the config of the library that owns the format.
-    load(folder, shape) -> Adapter
+    load(folder, shape) -> ModuleWeights
         The module in a folder, with no key missing and none left over. Raises `IntegrityError`.
 
-`Adapter` and the sites are in `xstilts.backbone.sites`.
+`ModuleWeights` and the sites are in `xstilts.backbone.sites`.
 """
 
 from __future__ import annotations

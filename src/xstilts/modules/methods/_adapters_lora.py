@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import BLOCKS, LINEARS, Adapter, EncoderShape, Site
+from xstilts.backbone.sites import BLOCKS, LINEARS, EncoderShape, ModuleWeights, Site
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import write_json
 from xstilts.modules.methods import bottleneck, read_tensors
@@ -30,7 +30,7 @@ _KEY = re.compile(
 _PATHS = {path: name for name, path in LINEARS.items()}
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json`.
 
     Raises:
@@ -112,7 +112,7 @@ _NEEDED = {
 _OLD = re.compile(r"adapters\.(\d+)\.(\d+)")
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
+def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The module in a folder of the library, as a LoRA module.
 
     Folders written before 1.1 scaled by 1 where their config says alpha / r (the library corrects

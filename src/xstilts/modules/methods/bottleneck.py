@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import SUBLAYERS, Adapter, EncoderShape, Site
+from xstilts.backbone.sites import SUBLAYERS, EncoderShape, ModuleWeights, Site
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
@@ -94,7 +94,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new adapter in every block that is not left out."""
     modules = {}
     for block in range(shape.num_layers):
@@ -103,7 +103,7 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapt
                 module = Bottleneck(shape.hidden_size, options)
                 _initialise(module, generator)
                 modules[Site(block, name).key] = module
-    return Adapter("bottleneck", options, modules)
+    return ModuleWeights("bottleneck", options, modules)
 
 
 @torch.no_grad()
@@ -207,7 +207,7 @@ def model_class(model_type: str) -> str:
     return "BertAdapterModel" if model_type == "bert" else "XLMRobertaAdapterModel"
 
 
-def library_keys(adapter: Adapter, name: str, model_type: str) -> dict[str, str]:
+def library_keys(adapter: ModuleWeights, name: str, model_type: str) -> dict[str, str]:
     """Our parameter name to the library's key, for the sub-layer sites of an adapter."""
     keys = {}
     prefix = key_prefix(model_type)
@@ -222,7 +222,7 @@ def library_keys(adapter: Adapter, name: str, model_type: str) -> dict[str, str]
 
 
 def write_folder(
-    adapter: Adapter,
+    adapter: ModuleWeights,
     keys: Mapping[str, str],
     config: Mapping[str, Any],
     folder: Path,
@@ -270,7 +270,7 @@ def read_config(folder: Path) -> tuple[dict[str, Any], str, str]:
     return inner, str(name), str(model_type)
 
 
-def read_weights(adapter: Adapter, keys: Mapping[str, str], folder: Path) -> Adapter:
+def read_weights(adapter: ModuleWeights, keys: Mapping[str, str], folder: Path) -> ModuleWeights:
     """Fill an adapter from a folder of the library, no key missing and none left over."""
     found = read_tensors(folder / WEIGHTS)
     state = adapter.at.state_dict()
@@ -279,14 +279,14 @@ def read_weights(adapter: Adapter, keys: Mapping[str, str], folder: Path) -> Ada
     return adapter
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
     keys = library_keys(adapter, name, backbone.identity.model_type)
     config = library_config(cast("Options", adapter.options))
     write_folder(adapter, keys, config, folder, name, backbone)
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
+def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The adapter in a folder written by `save` or by the adapters library."""
     config, name, model_type = read_config(folder)
     adapter = create(shape, options_of(config, folder), Generator())

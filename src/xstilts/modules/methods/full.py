@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.lazy_tensors import FileWeights, write_weights
-from xstilts.backbone.sites import Adapter, EncoderShape
+from xstilts.backbone.sites import EncoderShape, ModuleWeights
 from xstilts.config.specs import Spec
 from xstilts.files import write_json
 from xstilts.modules.methods import _difference
@@ -32,13 +32,13 @@ class Options(Spec):
     stored: Literal["whole", "difference"] = "whole"
 
 
-def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A module without parameters of its own; training fills in the encoder's weights."""
     del shape, generator
-    return Adapter("full", options, {}, encoder_weights={})
+    return ModuleWeights("full", options, {}, encoder_weights={})
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write the encoder as a transformers model folder, or its difference from `adapter.base`."""
     del name
     weights = adapter.encoder_weights or {}
@@ -57,14 +57,16 @@ def transformers_config(backbone: Backbone) -> dict[str, Any]:
     return config | {"architectures": [type(backbone.encoder).__name__]}
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
+def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The encoder in a folder written by `save`; its tensors are read when they are asked for."""
     base = _tensors(shape.encoder)
     if (folder / _difference.CONFIG).is_file():
         weights = _difference.read(folder, base)
-        adapter = Adapter("full", Options(stored="difference"), {}, encoder_weights=weights)
+        adapter = ModuleWeights("full", Options(stored="difference"), {}, encoder_weights=weights)
     else:
-        adapter = Adapter("full", Options(), {}, encoder_weights=FileWeights(folder / WEIGHTS))
+        adapter = ModuleWeights(
+            "full", Options(), {}, encoder_weights=FileWeights(folder / WEIGHTS)
+        )
     adapter.base = base
     return adapter
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import Adapter, EncoderShape
+from xstilts.backbone.sites import EncoderShape, ModuleWeights
 from xstilts.config.specs import Spec
 
 KIND = "head"
@@ -17,18 +17,18 @@ class Options(Spec):
     """A head alone has no options."""
 
 
-def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A module that acts nowhere."""
     del shape, generator
-    return Adapter("head", options, {})
+    return ModuleWeights("head", options, {})
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write nothing: the head is kept beside every module."""
     del adapter, folder, name, backbone
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
+def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """A module that acts nowhere."""
     del folder
     return create(shape, Options(), Generator())

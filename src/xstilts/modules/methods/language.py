@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import EMBEDDINGS, Adapter, EncoderShape, Site
+from xstilts.backbone.sites import EMBEDDINGS, EncoderShape, ModuleWeights, Site
 from xstilts.errors import IntegrityError
 from xstilts.modules.methods import bottleneck
 
@@ -70,7 +70,7 @@ def _network(inputs: int, outputs: int, options: Options) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, size), activation, nn.Linear(size, outputs))
 
 
-def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new language adapter."""
     coupling = Coupling(shape.hidden_size, options)
     with torch.no_grad():
@@ -80,7 +80,7 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapt
             for zero in (inner.bias, outer.weight, outer.bias):
                 zero.zero_()
     blocks = bottleneck.create(shape, options, generator)
-    return Adapter("language", options, {SITE.key: coupling, **dict(blocks.at.items())})
+    return ModuleWeights("language", options, {SITE.key: coupling, **dict(blocks.at.items())})
 
 
 # ------------------------------------------------------------------------- the library's format
@@ -112,21 +112,21 @@ def options_of(config: dict[str, Any], where: Path) -> Options:
     return Options.model_validate(plain | {"invertible_reduction_factor": factor})
 
 
-def _library_keys(adapter: Adapter, name: str, model_type: str) -> dict[str, str]:
+def _library_keys(adapter: ModuleWeights, name: str, model_type: str) -> dict[str, str]:
     stem = f"{bottleneck.key_prefix(model_type)}.invertible_adapters.{name}."
     own = adapter.at[SITE.key].state_dict()
     keys = {f"{SITE.key}.{key}": stem + key for key in own}
     return keys | bottleneck.library_keys(adapter, name, model_type)
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
     keys = _library_keys(adapter, name, backbone.identity.model_type)
     config = library_config(cast("Options", adapter.options))
     bottleneck.write_folder(adapter, keys, config, folder, name, backbone)
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
+def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The adapter in a folder written by `save` or by the adapters library."""
     config, name, model_type = bottleneck.read_config(folder)
     adapter = create(shape, options_of(config, folder), Generator())

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import BLOCKS, LINEARS, Adapter, EncoderShape, Site
+from xstilts.backbone.sites import BLOCKS, LINEARS, EncoderShape, ModuleWeights, Site
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
@@ -79,7 +79,7 @@ class LowRank(nn.Module):
         return self.B.float() @ self.A.float() * self.scaling
 
 
-def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new LoRA module: A uniform as in peft, B zero."""
     modules = {}
     for site in options.sites(shape.num_layers):
@@ -87,10 +87,10 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapt
         module = LowRank(shape.linear_sizes(site.name), rank, options.alpha, options.dropout)
         nn.init.kaiming_uniform_(module.A, a=math.sqrt(5), generator=generator)
         modules[site.key] = module
-    return Adapter("lora", options, modules)
+    return ModuleWeights("lora", options, modules)
 
 
-def from_factors(factors: Mapping[str, tuple[Tensor, Tensor]]) -> Adapter:
+def from_factors(factors: Mapping[str, tuple[Tensor, Tensor]]) -> ModuleWeights:
     """A module whose update at each site is exactly `B @ A`.
 
     Args:
@@ -104,7 +104,7 @@ def from_factors(factors: Mapping[str, tuple[Tensor, Tensor]]) -> Adapter:
         module = LowRank((a.shape[1], b.shape[0]), len(a), options.alpha, 0.0)
         module.A.data, module.B.data = a.contiguous(), (b / module.scaling).contiguous()
         at[key] = module
-    return Adapter("lora", options, at)
+    return ModuleWeights("lora", options, at)
 
 
 # --------------------------------------------------------------------------------- peft's format
@@ -132,7 +132,7 @@ def _path(site: Site) -> str:
     return f"{BLOCKS}.{site.block}.{LINEARS[site.name]}"
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json` as peft does for the encoder."""
     del name
     identity = backbone.identity
@@ -159,7 +159,7 @@ def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
     write_json(folder / CONFIG, config)
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
+def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The module in a folder written by `save` or by peft."""
     config = _read_config(folder)
     tensors = read_tensors(folder / WEIGHTS)
@@ -179,7 +179,7 @@ def load(folder: Path, shape: EncoderShape) -> Adapter:
     return adapter
 
 
-def _factors(adapter: Adapter) -> list[tuple[Site, str]]:
+def _factors(adapter: ModuleWeights) -> list[tuple[Site, str]]:
     return [(site, factor) for site in adapter.sites() for factor in "AB"]
 
 

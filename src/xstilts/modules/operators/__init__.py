@@ -5,7 +5,7 @@ bool`, whether the order of its parts matters. It is one of two kinds:
 
 A *weight operator* (`MERGES = True`) turns modules of one method into one module:
 
-    combine(modules, weights, options, generator) -> Adapter
+    combine(modules, weights, options, generator) -> ModuleWeights
 
 A *site operator* (`MERGES = False`) computes with all of its parts at run time:
 

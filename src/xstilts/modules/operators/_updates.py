@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xstilts.backbone.lazy_tensors import Info, Weights, info_of, rows_of
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import UsageError
 from xstilts.modules.methods.lora import LowRank, from_factors
 from xstilts.modules.operators import PartInfo
@@ -61,13 +61,13 @@ def check_lora(parts: Sequence[PartInfo]) -> None:
 
 
 def merged(
-    modules: Sequence[Adapter],
+    modules: Sequence[ModuleWeights],
     merge: Merge,
     rank: int,
     *,
     density: float = 1.0,
     draws: bool = False,
-) -> Adapter:
+) -> ModuleWeights:
     """One module from tensors that are merged one by one.
 
     Args:
@@ -88,7 +88,7 @@ def merged(
     if first.method == "full":
         streamed = MergedEncoder(modules, merge, density)
         weights = _at_once(modules, merge) if draws else streamed
-        result = Adapter("full", first.options, {}, weights)
+        result = ModuleWeights("full", first.options, {}, weights)
         result.base = first.base
         return result
     states = [module.at.state_dict() for module in modules]
@@ -96,14 +96,14 @@ def merged(
         key: trimmed(torch.stack([state[key].float() for state in states])).to(value.dtype)
         for key, value in states[0].items()
     }
-    result = Adapter(
+    result = ModuleWeights(
         first.method, first.options, {k: copy.deepcopy(m) for k, m in first.at.items()}
     )
     result.at.load_state_dict(total)
     return result
 
 
-def _merged_lora(modules: Sequence[Adapter], merge: Merge, rank: int) -> Adapter:
+def _merged_lora(modules: Sequence[ModuleWeights], merge: Merge, rank: int) -> ModuleWeights:
     factors: dict[str, tuple[Tensor, Tensor]] = {}
     lost = whole = 0.0
     for key in sorted({key for module in modules for key in module.at}):
@@ -145,7 +145,9 @@ class MergedEncoder(Weights):
         density: See `merged`.
     """
 
-    def __init__(self, modules: Sequence[Adapter], merge: Merge, density: float = 1.0) -> None:
+    def __init__(
+        self, modules: Sequence[ModuleWeights], merge: Merge, density: float = 1.0
+    ) -> None:
         self.base = modules[0].base
         self.states = [module.encoder_weights or {} for module in modules]
         self.merge, self.density = merge, density
@@ -211,7 +213,7 @@ def _from_top(counts: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return counts.shape[1] - 1 - place, above
 
 
-def _at_once(modules: Sequence[Adapter], merge: Merge) -> dict[str, Tensor]:
+def _at_once(modules: Sequence[ModuleWeights], merge: Merge) -> dict[str, Tensor]:
     """The merged encoder, each tensor whole and computed now."""
     parts = MergedEncoder(modules, merge)
     total = {}

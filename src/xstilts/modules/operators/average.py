@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator
 
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import UsageError
 from xstilts.modules.operators import Option, _updates, merge_linear
 from xstilts.modules.operators import sum as module_sum
@@ -23,11 +23,11 @@ check = _updates.check
 
 
 def combine(
-    modules: Sequence[Adapter],
+    modules: Sequence[ModuleWeights],
     weights: Sequence[float],
     options: Mapping[str, Option],
     generator: Generator,
-) -> Adapter:
+) -> ModuleWeights:
     """The mean; parts without weights count the same.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor
 
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import UsageError
 from xstilts.modules.methods.lora import LowRank
 from xstilts.modules.operators import Option, PartInfo, _updates
@@ -38,11 +38,11 @@ def check(parts: Sequence[PartInfo]) -> None:
 
 
 def combine(
-    modules: Sequence[Adapter],
+    modules: Sequence[ModuleWeights],
     weights: Sequence[float],
     options: Mapping[str, Option],
     generator: Generator,
-) -> Adapter:
+) -> ModuleWeights:
     """The module of mean factors; parts without weights count the same.
 
     Raises:
@@ -63,4 +63,4 @@ def combine(
             ]
             getattr(mean, name).data = sum(terms[1:], terms[0])
         at[key] = mean
-    return Adapter("lora", modules[0].options, at)
+    return ModuleWeights("lora", modules[0].options, at)

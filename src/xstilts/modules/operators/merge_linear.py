@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Generator
 
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.modules.operators import Option, _updates
 
 MERGES = True
@@ -21,11 +21,11 @@ check = _updates.check
 
 
 def combine(
-    modules: Sequence[Adapter],
+    modules: Sequence[ModuleWeights],
     weights: Sequence[float],
     options: Mapping[str, Option],
     generator: Generator,
-) -> Adapter:
+) -> ModuleWeights:
     """The sum; `rank` 0 keeps all of it."""
     del generator
     merge = partial(_updates.weighted_sum, weights=weights)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator
 
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.modules.operators import Option, _updates, merge_linear
 
 MERGES = True
@@ -16,11 +16,11 @@ check = _updates.check_lora
 
 
 def combine(
-    modules: Sequence[Adapter],
+    modules: Sequence[ModuleWeights],
     weights: Sequence[float],
     options: Mapping[str, Option],
     generator: Generator,
-) -> Adapter:
+) -> ModuleWeights:
     """The sum at `rank`; 0 is the largest rank of the parts."""
     top = max(len(part.A) for module in modules for part in module.at.values())  # type: ignore[arg-type]
     rank = int(options["rank"]) or top

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor
 
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.modules.operators import Option, _updates
 
 MERGES = True
@@ -16,11 +16,11 @@ check = _updates.check
 
 
 def combine(
-    modules: Sequence[Adapter],
+    modules: Sequence[ModuleWeights],
     weights: Sequence[float],
     options: Mapping[str, Option],
     generator: Generator,
-) -> Adapter:
+) -> ModuleWeights:
     """The merged updates."""
     del generator
     density, sign = _updates.require_density(options), _updates.require_sign(options)

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Generator, Tensor
 
-from xstilts.backbone.sites import Adapter
+from xstilts.backbone.sites import ModuleWeights
 from xstilts.modules.methods.lora import LowRank, from_factors
 from xstilts.modules.operators import Option, _updates
 
@@ -25,11 +25,11 @@ check = _updates.check
 
 
 def combine(
-    modules: Sequence[Adapter],
+    modules: Sequence[ModuleWeights],
     weights: Sequence[float],
     options: Mapping[str, Option],
     generator: Generator,
-) -> Adapter:
+) -> ModuleWeights:
     """The weighted sum of modules of one method; of full fine-tunes, of what they changed."""
     del options, generator
     if modules[0].method == "lora":
@@ -38,7 +38,7 @@ def combine(
     return _updates.merged(modules, merge, 0)
 
 
-def _joined(modules: Sequence[Adapter], weights: Sequence[float]) -> Adapter:
+def _joined(modules: Sequence[ModuleWeights], weights: Sequence[float]) -> ModuleWeights:
     """LoRA factors side by side, the weights in B."""
     factors: dict[str, tuple[Tensor, Tensor]] = {}
     for key in sorted({key for module in modules for key in module.at}):

@@ -186,6 +186,6 @@ def _score(material: Material, label: str, column: Column, place: int) -> Item:
     return Value(
         shown.text,
         shown.order,
-        below="" if spread is None else f"± {spread:.1f}",
+        subtext="" if spread is None else f"± {spread:.1f}",
         note=f"{len(rows)} runs of {rows[0].n} examples; cells {cells}",
     )

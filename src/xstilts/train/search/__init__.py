@@ -7,7 +7,6 @@ where it was, and a larger budget continues a smaller one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from xstilts.composition.heads import load_heads
 from xstilts.composition.load import load_module, pinned, resolve_expression
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.load import load_task, train_task_of
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, collate
@@ -37,11 +37,9 @@ from xstilts.tasks.formats import check_targets
 from xstilts.train.search import weights
 from xstilts.train.search.strategy import read_judgements, strategy, write_judgement
 from xstilts.zoo import Entry
-from xstilts.zoo.workspace import Places
+from xstilts.zoo.workspace import Workspace
 
 _ROWS = 16
-
-Told = Callable[[str, float], None]
 
 
 class SearchSpec(Spec):
@@ -85,7 +83,7 @@ class Search:
         target: Task whose source-language dev rows judge.
         head: Module whose head is used; the first part with a fitting one when empty.
         backbone: It is as it was when nothing runs.
-        places: Where to read and write.
+        workspace: Where to read and write.
 
     Raises:
         UsageError: There are no weights to search for, or no head fits.
@@ -97,23 +95,23 @@ class Search:
         target: str,
         head: str,
         backbone: Backbone,
-        places: Places,
+        workspace: Workspace,
         spec: SearchSpec,
     ) -> None:
-        self.backbone, self.places, self.spec = backbone, places, spec
-        self.expression, self.entries = resolve_expression(text, places.zoo, backbone)
+        self.backbone, self.workspace, self.spec = backbone, workspace, spec
+        self.expression, self.entries = resolve_expression(text, workspace.zoo, backbone)
         self.calls = list(weights.groups(self.expression))
         if sum(len(call.parts) for call in self.calls) < 2:
             raise UsageError(
                 f"'{text}' has fewer than two weights to search for",
                 hint="Such as average(a, b), a + b or merge_ties(a, b).",
             )
-        self.task = task_in_world(load_task(target), places.data)
+        self.task = task_in_world(load_task(target), workspace.data)
         self.trained = train_task_of(target) or target
         self.head_entry, self.head = self._find_head(head)
 
     def _find_head(self, reference: str) -> tuple[Entry, Head]:
-        zoo = self.places.zoo
+        zoo = self.workspace.zoo
         if reference:
             candidates = [zoo.find(reference, self.backbone.identity)]
         else:
@@ -140,8 +138,8 @@ class Search:
                     task,
                     split,
                     task.source_language,
-                    self.places.data,
-                    offline=self.places.offline,
+                    self.workspace.data,
+                    offline=self.workspace.offline,
                     limit=self.spec.shots,
                     seed=self.spec.seed,
                 )
@@ -153,7 +151,7 @@ class Search:
         raise last
 
     def _training_task(self) -> TaskSpec:
-        return task_in_world(load_task(self.trained), self.places.data)
+        return task_in_world(load_task(self.trained), self.workspace.data)
 
     @cached_property
     def features(self) -> Features:
@@ -167,7 +165,7 @@ class Search:
             self.backbone.tokenizer,
             identity.tokenizer_sha256,
             length,
-            self.places.cache,
+            self.workspace.cache,
         )
 
     @cached_property
@@ -189,7 +187,7 @@ class Search:
 
     @cached_property
     def _modules(self) -> dict[str, Any]:
-        zoo = self.places.zoo
+        zoo = self.workspace.zoo
         return {n: load_module(e, zoo, self.backbone) for n, e in self.entries.items()}
 
     def model(self, expression: Expression) -> TaskModel:
@@ -221,11 +219,11 @@ class Search:
 
     # -- searching
 
-    def run(self, told: Told = lambda _text, _share: None) -> Found:
+    def run(self, progress: ProgressFn = silent) -> Found:
         """Judge weights until the budget is spent; earlier judgements are not repeated."""
         point = weights.start(self.calls)
         proposer = strategy(point, weights.bounds(self.calls), self.spec.seed)
-        path = self.places.runs / f"search-{self.key[:16]}.jsonl"
+        path = self.workspace.runs / f"search-{self.key[:16]}.jsonl"
         known = read_judgements(path)
         start = best = self._next(path, known, 0, point)
         count = 1
@@ -235,7 +233,7 @@ class Search:
             for proposal in proposals:
                 losses.append(self._next(path, known, count, proposal))
                 count += 1
-                told(f"loss {min(best, *losses):.4f}", min(1.0, count / self.spec.budget))
+                progress(f"loss {min(best, *losses):.4f}", min(1.0, count / self.spec.budget))
             proposer.tell(proposals, losses)
             lowest = int(np.argmin(losses))
             if losses[lowest] < best:

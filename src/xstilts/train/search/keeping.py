@@ -17,7 +17,7 @@ from xstilts.zoo.manifest import DataRecord, Parent
 
 def keep(search: Search, found: Found, name: str) -> Entry:
     """The expression with its weights and the head that judged; nothing is trained."""
-    zoo = search.places.zoo
+    zoo = search.workspace.zoo
     run = digest({"search": search.key, "budget": search.spec.budget, "name": name})
     known = zoo.find_run(run)
     if known:

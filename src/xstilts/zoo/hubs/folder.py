@@ -8,8 +8,8 @@ from pathlib import Path
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.zoo import Entry, Zoo, read_manifest
 from xstilts.zoo.hubs import Address, PushOptions, RemoteRef
+from xstilts.zoo.maintenance import copy_into
 from xstilts.zoo.manifest import NAME, UNLISTED
-from xstilts.zoo.upkeep import copy_into
 
 SCHEMES = ("folder:",)
 CACHES = False

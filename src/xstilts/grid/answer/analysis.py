@@ -1,11 +1,12 @@
-"""From evidence to verdicts: the one that the study was planned for, and those of its tables."""
+"""From results to verdicts: the one that the study was planned for, and those of its tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.data.languages import group
 from xstilts.errors import UsageError
 from xstilts.evaluate.stats import (
@@ -22,18 +23,16 @@ from xstilts.evaluate.stats import (
     difference_of_differences,
     family,
 )
-from xstilts.grid.answer.evidence import Evidence, Place
 from xstilts.grid.answer.facets import Selection, select, split
+from xstilts.grid.answer.study_results import Place, StudyResults
 from xstilts.grid.answer_spec import AnswerSpec, ContrastSpec, TableSpec
 
 TABLE_DRAWS = 2000
 """Of each bootstrap in a table; the verdict has more."""
 
-Told = Callable[[str, float], None]
-
 
 @dataclass(frozen=True)
-class Judged:
+class Comparison:
     """One comparison.
 
     Attributes:
@@ -60,10 +59,10 @@ class Answer:
         draws: Of the bootstrap behind the verdict.
     """
 
-    evidence: Evidence
+    study_results: StudyResults
     spec: AnswerSpec
-    main: Judged
-    tables: Sequence[tuple[TableSpec, Sequence[Judged]]]
+    main: Comparison
+    tables: Sequence[tuple[TableSpec, Sequence[Comparison]]]
     draws: int = DRAWS
 
     @property
@@ -103,59 +102,59 @@ class Answer:
 
 
 def answered(
-    evidence: Evidence, *, draws: int = DRAWS, told: Told = lambda _text, _share: None
+    study_results: StudyResults, *, draws: int = DRAWS, progress: ProgressFn = silent
 ) -> Answer:
     """Make every comparison that a study asks for.
 
     Args:
-        evidence: What is there; what is lacking is left out and named.
+        study_results: What is there; what is lacking is left out and named.
         draws: Of the bootstrap behind the verdict; tables have at most `TABLE_DRAWS`.
-        told: Told what is being compared, and its share.
+        progress: Called with what is being compared, and its share.
 
     Raises:
         UsageError: The study has no answer section.
     """
-    spec = evidence.study.answer
+    spec = study_results.study.answer
     if spec is None:
         raise UsageError(
-            f"study {evidence.study.name} does not say how its answer is read",
+            f"study {study_results.study.name} does not say how its answer is read",
             hint="Add an `answer` section, or look at its scores: xstilts report.",
         )
-    told("the verdict", 0.0)
-    chosen = select(evidence, spec)
-    main = judge(evidence, chosen, spec.contrast, growth=spec.growth, draws=draws)
+    progress("the verdict", 0.0)
+    chosen = select(study_results, spec)
+    main = judge(study_results, chosen, spec.contrast, growth=spec.growth, draws=draws)
     jobs = [
         (place, names, selection)
         for place, table in enumerate(spec.tables)
-        for names, selection in _lines(evidence, select(evidence, spec, table), table)
+        for names, selection in _lines(study_results, select(study_results, spec, table), table)
     ]
-    found: list[list[Judged]] = [[] for _ in spec.tables]
+    found: list[list[Comparison]] = [[] for _ in spec.tables]
     for number, (place, names, selection) in enumerate(jobs):
         table = spec.tables[place]
-        told(table.title, number / len(jobs))
+        progress(table.title, number / len(jobs))
         contrast = spec.contrast if table.contrast else None
         one = judge(
-            evidence, selection, contrast, growth=table.growth, draws=min(draws, TABLE_DRAWS)
+            study_results, selection, contrast, growth=table.growth, draws=min(draws, TABLE_DRAWS)
         )
         found[place].append(replace(one, names=names))
     tables = [(t, _adjusted(lines)) for t, lines in zip(spec.tables, found, strict=True)]
-    return Answer(evidence, spec, main, tables, draws)
+    return Answer(study_results, spec, main, tables, draws)
 
 
 def _lines(
-    evidence: Evidence, selection: Selection, table: TableSpec
+    study_results: StudyResults, selection: Selection, table: TableSpec
 ) -> list[tuple[tuple[str, ...], Selection]]:
     lines: list[tuple[tuple[str, ...], Selection]] = [((), selection)]
     for facet in table.by:
         lines = [
             ((*names, name), one)
             for names, before in lines
-            for name, one in split(evidence, before, facet)
+            for name, one in split(study_results, before, facet)
         ]
     return lines
 
 
-def _adjusted(lines: Sequence[Judged]) -> list[Judged]:
+def _adjusted(lines: Sequence[Comparison]) -> list[Comparison]:
     verdicts = iter(family([line.verdict for line in lines if line.verdict is not None]))
     return [replace(line, verdict=next(verdicts)) if line.verdict else line for line in lines]
 
@@ -164,24 +163,24 @@ def _adjusted(lines: Sequence[Judged]) -> list[Judged]:
 
 
 def judge(
-    evidence: Evidence,
+    study_results: StudyResults,
     selection: Selection,
     contrast: ContrastSpec | None = None,
     *,
     growth: bool = False,
     draws: int = DRAWS,
-) -> Judged:
+) -> Comparison:
     """Compare what is selected; says why where that cannot be done."""
     if not selection.ours or not selection.theirs:
-        return Judged((), None, "one of the sides has no results")
+        return Comparison((), None, "one of the sides has no results")
     try:
         if growth:
             ends = [selection.backbones[-1], selection.backbones[0]]
             if ends[0] == ends[1]:
-                return Judged((), None, "growth needs two backbones with results")
-            ours, theirs = (_gain(evidence, selection, name) for name in ends)
+                return Comparison((), None, "growth needs two backbones with results")
+            ours, theirs = (_gain(study_results, selection, name) for name in ends)
         else:
-            ours, theirs = _sides(evidence, selection)
+            ours, theirs = _sides(study_results, selection)
         units = selection.units & ours.units & theirs.units
         if contrast is None:
             verdict = compare(ours, theirs, units, draws=draws)
@@ -194,21 +193,21 @@ def judge(
                 what=f"{contrast.first} minus {contrast.second}",
             )
     except UsageError as error:
-        return Judged((), None, error.what)
+        return Comparison((), None, error.what)
     plain = contrast is None and not growth
     means = (_mean(runs, units) if plain else None for runs in (ours, theirs))
-    return Judged((), verdict, "", *means)
+    return Comparison((), verdict, "", *means)
 
 
 def _of(units: Collection[Unit], contrast: ContrastSpec, name: str) -> list[Unit]:
     return [unit for unit in units if group(unit.language, contrast.by) == name]
 
 
-def _sides(evidence: Evidence, selection: Selection) -> tuple[Runs, Runs]:
+def _sides(study_results: StudyResults, selection: Selection) -> tuple[Runs, Runs]:
     """Both sides with equally many outcomes beside each other, so that they can be paired."""
     found = [
         [
-            _runs(evidence, Place(backbone, row, selection.step))
+            _runs(study_results, Place(backbone, row, selection.step))
             for backbone in selection.backbones
             for row in rows
         ]
@@ -229,21 +228,21 @@ def _label(rows: Sequence[str]) -> str:
     return rows[0] if len(rows) == 1 else f"mean of {', '.join(rows)}"
 
 
-def _gain(evidence: Evidence, selection: Selection, backbone: str) -> Runs:
+def _gain(study_results: StudyResults, selection: Selection, backbone: str) -> Runs:
     """Ours minus theirs on one backbone, as runs."""
-    ours, theirs = _sides(evidence, replace(selection, backbones=(backbone,)))
+    ours, theirs = _sides(study_results, replace(selection, backbones=(backbone,)))
     return combined([Term(1.0, ours), Term(-1.0, theirs)], f"gain on {backbone}")
 
 
-def _runs(evidence: Evidence, place: Place) -> Runs:
+def _runs(study_results: StudyResults, place: Place) -> Runs:
     """The runs of a place; what has no snapshots stands for itself at every step.
 
     Raises:
         UsageError: There are none.
     """
     for one in (place, place._replace(step=-1)):
-        if one in evidence.runs:
-            return evidence.runs[one]
+        if one in study_results.runs:
+            return study_results.runs[one]
     raise UsageError(f"there are no results of {place.row} on {place.backbone or 'the backbone'}")
 
 

@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class StudyResults:
     """Everything an answer is read off.
 
     Attributes:
@@ -93,7 +93,7 @@ class Evidence:
         return sorted({place.step for place in self.runs if place.row == row and place.step >= 0})
 
 
-def gather(planned: PlannedStudy, folder: GridFolder, store: ResultStore) -> Evidence:
+def collect_results(planned: PlannedStudy, folder: GridFolder, store: ResultStore) -> StudyResults:
     """What is there of a study; cells that are not done are named.
 
     Raises:
@@ -117,7 +117,7 @@ def gather(planned: PlannedStudy, folder: GridFolder, store: ResultStore) -> Evi
     for backbone, own in results.items():
         runs |= _runs(study, backbone, own, depths[backbone])
     every = [result for own in results.values() for result in own]
-    return Evidence(study, runs, every, lacking, planned.missing, planned.cells)
+    return StudyResults(study, runs, every, lacking, planned.missing, planned.cells)
 
 
 def _runs(

@@ -31,7 +31,7 @@ def nine_commands(size: str, pairs: int) -> Result:
         encoder(size, vocabulary(size)).encoder.save_pretrained(folder)
 
         def run(seeds: str) -> None:
-            command = [sys.executable, "-m", "xstilts.bench.nine", folder, seeds]
+            command = [sys.executable, "-m", "xstilts.bench.many_modules", folder, seeds]
             subprocess.run(command, check=True, capture_output=True)  # noqa: S603
 
         def theirs() -> None:
@@ -40,7 +40,9 @@ def nine_commands(size: str, pairs: int) -> Result:
 
         note = "8 pairs of XNLI lengths; theirs: nine processes, each starts and loads the backbone"
         name = "9 modules in every block, processes"
-        return compare(name, lambda: run("012345678"), theirs, pairs=pairs, bar=2.5, note=note)
+        return compare(
+            name, lambda: run("012345678"), theirs, pairs=pairs, target_ratio=2.5, note=note
+        )
 
 
 def main() -> None:
@@ -96,7 +98,7 @@ def _nine(
     note = f"8 pairs of XNLI lengths; theirs: {runs}{', padded to 128' if library else ''}"
     theirs = partial(_runs_of_adapters, folder.name, features) if library else own_runs
     try:
-        return compare(name, ours, theirs, pairs=pairs, bar=2.5, note=note)
+        return compare(name, ours, theirs, pairs=pairs, target_ratio=2.5, note=note)
     finally:
         folder.cleanup()
 

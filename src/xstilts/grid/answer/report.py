@@ -9,8 +9,8 @@ from typing import Any
 
 from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats import UNTESTED, Verdict, detectable, shown_p
-from xstilts.grid.answer.evidence import Evidence
-from xstilts.grid.answer.reading import Answer, Judged
+from xstilts.grid.answer.analysis import Answer, Comparison
+from xstilts.grid.answer.study_results import StudyResults
 from xstilts.grid.answer_spec import ORDERED, TableSpec
 from xstilts.report import Figure, Report, Section, Table, Value, as_json
 from xstilts.report.figures import named
@@ -21,21 +21,25 @@ DEFAULT = "default"
 """What a backbone that the study does not name is called."""
 
 
-def sheet(answer: Answer, warning: str = "") -> Report:
-    """The answer sheet; a warning, such as that its world is artificial, stands at its top."""
-    evidence = answer.evidence
-    study = evidence.study
+def answer_report(answer: Answer, warning: str = "") -> Report:
+    """The answer report; a warning, such as that its world is artificial, stands at its top."""
+    study_results = answer.study_results
+    study = study_results.study
     sections = [_verdict_section(answer)]
     sections += [_table_section(answer, n) for n in range(len(answer.tables))]
-    sections += [_settings_section(answer), _limits_section(answer), _missing_section(evidence)]
-    sections.append(_provenance_section(evidence))
+    sections += [
+        _settings_section(answer),
+        _limits_section(answer),
+        _missing_section(study_results),
+    ]
+    sections.append(_provenance_section(study_results))
     about = (study.question, f"Answer: {answer.line}")
     return Report(study.title or study.name, about, warning, tuple(sections))
 
 
 def record(answer: Answer, report: Report) -> dict[str, Any]:
     """The answer as JSON values: verdicts in full beside the tables."""
-    study = answer.evidence.study
+    study = answer.study_results.study
     return {
         **as_json(report),
         "schema": "xstilts.answer/1",
@@ -50,27 +54,27 @@ def record(answer: Answer, report: Report) -> dict[str, Any]:
         ],
         "settings": dict(_settings(answer)),
         "limits": _limits(answer),
-        "missing": [line[0] for line in _missing(answer.evidence)],
-        "cells": len(answer.evidence.cells),
+        "missing": [line[0] for line in _missing(answer.study_results)],
+        "cells": len(answer.study_results.cells),
     }
 
 
-def _plain(judged: Judged) -> dict[str, Any]:
-    verdict = judged.verdict
+def _plain(comparison: Comparison) -> dict[str, Any]:
+    verdict = comparison.verdict
     if verdict is None:
-        return {"names": judged.names, "words": UNTESTED, "why": judged.why}
+        return {"names": comparison.names, "words": UNTESTED, "why": comparison.why}
     more = {"words": verdict.words, "detectable": detectable(verdict)}
-    return {"names": judged.names, **asdict(verdict), **more}
+    return {"names": comparison.names, **asdict(verdict), **more}
 
 
 # -- sections
 
 
 def _verdict_section(answer: Answer) -> Section:
-    judged = answer.main
-    if judged.verdict is None:
+    comparison = answer.main
+    if comparison.verdict is None:
         return Section("verdict", "Verdict", absent=answer.line)
-    verdict = judged.verdict
+    verdict = comparison.verdict
     rows: tuple[tuple[Item, ...], ...] = (
         ("answer", answer.words),
         ("compared", f"{verdict.ours} minus {verdict.theirs}"),
@@ -124,7 +128,7 @@ def _table_section(answer: Answer, place: int) -> Section:
     return Section(key, spec.title, "", (table,), pictures)
 
 
-def _compared(answer: Answer, spec: TableSpec, lines: Sequence[Judged]) -> str:
+def _compared(answer: Answer, spec: TableSpec, lines: Sequence[Comparison]) -> str:
     """What a table's differences are, in words."""
     if spec.contrast and answer.spec.contrast:
         contrast = answer.spec.contrast
@@ -138,20 +142,29 @@ def _compared(answer: Answer, spec: TableSpec, lines: Sequence[Judged]) -> str:
     return f"{what} Points with 95 % intervals; p-values are adjusted over this table (Holm)."
 
 
-def _line(judged: Judged, *, plain: bool) -> tuple[Item, ...]:
-    names = tuple(name or DEFAULT for name in judged.names)
-    means = (number(judged.ours), number(judged.theirs)) if plain else ()
-    verdict = judged.verdict
+def _line(comparison: Comparison, *, plain: bool) -> tuple[Item, ...]:
+    names = tuple(name or DEFAULT for name in comparison.names)
+    means = (number(comparison.ours), number(comparison.theirs)) if plain else ()
+    verdict = comparison.verdict
     if verdict is None:
         blank = number(None)
-        return (*names, *means, Value("–", note=judged.why), judged.why, blank, blank, blank, "")
+        return (
+            *names,
+            *means,
+            Value("–", note=comparison.why),
+            comparison.why,
+            blank,
+            blank,
+            blank,
+            "",
+        )
     adjusted = None if verdict.p_holm is None else Value(shown_p(verdict.p_holm), verdict.p_holm)
     seeds = " / ".join(map(str, verdict.seeds))
     least = number(detectable(verdict))
     return (*names, *means, tested(verdict), verdict.words, adjusted, least, verdict.units, seeds)
 
 
-def _picture(spec: TableSpec, lines: Sequence[Judged], key: str) -> Figure:
+def _picture(spec: TableSpec, lines: Sequence[Comparison], key: str) -> Figure:
     """Intervals of a table: lines over an ordered facet, else one below the other."""
     found: dict[str, list[Span]] = {}
     ordered = spec.by[-1] in ORDERED
@@ -178,13 +191,13 @@ def _settings_section(answer: Answer) -> Section:
 
 
 def _settings(answer: Answer) -> list[tuple[str, str]]:
-    evidence = answer.evidence
-    study, scores = evidence.study, evidence.scores
+    study_results = answer.study_results
+    study, scores = study_results.study, study_results.scores
     names = dict.fromkeys(f"{s.backbone} ({s.fingerprint[:12]})" for s in scores)
     rows = [("backbones", ", ".join(names))]
-    rows += [("row", _row(answer, name)) for name in evidence.rows]
+    rows += [("row", _row(answer, name)) for name in study_results.rows]
     for title, tasks in (("targets", study.targets), ("bitexts", study.alignment)):
-        known = [_task(evidence, task) for task in tasks]
+        known = [_task(study_results, task) for task in tasks]
         rows += [(title, "; ".join(text for text in known if text))] if any(known) else []
     if study.depths:
         shown = ", ".join(f"{100 * depth:g} %" for depth in study.depths)
@@ -199,22 +212,22 @@ def _settings(answer: Answer) -> list[tuple[str, str]]:
             rows.append((f"training, {name}", f"{section.method}: {told or 'defaults'}"))
     rows.append(("seeds", ", ".join(map(str, study.seeds))))
     rows.append(("draws of the bootstrap", str(answer.draws)))
-    if when := period(result.written for result in evidence.results):
+    if when := period(result.written for result in study_results.results):
         rows.append(("evaluated", when))
     return [*rows, ("xstilts", version("xstilts"))]
 
 
 def _row(answer: Answer, name: str) -> str:
     """A row of the study: what it trains on, and what it changes."""
-    row = next(r for r in answer.evidence.study.intermediates if r.name == name)
+    row = next(r for r in answer.study_results.study.intermediates if r.name == name)
     if name == "none":
         return "none: the untouched backbone"
     more = f", {row.settings}" if row.settings else ""
     return f"{name}: {row.tasks or row.name}{more}"
 
 
-def _task(evidence: Evidence, task: str) -> str:
-    own = [s for s in evidence.scores if s.task == task and (s.main or s.group == ALIGNMENT)]
+def _task(study_results: StudyResults, task: str) -> str:
+    own = [s for s in study_results.scores if s.task == task and (s.main or s.group == ALIGNMENT)]
     if not own:
         return ""
     languages = dict.fromkeys(score.language for score in own)
@@ -229,13 +242,13 @@ def _limits_section(answer: Answer) -> Section:
 
 
 def _limits(answer: Answer) -> list[str]:
-    evidence = answer.evidence
-    spec, study = answer.spec, evidence.study
-    lost = [row for row in (*spec.ours, *spec.theirs) if row not in evidence.rows]
+    study_results = answer.study_results
+    spec, study = answer.spec, study_results.study
+    lost = [row for row in (*spec.ours, *spec.theirs) if row not in study_results.rows]
     found = list(spec.limits)
     found += [f"The answer is without {', '.join(lost)}, which have no results."] if lost else []
     rows = [row for table in spec.tables if table.controls for row in table.theirs]
-    idle = [row for row in rows if row not in evidence.rows]
+    idle = [row for row in rows if row not in study_results.rows]
     found += [f"These controls have no results: {', '.join(idle)}."] if idle else []
     if len(study.seeds) < 3:
         found.append("Fewer than three seeds: intervals are over examples only.")
@@ -251,8 +264,8 @@ def _limits(answer: Answer) -> list[str]:
     return found
 
 
-def _missing_section(evidence: Evidence) -> Section:
-    rows = _missing(evidence)
+def _missing_section(study_results: StudyResults) -> Section:
+    rows = _missing(study_results)
     return Section(
         "missing",
         "Failed and missing",
@@ -262,13 +275,15 @@ def _missing_section(evidence: Evidence) -> Section:
     )
 
 
-def _missing(evidence: Evidence) -> tuple[tuple[str, str], ...]:
-    lacking = [(cell.name, f"cell {cell.short} is {status}") for cell, status in evidence.lacking]
-    return (*((text, "no data") for text in evidence.missing), *lacking)
+def _missing(study_results: StudyResults) -> tuple[tuple[str, str], ...]:
+    lacking = [
+        (cell.name, f"cell {cell.short} is {status}") for cell, status in study_results.lacking
+    ]
+    return (*((text, "no data") for text in study_results.missing), *lacking)
 
 
-def _provenance_section(evidence: Evidence) -> Section:
-    rows = tuple((cell.name, cell.kind, cell.short) for cell in evidence.cells)
+def _provenance_section(study_results: StudyResults) -> Section:
+    rows = tuple((cell.name, cell.kind, cell.short) for cell in study_results.cells)
     return Section(
         "provenance",
         "Cells",

@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import BLOCKS, LINEARS, Adapter, EncoderShape
+from xstilts.backbone.sites import BLOCKS, LINEARS, EncoderShape, ModuleWeights
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError, near_names
 from xstilts.files import write_json
 from xstilts.modules.methods import read_tensors, require_same_keys
-from xstilts.modules.methods._foreign import (
+from xstilts.modules.methods._external import (
     SITE,
     Foreign,
     encoder_of,
@@ -31,7 +31,7 @@ from xstilts.modules.methods._foreign import (
     sharing,
 )
 
-KIND = "foreign"
+KIND = "external"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Target = Literal["query", "key", "value", "attention_output", "intermediate", "output"]
@@ -139,18 +139,18 @@ def _wrap(shape: EncoderShape, config: Any, generator: Generator, *, changes_bas
     return Foreign(encoder, model.base_model.model, lambda: peft.get_peft_model_state_dict(model))
 
 
-def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new module, drawn as peft draws it."""
     config = _config(options, shape.num_layers)
     changes = TUNERS[options.tuner].changes_base
     node = _wrap(shape, config, generator, changes_base=changes)
-    return Adapter("foreign_peft", options, {SITE.key: node})
+    return ModuleWeights("external_peft", options, {SITE.key: node})
 
 
 # --------------------------------------------------------------------------------- peft's format
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json` as peft does for the encoder."""
     del name
     identity, options = backbone.identity, cast("Options", adapter.options)
@@ -174,7 +174,7 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
+def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The module in a folder written by `save`."""
     options = _read_options(folder)
     adapter = create(shape, options, Generator().manual_seed(0))

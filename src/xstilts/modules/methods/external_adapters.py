@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import Adapter, EncoderShape
+from xstilts.backbone.sites import EncoderShape, ModuleWeights
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError, near_names
 from xstilts.files import write_json
 from xstilts.modules.methods import bottleneck, read_tensors, require_same_keys
-from xstilts.modules.methods._foreign import (
+from xstilts.modules.methods._external import (
     SITE,
     Foreign,
     encoder_of,
@@ -32,7 +32,7 @@ from xstilts.modules.methods._foreign import (
     sharing,
 )
 
-KIND = "foreign"
+KIND = "external"
 
 CONFIGS = (
     "compacter",
@@ -159,16 +159,16 @@ def _asks_for_dora(values: Any) -> bool:
     return isinstance(values, list) and any(map(_asks_for_dora, values))
 
 
-def create(shape: EncoderShape, options: Options, generator: Generator) -> Adapter:
+def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new module, drawn as the library draws it."""
     node = _wrap(shape, _library_config(options), generator)
-    return Adapter("foreign_adapters", options, {SITE.key: node})
+    return ModuleWeights("external_adapters", options, {SITE.key: node})
 
 
 # ------------------------------------------------------------------------- the library's format
 
 
-def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
+def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
     identity, options = backbone.identity, cast("Options", adapter.options)
     node = cast("Foreign", adapter.at[SITE.key])
@@ -195,7 +195,7 @@ def save(adapter: Adapter, folder: Path, name: str, backbone: Backbone) -> None:
     write_json(folder / "xstilts_options.json", options.model_dump())
 
 
-def load(folder: Path, shape: EncoderShape) -> Adapter:
+def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The module in a folder written by `save`."""
     import json
 

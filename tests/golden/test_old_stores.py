@@ -1,0 +1,82 @@
+"""What version 0.1 left on disk loads, and computes what it computed then."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.export import probe, reference, source
+from xstilts.evaluate.store import ResultStore
+from xstilts.train import checkpoint
+from xstilts.train.checkpoint import Position
+from xstilts.zoo import Zoo, verify_folder
+
+STORE = Path(__file__).parent / "stores" / "v0.1.zip"
+"""A random tiny backbone, a module of each method and two compositions on it, and six cells."""
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("v0.1")
+    with zipfile.ZipFile(STORE) as packed:
+        packed.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(old):
+    return Backbone.load(str(old / "backbone"), offline=True)
+
+
+def test_the_backbone_has_the_fingerprint_that_it_had(old, base):
+    expected = json.loads((old / "expected.json").read_text())
+    assert base.identity.fingerprint == expected["fingerprint"]
+
+
+def test_every_module_gives_the_outputs_that_it_gave(old, base):
+    zoo, ids = Zoo(old / "zoo"), probe(base)
+    expected = json.loads((old / "expected.json").read_text())["outputs"]
+    assert len(expected) == len(zoo.entries()) == 15
+    for name, values in expected.items():
+        found = reference(source(name, zoo, base), *ids).flatten()[: len(values)]
+        assert torch.allclose(found, torch.tensor(values), atol=2e-6), name
+
+
+def test_every_folder_is_what_its_manifest_says(old):
+    folders = Zoo(old / "zoo").folders()
+    assert [verify_folder(folder).digest[:12] for folder in folders] == [
+        folder.name.partition("@")[2] for folder in folders
+    ]
+
+
+def test_what_was_renamed_is_found_by_both_names(old, base):
+    zoo = Zoo(old / "zoo")
+    whole = zoo.find("mnli/full_delta", base.identity)
+    assert whole == zoo.find("mnli/full_diff", base.identity)
+    external = {entry.manifest.method for entry in zoo.entries(kind="external")}
+    assert external == {"external_adapters", "external_peft"}
+
+
+def test_cells_are_read(old):
+    cells = list(ResultStore(old / "results").cells())
+    assert len(cells) == 6
+    assert all(cell.scores for cell in cells)
+
+
+def test_a_checkpoint_goes_on(tmp_path):
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    position = Position(step=3, inputs="x", evaluations_since_best=2, steps_taken={"mnli": 3})
+    checkpoint.save(tmp_path, position, {"w": torch.zeros(2)}, {})
+    path = next(tmp_path.glob("checkpoint-*")) / "position.json"
+    values = json.loads(path.read_text())
+    values["looks_without_gain"] = values.pop("evaluations_since_best")
+    values["taken"] = values.pop("steps_taken")
+    path.write_text(json.dumps(values))
+    assert checkpoint.restore(tmp_path, "x", {"w": parameter}, optimizer) == position
+    assert parameter.tolist() == [0.0, 0.0]
