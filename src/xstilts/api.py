@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
 from xstilts.composition.expression import LANGUAGE_SLOT
-from xstilts.composition.load import Loaded, load_expression
+from xstilts.composition.load import LoadedExpression, load_expression
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config import paths
 from xstilts.config.load import load_task
@@ -79,7 +79,7 @@ class Predictor:
         loaded: The modules, with their manifests.
     """
 
-    def __init__(self, loaded: Loaded, backbone: Backbone, head: Head | None) -> None:
+    def __init__(self, loaded: LoadedExpression, backbone: Backbone, head: Head | None) -> None:
         self.loaded, self.backbone, self.head = loaded, backbone, head
         self.expression = loaded.expression
         self.tokenizer = backbone.tokenizer

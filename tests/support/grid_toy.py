@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xstilts.errors import NetworkError, PreemptedError, UsageError
 from xstilts.files import digest, write_json
-from xstilts.grid.cell import Cell
+from xstilts.grid.cell import GridCell
 from xstilts.grid.lease import Watch
 from xstilts.grid.state import GridFolder, PlannedStudy
 from xstilts.grid.worker import Worker
@@ -20,7 +20,7 @@ from xstilts.grid.worker import Worker
 
 def cell(name, *parents, **job):
     key = digest([name, [p.key for p in parents], job])
-    return Cell(key, "toy", name, job.get("backbone", ""), tuple(p.key for p in parents), job)
+    return GridCell(key, "toy", name, job.get("backbone", ""), tuple(p.key for p in parents), job)
 
 
 def layered(width=10):
@@ -39,7 +39,7 @@ def plan(root: Path, cells) -> GridFolder:
 def compute(folder: GridFolder, root: Path, seconds: float):
     """Sums of the values above; each computation leaves a line of its own."""
 
-    def run(cell: Cell):
+    def run(cell: GridCell):
         if error := cell.job.get("error"):
             raise {"usage": UsageError, "network": NetworkError, "bug": ZeroDivisionError}[error](
                 f"{cell.name} always fails"

@@ -111,3 +111,14 @@ def test_command_line_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_two_public_classes_share_a_name():
+    # `Options` is what every plug-in calls its own options.
+    found: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    twins = {name: modules for name, modules in found.items() if len(modules) > 1}
+    assert not twins.keys() - {"Options"}, twins

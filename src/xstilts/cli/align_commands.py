@@ -25,7 +25,7 @@ from xstilts.cli.state import State
 from xstilts.cli.training import workspace_of
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.request import Outcome, Request
+    from xstilts.evaluate.request import EvaluationOutcome, Request
 
 
 def align(
@@ -86,7 +86,7 @@ def _checkpoints(
     return [*shown, (expression, expression)]
 
 
-def _show(state: State, outcome: Outcome, requests: Sequence[Request]) -> None:
+def _show(state: State, outcome: EvaluationOutcome, requests: Sequence[Request]) -> None:
     from xstilts.cli.eval_output import emit_outcome
     from xstilts.cli.output import table
     from xstilts.report.alignment import alignment_table

@@ -8,7 +8,7 @@ import typer
 
 from xstilts.cli.state import State
 from xstilts.cli.train_commands import Backbone, Config, Force, Limit, Overrides, Seed
-from xstilts.cli.training import Job, flags_of, run_job, training_task
+from xstilts.cli.training import TrainingJob, flags_of, run_job, training_task
 
 
 def compose(
@@ -62,7 +62,7 @@ def compose(
         raise UsageError("--target needs --save NAME")
     flags = flags_of(top, backbone, seed, limit) | {"target": target}
     task = training_task(target)
-    run_job(state, Job(task, flags, overrides or [], config, expression, "", save, force))
+    run_job(state, TrainingJob(task, flags, overrides or [], config, expression, "", save, force))
 
 
 def _keep_merged(state: State, expression: str, name: str, backbone: str) -> None:

@@ -13,7 +13,7 @@ from xstilts.cli.training import device, training_task, workspace_of
 
 if TYPE_CHECKING:
     from xstilts.backbone.backbone import Backbone
-    from xstilts.evaluate.evaluator import Evaluator, Outcome, Request
+    from xstilts.evaluate.evaluator import EvaluationOutcome, Evaluator, Request
     from xstilts.train.phases import Phase
 
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
@@ -230,7 +230,7 @@ def encoder_of(state: State, backbone: str) -> Backbone:
 
 def run_requests(
     state: State, evaluation: Evaluator, requests: list[Request], force: bool = False
-) -> Outcome:
+) -> EvaluationOutcome:
     """Evaluate with a progress bar."""
     from xstilts.config.progress import progress_bar
 

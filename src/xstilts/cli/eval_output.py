@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.cells import Job
-    from xstilts.evaluate.evaluator import Outcome
+    from xstilts.evaluate.cells import EvaluationJob
+    from xstilts.evaluate.evaluator import EvaluationOutcome
     from xstilts.train.phases import Phase
 
 _WIDE = 12
 """Columns above which a table has its languages as rows."""
 
 
-def print_plan(state: State, planned: Sequence[tuple[Job, bool]], ahead: Sequence[Phase]) -> None:
+def print_plan(
+    state: State, planned: Sequence[tuple[EvaluationJob, bool]], ahead: Sequence[Phase]
+) -> None:
     """What would be trained and which cells computed."""
     from collections import Counter
 
@@ -41,7 +43,7 @@ def print_plan(state: State, planned: Sequence[tuple[Job, bool]], ahead: Sequenc
     state.emit({"train": train, "evaluate": cells}, human)
 
 
-def print_outcome(state: State, outcome: Outcome) -> None:
+def print_outcome(state: State, outcome: EvaluationOutcome) -> None:
     """The main scores by expression and language, and what was computed or missing."""
     from xstilts.report.tables import language_tables, transposed
 
@@ -55,7 +57,7 @@ def print_outcome(state: State, outcome: Outcome) -> None:
     emit_outcome(state, outcome, human)
 
 
-def emit_outcome(state: State, outcome: Outcome, human: Callable[[], object]) -> None:
+def emit_outcome(state: State, outcome: EvaluationOutcome, human: Callable[[], object]) -> None:
     """The scores as JSON or as `human` prints them, then what was computed or missing."""
     cached = len(outcome.cells) - outcome.computed
     record = {
@@ -84,7 +86,7 @@ def emit_outcome(state: State, outcome: Outcome, human: Callable[[], object]) ->
     state.emit(record, told)
 
 
-def _difference(outcome: Outcome) -> str:
+def _difference(outcome: EvaluationOutcome) -> str:
     """How scores in a lower precision differ from those in float32."""
     values = [value for _, value in outcome.differences]
     score, most = max(outcome.differences, key=lambda item: abs(item[1]))

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.grid.plan import Line
+    from xstilts.grid.plan import PlannedCell
     from xstilts.grid.state import GridFolder, PlannedStudy, Status
 
 SHOWN = {"done": "cached", "failed": "failed", "cancelled": "cancelled"}
 """Status to the column of a plan; every other cell is new."""
 
 
-def print_plan(state: State, planned: PlannedStudy, lines: Sequence[Line], *, each: bool) -> None:
+def print_plan(
+    state: State, planned: PlannedStudy, lines: Sequence[PlannedCell], *, each: bool
+) -> None:
     """Cells by backbone and kind, and what the new ones will take."""
-    groups: dict[tuple[str, str], list[Line]] = {}
+    groups: dict[tuple[str, str], list[PlannedCell]] = {}
     for line in lines:
         groups.setdefault((line.cell.backbone or "default", line.cell.kind), []).append(line)
     columns = ("backbone", "kind", "cells", "new", "cached", "failed", "steps", "hours", "MB")
@@ -51,7 +53,7 @@ def print_plan(state: State, planned: PlannedStudy, lines: Sequence[Line], *, ea
     state.emit(record, human)
 
 
-def _sums(lines: Sequence[Line]) -> tuple[int, int, int, int, int, float, float]:
+def _sums(lines: Sequence[PlannedCell]) -> tuple[int, int, int, int, int, float, float]:
     """Cells, new, cached, failed, steps, hours, megabytes."""
     kinds = Counter(SHOWN.get(line.status, "new") for line in lines)
     costs = [line.cost for line in lines if line.cost and line.status != "cancelled"]
@@ -66,7 +68,7 @@ def _sums(lines: Sequence[Line]) -> tuple[int, int, int, int, int, float, float]
     )
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line(line: PlannedCell) -> dict[str, Any]:
     cell, cost = line.cell, line.cost
     return {
         "cell": cell.short,

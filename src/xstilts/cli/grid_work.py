@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.grid.cell import Cell
+    from xstilts.grid.cell import GridCell
     from xstilts.grid.context import GridContext
     from xstilts.grid.engines import WorkerPool
     from xstilts.grid.state import PlannedStudy
@@ -18,7 +18,7 @@ DRAWS = 10_000
 """Of the bootstrap behind a study's verdict."""
 
 
-def named(cells: tuple[Cell, ...], wanted: list[str]) -> list[Cell]:
+def named(cells: tuple[GridCell, ...], wanted: list[str]) -> list[GridCell]:
     """The cells whose hashes begin so; `all` means every one.
 
     Raises:
@@ -163,7 +163,7 @@ def _worker_pool(
     return WorkerPool(command, workers or _workers(), logs, is_over, show, cancel)
 
 
-def study_progress(cells: Sequence[Cell], statuses: Mapping[str, str]) -> tuple[str, float]:
+def study_progress(cells: Sequence[GridCell], statuses: Mapping[str, str]) -> tuple[str, float]:
     """How far a study is, in words and as a share; up to three running cells are named."""
     from xstilts.grid.state import OPEN
 

@@ -9,7 +9,7 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.ranking import Outcome
+    from xstilts.evaluate.ranking import ModuleRanking
 
 
 def rank(
@@ -31,7 +31,7 @@ def rank(
     from xstilts.backbone.backbone import Backbone
     from xstilts.cli.training import device, workspace_of
     from xstilts.config.progress import progress_bar
-    from xstilts.evaluate.ranking import METHODS, Ranking, RankSpec
+    from xstilts.evaluate.ranking import METHODS, Ranker, RankSpec
     from xstilts.evaluate.store import ResultStore
 
     state: State = context.obj
@@ -39,7 +39,7 @@ def rank(
     spec = RankSpec(methods=chosen, shots=shots, seed=seed)
     encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
     names = [name for name in modules.split(",") if name]
-    ranking = Ranking(target, names, encoder, workspace_of(state), spec)
+    ranking = Ranker(target, names, encoder, workspace_of(state), spec)
     if state.dry_run:
         found = [entry.reference for entry in ranking.entries]
         state.emit(found, lambda: print("\n".join(found)))
@@ -49,7 +49,7 @@ def rank(
     _print(state, outcome, chosen)
 
 
-def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
+def _print(state: State, outcome: ModuleRanking, methods: tuple[str, ...]) -> None:
     from xstilts.cli.output import table
     from xstilts.zoo.entry import pair
 
@@ -80,7 +80,7 @@ def _print(state: State, outcome: Outcome, methods: tuple[str, ...]) -> None:
     state.emit(_record(outcome), human)
 
 
-def _record(outcome: Outcome) -> dict[str, Any]:
+def _record(outcome: ModuleRanking) -> dict[str, Any]:
     return {
         "schema": "xstilts.evaluate.ranking/1",
         "modules": [

@@ -11,8 +11,8 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.store import Cell
-    from xstilts.report import Problem, Report
+    from xstilts.evaluate.store import ResultCell
+    from xstilts.report import Report, UnfinishedCell
     from xstilts.report.material import Material
 
 
@@ -72,7 +72,7 @@ def report(
     _show(state, material, made, _written(made, material, asked, figure_format))
 
 
-def _chosen(state: State, tasks: set[str], labels: set[str], backbone: str) -> list[Cell]:
+def _chosen(state: State, tasks: set[str], labels: set[str], backbone: str) -> list[ResultCell]:
     """Stored cells of these tasks, labels and backbone; what is empty leaves out none."""
     from xstilts.evaluate.store import ResultStore
 
@@ -80,7 +80,7 @@ def _chosen(state: State, tasks: set[str], labels: set[str], backbone: str) -> l
     return [cell for cell in cells if _wanted(cell, tasks, labels, backbone)]
 
 
-def _wanted(cell: Cell, tasks: set[str], labels: set[str], backbone: str) -> bool:
+def _wanted(cell: ResultCell, tasks: set[str], labels: set[str], backbone: str) -> bool:
     score = cell.scores[0]
     return (
         (not tasks or score.task in tasks)
@@ -90,7 +90,7 @@ def _wanted(cell: Cell, tasks: set[str], labels: set[str], backbone: str) -> boo
 
 
 def _material(
-    state: State, cells: list[Cell], *, baseline: str, suite: str, draws: int
+    state: State, cells: list[ResultCell], *, baseline: str, suite: str, draws: int
 ) -> Material:
     from xstilts.cli.zoo_commands import open_zoo
     from xstilts.config.load import load_suite
@@ -109,10 +109,10 @@ def _material(
     )
 
 
-def _problems(state: State) -> tuple[list[Problem], list[str]]:
+def _problems(state: State) -> tuple[list[UnfinishedCell], list[str]]:
     """Cells of studies without a result, and what studies found no data for."""
     from xstilts.grid.state import GridFolder
-    from xstilts.report import Problem
+    from xstilts.report import UnfinishedCell
 
     folder = GridFolder(state.results)
     problems, missing = [], []
@@ -123,7 +123,7 @@ def _problems(state: State) -> tuple[list[Problem], list[str]]:
             if status != "done":
                 failures = folder.failures(cell.key)
                 why = str(failures[-1].get("what", "")) if failures else ""
-                problems.append(Problem(study.name, cell.name, status, why))
+                problems.append(UnfinishedCell(study.name, cell.name, status, why))
     return problems, missing
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xstilts.cli.training import Job, flags_of, run_job
+from xstilts.cli.training import TrainingJob, flags_of, run_job
 
 TaskArgument = Annotated[
     str, typer.Argument(help="A task (`xstilts tasks ls`), tasks joined by commas, or multitask.")
@@ -87,7 +87,7 @@ def train_adapter(
     if cache_activations:
         flags["train"] = {**flags.get("train", {}), "cache_activations": True}
     flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
-    job = Job(task, flags, overrides or [], config, on, init_from, name, force)
+    job = TrainingJob(task, flags, overrides or [], config, on, init_from, name, force)
     run_job(context.obj, job, track=track, nproc=nproc)
 
 
@@ -120,7 +120,7 @@ def train(
     """
     flags = flags_of("full_delta" if difference else "full", backbone, seed, limit)
     flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
-    job = Job(task, flags, overrides or [], config, on, init_from, name, force)
+    job = TrainingJob(task, flags, overrides or [], config, on, init_from, name, force)
     run_job(context.obj, job, track=track, nproc=nproc)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """A training as the command line states it."""
 
     task: str
@@ -98,7 +98,7 @@ def _trackers(track: str) -> tuple[str, ...]:
     return names
 
 
-def run_job(state: State, job: Job, *, track: str = "", nproc: int = 1) -> None:
+def run_job(state: State, job: TrainingJob, *, track: str = "", nproc: int = 1) -> None:
     """Train, or with --dry-run say what it would cost, and print the module."""
     from xstilts.backbone.backbone import Backbone as Encoder
     from xstilts.config.run import resolve_run

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.sites import EncoderShape, ModuleWeights, Site
-from xstilts.composition.expression import Call, Expression, Part, Ref
+from xstilts.composition.expression import Call, Expression, Operand, Ref
 from xstilts.config.specs import Spec
 from xstilts.errors import UsageError, near_names
 from xstilts.modules.operators import OPERATORS, Option, PartInfo
@@ -125,7 +125,7 @@ def _build(
     return _Graph(nodes, _one_encoder(graphs))
 
 
-def _weighted(part: Part) -> Expression:
+def _weighted(part: Operand) -> Expression:
     return part.expression if part.weight == 1.0 else Call("sum", (part,))
 
 

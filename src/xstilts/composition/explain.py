@@ -16,7 +16,7 @@ from xstilts.zoo import Entry, Zoo
 
 
 @dataclass(frozen=True)
-class Line:
+class TreeLine:
     """One node of an expression's tree.
 
     Attributes:
@@ -48,7 +48,7 @@ class Explanation:
     """
 
     expression: str
-    lines: list[Line]
+    lines: list[TreeLine]
     parameters: int
     learned: int
     flops_per_token: int
@@ -93,7 +93,7 @@ def _lines(
     own_numbers: Callable[[Call], int],
     depth: int,
     weight: str,
-) -> Iterator[Line]:
+) -> Iterator[TreeLine]:
     if isinstance(tree, Ref):
         yield _leaf(tree, entries.get(tree.name), depth, weight)
         return
@@ -101,18 +101,18 @@ def _lines(
     options = "".join(f", {key}={value}" for key, value in tree.options)
     learns = not operator.MERGES and operator.LEARNS
     trained = own_numbers(tree) if learns else 0
-    yield Line(depth, f"{tree.operator}{options}{weight}", trained=trained)
+    yield TreeLine(depth, f"{tree.operator}{options}{weight}", trained=trained)
     for part in tree.parts:
         own = "" if part.weight == 1.0 else f" * {part.weight:g}"
         yield from _lines(part.expression, entries, own_numbers, depth + 1, own)
 
 
-def _leaf(ref: Ref, entry: Entry | None, depth: int, weight: str) -> Line:
+def _leaf(ref: Ref, entry: Entry | None, depth: int, weight: str) -> TreeLine:
     if entry is None:
-        return Line(depth, "none" + weight)
+        return TreeLine(depth, "none" + weight)
     m = entry.manifest
     size = sum(record.size for record in m.files) / 1e6
-    return Line(
+    return TreeLine(
         depth,
         ref.name + weight,
         m.task,

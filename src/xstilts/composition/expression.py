@@ -34,7 +34,7 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Operand:
     """An operand and its weight."""
 
     expression: Expression
@@ -52,7 +52,7 @@ class Call:
     """An operator over parts; `operator` is `sum` for `a + b - c`."""
 
     operator: str
-    parts: tuple[Part, ...]
+    parts: tuple[Operand, ...]
     options: tuple[tuple[str, Option], ...] = ()
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Call:
             for number, part in enumerate(self.parts):
                 negative = part.weight < 0 and number > 0
                 sign = (" - " if negative else " + ") if number else ""
-                text += sign + str(Part(part.expression, -part.weight) if negative else part)
+                text += sign + str(Operand(part.expression, -part.weight) if negative else part)
             return text
         options = [f"{key}={_option(value)}" for key, value in self.options]
         return f"{self.operator}({', '.join([*map(str, self.parts), *options])})"
@@ -93,7 +93,7 @@ def map_references(expression: Expression, change: Callable[[str], str]) -> Expr
     if isinstance(expression, Ref):
         name, fallback = expression.name, expression.fallback
         return expression if expression.is_none else Ref(change(name), fallback)
-    parts = tuple(Part(map_references(p.expression, change), p.weight) for p in expression.parts)
+    parts = tuple(Operand(map_references(p.expression, change), p.weight) for p in expression.parts)
     return Call(expression.operator, parts, expression.options)
 
 
@@ -120,7 +120,7 @@ def with_fallbacks(expression: Expression, exists: Callable[[str], bool]) -> Exp
     for part in expression.parts:
         chosen = with_fallbacks(part.expression, exists)
         if chosen == part.expression or chosen != Ref("none"):
-            parts.append(Part(chosen, part.weight))
+            parts.append(Operand(chosen, part.weight))
     return Call(expression.operator, tuple(parts), expression.options) if parts else Ref("none")
 
 

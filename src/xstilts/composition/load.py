@@ -36,7 +36,7 @@ PROBE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedExpression:
     """An expression with its weights.
 
     Attributes:
@@ -130,7 +130,9 @@ def _check_lineage(entry: Entry, zoo: Zoo, backbone: Backbone, above: tuple[str,
         _check_lineage(part, zoo, backbone, line)
 
 
-def load_expression(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Loaded:
+def load_expression(
+    text: str, zoo: Zoo, backbone: Backbone, language: str = ""
+) -> LoadedExpression:
     """The expression with its weights, every file verified; raises as `resolve_expression` does."""
     expression, entries = resolve_expression(text, zoo, backbone, language)
     modules = {name: load_module(entry, zoo, backbone) for name, entry in entries.items()}
@@ -139,7 +141,7 @@ def load_expression(text: str, zoo: Zoo, backbone: Backbone, language: str = "")
     heads = load_heads(outer, backbone) if outer else ()
     wanted = references(for_language(parse(text), language)) if language else ()
     replaced = (ref.name for ref in wanted if ref.fallback and ref.name not in entries)
-    return Loaded(
+    return LoadedExpression(
         text,
         composed,
         heads,

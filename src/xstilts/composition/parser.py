@@ -17,11 +17,11 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from xstilts.composition.expression import LANGUAGE_SLOT, SUM, Call, Expression, Part, Ref
+from xstilts.composition.expression import LANGUAGE_SLOT, SUM, Call, Expression, Operand, Ref
 from xstilts.errors import UsageError, near_names
 from xstilts.modules.operators import OPERATORS, Option
 
-__all__ = ["Call", "Expression", "Option", "Part", "Ref", "parse"]
+__all__ = ["Call", "Expression", "Operand", "Option", "Ref", "parse"]
 
 OPERATOR_NAMES = tuple(name for name in OPERATORS if name != "sum")
 
@@ -70,7 +70,7 @@ class _Parser:
             return parts[0].expression
         return Call(SUM, tuple(parts))
 
-    def term(self, sign: float) -> Part:
+    def term(self, sign: float) -> Operand:
         weight = self.number()
         if weight is not None and not self.take("*"):
             self.fail("a number stands alone", "`*` and a module after it")
@@ -83,7 +83,7 @@ class _Parser:
             if weight is None:
                 self.fail("a weight is missing", "a number such as 0.5")
             weight = -weight if negative else weight
-        return Part(expression, sign * (1.0 if weight is None else weight))
+        return Operand(expression, sign * (1.0 if weight is None else weight))
 
     def atom(self) -> Expression:
         if self.take("("):
@@ -117,7 +117,7 @@ class _Parser:
         return found
 
     def call(self, operator: str) -> Call:
-        parts: list[Part] = []
+        parts: list[Operand] = []
         options: dict[str, Option] = {}
         while True:
             start = self.at
@@ -136,7 +136,7 @@ class _Parser:
         self.expect(")")
         return Call(operator, tuple(parts), tuple(sorted(options.items())))
 
-    def operand(self) -> Part:
+    def operand(self) -> Operand:
         expression = self.sum()
         if (
             isinstance(expression, Call)
@@ -144,7 +144,7 @@ class _Parser:
             and len(expression.parts) == 1
         ):
             return expression.parts[0]
-        return Part(expression)
+        return Operand(expression)
 
     def option(self) -> Option:
         negative = self.take("-")

@@ -22,7 +22,7 @@ from xstilts.data.world import task_in_world
 from xstilts.errors import DataError, NotFoundError, OfflineError, UsageError
 
 __all__ = [
-    "Loaded",
+    "LoadedRows",
     "Located",
     "available_languages",
     "check_source_language",
@@ -38,7 +38,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedRows:
     """Rows and how many were left out.
 
     Attributes:
@@ -76,7 +76,7 @@ def load(
 
 def load_rows(
     task: TaskSpec, split: str, language: str, root: Path | None, *, offline: bool = False
-) -> Loaded:
+) -> LoadedRows:
     """Like `load`, with the number of rows left out and where they came from."""
     located = locate(task, split, language, root)
     if located is None or located.remote:
@@ -94,7 +94,7 @@ def load_rows(
     examples, dropped = read_located(located)
     if split == "train" or located.source.options.get("id_language"):
         check_source_language(examples, task, language)
-    return Loaded(examples, dropped, located)
+    return LoadedRows(examples, dropped, located)
 
 
 def require_language(task: TaskSpec, language: str) -> None:

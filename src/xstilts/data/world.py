@@ -14,7 +14,7 @@ FILE = "world.json"
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class WorldLanguages:
     """The languages of a data folder.
 
     Attributes:
@@ -28,7 +28,7 @@ class World:
     tasks: dict[str, list[str]]
 
 
-def read_world(root: Path | None) -> World | None:
+def read_world(root: Path | None) -> WorldLanguages | None:
     """The world that a data folder declares, or None when it is an ordinary folder.
 
     Raises:
@@ -45,7 +45,7 @@ def read_world(root: Path | None) -> World | None:
             for name, entry in data.get("tasks", {}).items()
             if "languages" in entry
         }
-        world = World(data["source_language"], languages, tasks)
+        world = WorldLanguages(data["source_language"], languages, tasks)
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"not a world description: {error!r}", where=str(path)) from None
     unknown = {code for codes in tasks.values() for code in codes} - set(languages)

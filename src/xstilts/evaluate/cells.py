@@ -21,7 +21,7 @@ Precision = Literal["fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True)
-class Job:
+class EvaluationJob:
     """One cell to be evaluated.
 
     Attributes:
@@ -83,7 +83,7 @@ class Inputs:
         tokens: Sub-words in them, about.
     """
 
-    job: Job
+    job: EvaluationJob
     digests: tuple[str, ...]
     rows: int
     tokens: int
@@ -91,7 +91,7 @@ class Inputs:
 
 def jobs_of(
     requests: Sequence[Request], backbone: Backbone, root: Path | None, precision: Precision
-) -> tuple[list[Job], list[str]]:
+) -> tuple[list[EvaluationJob], list[str]]:
     """The cells of requests, in their order.
 
     Args:
@@ -108,7 +108,7 @@ def jobs_of(
         UsageError: A layer or pooling that there is not, or a task that is no bitext is to be
             measured as one.
     """
-    jobs: list[Job] = []
+    jobs: list[EvaluationJob] = []
     missing: list[str] = []
     layers: dict[tuple[str, str], set[int]] = defaultdict(set)
     for request in requests:
@@ -119,7 +119,9 @@ def jobs_of(
         if not request.languages:
             missing += [f"{task.name}/{c}" for c in task.languages if c not in languages]
         for language in languages:
-            jobs.append(Job(request, task, language, split, settings, precision=precision))
+            jobs.append(
+                EvaluationJob(request, task, language, split, settings, precision=precision)
+            )
             layers[request.expression, jobs[-1].pooling].add(jobs[-1].layer)
     return [_with_layers(job, layers[job.request.expression, job.pooling]) for job in jobs], missing
 
@@ -160,5 +162,5 @@ def _settings(request: Request, task: TaskSpec, backbone: Backbone) -> Options:
     return settings.model_copy(update={"layer": layer, "pooling": pooling})
 
 
-def _with_layers(job: Job, layers: set[int]) -> Job:
+def _with_layers(job: EvaluationJob, layers: set[int]) -> EvaluationJob:
     return job if job.settings is None else replace(job, layers=tuple(sorted(layers)))

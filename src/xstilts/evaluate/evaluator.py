@@ -15,7 +15,7 @@ from xstilts.backbone.activation_cache import FrozenBlocks, MemoryStore, first_b
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
 from xstilts.composition.expression import needs_language
-from xstilts.composition.load import Loaded, load_expression
+from xstilts.composition.load import LoadedExpression, load_expression
 from xstilts.composition.parser import parse
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.progress import ProgressFn
@@ -24,21 +24,21 @@ from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
 from xstilts.evaluate.alignment.bitext import align
-from xstilts.evaluate.cells import Inputs, Job, Precision, jobs_of
+from xstilts.evaluate.cells import EvaluationJob, Inputs, Precision, jobs_of
 from xstilts.evaluate.progress import Count, Within
-from xstilts.evaluate.request import Computed, Outcome, Request
+from xstilts.evaluate.request import Computed, EvaluationOutcome, Request
 from xstilts.evaluate.retrieval.neighbours import Vectors
 from xstilts.evaluate.retrieval.task import Embed, retrieve
 from xstilts.evaluate.retrieval.vectors import SentenceVectors
-from xstilts.evaluate.row_cache import Data, Rows, sides
+from xstilts.evaluate.row_cache import Data, RowCache, sides
 from xstilts.evaluate.score_rows import identity, score_rows
-from xstilts.evaluate.store import Cell, ResultStore, Score, cell_key
+from xstilts.evaluate.store import ResultCell, ResultStore, Score, cell_key
 from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS
 from xstilts.tasks.prediction_files import comparable, file_suffix, file_text
 from xstilts.zoo.workspace import Workspace
 
-__all__ = ["Evaluator", "Outcome", "Request"]
+__all__ = ["EvaluationOutcome", "Evaluator", "Request"]
 
 
 class Evaluator:
@@ -63,7 +63,7 @@ class Evaluator:
         workspace: Workspace,
         store: ResultStore,
         precision: Precision = "fp32",
-        rows: Rows | None = None,
+        rows: RowCache | None = None,
         *,
         compiled: bool = False,
     ) -> None:
@@ -74,13 +74,13 @@ class Evaluator:
         self.precision = precision
         self.engine = backbone.in_int8() if precision == "int8" else backbone
         self.vectors = SentenceVectors(self.engine, workspace.cache, precision)
-        self.rows = rows or Rows(backbone, workspace)
-        self._loaded: dict[tuple[str, str], Loaded] = {}
+        self.rows = rows or RowCache(backbone, workspace)
+        self._loaded: dict[tuple[str, str], LoadedExpression] = {}
         self._frozen: tuple[Any, FrozenBlocks | None] = (None, None)
 
     def run(
         self, requests: Sequence[Request], progress: ProgressFn, *, force: bool = False
-    ) -> Outcome:
+    ) -> EvaluationOutcome:
         """Evaluate everything asked for.
 
         Raises:
@@ -88,7 +88,7 @@ class Evaluator:
             NotFoundError: A module, task or language is unknown, or a task has no data at all.
             DataError: Rows are broken, or have no gold labels.
         """
-        outcome = Outcome()
+        outcome = EvaluationOutcome()
         self.vectors.padding = outcome.padding
         work, outcome.missing = self._jobs(requests)
         # Expressions take turns on the same rows, so that these are read and tokenised once.
@@ -96,7 +96,7 @@ class Evaluator:
         for job in work:
             first.setdefault(job.rows, len(first))
         order = sorted(range(len(work)), key=lambda at: first[work[at].rows])
-        done: dict[int, Cell] = {}
+        done: dict[int, ResultCell] = {}
         try:
             for number, at in enumerate(order):
                 following = [work[later] for later in order[number + 1 :]]
@@ -110,7 +110,7 @@ class Evaluator:
         outcome.differences += self._differences(outcome.cells)
         return outcome
 
-    def plan(self, requests: Sequence[Request]) -> list[tuple[Job, bool]]:
+    def plan(self, requests: Sequence[Request]) -> list[tuple[EvaluationJob, bool]]:
         """Every cell asked for, and whether it is there already; see `run` for what it raises."""
         jobs, _ = self._jobs(requests)
         return [(job, self.store.get(cell_key(self._identity(job)[2])) is not None) for job in jobs]
@@ -129,7 +129,7 @@ class Evaluator:
             found.append(Inputs(job, digests, sum(map(len, lists)), tokens))
         return found
 
-    def _differences(self, cells: Sequence[Cell]) -> Iterator[tuple[Score, float]]:
+    def _differences(self, cells: Sequence[ResultCell]) -> Iterator[tuple[Score, float]]:
         """Main scores that are there in float32 too, and by how much they differ from those."""
         for cell in cells if self.precision != "fp32" else ():
             full = self.store.get(cell_key({**cell.identity, "precision": "fp32"}))
@@ -138,14 +138,14 @@ class Evaluator:
                 if score.main and score.metric in values:
                     yield score, score.value - values[score.metric]
 
-    def _jobs(self, requests: Sequence[Request]) -> tuple[list[Job], list[str]]:
+    def _jobs(self, requests: Sequence[Request]) -> tuple[list[EvaluationJob], list[str]]:
         return jobs_of(requests, self.backbone, self.workspace.data, self.precision)
 
     # -- one cell
 
     def _cell(
-        self, job: Job, following: Sequence[Job], force: bool, progress: Within
-    ) -> tuple[Cell, bool]:
+        self, job: EvaluationJob, following: Sequence[EvaluationJob], force: bool, progress: Within
+    ) -> tuple[ResultCell, bool]:
         loaded, data, key = self._identity(job)
         known = None if force else self.store.get(cell_key(key))
         if known:
@@ -168,14 +168,14 @@ class Evaluator:
         kept = computed.text, computed.suffix, computed.outcomes, seconds
         return self.store.put(key, rows, *kept), True
 
-    def _identity(self, job: Job) -> tuple[Loaded, list[Data], dict[str, Any]]:
+    def _identity(self, job: EvaluationJob) -> tuple[LoadedExpression, list[Data], dict[str, Any]]:
         loaded = self._load(job.request.expression, job.language)
         data = self.rows.of(job)
         digests = [self.rows.digest(side) for rows in data for side in sides(rows)]
         every = [loaded, *self._of_targets(job, data[0])]
         return loaded, data, identity(job, self.backbone, every, digests)
 
-    def _load(self, expression: str, language: str) -> Loaded:
+    def _load(self, expression: str, language: str) -> LoadedExpression:
         key = (expression, language if needs_language(parse(expression)) else "")
         if key not in self._loaded:
             self._loaded[key] = load_expression(
@@ -189,7 +189,7 @@ class Evaluator:
             )
         return self._loaded[key]
 
-    def _of_targets(self, job: Job, data: Data) -> list[Loaded]:
+    def _of_targets(self, job: EvaluationJob, data: Data) -> list[LoadedExpression]:
         """The expression for the languages of a target side, where it has modules by language."""
         if not isinstance(data, BitextPair) or not needs_language(parse(job.request.expression)):
             return []
@@ -198,7 +198,9 @@ class Evaluator:
 
     # -- computing
 
-    def _shared_blocks(self, job: Job, following: Sequence[Job]) -> FrozenBlocks | None:
+    def _shared_blocks(
+        self, job: EvaluationJob, following: Sequence[EvaluationJob]
+    ) -> FrozenBlocks | None:
         """The blocks that no expression on these rows touches, where there are several."""
         if self._frozen[0] != job.rows:
             peers = [job, *takewhile(lambda other: other.rows == job.rows, following)]
@@ -210,7 +212,7 @@ class Evaluator:
         blocks = self._frozen[1]
         return blocks if blocks and self._untouched(job) >= blocks.count else None
 
-    def _untouched(self, job: Job) -> int:
+    def _untouched(self, job: EvaluationJob) -> int:
         """How many blocks run as they do in the backbone."""
         composed = self._load(job.request.expression, job.language).composed
         total = len(self.backbone.blocks)
@@ -218,8 +220,8 @@ class Evaluator:
 
     def _predict(
         self,
-        job: Job,
-        loaded: Loaded,
+        job: EvaluationJob,
+        loaded: LoadedExpression,
         data: Data,
         frozen: FrozenBlocks | None,
         progress: Within,
@@ -257,7 +259,7 @@ class Evaluator:
             len(data),
         )
 
-    def _retrieve(self, job: Job, data: Sequence[Data], progress: Within) -> Computed:
+    def _retrieve(self, job: EvaluationJob, data: Sequence[Data], progress: Within) -> Computed:
         assert job.settings is not None
         pairs = [pair for pair in data if isinstance(pair, BitextPair)]
         if job.request.alignment:
@@ -276,7 +278,7 @@ class Evaluator:
             lambda _, share: progress("searching", share),
         )
 
-    def _embedding(self, job: Job, progress: Within) -> Embed:
+    def _embedding(self, job: EvaluationJob, progress: Within) -> Embed:
         """What embeds sentences, each with the modules of its own language."""
         by_language = needs_language(parse(job.request.expression))
 
@@ -294,7 +296,9 @@ class Evaluator:
 
         return embed
 
-    def _vectors(self, job: Job, language: str, features: Features, progress: Within) -> Vectors:
+    def _vectors(
+        self, job: EvaluationJob, language: str, features: Features, progress: Within
+    ) -> Vectors:
         loaded = self._load(job.request.expression, language)
         return self.vectors.of(
             loaded,

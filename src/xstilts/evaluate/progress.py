@@ -5,13 +5,13 @@ from __future__ import annotations
 from xstilts.config.progress import ProgressFn
 from xstilts.data.batching import Padding
 from xstilts.data.features import Batch
-from xstilts.evaluate.cells import Job
+from xstilts.evaluate.cells import EvaluationJob
 
 
 class Within:
     """Tells the share of all cells that is done from the share of one."""
 
-    def __init__(self, progress: ProgressFn, job: Job, number: int, total: int) -> None:
+    def __init__(self, progress: ProgressFn, job: EvaluationJob, number: int, total: int) -> None:
         self.name = f"{job.request.expression} {job.task.name} {job.language}"
         self.progress, self.number, self.total = progress, number, total
 

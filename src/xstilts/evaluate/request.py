@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xstilts.data.batching import Padding
-from xstilts.evaluate.store import Cell, Score
+from xstilts.evaluate.store import ResultCell, Score
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Request:
 
 
 @dataclass
-class Outcome:
+class EvaluationOutcome:
     """What an evaluation did.
 
     Attributes:
@@ -50,7 +50,7 @@ class Outcome:
             cells that are there in both.
     """
 
-    cells: list[Cell] = field(default_factory=list)
+    cells: list[ResultCell] = field(default_factory=list)
     computed: int = 0
     missing: list[str] = field(default_factory=list)
     padding: Padding = field(default_factory=Padding)

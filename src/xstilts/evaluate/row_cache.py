@@ -17,7 +17,7 @@ from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair, load_pair
 from xstilts.data.sources import data_digest, load
 from xstilts.errors import DataError, XstiltsError
-from xstilts.evaluate.cells import Job
+from xstilts.evaluate.cells import EvaluationJob
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats import FORMATS
 from xstilts.zoo.workspace import Workspace
@@ -34,7 +34,7 @@ Value = TypeVar("Value")
 Data = Sequence[Example] | BitextPair
 
 
-class Rows:
+class RowCache:
     """Gives the rows of cells; those of the next cell are made ready while one is computed.
 
     Args:
@@ -49,7 +49,7 @@ class Rows:
         self._ahead: ThreadPoolExecutor | None = None
         self._coming: dict[Hashable, Future[None]] = {}
 
-    def of(self, job: Job) -> list[Data]:
+    def of(self, job: EvaluationJob) -> list[Data]:
         """The rows of a cell, and those that a mining threshold is tuned on.
 
         Raises:
@@ -90,7 +90,7 @@ class Rows:
         key = ("features", digest, task.format, str(task.options), task.max_length, *task.labels)
         return self._remembered(key, make)
 
-    def prepare(self, job: Job) -> None:
+    def prepare(self, job: EvaluationJob) -> None:
         """Begin to read and tokenise the rows of a cell that comes next."""
         if job.rows in self._coming or ("rows", job.rows) in self._recent:
             return
@@ -104,7 +104,7 @@ class Rows:
         self._ahead = None
         self._coming.clear()
 
-    def _make_ready(self, job: Job) -> None:
+    def _make_ready(self, job: EvaluationJob) -> None:
         try:
             data = self._remembered(("rows", job.rows), lambda: self._read(job))
             for rows in data:
@@ -126,7 +126,7 @@ class Rows:
                 self._recent.popitem(last=False)
         return value
 
-    def _read(self, job: Job) -> list[Data]:
+    def _read(self, job: EvaluationJob) -> list[Data]:
         workspace = self.workspace
         if job.settings is None:
             rows = load(
@@ -148,7 +148,7 @@ def sides(data: Data) -> list[Sequence[Example]]:
     return [data.source, data.target] if isinstance(data, BitextPair) else [data]
 
 
-def _require_gold(rows: Sequence[Example], job: Job) -> None:
+def _require_gold(rows: Sequence[Example], job: EvaluationJob) -> None:
     """Refuse rows that nothing can be scored against."""
     if not FORMATS.get(job.task.format).LABELLED:
         return

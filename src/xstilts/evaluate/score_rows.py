@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.composition.load import Loaded
+from xstilts.composition.load import LoadedExpression
 from xstilts.config.specs import TaskSpec
-from xstilts.evaluate.cells import Job
+from xstilts.evaluate.cells import EvaluationJob
 from xstilts.evaluate.request import Computed
 from xstilts.evaluate.store import Score
 from xstilts.tasks.metrics import METRICS
@@ -23,7 +23,10 @@ ALIGNMENT_VERSION = 1
 
 
 def identity(
-    job: Job, backbone: Backbone, loaded: Sequence[Loaded], digests: Sequence[str]
+    job: EvaluationJob,
+    backbone: Backbone,
+    loaded: Sequence[LoadedExpression],
+    digests: Sequence[str],
 ) -> dict[str, Any]:
     """Everything that decides the outcome of a cell.
 
@@ -56,7 +59,9 @@ def identity(
     }
 
 
-def score_rows(job: Job, backbone: Backbone, loaded: Loaded, computed: Computed) -> list[Score]:
+def score_rows(
+    job: EvaluationJob, backbone: Backbone, loaded: LoadedExpression, computed: Computed
+) -> list[Score]:
     """One row for each score of a computed cell."""
     main = None if job.request.alignment else METRICS.get(job.task.metric).MAIN
     base = _score(job, backbone, loaded)
@@ -68,7 +73,7 @@ def score_rows(job: Job, backbone: Backbone, loaded: Loaded, computed: Computed)
     ]
 
 
-def _score(job: Job, backbone: Backbone, loaded: Loaded) -> Score:
+def _score(job: EvaluationJob, backbone: Backbone, loaded: LoadedExpression) -> Score:
     task, manifest, head = job.task, loaded.manifest, loaded.head_for(job.task)
     return Score(
         expression=job.request.expression,
@@ -97,7 +102,7 @@ def _score(job: Job, backbone: Backbone, loaded: Loaded) -> Score:
     )
 
 
-def _seed(loaded: Loaded) -> int:
+def _seed(loaded: LoadedExpression) -> int:
     """The seed that its modules share, language adapters aside; -1 without one."""
     seeds = {e.manifest.seed for e in loaded.entries if not e.manifest.languages}
     return seeds.pop() if len(seeds) == 1 else -1
@@ -110,7 +115,7 @@ def _step(manifest: Manifest | None) -> int:
     return int(manifest.training["steps"])
 
 
-def _source_language(loaded: Loaded, task: TaskSpec) -> str:
+def _source_language(loaded: LoadedExpression, task: TaskSpec) -> str:
     """The languages that the expression was trained on; those of a merge or stack are joined."""
     codes = {
         code
@@ -121,7 +126,7 @@ def _source_language(loaded: Loaded, task: TaskSpec) -> str:
     return ",".join(sorted(codes)) or task.source_language
 
 
-def _flags(loaded: Loaded) -> list[str]:
+def _flags(loaded: LoadedExpression) -> list[str]:
     """What a reader of a score must know."""
     chosen = (str(entry.manifest.training.get("selection", "")) for entry in loaded.entries)
     flags = ["target-dev selection"] if any("(target dev)" in text for text in chosen) else []

@@ -79,7 +79,7 @@ class Score(Spec):
 
 
 @dataclass(frozen=True)
-class Cell:
+class ResultCell:
     """One finished cell.
 
     Attributes:
@@ -122,7 +122,7 @@ class ResultStore:
     def _folder(self, key: str) -> Path:
         return self.root / "cells" / key[:2] / key
 
-    def get(self, key: str) -> Cell | None:
+    def get(self, key: str) -> ResultCell | None:
         """The finished cell with this key, or None."""
         folder = self._folder(key)
         return _read(folder) if (folder / "cell.json").is_file() else None
@@ -135,7 +135,7 @@ class ResultStore:
         suffix: str,
         outcomes: Any,
         seconds: float,
-    ) -> Cell:
+    ) -> ResultCell:
         """Keep a finished cell; its rows get the key and the predictions' checksum."""
         key = cell_key(identity)
         with atomic_folder(self._folder(key)) as folder:
@@ -155,7 +155,7 @@ class ResultStore:
             write_json(folder / "cell.json", record)
         return _read(self._folder(key))
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[ResultCell]:
         """Every finished cell, in the order of keys."""
         for path in sorted(self.root.glob("cells/*/*/cell.json")):
             yield _read(path.parent)
@@ -165,7 +165,7 @@ class ResultStore:
         return [score for cell in self.cells() for score in cell.scores]
 
 
-def _read(folder: Path) -> Cell:
+def _read(folder: Path) -> ResultCell:
     path = folder / "cell.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -177,7 +177,7 @@ def _read(folder: Path) -> Cell:
             )
         scores = [Score.model_validate(row) for row in record["scores"]]
         known = folder.name, record["identity"], scores, record["seconds"], folder
-        return Cell(*known, written=record.get("written", ""))
+        return ResultCell(*known, written=record.get("written", ""))
     except (OSError, ValueError, KeyError) as error:
         raise IntegrityError(
             f"a result cell is broken: {error}",

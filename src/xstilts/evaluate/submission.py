@@ -8,12 +8,12 @@ from pathlib import Path
 
 from xstilts.config.load import load_task
 from xstilts.errors import UsageError
-from xstilts.evaluate.store import Cell
+from xstilts.evaluate.store import ResultCell
 from xstilts.files import atomic_folder
 from xstilts.tasks.prediction_files import suffix_of
 
 
-def write_submission(cells: Iterable[Cell], folder: Path) -> dict[str, list[Path]]:
+def write_submission(cells: Iterable[ResultCell], folder: Path) -> dict[str, list[Path]]:
     """Copy the predictions of finished cells to `<folder>/<task>/test-<language>.<suffix>`.
 
     Cells of several expressions go to a folder each, `<folder>/<expression>/<task>/…`.
@@ -30,7 +30,7 @@ def write_submission(cells: Iterable[Cell], folder: Path) -> dict[str, list[Path
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="Give --submit-dir a new folder.")
-    by_label: dict[str, list[Cell]] = {}
+    by_label: dict[str, list[ResultCell]] = {}
     for cell in cells:
         by_label.setdefault(cell.scores[0].intermediate, []).append(cell)
     written: dict[str, list[Path]] = {}
@@ -41,7 +41,7 @@ def write_submission(cells: Iterable[Cell], folder: Path) -> dict[str, list[Path
     return written
 
 
-def _copy(cells: Sequence[Cell], folder: Path, root: Path) -> list[Path]:
+def _copy(cells: Sequence[ResultCell], folder: Path, root: Path) -> list[Path]:
     paths: list[Path] = []
     for cell in cells:
         score = cell.scores[0]

@@ -11,7 +11,7 @@ SHORT = 12
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """One idempotent piece of work.
 
     Attributes:
@@ -40,12 +40,12 @@ class Cell:
         return asdict(self)
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Cell:
+    def from_record(cls, record: Mapping[str, Any]) -> GridCell:
         """The cell of a record."""
         return cls(**{**record, "parents": tuple(record["parents"])})
 
 
-def with_ancestors(cells: Sequence[Cell], chosen: Collection[str]) -> frozenset[str]:
+def with_ancestors(cells: Sequence[GridCell], chosen: Collection[str]) -> frozenset[str]:
     """The chosen keys and those of every cell that they need."""
     wanted = set(chosen)
     for cell in reversed(cells):  # children stand after their parents

@@ -9,7 +9,7 @@ from typing import Any
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.evaluate.evaluator import Evaluator
-from xstilts.evaluate.row_cache import Rows
+from xstilts.evaluate.row_cache import RowCache
 from xstilts.evaluate.store import ResultStore
 from xstilts.grid.state import GridFolder
 from xstilts.zoo import Entry
@@ -36,7 +36,7 @@ class GridContext:
     world: TrainingDefaults | None = None
     command: str = ""
     _loaded: dict[str, Backbone] = field(default_factory=dict)
-    _rows: dict[str, Rows] = field(default_factory=dict)
+    _rows: dict[str, RowCache] = field(default_factory=dict)
 
     @property
     def folder(self) -> GridFolder:
@@ -56,11 +56,11 @@ class GridContext:
             self._loaded[name] = self.load(name)
         return self._loaded[name]
 
-    def rows(self, name: str) -> Rows:
+    def rows(self, name: str) -> RowCache:
         """Rows as a backbone's tokenizer splits them, remembered over cells."""
         backbone = self.backbone(name)
         if name not in self._rows:
-            self._rows[name] = Rows(backbone, self.workspace)
+            self._rows[name] = RowCache(backbone, self.workspace)
         return self._rows[name]
 
     def evaluation(self, name: str) -> Evaluator:

@@ -12,7 +12,7 @@ from xstilts.evaluate import score_rows
 from xstilts.evaluate.cells import Inputs
 from xstilts.evaluate.request import Request
 from xstilts.files import digest
-from xstilts.grid.cell import Cell
+from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
 from xstilts.grid.kinds import KINDS
@@ -34,7 +34,7 @@ def plan_study(study: StudySpec, context: GridContext, progress: ProgressFn) -> 
         ConfigError: A task, mixture or target is unknown; all problems are listed.
         NotFoundError: There is no data for anything.
     """
-    cells: dict[str, Cell] = {}
+    cells: dict[str, GridCell] = {}
     missing: list[str] = []
     for name in study.backbones or [""]:
         made = _Planning(study, name, context, progress)
@@ -60,7 +60,7 @@ class _Planning:
     backbone: str
     context: GridContext
     progress: ProgressFn
-    cells: dict[str, Cell] = field(default_factory=dict)
+    cells: dict[str, GridCell] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     nodes: dict[str, str] = field(default_factory=dict)
     read: dict[tuple[str, tuple[str, ...]], list[Inputs]] = field(default_factory=dict)
@@ -158,7 +158,7 @@ class _Planning:
     ) -> str:
         key = digest({"code": CODE_VERSION, "kind": kind, "identity": identity})
         shown = f"{name} ({self.backbone})" if len(self.study.backbones) > 1 else name
-        self.cells.setdefault(key, Cell(key, kind, shown, self.backbone, tuple(parents), job))
+        self.cells.setdefault(key, GridCell(key, kind, shown, self.backbone, tuple(parents), job))
         return key
 
 
@@ -174,15 +174,17 @@ def layers_at(depths: Sequence[float], blocks: int) -> dict[int, float]:
 
 
 @dataclass(frozen=True)
-class Line:
+class PlannedCell:
     """One cell of a plan, with what it will take; `cost` is None where nothing is to be done."""
 
-    cell: Cell
+    cell: GridCell
     status: Status
     cost: Cost | None
 
 
-def estimate(planned: PlannedStudy, context: GridContext, progress: ProgressFn) -> list[Line]:
+def estimate(
+    planned: PlannedStudy, context: GridContext, progress: ProgressFn
+) -> list[PlannedCell]:
     """Each cell's status and what it will take."""
     statuses = context.folder.statuses(planned.cells)
     costs = CostModel(context.store)
@@ -192,14 +194,14 @@ def estimate(planned: PlannedStudy, context: GridContext, progress: ProgressFn) 
         status = statuses[cell.key]
         done = status == "done"
         cost = None if done else KINDS.get(cell.kind).cost(cell, context, costs)
-        lines.append(Line(cell, status, cost))
+        lines.append(PlannedCell(cell, status, cost))
     return lines
 
 
-def drop_lost(planned: PlannedStudy, context: GridContext) -> list[Cell]:
+def drop_lost(planned: PlannedStudy, context: GridContext) -> list[GridCell]:
     """Take back the marks of cells whose outcome is gone: a module or scores were removed."""
     folder = context.folder
-    gone: dict[str, Cell] = {}
+    gone: dict[str, GridCell] = {}
     for cell in planned.cells:
         outcome = folder.outcome(cell.key)
         if outcome is None:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from xstilts.errors import IntegrityError, NotFoundError
 from xstilts.files import create_json, write_json
-from xstilts.grid.cell import Cell
+from xstilts.grid.cell import GridCell
 from xstilts.grid.lease import Lease, newest
 from xstilts.grid.retries import lost_record, used_up
 
@@ -49,7 +49,7 @@ class PlannedStudy:
 
     name: str
     spec: Mapping[str, Any]
-    cells: tuple[Cell, ...]
+    cells: tuple[GridCell, ...]
     missing: tuple[str, ...] = ()
 
 
@@ -92,7 +92,7 @@ class GridFolder:
                 hint=f"Start it: xstilts grid run {name}",
             )
         record = read_json(path)
-        cells = tuple(Cell.from_record(cell) for cell in record["cells"])
+        cells = tuple(GridCell.from_record(cell) for cell in record["cells"])
         return PlannedStudy(record["name"], record["study"], cells, tuple(record["missing"]))
 
     def cancel_study(self, name: str) -> None:
@@ -123,7 +123,9 @@ class GridFolder:
         path = self.folder(key) / "done.json"
         return read_json(path) if path.is_file() else None
 
-    def finish(self, cell: Cell, lease: Lease, outcome: Mapping[str, Any], seconds: float) -> bool:
+    def finish(
+        self, cell: GridCell, lease: Lease, outcome: Mapping[str, Any], seconds: float
+    ) -> bool:
         """Mark a cell as done; False when somebody else did before."""
         record = {
             "schema": SCHEMA,
@@ -178,7 +180,7 @@ class GridFolder:
     # -- all of them
 
     def statuses(
-        self, cells: Sequence[Cell], known: dict[str, Status] | None = None
+        self, cells: Sequence[GridCell], known: dict[str, Status] | None = None
     ) -> dict[str, Status]:
         """Key to status; `known` holds finished cells of an earlier look and is filled."""
         found: dict[str, Status] = {}
@@ -190,7 +192,7 @@ class GridFolder:
                 finished[cell.key] = status
         return found
 
-    def _status(self, cell: Cell, before: Mapping[str, Status]) -> Status:
+    def _status(self, cell: GridCell, before: Mapping[str, Status]) -> Status:
         folder = self.folder(cell.key)
         if (folder / "done.json").exists():
             return "done"

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from xstilts.errors import InterruptedRunError, PreemptedError
-from xstilts.grid.cell import Cell
+from xstilts.grid.cell import GridCell
 from xstilts.grid.lease import BEAT_SECONDS, Lease, Owner, Watch, claim
 from xstilts.grid.retries import failure_record
 from xstilts.grid.state import OPEN, GridFolder, Status
@@ -24,7 +24,7 @@ DRIVER = "XSTILTS_GRID_DRIVER"
 """Environment variable with the process id of the engine that started this worker, where the
 worker is to stop when that is gone."""
 
-Run = Callable[[Cell], Mapping[str, Any]]
+Run = Callable[[GridCell], Mapping[str, Any]]
 """Computes a cell; gives its outcome as plain JSON values."""
 
 
@@ -43,7 +43,7 @@ class Worker:
 
     folder: GridFolder
     study: str
-    cells: Sequence[Cell]
+    cells: Sequence[GridCell]
     chosen: frozenset[str]
     run: Run
     note: Callable[[str], None] = lambda _line: None
@@ -95,7 +95,7 @@ class Worker:
             return True
         return False
 
-    def _attempt(self, cell: Cell, lease: Lease) -> None:
+    def _attempt(self, cell: GridCell, lease: Lease) -> None:
         """Compute a cell under a lease, unless that is not needed any more."""
         fresh = self.folder.statuses([cell])[cell.key]
         if fresh in ("done", "failed", "cancelled"):
@@ -120,7 +120,7 @@ class Worker:
             lease.release("done")
             self.note(f"{cell.short} {cell.name}: done in {time.monotonic() - began:.0f} s")
 
-    def _failed(self, cell: Cell, lease: Lease, error: Exception) -> None:
+    def _failed(self, cell: GridCell, lease: Lease, error: Exception) -> None:
         trace = "".join(traceback.format_exception(error))
         with self._log(cell, lease) as file:
             file.write(trace)
@@ -129,7 +129,7 @@ class Worker:
         self.note(f"{cell.short} {cell.name}: {type(error).__name__}: {error}")
 
     @contextlib.contextmanager
-    def _log(self, cell: Cell, lease: Lease) -> Iterator[TextIO]:
+    def _log(self, cell: GridCell, lease: Lease) -> Iterator[TextIO]:
         """Let what is printed go to the log of an attempt."""
         path = self.folder.folder(cell.key) / f"log-{lease.number:06d}.txt"
         with (
@@ -140,7 +140,7 @@ class Worker:
             yield file
 
     @contextlib.contextmanager
-    def _beating(self, cell: Cell, lease: Lease, stopped: _Stopped) -> Iterator[None]:
+    def _beating(self, cell: GridCell, lease: Lease, stopped: _Stopped) -> Iterator[None]:
         """Renew the lease from a thread; stop the cell when it is cancelled or nobody waits."""
         ended = threading.Event()
 

@@ -9,7 +9,7 @@ from xstilts.report.build import SIMULATION, build
 from xstilts.report.facts import Facts, facts
 from xstilts.report.figures import FORMATS, write_figures
 from xstilts.report.html import write_html
-from xstilts.report.material import Material, Problem
+from xstilts.report.material import Material, UnfinishedCell
 from xstilts.report.model import Figure, Report, Section, Table, Value
 from xstilts.report.plain import as_json, write_latex, write_markdown
 
@@ -19,10 +19,10 @@ __all__ = [
     "Facts",
     "Figure",
     "Material",
-    "Problem",
     "Report",
     "Section",
     "Table",
+    "UnfinishedCell",
     "Value",
     "as_json",
     "build",

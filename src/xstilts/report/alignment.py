@@ -8,7 +8,7 @@ from statistics import mean
 from xstilts.evaluate.alignment.bitext import COLUMNS, MEASURES
 from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats.resampling import Array, Pooled
-from xstilts.evaluate.store import Cell, Score
+from xstilts.evaluate.store import ResultCell, Score
 from xstilts.report.tables import View
 
 
@@ -45,14 +45,14 @@ def mean_measure(rows: Sequence[Score], label: str, layer: int, measure: str) ->
     return mean(mean(values) for values in by_language.values()) if own else None
 
 
-def paired_measure(name: str) -> Callable[[Cell], tuple[Score, Pooled] | None]:
+def paired_measure(name: str) -> Callable[[ResultCell], tuple[Score, Pooled] | None]:
     """What lets `xstilts.evaluate.stats.collect` pair a measure of `COLUMNS` over sentences."""
     column = COLUMNS.index(name)
 
     def pooled(sums: Array, n: int) -> Array:
         return 100.0 * sums[..., column] / n
 
-    def chosen(cell: Cell) -> tuple[Score, Pooled] | None:
+    def chosen(cell: ResultCell) -> tuple[Score, Pooled] | None:
         own = (s for s in cell.scores if s.group == ALIGNMENT and s.metric == name)
         score = next(own, None)
         return None if score is None else (score, pooled)

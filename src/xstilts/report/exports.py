@@ -19,7 +19,7 @@ from typing import Any
 from xstilts.config.specs import SuiteSpec
 from xstilts.data.languages import language
 from xstilts.errors import NotFoundError
-from xstilts.evaluate.store import Cell, Score
+from xstilts.evaluate.store import ResultCell, Score
 from xstilts.evaluate.submission import plain_name
 from xstilts.evaluate.xtreme import official, summarise
 from xstilts.files import atomic_folder, write_bytes, write_json, write_text
@@ -30,7 +30,7 @@ NO_SHARE = ("perplexity", "loss", "threshold", "hubness")
 """Scores that are not 0..100."""
 
 
-def long_rows(cells: Iterable[Cell]) -> list[dict[str, Any]]:
+def long_rows(cells: Iterable[ResultCell]) -> list[dict[str, Any]]:
     """One mapping a score, with all of `COLUMNS`; flags are one text, comma-separated."""
     return [
         {
@@ -44,14 +44,14 @@ def long_rows(cells: Iterable[Cell]) -> list[dict[str, Any]]:
     ]
 
 
-def frame(cells: Iterable[Cell]) -> Any:
+def frame(cells: Iterable[ResultCell]) -> Any:
     """The rows as a pandas DataFrame."""
     import pandas
 
     return pandas.DataFrame(long_rows(cells), columns=list(COLUMNS))
 
 
-def write_csv(cells: Iterable[Cell], path: Path) -> int:
+def write_csv(cells: Iterable[ResultCell], path: Path) -> int:
     """Write the rows with a header; returns how many."""
     rows = long_rows(cells)
     text = io.StringIO()
@@ -62,7 +62,7 @@ def write_csv(cells: Iterable[Cell], path: Path) -> int:
     return len(rows)
 
 
-def write_parquet(cells: Iterable[Cell], path: Path) -> int:
+def write_parquet(cells: Iterable[ResultCell], path: Path) -> int:
     """Write the rows, `xstilts.schema` in the file's metadata; returns how many."""
     import pyarrow
     from pyarrow import parquet
@@ -107,13 +107,13 @@ def xtreme_record(scores: Sequence[Score], suite: SuiteSpec) -> dict[str, Any]:
 # -- MTEB
 
 
-def write_mteb(cells: Iterable[Cell], folder: Path) -> int:
+def write_mteb(cells: Iterable[ResultCell], folder: Path) -> int:
     """Write results as the mteb library keeps them: `<model>/<revision>/<task>.json`.
 
     The model is the label on its backbone, the revision the digest of the modules; there is also
     a `model_meta.json`. Perplexities and alignment are left out. Returns how many task files.
     """
-    groups: dict[tuple[str, str], dict[str, list[Cell]]] = {}
+    groups: dict[tuple[str, str], dict[str, list[ResultCell]]] = {}
     for cell in cells:
         score = next((row for row in cell.scores if row.main), None)
         if score is None or score.metric in NO_SHARE:
@@ -142,7 +142,7 @@ def _model_meta(score: Score, revision: str) -> dict[str, Any]:
     }
 
 
-def _mteb_task(task: str, cells: Sequence[Cell]) -> dict[str, Any]:
+def _mteb_task(task: str, cells: Sequence[ResultCell]) -> dict[str, Any]:
     splits: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
         score = next(row for row in cell.scores if row.main)

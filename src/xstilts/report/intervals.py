@@ -14,7 +14,7 @@ TICKS_APART = 10
 
 
 @dataclass(frozen=True)
-class Span:
+class EffectInterval:
     """An effect and its interval.
 
     Attributes:
@@ -27,7 +27,7 @@ class Span:
     high: float
 
 
-def forest(name: str, title: str, spans: Sequence[Span], across: str) -> Figure:
+def forest(name: str, title: str, spans: Sequence[EffectInterval], across: str) -> Figure:
     """A mark and its interval for each effect, the first at the top; a line at no effect."""
 
     def draw(canvas: Any) -> None:
@@ -47,7 +47,7 @@ def forest(name: str, title: str, spans: Sequence[Span], across: str) -> Figure:
 
 
 def curves(
-    name: str, title: str, series: Mapping[str, Sequence[Span]], across: str, up: str
+    name: str, title: str, series: Mapping[str, Sequence[EffectInterval]], across: str, up: str
 ) -> Figure:
     """A line with its band for each series, the first `MOST`; values in the order they come."""
     shown = dict(list(series.items())[:MOST])

@@ -9,7 +9,7 @@ from functools import cached_property
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import SuiteSpec
 from xstilts.evaluate.stats import DRAWS, Runs, Unit, Verdict, collect, compare, family
-from xstilts.evaluate.store import Cell, Score
+from xstilts.evaluate.store import ResultCell, Score
 from xstilts.report.facts import Facts
 from xstilts.report.tables import NONE
 
@@ -39,7 +39,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Problem:
+class UnfinishedCell:
     """A cell of a study that has no result.
 
     Attributes:
@@ -69,11 +69,11 @@ class Material:
         progress: Called with what is being computed, and its share.
     """
 
-    cells: Sequence[Cell]
+    cells: Sequence[ResultCell]
     suite: SuiteSpec
     baseline: str = NONE
     facts: Mapping[str, Facts] = field(default_factory=dict)
-    problems: Sequence[Problem] = ()
+    problems: Sequence[UnfinishedCell] = ()
     missing: Sequence[str] = ()
     draws: int = DRAWS
     progress: ProgressFn = silent
@@ -81,10 +81,10 @@ class Material:
     # -- rows
 
     @cached_property
-    def newest(self) -> tuple[Cell, ...]:
+    def newest(self) -> tuple[ResultCell, ...]:
         """The cells that count, labels carrying the backbone's name where there are several."""
         backbones = {s.fingerprint: s.backbone for cell in self.cells for s in cell.scores}
-        kept: dict[tuple[object, ...], Cell] = {}
+        kept: dict[tuple[object, ...], ResultCell] = {}
         for cell in sorted(self.cells, key=lambda cell: (cell.written, cell.key)):
             renamed = _renamed(cell) if len(backbones) > 1 else cell
             first = renamed.scores[0]
@@ -239,7 +239,7 @@ AT = " · "
 """Between label and backbone, where there are several backbones."""
 
 
-def _renamed(cell: Cell) -> Cell:
+def _renamed(cell: ResultCell) -> ResultCell:
     rows = [
         score.model_copy(update={"intermediate": f"{score.intermediate}{AT}{score.backbone}"})
         for score in cell.scores

@@ -38,7 +38,7 @@ def write_all(making: Making) -> None:
 
 
 @dataclass(frozen=True)
-class Row:
+class ChoiceRow:
     """Concepts of a row's prompts and choices, and which choice is right."""
 
     prompts: tuple[list[str], ...]
@@ -48,13 +48,13 @@ class Row:
 
 def _shuffled(
     generator: Generator, prompts: tuple[list[str], ...], right: list[str], wrong: list[list[str]]
-) -> Row:
+) -> ChoiceRow:
     order = generator.permutation(len(wrong) + 1)
     choices = [[right, *wrong][int(i)] for i in order]
-    return Row(prompts, choices, int(order.argmin()))
+    return ChoiceRow(prompts, choices, int(order.argmin()))
 
 
-def _labels(making: Making, task: str, split: str, rows: Sequence[Row]) -> list[int]:
+def _labels(making: Making, task: str, split: str, rows: Sequence[ChoiceRow]) -> list[int]:
     return making.noisy(task, split, [row.label for row in rows])
 
 

@@ -7,7 +7,7 @@ import pytest
 from xstilts.composition.compose import check
 from xstilts.composition.expression import (
     Call,
-    Part,
+    Operand,
     Ref,
     for_language,
     needs_language,
@@ -48,12 +48,12 @@ def test_printing_and_parsing_are_inverse(text):
 
 def test_the_tree_is_what_was_written():
     assert parse("fuse(a, b*0.5, value=false)") == Call(
-        "fuse", (Part(Ref("a")), Part(Ref("b"), 0.5)), (("value", False),)
+        "fuse", (Operand(Ref("a")), Operand(Ref("b"), 0.5)), (("value", False),)
     )
-    assert parse("a - b*2") == Call("sum", (Part(Ref("a")), Part(Ref("b"), -2.0)))
-    assert parse("-a + b") == Call("sum", (Part(Ref("a"), -1.0), Part(Ref("b"))))
-    assert parse("0.5*a") == Call("sum", (Part(Ref("a"), 0.5),))
-    assert parse("lang-sw - b") == Call("sum", (Part(Ref("lang-sw")), Part(Ref("b"), -1.0)))
+    assert parse("a - b*2") == Call("sum", (Operand(Ref("a")), Operand(Ref("b"), -2.0)))
+    assert parse("-a + b") == Call("sum", (Operand(Ref("a"), -1.0), Operand(Ref("b"))))
+    assert parse("0.5*a") == Call("sum", (Operand(Ref("a"), 0.5),))
+    assert parse("lang-sw - b") == Call("sum", (Operand(Ref("lang-sw")), Operand(Ref("b"), -1.0)))
 
 
 @pytest.mark.parametrize(

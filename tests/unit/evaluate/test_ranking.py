@@ -17,7 +17,7 @@ from xstilts.cli import main
 from xstilts.config.load import load_task
 from xstilts.data.features import Batch
 from xstilts.errors import DataError, NotFoundError, UsageError
-from xstilts.evaluate.ranking import Ranking, RankSpec, estimates
+from xstilts.evaluate.ranking import Ranker, RankSpec, estimates
 from xstilts.evaluate.ranking.agreement import agreement, known_results
 from xstilts.evaluate.store import ResultStore, Score
 from xstilts.modules.methods import METHODS
@@ -93,7 +93,7 @@ def test_vectors_of_each_format():
 
     def found(name, made):
         vectors, classes = estimates.labelled_vectors(
-            load_task(name), [estimates.State(made, hidden)]
+            load_task(name), [estimates.EncodedBatch(made, hidden)]
         )
         return vectors.tolist(), classes.tolist()
 
@@ -190,7 +190,7 @@ def _plant(zoo, base, task_name, preset, *, deaf=False):
 def ranking(place, tmp_path, modules=(), **spec):
     folder, base, zoo = place
     workspace = Workspace(folder / "data", zoo, tmp_path, None, quiet=True)
-    return Ranking("mnli", list(modules), base, workspace, RankSpec(**{"shots": 24, **spec}))
+    return Ranker("mnli", list(modules), base, workspace, RankSpec(**{"shots": 24, **spec}))
 
 
 def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatch):
@@ -288,10 +288,10 @@ def test_what_cannot_be_ranked_is_refused(place, tmp_path, target, spec, error, 
     folder, base, zoo = place
     workspace = Workspace(folder / "data", zoo, tmp_path, None)
     with pytest.raises(error, match=words):
-        Ranking(target, [], base, workspace, RankSpec(**spec))
+        Ranker(target, [], base, workspace, RankSpec(**spec))
     empty = Workspace(folder / "data", Zoo(tmp_path / "empty"), tmp_path, None)
     with pytest.raises(NotFoundError, match="no trained module"):
-        Ranking("mnli", [], base, empty, RankSpec())
+        Ranker("mnli", [], base, empty, RankSpec())
 
 
 def test_command(place, capsys, tmp_path, monkeypatch):

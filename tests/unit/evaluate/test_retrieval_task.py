@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.models import backbone, tokens
 
-from xstilts.composition.load import Loaded
+from xstilts.composition.load import LoadedExpression
 from xstilts.composition.predict import embed
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.progress import silent
@@ -116,10 +116,10 @@ def base():
     return backbone(tokenizer=Tokenizer())
 
 
-def loaded(name: str = "") -> Loaded:
+def loaded(name: str = "") -> LoadedExpression:
     from xstilts.composition.compose import ComposedModules
 
-    return Loaded("none", ComposedModules({}, {}), (), (), name)
+    return LoadedExpression("none", ComposedModules({}, {}), (), (), name)
 
 
 def counting(base):

@@ -10,7 +10,7 @@ from support.trained import TEXTS, backbone_folder
 from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_task
 from xstilts.data.examples import Example
-from xstilts.evaluate.row_cache import SAMPLE, Rows
+from xstilts.evaluate.row_cache import SAMPLE, RowCache
 from xstilts.grid.cost import CostModel
 from xstilts.zoo import Zoo
 from xstilts.zoo.workspace import Workspace
@@ -28,7 +28,7 @@ def result(base, task, seconds):
 
 
 def test_sub_words_are_reckoned_from_some_rows(base, tmp_path):
-    rows = Rows(base, Workspace(None, Zoo(tmp_path), tmp_path, None))
+    rows = RowCache(base, Workspace(None, Zoo(tmp_path), tmp_path, None))
     task = load_task("tatoeba")
     few = [Example(str(n), "en", {"text": text}) for n, text in enumerate(TEXTS)]
     assert rows.tokens(few, task) == int(rows.features(few, task).lengths.sum())

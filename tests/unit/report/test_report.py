@@ -14,8 +14,8 @@ from xstilts.evaluate.store import ResultStore, Score
 from xstilts.report import (
     Facts,
     Material,
-    Problem,
     Table,
+    UnfinishedCell,
     Value,
     as_json,
     build,
@@ -150,7 +150,7 @@ def test_groups_gap_and_losses_by_hand(store):
 
 
 def test_what_is_missing_is_said(store):
-    problem = Problem("families", "squad2/1", "failed", "the disk is full")
+    problem = UnfinishedCell("families", "squad2/1", "failed", "the disk is full")
     found = section(build(material(store, problems=[problem])), "missing")
     assert found.tables[0].rows == (("families", "squad2/1", "failed", "the disk is full"),)
     assert found.tables[1].rows == (("mnli", "xnli", 1, "sw"),)

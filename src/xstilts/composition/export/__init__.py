@@ -22,7 +22,12 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression
-from xstilts.composition.load import Loaded, load_expression, load_module, resolve_expression
+from xstilts.composition.load import (
+    LoadedExpression,
+    load_expression,
+    load_module,
+    resolve_expression,
+)
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.registry import Registry
 from xstilts.data.features import Batch
@@ -50,7 +55,7 @@ class Source:
     name: str
     backbone: Backbone
     zoo: Zoo
-    loaded: Loaded
+    loaded: LoadedExpression
     expression: Expression
     entries: dict[str, Entry]
     adapter: ModuleWeights | None
@@ -69,7 +74,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Result:
+class Exported:
     """What an export did.
 
     Attributes:
@@ -84,7 +89,7 @@ class Result:
 
 def export(
     kind: str, text: str, zoo: Zoo, backbone: Backbone, to: Path, language: str = ""
-) -> Result:
+) -> Exported:
     """Write the expression `text` as `kind` into the new folder `to`.
 
     Raises:
@@ -108,7 +113,7 @@ def export(
         for path in folder.rglob("*.safetensors"):
             path.chmod(0o644)  # the library writes files that only their owner may read
     files = sorted(path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file())
-    return Result(to, tuple(files), difference)
+    return Exported(to, tuple(files), difference)
 
 
 def source(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Source:

@@ -26,7 +26,7 @@ SHAPES = ((2, 12), (1, 5), (3, 20))
 """Batches [rows, length] that are compared."""
 
 
-class _Graph(nn.Module):
+class _TracedModel(nn.Module):
     """What is traced: [B, T] ids and mask to the head's output."""
 
     def __init__(self, source: Source) -> None:
@@ -50,7 +50,7 @@ def write(source: Source, folder: Path) -> float | None:
     _require()
     source.backbone.to("cpu")
     output = "logits" if source.head else "last_hidden_state"
-    graph = _Graph(source).eval()
+    graph = _TracedModel(source).eval()
     with source.model.attached(), warnings.catch_warnings(), torch.inference_mode(False):
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         _export(graph, probe(source.backbone), folder / MODEL, output)

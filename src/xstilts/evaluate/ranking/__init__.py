@@ -57,7 +57,7 @@ class RankSpec(Spec):
 
 
 @dataclass(frozen=True)
-class Row:
+class RankedModule:
     """One module and its estimates.
 
     Attributes:
@@ -75,10 +75,10 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ModuleRanking:
     """A ranking, best first, and how well each method agrees with what is known."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[RankedModule] = field(default_factory=list)
     agreements: list[Agreement] = field(default_factory=list)
 
 
@@ -91,7 +91,7 @@ class _Rows:
     held: Features | None
 
 
-class Ranking:
+class Ranker:
     """Estimates for the modules of a library.
 
     Args:
@@ -192,7 +192,7 @@ class Ranking:
 
     # -- estimates
 
-    def run(self, scores: Sequence[Score], progress: ProgressFn = silent) -> Outcome:
+    def run(self, scores: Sequence[Score], progress: ProgressFn = silent) -> ModuleRanking:
         """Compute every estimate and order the modules.
 
         Args:
@@ -206,11 +206,11 @@ class Ranking:
             progress(entry.reference, number / len(self.entries))
             values, notes = self._estimates(entry)
             score = known.get(entry.manifest.digest)
-            rows.append(Row(entry, values, known=score, notes=notes))
+            rows.append(RankedModule(entry, values, known=score, notes=notes))
         ranked = _ranked(rows, self.spec.methods)
         pairs = {m: [(r.estimates.get(m), r.known) for r in ranked] for m in self.spec.methods}
         pairs["mean rank"] = [(-r.mean_rank, r.known) for r in ranked]
-        return Outcome(ranked, agreement(pairs))
+        return ModuleRanking(ranked, agreement(pairs))
 
     def _estimates(self, entry: Entry) -> tuple[dict[str, float], tuple[str, ...]]:
         values: dict[str, float] = {}
@@ -261,7 +261,7 @@ class Ranking:
         return values
 
 
-def _ranked(rows: list[Row], methods: Sequence[str]) -> list[Row]:
+def _ranked(rows: list[RankedModule], methods: Sequence[str]) -> list[RankedModule]:
     """The rows ordered by the mean of their ranks; equal values share a rank."""
     ranks: list[list[float]] = [[] for _ in rows]
     for method in methods:
@@ -274,7 +274,7 @@ def _ranked(rows: list[Row], methods: Sequence[str]) -> list[Row]:
                 ranks[number].append(above + (equal + 1) / 2)
     means = [sum(own) / len(own) if own else float(len(rows)) for own in ranks]
     placed = [
-        Row(row.entry, row.estimates, mean, row.known, row.notes)
+        RankedModule(row.entry, row.estimates, mean, row.known, row.notes)
         for row, mean in zip(rows, means, strict=True)
     ]
     return sorted(placed, key=lambda row: (row.mean_rank, row.entry.reference))

@@ -28,7 +28,7 @@ _EXAMPLES = 16
 
 
 @dataclass(frozen=True)
-class State:
+class EncodedBatch:
     """A batch and the encoder's output on it, [B, T, D] float32 on the CPU."""
 
     batch: Batch
@@ -48,13 +48,13 @@ def _batches(backbone: Backbone, features: Features, size: int = _EXAMPLES) -> l
 
 
 @torch.no_grad()
-def states(backbone: Backbone, features: Features) -> list[State]:
+def states(backbone: Backbone, features: Features) -> list[EncodedBatch]:
     """The last hidden states of every row, with whatever acts in the encoder."""
     result = []
     for batch in _batches(backbone, features):
         there = batch.to(backbone.device)
         hidden = backbone(there.input_ids, there.attention_mask)
-        result.append(State(batch, hidden.float().cpu()))
+        result.append(EncodedBatch(batch, hidden.float().cpu()))
     return result
 
 
@@ -79,7 +79,9 @@ def cosine(a: Vector, b: Vector) -> float:
 # ---------------------------------------------------------------------------------------- probes
 
 
-def probe_head(backbone: Backbone, task: TaskSpec, train: Sequence[State], seed: int) -> nn.Module:
+def probe_head(
+    backbone: Backbone, task: TaskSpec, train: Sequence[EncodedBatch], seed: int
+) -> nn.Module:
     """A head trained on frozen states: full batches, Adam, no dropout."""
     head = Head.new(task, backbone, generator(seed)).module.cpu().eval()
     optimizer = torch.optim.Adam(head.parameters(), lr=PROBE_RATE)
@@ -93,13 +95,13 @@ def probe_head(backbone: Backbone, task: TaskSpec, train: Sequence[State], seed:
     return head
 
 
-def _losses(task: TaskSpec, head: nn.Module, state: State) -> Tensor:
+def _losses(task: TaskSpec, head: nn.Module, state: EncodedBatch) -> Tensor:
     losses: Any = FORMATS.get(task.format).loss(head(state.hidden, state.batch), state.batch)
     return cast("Tensor", losses)
 
 
 @torch.no_grad()
-def gold_probability(task: TaskSpec, head: nn.Module, held: Sequence[State]) -> float:
+def gold_probability(task: TaskSpec, head: nn.Module, held: Sequence[EncodedBatch]) -> float:
     """Geometric mean of the probabilities of the gold labels, 0..1."""
     losses = torch.cat([_losses(task, head, state) for state in held])
     return float(torch.exp(-losses.double().mean()))
@@ -142,7 +144,9 @@ def fisher(backbone: Backbone, task: TaskSpec, features: Features, seed: int) ->
 # ----------------------------------------------------------------------------------------- LogME
 
 
-def labelled_vectors(task: TaskSpec, train: Sequence[State]) -> tuple[Vector, NDArray[np.int64]]:
+def labelled_vectors(
+    task: TaskSpec, train: Sequence[EncodedBatch]
+) -> tuple[Vector, NDArray[np.int64]]:
     """Vectors [N, D] and their classes [N]: what the head of this format has to tell apart.
 
     First tokens and labels (classification), first tokens and right or wrong (multiple_choice),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
-from xstilts.composition.load import Loaded
+from xstilts.composition.load import LoadedExpression
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.progress import ProgressFn
 from xstilts.data.batching import Padding
@@ -107,7 +107,7 @@ class SentenceVectors:
 
     def of(
         self,
-        loaded: Loaded,
+        loaded: LoadedExpression,
         features: Features,
         layer: int,
         pooling: str,
@@ -160,7 +160,7 @@ class SentenceVectors:
                     if fresh:
                         store.add([keys[n] for n in fresh], found[layer][fresh])
 
-    def _store(self, loaded: Loaded, layer: int, pooling: str) -> VectorStore:
+    def _store(self, loaded: LoadedExpression, layer: int, pooling: str) -> VectorStore:
         assert self.cache is not None
         whose = {
             "version": VERSION,

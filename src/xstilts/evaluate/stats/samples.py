@@ -10,7 +10,7 @@ import numpy as np
 
 from xstilts.errors import IntegrityError
 from xstilts.evaluate.stats.resampling import Array, Pooled
-from xstilts.evaluate.store import Cell, Score
+from xstilts.evaluate.store import ResultCell, Score
 from xstilts.tasks.metrics import METRICS
 
 NO_SEED = -1
@@ -87,18 +87,18 @@ class Runs:
         return Runs(self.label, whole or table, self.older)
 
 
-Chosen = Callable[[Cell], tuple[Score, Pooled] | None]
+Chosen = Callable[[ResultCell], tuple[Score, Pooled] | None]
 """The score of a cell that is looked at, and what gives it from outcomes; None passes it over."""
 
 
-def main_score(cell: Cell) -> tuple[Score, Pooled] | None:
+def main_score(cell: ResultCell) -> tuple[Score, Pooled] | None:
     """The row of a cell's main metric."""
     score = next((score for score in cell.scores if score.main), None)
     return None if score is None else (score, METRICS.get(str(cell.identity["metric"])).pooled)
 
 
 def collect(
-    cells: Iterable[Cell], fingerprint: str = "", chosen: Chosen = main_score
+    cells: Iterable[ResultCell], fingerprint: str = "", chosen: Chosen = main_score
 ) -> dict[str, Runs]:
     """Label to its runs, from stored cells.
 
@@ -110,7 +110,7 @@ def collect(
         fingerprint: Of the backbone; empty takes all cells, which then must be of one backbone.
         chosen: Which score of a cell counts.
     """
-    newest: dict[tuple[str, int, Unit], Cell] = {}
+    newest: dict[tuple[str, int, Unit], ResultCell] = {}
     older: dict[str, list[str]] = {}
     tables: dict[str, dict[int, dict[Unit, Measured]]] = {}
     for cell in sorted(cells, key=lambda cell: (cell.written, cell.key)):
@@ -134,7 +134,7 @@ def unit_of(score: Score) -> Unit:
     return Unit(score.task, score.language, score.split, score.layer, score.pooling)
 
 
-def _measured(cell: Cell, value: float, pooled: Pooled) -> Measured:
+def _measured(cell: ResultCell, value: float, pooled: Pooled) -> Measured:
     """The outcomes of a cell; they are read when they are asked for."""
 
     def load() -> Array:
@@ -145,7 +145,7 @@ def _measured(cell: Cell, value: float, pooled: Pooled) -> Measured:
     return Measured(value, load if there else None, pooled, tuple(data), cell.key)
 
 
-def _checked(cell: Cell, value: float, pooled: Pooled) -> Array:
+def _checked(cell: ResultCell, value: float, pooled: Pooled) -> Array:
     """The outcomes, which must give the stored score."""
     rows = np.asarray(cell.outcomes(), np.float64)
     rows = rows.reshape(len(rows), -1)

@@ -6,14 +6,14 @@ print(answer.line)
 write_html(answer_report(answer), Path("answer.html"))
 """
 
-from xstilts.grid.answer.analysis import Answer, Comparison, answered
+from xstilts.grid.answer.analysis import Comparison, StudyAnswer, answered
 from xstilts.grid.answer.report import answer_report, record
 from xstilts.grid.answer.study_results import Place, StudyResults, collect_results
 
 __all__ = [
-    "Answer",
     "Comparison",
     "Place",
+    "StudyAnswer",
     "StudyResults",
     "answer_report",
     "answered",

@@ -50,7 +50,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StudyAnswer:
     """The answer to a study.
 
     Attributes:
@@ -103,7 +103,7 @@ class Answer:
 
 def answered(
     study_results: StudyResults, *, draws: int = DRAWS, progress: ProgressFn = silent
-) -> Answer:
+) -> StudyAnswer:
     """Make every comparison that a study asks for.
 
     Args:
@@ -138,7 +138,7 @@ def answered(
         )
         found[place].append(replace(one, names=names))
     tables = [(t, _adjusted(lines)) for t, lines in zip(spec.tables, found, strict=True)]
-    return Answer(study_results, spec, main, tables, draws)
+    return StudyAnswer(study_results, spec, main, tables, draws)
 
 
 def _lines(

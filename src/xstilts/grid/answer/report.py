@@ -9,19 +9,19 @@ from typing import Any
 
 from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats import UNTESTED, Verdict, detectable, shown_p
-from xstilts.grid.answer.analysis import Answer, Comparison
+from xstilts.grid.answer.analysis import Comparison, StudyAnswer
 from xstilts.grid.answer.study_results import StudyResults
 from xstilts.grid.answer_spec import ORDERED, TableSpec
 from xstilts.report import Figure, Report, Section, Table, Value, as_json
 from xstilts.report.figures import named
-from xstilts.report.intervals import Span, curves, forest
+from xstilts.report.intervals import EffectInterval, curves, forest
 from xstilts.report.model import Item, interval_text, number, period, signed, tested
 
 DEFAULT = "default"
 """What a backbone that the study does not name is called."""
 
 
-def answer_report(answer: Answer, warning: str = "") -> Report:
+def answer_report(answer: StudyAnswer, warning: str = "") -> Report:
     """The answer report; a warning, such as that its world is artificial, stands at its top."""
     study_results = answer.study_results
     study = study_results.study
@@ -37,7 +37,7 @@ def answer_report(answer: Answer, warning: str = "") -> Report:
     return Report(study.title or study.name, about, warning, tuple(sections))
 
 
-def record(answer: Answer, report: Report) -> dict[str, Any]:
+def record(answer: StudyAnswer, report: Report) -> dict[str, Any]:
     """The answer as JSON values: verdicts in full beside the tables."""
     study = answer.study_results.study
     return {
@@ -70,7 +70,7 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
 # -- sections
 
 
-def _verdict_section(answer: Answer) -> Section:
+def _verdict_section(answer: StudyAnswer) -> Section:
     comparison = answer.main
     if comparison.verdict is None:
         return Section("verdict", "Verdict", absent=answer.line)
@@ -103,7 +103,7 @@ def _deviation(verdict: Verdict) -> str:
     return f"{verdict.sd:.1f}" if verdict.sd is not None else "not given below three seeds"
 
 
-def _table_section(answer: Answer, place: int) -> Section:
+def _table_section(answer: StudyAnswer, place: int) -> Section:
     spec, lines = answer.tables[place]
     key = f"table-{place + 1}"
     if not any(line.verdict for line in lines):
@@ -128,7 +128,7 @@ def _table_section(answer: Answer, place: int) -> Section:
     return Section(key, spec.title, "", (table,), pictures)
 
 
-def _compared(answer: Answer, spec: TableSpec, lines: Sequence[Comparison]) -> str:
+def _compared(answer: StudyAnswer, spec: TableSpec, lines: Sequence[Comparison]) -> str:
     """What a table's differences are, in words."""
     if spec.contrast and answer.spec.contrast:
         contrast = answer.spec.contrast
@@ -166,7 +166,7 @@ def _line(comparison: Comparison, *, plain: bool) -> tuple[Item, ...]:
 
 def _picture(spec: TableSpec, lines: Sequence[Comparison], key: str) -> Figure:
     """Intervals of a table: lines over an ordered facet, else one below the other."""
-    found: dict[str, list[Span]] = {}
+    found: dict[str, list[EffectInterval]] = {}
     ordered = spec.by[-1] in ORDERED
     for line in lines:
         verdict = line.verdict
@@ -176,21 +176,21 @@ def _picture(spec: TableSpec, lines: Sequence[Comparison], key: str) -> Figure:
         effect = verdict.effect
         low, high = (effect if end is None else end for end in (verdict.low, verdict.high))
         label, at = (", ".join(names[:-1]), names[-1]) if ordered else ("", ", ".join(names))
-        found.setdefault(label, []).append(Span(at, effect, low, high))
+        found.setdefault(label, []).append(EffectInterval(at, effect, low, high))
     name, up = named("answer", key), "difference, points"
     if ordered:
         return curves(name, spec.title, found, spec.by[-1], up)
     return forest(name, spec.title, found[""], up)
 
 
-def _settings_section(answer: Answer) -> Section:
+def _settings_section(answer: StudyAnswer) -> Section:
     rows = tuple((name, value) for name, value in _settings(answer))
     return Section(
         "settings", "Settings", "", (Table("What was run", ("setting", "value"), rows, names=2),)
     )
 
 
-def _settings(answer: Answer) -> list[tuple[str, str]]:
+def _settings(answer: StudyAnswer) -> list[tuple[str, str]]:
     study_results = answer.study_results
     study, scores = study_results.study, study_results.scores
     names = dict.fromkeys(f"{s.backbone} ({s.fingerprint[:12]})" for s in scores)
@@ -217,7 +217,7 @@ def _settings(answer: Answer) -> list[tuple[str, str]]:
     return [*rows, ("xstilts", version("xstilts"))]
 
 
-def _row(answer: Answer, name: str) -> str:
+def _row(answer: StudyAnswer, name: str) -> str:
     """A row of the study: what it trains on, and what it changes."""
     row = next(r for r in answer.study_results.study.intermediates if r.name == name)
     if name == "none":
@@ -236,12 +236,12 @@ def _task(study_results: StudyResults, task: str) -> str:
     return f"{task} ({', '.join(languages)}; {size} examples each)"
 
 
-def _limits_section(answer: Answer) -> Section:
+def _limits_section(answer: StudyAnswer) -> Section:
     rows = tuple((text,) for text in _limits(answer))
     return Section("limits", "Limits", "", (Table("What this does not say", ("limit",), rows),))
 
 
-def _limits(answer: Answer) -> list[str]:
+def _limits(answer: StudyAnswer) -> list[str]:
     study_results = answer.study_results
     spec, study = answer.spec, study_results.study
     lost = [row for row in (*spec.ours, *spec.theirs) if row not in study_results.rows]

@@ -13,9 +13,8 @@ from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats import Measured, Runs, Unit, collect
 from xstilts.evaluate.stats.resampling import Array, Pooled
 from xstilts.evaluate.stats.samples import main_score
-from xstilts.evaluate.store import Cell as Result
-from xstilts.evaluate.store import ResultStore, Score
-from xstilts.grid.cell import Cell
+from xstilts.evaluate.store import ResultCell, ResultStore, Score
+from xstilts.grid.cell import GridCell
 from xstilts.grid.plan import layers_at
 from xstilts.grid.spec import StudySpec
 from xstilts.grid.state import GridFolder, PlannedStudy, Status
@@ -47,10 +46,10 @@ class StudyResults:
 
     study: StudySpec
     runs: Mapping[Place, Runs]
-    results: Sequence[Result]
-    lacking: Sequence[tuple[Cell, Status]]
+    results: Sequence[ResultCell]
+    lacking: Sequence[tuple[GridCell, Status]]
     missing: Sequence[str]
-    cells: Sequence[Cell]
+    cells: Sequence[GridCell]
 
     @cached_property
     def backbones(self) -> tuple[str, ...]:
@@ -101,7 +100,7 @@ def collect_results(planned: PlannedStudy, folder: GridFolder, store: ResultStor
     """
     study = StudySpec.model_validate(dict(planned.spec))
     statuses = folder.statuses(planned.cells)
-    results: dict[str, list[Result]] = {}
+    results: dict[str, list[ResultCell]] = {}
     depths: dict[str, dict[int, float]] = {}
     lacking = [(c, statuses[c.key]) for c in planned.cells if statuses[c.key] != "done"]
     for cell in planned.cells:
@@ -121,14 +120,14 @@ def collect_results(planned: PlannedStudy, folder: GridFolder, store: ResultStor
 
 
 def _runs(
-    study: StudySpec, backbone: str, results: Iterable[Result], depths: Mapping[int, float]
+    study: StudySpec, backbone: str, results: Iterable[ResultCell], depths: Mapping[int, float]
 ) -> dict[Place, Runs]:
     """The runs of one backbone, measures of alignment narrowed to the study's."""
     own = list(results)
     measure = study.answer.measure if study.answer else COLUMNS[0]
     aligned = paired_measure(measure)
 
-    def chosen(result: Result) -> tuple[Score, Pooled] | None:
+    def chosen(result: ResultCell) -> tuple[Score, Pooled] | None:
         group = result.scores[0].group
         return aligned(result) if group == ALIGNMENT else main_score(result)
 

@@ -8,20 +8,20 @@ from typing import Any
 from xstilts.evaluate.alignment.snapshots import snapshot_label
 from xstilts.evaluate.evaluator import Evaluator
 from xstilts.evaluate.request import Request
-from xstilts.grid.cell import Cell
+from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
 from xstilts.train.recipes import stack
 
 
-def run(cell: Cell, context: GridContext) -> dict[str, Any]:
+def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
     """Evaluate what is missing; the outcome names the result cells, one a language and layer."""
     evaluation: Evaluator = context.evaluation(cell.backbone)
     outcome = evaluation.run(requests(cell, context), lambda _text, _share: None)
     return {"cells": [found.key for found in outcome.cells], "missing": outcome.missing}
 
 
-def requests(cell: Cell, context: GridContext) -> list[Request]:
+def requests(cell: GridCell, context: GridContext) -> list[Request]:
     """What is evaluated; the modules of the parents by their digests."""
     job = cell.job
     return [
@@ -57,7 +57,7 @@ def is_there(outcome: dict[str, Any], context: GridContext) -> bool:
     return all(context.store.get(key) is not None for key in outcome["cells"])
 
 
-def cost(cell: Cell, context: GridContext, costs: CostModel) -> Cost:
+def cost(cell: GridCell, context: GridContext, costs: CostModel) -> Cost:
     """Time from earlier results of the task on the backbone, else from the speed of its encoder."""
     job = cell.job
     results = len(job["data"]) * len(job["layers"]) * job["models"]

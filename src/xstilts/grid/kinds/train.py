@@ -7,7 +7,7 @@ from typing import Any
 from xstilts.config.run import RunSpec
 from xstilts.errors import DataError
 from xstilts.files import digest
-from xstilts.grid.cell import Cell
+from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
 from xstilts.train.phases import Phase
@@ -15,7 +15,7 @@ from xstilts.train.recipes import stack
 from xstilts.train.run import plan_phase, train_phase
 
 
-def run(cell: Cell, context: GridContext) -> dict[str, Any]:
+def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
     """Train the module, or find it in the library.
 
     Raises:
@@ -39,7 +39,7 @@ def run(cell: Cell, context: GridContext) -> dict[str, Any]:
     }
 
 
-def phase_of(cell: Cell, context: GridContext, *, alone: bool = False) -> Phase:
+def phase_of(cell: GridCell, context: GridContext, *, alone: bool = False) -> Phase:
     """The phase of a cell; with `alone` without what is below it, which need not be done then."""
     job = cell.job
     below = [] if alone else [context.module(key) for key in job["below"]]
@@ -61,7 +61,7 @@ def is_there(outcome: dict[str, Any], context: GridContext) -> bool:
     return wanted <= {entry.manifest.digest for entry in context.workspace.zoo.entries()}
 
 
-def cost(cell: Cell, context: GridContext, costs: CostModel) -> Cost:
+def cost(cell: GridCell, context: GridContext, costs: CostModel) -> Cost:
     """Steps from the rows, time from a short calibration for each method and task."""
     phase = phase_of(cell, context, alone=True)
     plan = plan_phase(phase)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xstilts.composition.expression import Call, Expression, Part, Ref
+from xstilts.composition.expression import Call, Expression, Operand, Ref
 from xstilts.modules.operators import OPERATORS
 
 SHARES = ("average",)
@@ -73,7 +73,7 @@ def replaced(expression: Expression, weights: Iterator[list[float]]) -> Expressi
         own = next(weights)
     inner = [replaced(part.expression, weights) for part in parts]
     pairs = zip(inner, own, strict=True)
-    return Call(expression.operator, tuple(Part(e, w) for e, w in pairs), expression.options)
+    return Call(expression.operator, tuple(Operand(e, w) for e, w in pairs), expression.options)
 
 
 def shares(values: list[float]) -> list[float]:
