@@ -9,9 +9,11 @@ import pytest
 from support.files import SHARED, needs_shared
 
 from xstilts.config.load import load_task, spec_names
+from xstilts.config.specs import SourceSpec
 from xstilts.data.located import available_languages, locate, split_names
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load, load_rows
+from xstilts.errors import DataError
 
 pytestmark = needs_shared
 
@@ -35,10 +37,10 @@ ROWS = {
     ("nusax_senti", "train"): dict.fromkeys(["en", "id", "jv", "min", "su"], 500),
     ("nusax_senti", "validation"): dict.fromkeys(["en", "id", "jv", "min", "su"], 100),
     ("nusax_senti", "test"): dict.fromkeys(["en", "id", "jv", "min", "su"], 400),
-    ("pawsx", "validation"): dict.fromkeys(["de", "en", "fr", "ja", "zh"], 2000),
+    ("pawsx", "validation"): dict.fromkeys(["de", "en", "es", "fr", "ja", "zh"], 2000),
     ("qasrl", "train"): {"en": 3714},
     ("socialiqa", "validation"): {"en": 1954},
-    ("tydiqa", "train"): {"en": 3696},
+    ("tydiqa", "train"): {"en": 3696, "sw": 2755},
     ("tydiqa", "test"): {"en": 440, "bn": 113, "id": 565, "ko": 276, "sw": 499},
     ("ud", "train"): {"en": 1781 + 4274, "mr": 373, "te": 1051},
     ("ud", "validation"): {"en": 156 + 572, "mr": 46, "te": 131},
@@ -51,17 +53,28 @@ ROWS = {
         "nl": 1471, "ur": 535, "zh": 3455, "de": 1000, "en": 153 + 1000, "id": 1000, "mr": 47,
         "ta": 534, "te": 146, "tl": 128, "vi": 800, "yo": 317,
     },
-    ("uner", "test"): {"de": 1000, "en": 1000, "zh": 1000},
+    ("uner", "validation"): {"en": 2001},
+    ("uner", "test"): {"da": 565, "de": 1000, "en": 2077 + 1000, "zh": 1000},
     ("wikigold", "train"): {"en": 1841},
     ("xcopa", "validation"): {"en": 100, **dict.fromkeys(XCOPA, 100)},
     ("xcopa", "test"): dict.fromkeys(XCOPA, 500),
-    ("xnli", "validation"): dict.fromkeys(["de", "en", "es", "fr", "ru", "sw", "tr", "zh"], 2490),
+    ("xnli", "validation"): dict.fromkeys(
+        ["de", "el", "en", "es", "fr", "hi", "ru", "sw", "tr", "ur", "zh"], 2490
+    ),
     ("xquad", "test"): dict.fromkeys(["en", "es", "de", "el", "ru", "tr", "zh", "hi"], 1190),
 }  # fmt: skip
 # Syntactic words of UD test files, from the README's second table.
 UD_WORDS = {"de": 21332, "id": 19446, "mr": 412, "ta": 2584, "te": 721, "tl": 734, "vi": 11692}
 SHORT = {"jv": 205, "te": 234, "ta": 307, "sw": 390, "th": 548, "kk": 575, "ml": 687, "ka": 746}
 NOT_TASK_DATA = ("LICEN", "README", "CC-BY", "langmeta", "DOCUMENT_IDS", "LANGUAGES", "tico19.ids")
+# XTREME's processed dev file: its answers are empty texts, so it can neither train nor score.
+WITHHELD = ("tydiqa_goldp/tydiqa.goldp.te.dev.json",)
+# Folders that no task reads yet.
+TO_COME = (
+    "commonsenseqa", "conjnli", "erg_supertags", "hellaswag", "indonli", "multinli", "ocnli",
+    "paws_wiki", "pros_cons", "sentence_polarity", "sib200", "sick", "siqa", "snli", "squadshifts",
+    "ud/UD_English-EWT", "wikineural", "winogrande", "wnut17", "xed", "xsid",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("task", "split"), ROWS, ids=lambda value: str(value))
@@ -115,7 +128,26 @@ def test_every_data_file_belongs_to_a_task():
         for path in all_files - used
         if not any(text in path.as_posix() for text in NOT_TASK_DATA)
     }
-    assert unused == set()
+    assert {name for name in unused if not name.startswith(TO_COME)} == set(WITHHELD)
+    assert {folder for folder in TO_COME if any(n.startswith(folder) for n in unused)} == set(
+        TO_COME
+    )
+
+
+@pytest.mark.parametrize("name", WITHHELD)
+def test_a_file_that_withholds_its_answers_holds_none(name):
+    task = load_task("tydiqa")
+    source = SourceSpec(reader="squad", files={"test": name}, options={"labels": "optional"})
+    rows = load(task.model_copy(update={"sources": [source]}), "test", "en", SHARED)
+    assert len(rows) == 669
+    assert all(row.target is None for row in rows)
+    with pytest.raises(DataError, match="placeholders"):
+        load(
+            task.model_copy(update={"sources": [source.model_copy(update={"options": {}})]}),
+            "test",
+            "en",
+            SHARED,
+        )
 
 
 @pytest.mark.parametrize("code", UD_WORDS)
@@ -183,6 +215,6 @@ def test_labels_outside_the_panx_set_become_o():
 
 def test_english_ner_is_the_sum_of_its_parts():
     rows = load(load_task("ner_en"), "train", "en", SHARED)
-    assert len(rows) == 1841 + 1000
+    assert len(rows) == 1841 + 2077 + 1000
     assert rows[0].id.startswith("wikigold:")
     assert rows[-1].id.startswith("uner:")
