@@ -218,6 +218,17 @@ def test_broken_files_are_named(score, tmp_path, task, predictions, labels, suff
     assert str(tmp_path) in caught.value.where
 
 
+def test_mlqa_needs_a_language(tmp_path):
+    predictions, labels = tmp_path / "p.json", tmp_path / "l.json"
+    predictions.write_text('{"q": "der Hund"}')
+    labels.write_text(squad({"q": ["Hund"]}))
+    with pytest.raises(UsageError, match="language"):
+        score_file("mlqa", predictions, labels)
+    assert score_file("mlqa", predictions, labels, "de")["mean"] == 100.0
+    # xquad keeps English rules in every language: "der" is a word
+    assert score_file("xquad", predictions, labels)["exact_match"] == 0.0
+
+
 def test_what_is_not_there_is_named(tmp_path):
     labels = tmp_path / "l.tsv"
     labels.write_text("a\n")

@@ -238,14 +238,15 @@ class Evaluator:
         features = self.rows.features(data, task)
         done = Count(len(features), progress, self.vectors.padding)
         metric = METRICS.get(task.metric)
+        about = {"language": job.language, "labels": task.labels}
         with model.attached():
             if not FORMATS.get(task.format).PREDICTS:
                 losses = predict.masked_losses(model, features, head.task.name, done=done)
                 return Computed(
                     "".join(f"{loss:.6f}\t{count}\n" for loss, count in losses),
                     "tsv",
-                    metric.compute(losses, (), language=job.language),
-                    metric.outcomes(losses, (), language=job.language),
+                    metric.compute(losses, (), **about),
+                    metric.outcomes(losses, (), **about),
                     len(losses),
                 )
             model.frozen = frozen
@@ -254,8 +255,8 @@ class Evaluator:
         return Computed(
             file_text(task, data, predicted),
             file_suffix(task),
-            metric.compute(*pair, language=job.language),
-            metric.outcomes(*pair, language=job.language),
+            metric.compute(*pair, **about),
+            metric.outcomes(*pair, **about),
             len(data),
         )
 

@@ -27,7 +27,7 @@ Read = Callable[[Path, Path], tuple[Any, Any]]
 
 
 def score_file(
-    task: str, predictions: str | Path, labels: str | Path, language: str = "en"
+    task: str, predictions: str | Path, labels: str | Path, language: str = ""
 ) -> dict[str, float]:
     """Score a file of predictions, in XTREME's layout, against a file of labels.
 
@@ -36,7 +36,7 @@ def score_file(
         predictions: Lines of labels, tags with blank lines between sentences, a JSON object of
             answers by id, or lines `xx-id TAB en-id`.
         labels: The same layout; for question answering a SQuAD file.
-        language: XTREME code; MLQA's rules depend on it.
+        language: XTREME code; MLQA's rules depend on it and have no default.
 
     Returns:
         Score name to value, 0..100: `accuracy`; `f1`, `precision`, `recall` (and `token_accuracy`
@@ -45,14 +45,16 @@ def score_file(
     Raises:
         DataError: A file is broken, or the two do not fit together; file and line are named.
         NotFoundError: There is no such task or file.
-        UsageError: The metric has no rules for the language.
+        UsageError: The metric needs a language, or has no rules for this one.
     """
     spec = load_task(task)
     kind = kind_of(spec)
     metric = METRICS.get(spec.metric)
     predicted, gold = _SHAPES[kind](Path(predictions), Path(labels))
     try:
-        scores: dict[str, float] = metric.compute(predicted, gold, language=language)
+        scores: dict[str, float] = metric.compute(
+            predicted, gold, language=language, labels=spec.labels
+        )
     except DataError as error:
         raise DataError(
             error.what, where=f"{predictions} against {labels}", hint=error.hint

@@ -49,5 +49,5 @@ def _dev_score(model: TaskModel, part: Part, dev: Dev, features: Features) -> fl
     predicted = predict.predictions(model, features, dev.rows, part.head, dev.task)
     metric = METRICS.get(dev.task.metric)
     pair = comparable(dev.task, dev.rows, predicted)
-    value: float = metric.compute(*pair, language=dev.language)[metric.MAIN]
+    value: float = metric.compute(*pair, language=dev.language, labels=dev.task.labels)[metric.MAIN]
     return value

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import inspect
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -26,12 +26,34 @@ def load(name):
     return evaluate.load(path_of(name))
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
-def test_every_metric_is_a_module(name):
-    from xstilts.tasks.metrics._evaluate import module_class, path_of
+VALUES = {"texts": ["a", "b"], "lists": [["a"], ["b"]], "pairs": ["de-1\ten-1", "de-2\ten-2"]}
 
-    assert f'module_class("{name}")' in Path(path_of(name)).read_text(encoding="utf-8")
-    assert module_class(name)()._info().description
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_a_module_that_computes_what_the_metric_does(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("XSTILTS_CACHE", str(tmp_path))
+    metric = METRICS.get(name)
+    about = {"language": "en", "labels": ["a", "b"]}
+    if metric.TAKES == "answers":
+        given = {"1": "a cat", "2": "dog"}, {"1": ["cat"], "2": ["a dog ran"]}
+        rows = (
+            [{"id": key, "prediction_text": text} for key, text in given[0].items()],
+            [
+                {"id": key, "answers": {"text": texts, "answer_start": [0]}}
+                for key, texts in given[1].items()
+            ],
+        )
+    elif metric.TAKES == "numbers":
+        given = rows = ([[1.5, 2.0], [3.0, 4.0]], [[0.0], [0.0]])
+    else:
+        rows = VALUES[metric.TAKES], VALUES[metric.TAKES][::-1]
+        cut = (lambda pair: tuple(pair.split("\t"))) if metric.TAKES == "pairs" else (lambda x: x)
+        given = tuple([cut(value) for value in side] for side in rows)
+    made = load(name)
+    assert made.compute(predictions=rows[0], references=rows[1], **about) == metric.compute(
+        *given, **about
+    )
+    assert made.description == inspect.getdoc(metric)
 
 
 def test_lines():

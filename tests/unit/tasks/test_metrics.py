@@ -38,11 +38,41 @@ def test_chunks(tags, expected):
     assert chunk_f1.chunks(tags) == expected
 
 
+def test_types_may_hold_dashes():
+    # conlleval cuts after the first dash: GPE-LOC and ORG-LOC are two types, so nothing agrees
+    gold = [["B-GPE-LOC", "I-GPE-LOC", "O", "B-ORG-LOC"]]
+    predicted = [["B-ORG-LOC", "I-ORG-LOC", "O", "B-GPE-LOC"]]
+    assert chunk_f1.chunks(gold[0]) == {("GPE-LOC", 0, 1), ("ORG-LOC", 3, 3)}
+    assert chunk_f1.compute(predicted, gold) == {"f1": 0.0, "precision": 0.0, "recall": 0.0}
+    assert chunk_f1.compute(gold, gold)["f1"] == 100.0
+
+
+def test_bare_tags_are_whole_types():
+    # one of two right; ORG is a type, not an O, and no dash is cut out of a bare type
+    scores = chunk_f1.compute([["PER", "O", "LOC"]], [["PER", "O", "ORG"]])
+    assert scores == {"f1": 50.0, "precision": 50.0, "recall": 50.0}
+    assert chunk_f1.chunks(["GPE-LOC", "GPE-LOC", "ORG-LOC"]) == {
+        ("GPE-LOC", 0, 1),
+        ("ORG-LOC", 2, 2),
+    }
+    # chunks without types
+    assert chunk_f1.chunks(["B", "I", "O", "I", "B"]) == {("", 0, 1), ("", 3, 3), ("", 4, 4)}
+    # parts of speech keep the whole tag: NN-PL is not VB-PL
+    assert pos_f1.compute([["NN-PL"]], [["VB-PL"]])["f1"] == 0.0
+    assert pos_f1.compute([["NN-PL"]], [["NN-PL"]])["f1"] == 100.0
+
+
 def test_pos_runs_by_the_old_rule():
     # NOUN NOUN is one run; each SCONJ is its own; INTJ needs no B.
-    assert chunk_f1.chunks(["NOUN", "NOUN", "VERB"]) == {("NOUN", 0, 1), ("VERB", 2, 2)}
-    assert chunk_f1.chunks(["SCONJ", "SCONJ"]) == {("SCONJ", 0, 0), ("SCONJ", 1, 1)}
-    assert chunk_f1.chunks(["INTJ", "INTJ"]) == {("INTJ", 0, 1)}
+    assert chunk_f1.chunks(["NOUN", "NOUN", "VERB"], pos_f1.whole_tag) == {
+        ("NOUN", 0, 1),
+        ("VERB", 2, 2),
+    }
+    assert chunk_f1.chunks(["SCONJ", "SCONJ"], pos_f1.whole_tag) == {
+        ("SCONJ", 0, 0),
+        ("SCONJ", 1, 1),
+    }
+    assert chunk_f1.chunks(["INTJ", "INTJ"], pos_f1.whole_tag) == {("INTJ", 0, 1)}
     # gold runs: NOUN[0..1] VERB[2]; predicted: NOUN[0] VERB[1..2]; none right, one of three words.
     got = pos_f1.compute([["NOUN", "VERB", "VERB"]], [["NOUN", "NOUN", "VERB"]])
     assert got["f1"] == 0.0
@@ -102,6 +132,12 @@ def test_mlqa_words(text, language, expected):
 def test_mlqa_refuses_other_languages():
     with pytest.raises(UsageError, match="'fr'"):
         mlqa.compute({"q": "x"}, {"q": ("x",)}, language="fr")
+
+
+def test_mlqa_has_no_default_language():
+    with pytest.raises(UsageError, match="needs the answers' language") as caught:
+        mlqa.compute({"q": "x"}, {"q": ("x",)})
+    assert "Known: ar, de" in caught.value.hint
 
 
 def test_bucc_by_hand():

@@ -9,26 +9,36 @@ ids, or SQuAD's records: `{id, prediction_text}` and `{id, answers: {text, answe
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import evaluate
 
+from xstilts.config import paths
+from xstilts.files import write_text
 from xstilts.tasks.metrics import METRICS
 
-_LISTS = ("chunk_f1", "pos_f1", "token_accuracy", "ap_at_k")
-_ANSWERS = ("squad", "squad_v2", "mlqa")
+_SOURCE = '''"""`{name}` for the evaluate library."""
+
+from xstilts.tasks.metrics._evaluate import module_class
+
+
+class Module(module_class("{name}")):
+    pass
+'''
 
 
 def path_of(name: str) -> str:
-    """Where the module of a metric is, for `evaluate.load`.
+    """Where the module of a metric is, for `evaluate.load`; it is written into the cache.
 
     Raises:
         NotFoundError: There is no such metric.
     """
     METRICS.get(name)
-    return str(Path(__file__).parent / "_modules" / f"{name}.py")
+    path = paths.cache_folder() / "evaluate" / f"{name}.py"
+    write_text(path, _SOURCE.format(name=name))
+    return str(path)
 
 
 def module_class(name: str) -> type[evaluate.Metric]:
@@ -41,41 +51,42 @@ def module_class(name: str) -> type[evaluate.Metric]:
                 description=inspect.getdoc(metric) or "",
                 citation="",
                 inputs_description=inspect.getdoc(metric.compute) or "",
-                features=datasets.Features(_features(name)),
+                features=datasets.Features(_features(metric.TAKES)),
             )
 
         def _compute(
-            self, predictions: Any, references: Any, language: str = "en"
+            self,
+            predictions: Any,
+            references: Any,
+            language: str = "",
+            labels: Sequence[str] = (),
         ) -> dict[str, float]:
-            pair = _plain(name, predictions, references)
-            result: dict[str, float] = metric.compute(*pair, language=language)
+            pair = _plain(metric.TAKES, predictions, references)
+            result: dict[str, float] = metric.compute(*pair, language=language, labels=labels)
             return result
 
     return Module
 
 
-def _features(name: str) -> dict[str, Any]:
+def _features(takes: str) -> dict[str, Any]:
     text = datasets.Value("string")
-    if name in _ANSWERS:
+    if takes == "answers":
         answers = {"text": [text], "answer_start": [datasets.Value("int32")]}
         return {
             "predictions": {"id": text, "prediction_text": text},
             "references": {"id": text, "answers": answers},
         }
-    if name == "perplexity":
-        numbers = [datasets.Value("float64")]
-        return {"predictions": numbers, "references": numbers}
-    one: Any = [text] if name in _LISTS else text
+    one: Any = {"lists": [text], "numbers": [datasets.Value("float64")]}.get(takes, text)
     return {"predictions": one, "references": one}
 
 
-def _plain(name: str, predictions: Any, references: Any) -> tuple[Any, Any]:
-    if name in _ANSWERS:
+def _plain(takes: str, predictions: Any, references: Any) -> tuple[Any, Any]:
+    if takes == "answers":
         return (
             {p["id"]: p["prediction_text"] for p in predictions},
             {r["id"]: list(r["answers"]["text"]) for r in references},
         )
-    if name == "bucc":
+    if takes == "pairs":
         return [tuple(p.split("\t")) for p in predictions], [
             tuple(r.split("\t")) for r in references
         ]

@@ -12,20 +12,26 @@ from xstilts.errors import DataError
 from xstilts.tasks.metrics import _pooled, percent, require_same_length
 
 MAIN = "map"
+TAKES = "lists"
 pooled = _pooled.mean
 
 Ids = Sequence[Sequence[str]]
 
 
 def outcomes(
-    predictions: Ids, references: Ids, *, language: str = "en", k: int = 20
+    predictions: Ids,
+    references: Ids,
+    *,
+    language: str = "",
+    labels: Sequence[str] = (),
+    k: int = 20,
 ) -> list[float]:
     """Average precision of each query, 0..1.
 
     Raises:
         DataError: There are not as many rankings as queries, or a query has no gold.
     """
-    del language
+    del language, labels
     require_same_length(predictions, references, "rankings")
     return [
         _average(ranked[:k], golds, k)
@@ -46,8 +52,13 @@ def _average(ranked: Sequence[str], golds: Sequence[str], k: int) -> float:
 
 
 def compute(
-    predictions: Ids, references: Ids, *, language: str = "en", k: int = 20
+    predictions: Ids,
+    references: Ids,
+    *,
+    language: str = "",
+    labels: Sequence[str] = (),
+    k: int = 20,
 ) -> dict[str, float]:
     """`map`, 0..100."""
-    values = outcomes(predictions, references, language=language, k=k)
+    values = outcomes(predictions, references, language=language, labels=labels, k=k)
     return {MAIN: percent(sum(values), len(values))}

@@ -11,6 +11,7 @@ from xstilts.errors import DataError
 from xstilts.tasks.metrics import _pooled, percent, require_same_length
 
 MAIN = "f1"
+TAKES = "lists"
 pooled = _pooled.f1
 
 Tags = Sequence[Sequence[str]]
@@ -20,8 +21,15 @@ Split = Callable[[str], tuple[str, str]]
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """`B-PER` to (`B`, `PER`): the first letter, and the text after the last dash."""
-    return tag[:1], tag.rsplit("-", 1)[-1]
+    """`B-PER` to (`B`, `PER`): the letter before the first dash, and all that follows it.
+
+    A bare `O`, `B`, `I`, `E` or `S` has no type; any other bare tag, such as `PER`, is a type whose
+    runs are chunks (its first letter would make `ORG` an `O`).
+    """
+    prefix, dash, kind = tag.partition("-")
+    if len(prefix) == 1 and (dash or prefix in "OBIES."):
+        return prefix, kind
+    return "I", tag
 
 
 def chunks(tags: Sequence[str], split: Split = split_tag) -> set[Chunk]:
@@ -70,15 +78,19 @@ def counts(
     return result
 
 
-def outcomes(predictions: Tags, references: Tags, *, language: str = "en") -> list[list[int]]:
+def outcomes(
+    predictions: Tags, references: Tags, *, language: str = "", labels: Sequence[str] = ()
+) -> list[list[int]]:
     """[right, predicted, gold] chunks of each sentence."""
-    del language
+    del language, labels
     return [list(c) for c in counts(predictions, references)]
 
 
-def compute(predictions: Tags, references: Tags, *, language: str = "en") -> dict[str, float]:
+def compute(
+    predictions: Tags, references: Tags, *, language: str = "", labels: Sequence[str] = ()
+) -> dict[str, float]:
     """`f1`, `precision` and `recall` over all sentences, 0..100."""
-    return scores(outcomes(predictions, references, language=language))
+    return scores(outcomes(predictions, references, language=language, labels=labels))
 
 
 def scores(counted: Sequence[Sequence[int]]) -> dict[str, float]:

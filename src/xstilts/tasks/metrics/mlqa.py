@@ -11,6 +11,7 @@ from xstilts.errors import UsageError
 from xstilts.tasks.metrics import _pooled, squad
 
 MAIN = "mean"
+TAKES = "answers"
 pooled = _pooled.mean_of_two
 
 _ARTICLES = {
@@ -30,12 +31,13 @@ def words(text: str, language: str) -> list[str]:
     """The normalised tokens of an answer.
 
     Raises:
-        UsageError: MLQA has no rules for the language.
+        UsageError: MLQA has no rules for the language, or none was given.
     """
     private = _PRIVATE.fullmatch(language) is not None
     if language not in _ARTICLES and not private:
+        what = f"has no rules for '{language}'" if language else "needs the answers' language"
         known = ", ".join(sorted(_ARTICLES))
-        raise UsageError(f"MLQA's metric has no rules for '{language}'", hint=f"Known: {known}.")
+        raise UsageError(f"MLQA's metric {what}", hint=f"Known: {known}.")
     text = "".join(c for c in text.lower() if not _is_punctuation(c))
     if not private and _ARTICLES[language]:
         text = re.sub(_ARTICLES[language], " ", text)
@@ -58,7 +60,8 @@ def outcomes(
     predictions: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     *,
-    language: str = "en",
+    language: str = "",
+    labels: Sequence[str] = (),
 ) -> list[list[float]]:
     """[exact match, F1] of each question, 0..1."""
     return squad.per_question(predictions, references, lambda text: words(text, language))
@@ -68,7 +71,8 @@ def compute(
     predictions: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     *,
-    language: str = "en",
+    language: str = "",
+    labels: Sequence[str] = (),
 ) -> dict[str, float]:
     """`exact_match`, `f1` and their `mean`, 0..100."""
-    return squad.summary(outcomes(predictions, references, language=language))
+    return squad.summary(outcomes(predictions, references, language=language, labels=labels))

@@ -9,6 +9,7 @@ from typing import Any
 from xstilts.tasks.metrics import _pooled
 
 MAIN = "perplexity"
+TAKES = "numbers"
 pooled = _pooled.perplexity
 
 Losses = Sequence[tuple[float, int]]
@@ -16,15 +17,17 @@ Losses = Sequence[tuple[float, int]]
 
 
 def outcomes(
-    predictions: Losses, references: Any = (), *, language: str = "en"
+    predictions: Losses, references: Any = (), *, language: str = "", labels: Sequence[str] = ()
 ) -> list[list[float]]:
     """[summed loss, sub-words] of each row."""
-    del references, language
+    del references, language, labels
     return [[float(loss), float(count)] for loss, count in predictions]
 
 
-def compute(predictions: Losses, references: Any = (), *, language: str = "en") -> dict[str, float]:
+def compute(
+    predictions: Losses, references: Any = (), *, language: str = "", labels: Sequence[str] = ()
+) -> dict[str, float]:
     """`perplexity`, at least 1, and `loss`, nats a sub-word."""
-    rows = outcomes(predictions, references, language=language)
+    rows = outcomes(predictions, references, language=language, labels=labels)
     loss = sum(row[0] for row in rows) / max(sum(row[1] for row in rows), 1.0)
     return {MAIN: math.exp(loss), "loss": loss}

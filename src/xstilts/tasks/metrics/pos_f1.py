@@ -12,17 +12,28 @@ from collections.abc import Sequence
 from xstilts.tasks.metrics import _pooled, chunk_f1, token_accuracy
 
 MAIN = "f1"
+TAKES = "lists"
 pooled = _pooled.f1
 
 Tags = Sequence[Sequence[str]]
 
 
-def outcomes(predictions: Tags, references: Tags, *, language: str = "en") -> list[list[int]]:
+def whole_tag(tag: str) -> tuple[str, str]:
+    """`NOUN` to (`N`, `NOUN`): the first letter, and the whole tag as the type."""
+    return tag[:1], tag
+
+
+def outcomes(
+    predictions: Tags, references: Tags, *, language: str = "", labels: Sequence[str] = ()
+) -> list[list[int]]:
     """[right, predicted, gold] runs of each sentence."""
-    return chunk_f1.outcomes(predictions, references, language=language)
+    del language, labels
+    return [list(c) for c in chunk_f1.counts(predictions, references, whole_tag)]
 
 
-def compute(predictions: Tags, references: Tags, *, language: str = "en") -> dict[str, float]:
+def compute(
+    predictions: Tags, references: Tags, *, language: str = "", labels: Sequence[str] = ()
+) -> dict[str, float]:
     """`f1`, `precision`, `recall` over runs and `token_accuracy`, 0..100."""
-    runs = chunk_f1.compute(predictions, references, language=language)
-    return runs | token_accuracy.compute(predictions, references, language=language)
+    runs = chunk_f1.scores(outcomes(predictions, references))
+    return runs | token_accuracy.compute(predictions, references, language=language, labels=labels)

@@ -11,6 +11,7 @@ from xstilts.errors import DataError
 from xstilts.tasks.metrics import _pooled, percent
 
 MAIN = "mean"
+TAKES = "answers"
 pooled = _pooled.mean_of_two
 
 Normalise = Callable[[str], list[str]]
@@ -72,10 +73,11 @@ def outcomes(
     predictions: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     *,
-    language: str = "en",
+    language: str = "",
+    labels: Sequence[str] = (),
 ) -> list[list[float]]:
     """[exact match, F1] of each question, 0..1."""
-    del language
+    del language, labels
     return per_question(predictions, references, words)
 
 
@@ -83,7 +85,8 @@ def compute(
     predictions: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
     *,
-    language: str = "en",
+    language: str = "",
+    labels: Sequence[str] = (),
 ) -> dict[str, float]:
     """`exact_match`, `f1` and their `mean`, 0..100."""
-    return summary(outcomes(predictions, references, language=language))
+    return summary(outcomes(predictions, references, language=language, labels=labels))

@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from xstilts.tasks.metrics import _pooled, percent, squad
 
 MAIN = "f1"
+TAKES = "answers"
 pooled = _pooled.mean_of_second
 
 Answers = Mapping[str, str]
 Golds = Mapping[str, Sequence[str]]
 
 
-def outcomes(predictions: Answers, references: Golds, *, language: str = "en") -> list[list[float]]:
+def outcomes(
+    predictions: Answers, references: Golds, *, language: str = "", labels: Sequence[str] = ()
+) -> list[list[float]]:
     """[exact match, F1] of each reference question, 0..1; a missing prediction counts 0."""
-    del language
+    del language, labels
     return [_one(predictions.get(key), golds) for key, golds in references.items()]
 
 
@@ -32,9 +35,11 @@ def _one(prediction: str | None, golds: Sequence[str]) -> list[float]:
     return list(squad.best(prediction, wanted, squad.words))
 
 
-def compute(predictions: Answers, references: Golds, *, language: str = "en") -> dict[str, float]:
+def compute(
+    predictions: Answers, references: Golds, *, language: str = "", labels: Sequence[str] = ()
+) -> dict[str, float]:
     """`exact_match` and `f1`, and of each kind of question there is `answered_f1`, `unanswered`."""
-    pairs = outcomes(predictions, references, language=language)
+    pairs = outcomes(predictions, references, language=language, labels=labels)
     answered = [any(squad.words(gold) for gold in golds) for golds in references.values()]
     found = [pair[1] for pair, there in zip(pairs, answered, strict=True) if there]
     none = [pair[1] for pair, there in zip(pairs, answered, strict=True) if not there]

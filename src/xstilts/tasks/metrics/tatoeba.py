@@ -5,6 +5,7 @@ from __future__ import annotations
 from xstilts.tasks.metrics import accuracy
 
 MAIN = "accuracy"
+TAKES = "texts"
 compute = accuracy.compute
 outcomes = accuracy.outcomes
 pooled = accuracy.pooled

@@ -8,14 +8,17 @@ from xstilts.errors import DataError
 from xstilts.tasks.metrics import _pooled, percent, require_same_length
 
 MAIN = "token_accuracy"
+TAKES = "lists"
 pooled = _pooled.ratio
 
 Tags = Sequence[Sequence[str]]
 
 
-def outcomes(predictions: Tags, references: Tags, *, language: str = "en") -> list[list[int]]:
+def outcomes(
+    predictions: Tags, references: Tags, *, language: str = "", labels: Sequence[str] = ()
+) -> list[list[int]]:
     """[right words, words] of each sentence."""
-    del language
+    del language, labels
     require_same_length(predictions, references, "sentences")
     counts = []
     for number, (p, r) in enumerate(zip(predictions, references, strict=True), 1):
@@ -25,7 +28,9 @@ def outcomes(predictions: Tags, references: Tags, *, language: str = "en") -> li
     return counts
 
 
-def compute(predictions: Tags, references: Tags, *, language: str = "en") -> dict[str, float]:
+def compute(
+    predictions: Tags, references: Tags, *, language: str = "", labels: Sequence[str] = ()
+) -> dict[str, float]:
     """`token_accuracy`, 0..100."""
-    counts = outcomes(predictions, references, language=language)
+    counts = outcomes(predictions, references, language=language, labels=labels)
     return {MAIN: percent(sum(c[0] for c in counts), sum(c[1] for c in counts))}
