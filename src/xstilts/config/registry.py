@@ -1,53 +1,216 @@
-"""Plug-in packages: the file name is the registration.
+"""Plug-ins: a file of a package, or an entry point of an installed one, is an implementation.
 
-`Registry("xstilts.modules.methods", "method")` sees every module file of the package without
-importing one; `get` imports it on first use. A new file needs no other edit.
+`Registry("xstilts.modules.methods", "method", Method, "xstilts.methods")` sees every file of the
+package, and every entry point of the group, without importing one; `get` imports it on first use
+and checks that it has what the contract states. A new file needs no other edit.
+
+A contract is a `typing.Protocol` whose members an implementation (a module, or any object) has to
+have. A constant with a value, and a function decorated with `optional`, may be left out: the
+implementation then gets the contract's. Names that start with an underscore are no members.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+import inspect
 import pkgutil
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
+from types import MethodType
+from typing import Any, Generic, TypeVar, cast, get_type_hints
 
-from xstilts.errors import NotFoundError
+from xstilts.errors import NotFoundError, UsageError
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class Registry:
-    """The implementations that live as files in one package.
+def optional(function: F) -> F:
+    """Mark a function of a contract as one that implementations may leave out.
 
-    Args:
-        package: Dotted name of the package; its `__init__` states the contract.
-        kind: What an implementation is called in messages, such as "method".
+    Its body is what they get then; `self` is the implementation.
+    """
+    function.__dict__["_optional"] = True
+    return function
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an implementation comes from.
+
+    Attributes:
+        package: Name of the installed distribution, such as `xstilts`.
+        module: What is imported.
+        entry: Its entry point; None for a file of the package itself.
     """
 
-    def __init__(self, package: str, kind: str) -> None:
-        self.package, self.kind = package, kind
+    package: str
+    module: str
+    entry: importlib.metadata.EntryPoint | None = None
+
+
+class Registry(Generic[T]):
+    """The implementations of one contract.
+
+    Args:
+        package: Dotted name of the package whose files they are; its `__init__` states what they
+            have to have.
+        kind: What an implementation is called in messages, such as "method".
+        contract: The protocol, or several of which an implementation fulfils one; `T` is their
+            type. Without one nothing is checked.
+        group: The entry point group of other packages' implementations; empty for none.
+    """
+
+    def __init__(
+        self, package: str, kind: str, contract: type | tuple[type, ...] = (), group: str = ""
+    ) -> None:
+        self.package, self.kind, self.group = package, kind, group
+        self.contracts = contract if isinstance(contract, tuple) else (contract,)
+        self._loaded: dict[str, T] = {}
 
     @cached_property
-    def _names(self) -> tuple[str, ...]:
+    def _origins(self) -> dict[str, Origin]:
+        own = self.package.partition(".")[0]
         path = importlib.import_module(self.package).__path__
-        found = (info.name for info in pkgutil.iter_modules(path))
-        return tuple(sorted(name for name in found if not name.startswith("_")))
+        found = {
+            info.name: Origin(own, f"{self.package}.{info.name}")
+            for info in sorted(pkgutil.iter_modules(path))
+            if not info.name.startswith("_")
+        }
+        for entry in importlib.metadata.entry_points(group=self.group) if self.group else ():
+            other = Origin(entry.dist.name if entry.dist else entry.module, entry.module, entry)
+            if not _NAME.fullmatch(entry.name):
+                raise UsageError(
+                    f"{self.kind} {entry.name!r} of package '{other.package}' has no usable name",
+                    hint="Names of entry points are lower-case letters, digits and _.",
+                )
+            if entry.name in found:
+                packages = f"'{found[entry.name].package}' and '{other.package}'"
+                raise UsageError(
+                    f"two implementations of {self.kind} '{entry.name}': of packages {packages}",
+                    where=f"entry points of group {self.group}",
+                    hint=f"Uninstall one: pip uninstall {other.package}",
+                )
+            found[entry.name] = other
+        return dict(sorted(found.items()))
 
     def names(self) -> tuple[str, ...]:
-        """All names, sorted."""
-        return self._names
+        """All names, sorted.
+
+        Raises:
+            UsageError: Two implementations have one name.
+        """
+        return tuple(self._origins)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._origins)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names
+        return name in self._origins
 
-    def get(self, name: str) -> ModuleType:
-        """The implementation called `name`.
+    def origin(self, name: str) -> Origin:
+        """Where the implementation called `name` comes from; nothing is imported.
 
         Raises:
             NotFoundError: There is none; the message shows the nearest names.
         """
-        if name not in self._names:
-            raise NotFoundError.named(self.kind, name, self._names)
-        return importlib.import_module(f"{self.package}.{name}")
+        if name not in self._origins:
+            raise NotFoundError.named(self.kind, name, self._origins)
+        return self._origins[name]
+
+    def get(self, name: str) -> T:
+        """The implementation called `name`.
+
+        Raises:
+            NotFoundError: There is none; the message shows the nearest names.
+            UsageError: Another package's cannot be imported, or lacks what the contract states.
+        """
+        if name not in self._loaded:
+            origin = self.origin(name)
+            implementation = self._import(name, origin)
+            problems = [missing_in(implementation, contract) for contract in self.contracts]
+            missing = min(problems, key=len, default=[])
+            if missing:
+                raise UsageError(
+                    f"{self.kind} '{name}' of package '{origin.package}' is incomplete: "
+                    + "; ".join(missing),
+                    where=origin.module,
+                    hint=f"{self.package} states what a {self.kind} has to have.",
+                )
+            self._loaded[name] = cast("T", implementation)
+        return self._loaded[name]
+
+    def _import(self, name: str, origin: Origin) -> object:
+        if origin.entry is None:
+            return importlib.import_module(origin.module)
+        try:
+            return origin.entry.load()
+        except Exception as error:
+            raise UsageError(
+                f"{self.kind} '{name}' of package '{origin.package}' cannot be imported: "
+                f"{type(error).__name__}: {error}",
+                where=origin.module,
+                hint=f"Update or uninstall {origin.package}.",
+            ) from error
+
+
+def missing_in(implementation: object, contract: type) -> list[str]:
+    """What an implementation lacks of a contract, in words; the contract's defaults are filled in.
+
+    Constants are checked for their type where it is a plain class, functions for whether they take
+    the arguments that they will be given.
+    """
+    hints = {k: v for k, v in get_type_hints(contract).items() if not k.startswith("_")}
+    members = {
+        key: value
+        for base in reversed(contract.__mro__)
+        if getattr(base, "_is_protocol", False)
+        for key, value in vars(base).items()
+        if not key.startswith("_") and inspect.isfunction(value)
+    }
+    problems: list[str] = []
+    for key, kind in hints.items():
+        if not hasattr(implementation, key) and hasattr(contract, key):
+            setattr(implementation, key, getattr(contract, key))
+        if not hasattr(implementation, key):
+            problems.append(f"it has no {key}")
+        elif _is_plain(kind) and not isinstance(getattr(implementation, key), kind):
+            problems.append(f"its {key} is no {kind.__name__}")
+    defaults: dict[str, Callable[..., Any]] = {}
+    for key, function in members.items():
+        if hasattr(implementation, key):
+            problems += _unlike(getattr(implementation, key), function)
+        elif getattr(function, "_optional", False):
+            defaults[key] = MethodType(function, implementation)
+        else:
+            problems.append(f"it has no {key}{_shown(function)}")
+    if not problems:
+        for key, default in defaults.items():
+            setattr(implementation, key, default)
+    return problems
+
+
+def _is_plain(kind: Any) -> bool:
+    return isinstance(kind, type) and kind is not Any and not getattr(kind, "_is_protocol", False)
+
+
+def _unlike(found: object, stated: Callable[..., Any]) -> list[str]:
+    """What is wrong with a function in place of the contract's `stated`."""
+    if not callable(found):
+        return [f"its {stated.__name__} is no function"]
+    arguments = list(inspect.signature(stated).parameters.values())[1:]
+    named = {a.name: a for a in arguments if a.kind is a.KEYWORD_ONLY}
+    try:
+        inspect.signature(found).bind(*arguments[: len(arguments) - len(named)], **named)
+    except TypeError:
+        return [f"its {stated.__name__} does not take {_shown(stated)}"]
+    return []
+
+
+def _shown(function: Callable[..., Any]) -> str:
+    return f"({', '.join(list(inspect.signature(function).parameters)[1:])})"

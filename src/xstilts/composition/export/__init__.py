@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -35,7 +36,7 @@ from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import atomic_folder, write_text
 from xstilts.zoo import Entry, Zoo
 
-EXPORTS = Registry("xstilts.composition.export", "kind of export")
+EXPORTS = Registry[Any]("xstilts.composition.export", "kind of export")
 
 TOLERANCE = 1e-4
 """Largest difference of logits, over their largest size (at least 1), that counts as the same."""

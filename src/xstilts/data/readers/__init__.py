@@ -14,7 +14,7 @@ blank required field or a file that is not what it claims raises `DataError` wit
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from xstilts.config.registry import Registry
 from xstilts.data.examples import Example
@@ -22,4 +22,4 @@ from xstilts.data.rows import Dropped
 
 Rows: TypeAlias = Iterator[Example | Dropped]
 
-READERS = Registry("xstilts.data.readers", "reader")
+READERS = Registry[Any]("xstilts.data.readers", "reader", group="xstilts.readers")

@@ -19,11 +19,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xstilts.config.registry import Registry
 from xstilts.errors import FindingsError, PreemptedError, XstiltsError
 
-ENGINES = Registry("xstilts.grid.engines", "engine")
+ENGINES = Registry[Any]("xstilts.grid.engines", "engine")
 
 ENDED = (0, FindingsError.exit_code)
 """Exit codes of a worker that found nothing left to do."""

@@ -13,6 +13,8 @@ A kind is one file of this package with these names:
 
 from __future__ import annotations
 
+from typing import Any
+
 from xstilts.config.registry import Registry
 
-KINDS = Registry("xstilts.grid.kinds", "kind of cell")
+KINDS = Registry[Any]("xstilts.grid.kinds", "kind of cell")

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from xstilts.config.registry import Registry
 from xstilts.errors import IntegrityError
 
-METHODS = Registry("xstilts.modules.methods", "method")
+METHODS = Registry[Any]("xstilts.modules.methods", "method", group="xstilts.methods")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

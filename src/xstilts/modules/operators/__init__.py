@@ -23,10 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from xstilts.config.registry import Registry
 
-OPERATORS = Registry("xstilts.modules.operators", "operator")
+OPERATORS = Registry[Any]("xstilts.modules.operators", "operator", group="xstilts.operators")
 
 Option = bool | float | str
 """The value of an operator's option."""

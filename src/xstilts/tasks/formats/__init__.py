@@ -41,13 +41,14 @@ becomes an unknown sub-word. A task whose `labels` are empty gets them from its 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from xstilts.config.registry import Registry
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.errors import DataError
 
-FORMATS = Registry("xstilts.tasks.formats", "format")
+FORMATS = Registry[Any]("xstilts.tasks.formats", "format", group="xstilts.formats")
 
 __all__ = ["FORMATS", "check_targets", "with_labels"]
 

@@ -18,11 +18,12 @@ the gold answers. BUCC takes collections of (source id, target id).
 from __future__ import annotations
 
 from collections.abc import Sized
+from typing import Any
 
 from xstilts.config.registry import Registry
 from xstilts.errors import DataError
 
-METRICS = Registry("xstilts.tasks.metrics", "metric")
+METRICS = Registry[Any]("xstilts.tasks.metrics", "metric", group="xstilts.metrics")
 
 
 def require_same_length(predictions: Sized, references: Sized, what: str = "lines") -> None:

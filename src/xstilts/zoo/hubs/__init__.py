@@ -43,7 +43,7 @@ from xstilts.errors import OfflineError, UsageError
 from xstilts.zoo import Entry, Zoo, verify_folder
 from xstilts.zoo.card import write_card
 
-HUBS = Registry("xstilts.zoo.hubs", "hub")
+HUBS = Registry[Any]("xstilts.zoo.hubs", "hub", group="xstilts.hubs")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(//)?")
 _LOCAL_SCHEMES = ("file", "local", "memory")
