@@ -12,9 +12,10 @@ from xstilts.cli.state import State
 from xstilts.cli.translate_commands import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from xstilts.config.specs import TaskSpec
+    from xstilts.data.findings import Finding
     from xstilts.data.prepare import Presence
 
 app = typer.Typer(no_args_is_help=True, help="Data of tasks.")
@@ -22,6 +23,7 @@ app.command("translate")(translate)
 
 Tasks = Annotated[list[str] | None, typer.Argument(help="Tasks; all of them when empty.")]
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
+Suite = Annotated[str, typer.Option(help="The tasks and languages of a suite, such as xtreme-r.")]
 _COLUMNS = ("task", "split", "languages", "rows", "MB", "licence")
 
 
@@ -32,6 +34,7 @@ def list_files(
     count: Annotated[bool, typer.Option("--count", help="Read and count the rows.")] = False,
     checksums: Annotated[bool, typer.Option("--checksums", help="Compute sha256.")] = False,
     long: Annotated[bool, typer.Option("--long", help="A line for each language.")] = False,
+    suite: Suite = "",
 ) -> None:
     """List what data is there: splits, languages, sizes, licences.
 
@@ -42,7 +45,7 @@ def list_files(
     from xstilts.data.prepare import list_data
 
     state: State = context.obj
-    specs = _specs(state, tasks)
+    specs = _specs(state, tasks, suite)
     found: list[Presence] = []
     with progress_bar("data", quiet=state.quiet) as progress:
         for number, spec in enumerate(specs):
@@ -57,6 +60,8 @@ def list_files(
             for item in found:
                 for name, value in item.sha256.items():
                     print(f"{value}  {name}")
+        for finding in _lacking(state, specs) if suite else ():
+            state.note(f"{finding.task}: {finding.message}")
         state.note(f"data folder: {state.data or 'none (--data DIR or XSTILTS_DATA)'}")
 
     state.emit([_record(item) for item in found], human)
@@ -71,6 +76,7 @@ def prepare_task(
     ] = None,
     languages: Languages = "",
     splits: Annotated[str, typer.Option(help="Comma-separated; empty means all.")] = "",
+    suite: Suite = "",
 ) -> None:
     """Make a task ready: convert original files, fetch what a hub has, read all of it once.
 
@@ -83,7 +89,7 @@ def prepare_task(
     state: State = context.obj
     state.refuse_dry_run("data prepare")
     target = _target(state, raw)
-    (spec,) = _specs(state, [task])
+    (spec,) = _specs(state, [task], suite)
     found: list[Any] = []
     with progress_bar("preparing", quiet=state.quiet) as progress:
         steps = prepare(
@@ -116,20 +122,22 @@ def prepare_task(
 
 
 @app.command("check")
-def check_tasks(context: typer.Context, tasks: Tasks = None) -> None:
+def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") -> None:
     """Look for placeholder labels, wrong languages, repeats, overlap, wrong counts; exit 3 if any.
 
+    With --suite a language that it names and that has no data is a finding, too.
+
     Example: xstilts data check xnli panx --data data
+    Example: xstilts data check --suite xtreme-r --data data
     """
     from xstilts.config.progress import progress_bar
     from xstilts.data.check import check, present
-    from xstilts.data.findings import Finding
     from xstilts.errors import FindingsError, NotFoundError, UsageError
 
     state: State = context.obj
     if state.data is None:
         raise UsageError("no data folder to check", hint="Name it: --data DIR or XSTILTS_DATA.")
-    specs = [spec for spec in _specs(state, tasks) if tasks or present(spec, state.data)]
+    specs = [spec for spec in _specs(state, tasks, suite) if tasks or present(spec, state.data)]
     absent = [spec.name for spec in specs if not present(spec, state.data)]
     if absent or not specs:
         raise NotFoundError(
@@ -137,7 +145,7 @@ def check_tasks(context: typer.Context, tasks: Tasks = None) -> None:
             where=str(state.data),
             hint="`xstilts data ls` lists what is there.",
         )
-    findings: list[Finding] = []
+    findings: list[Finding] = [*_lacking(state, _specs(state, tasks, suite))] if suite else []
     with progress_bar("checking", quiet=state.quiet) as progress:
         for number, spec in enumerate(specs):
             progress(spec.name, number / len(specs))
@@ -218,11 +226,32 @@ def bundle_files(
 # ------------------------------------------------------------------------------------------ parts
 
 
-def _specs(state: State, names: Sequence[str] | None) -> list[TaskSpec]:
-    from xstilts.config.load import load_task, spec_names
+def _specs(state: State, names: Sequence[str] | None, suite: str = "") -> list[TaskSpec]:
+    """Tasks in every language that their data has, or in those of a suite."""
+    from xstilts.config.load import load_suite, load_task, spec_names
     from xstilts.data.sources import task_in_world
 
-    return [task_in_world(load_task(name), state.data) for name in names or spec_names("tasks")]
+    chosen = load_suite(suite) if suite else None
+    specs = [load_task(n) for n in names or (chosen.tasks if chosen else spec_names("tasks"))]
+    if chosen:
+        specs = [chosen.of(spec) for spec in specs]
+    every = [spec.model_copy(update={"languages": spec.every_language}) for spec in specs]
+    return [task_in_world(spec, state.data) for spec in every]
+
+
+def _lacking(state: State, specs: Sequence[TaskSpec]) -> Iterator[Finding]:
+    """The languages of tasks that have no data to evaluate on, a finding a task."""
+    from xstilts.data.findings import Finding
+    from xstilts.data.located import available_languages, tried
+
+    for spec in specs:
+        there = available_languages(spec, spec.eval_split, state.data)
+        lacking = [code for code in spec.languages if code not in there]
+        if lacking:
+            key = spec.eval_split + (".source" if spec.format == "retrieval" else "")
+            places = tried(spec, key, lacking[0], state.data) or ["(no source has it)"]
+            message = f"no {spec.eval_split} rows in {', '.join(lacking)}"
+            yield Finding(spec.name, spec.eval_split, lacking[0], "missing", message, places[0])
 
 
 def _target(state: State, raw: Path | None) -> Path | None:

@@ -76,7 +76,9 @@ def xtreme(
     context: typer.Context,
     expressions: Expressions,
     tasks: Annotated[str, typer.Option(help="Comma-separated; empty: the suite's.")] = "",
-    suite: Annotated[str, typer.Option(help="xtreme or xtreme-r.")] = "xtreme",
+    suite: Annotated[
+        str, typer.Option(help="xtreme or xtreme-r: tasks and their languages.")
+    ] = "xtreme",
     top: Annotated[
         str, typer.Option(help="New module trained for a target where no head fits.")
     ] = "seq_bn",
@@ -121,6 +123,7 @@ def xtreme(
                     split=split,
                     layer=block,
                     pooling=pooling,
+                    suite=suite,
                 )
                 for block in layers_of(layer)
             ]
@@ -145,8 +148,9 @@ def _suite_tasks(state: State, suite: str) -> list[str]:
 
     there: list[str] = []
     absent: list[str] = []
-    for name in load_suite(suite).tasks:
-        task = task_in_world(load_task(name), state.data)
+    chosen = load_suite(suite)
+    for name in chosen.tasks:
+        task = task_in_world(chosen.of(load_task(name)), state.data)
         on_hub = state.data is None and any(source.hub for source in task.sources)
         found = on_hub or available_languages(task, task.eval_split, state.data)
         (there if found else absent).append(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xstilts.cli.state import State
@@ -17,16 +17,19 @@ _WIDE = 12
 
 
 def print_plan(
-    state: State, planned: Sequence[tuple[EvaluationJob, bool]], ahead: Sequence[Phase]
+    state: State,
+    plan: tuple[Sequence[tuple[EvaluationJob, bool]], Mapping[str, str]],
+    ahead: Sequence[Phase],
 ) -> None:
-    """What would be trained and which cells computed."""
+    """What would be trained, which cells computed, and what has no data."""
     from collections import Counter
 
     from xstilts.cli.output import table
     from xstilts.train.run import plan_phase
 
+    planned, missing = plan
     plans = [(phase, plan_phase(phase)) for phase in ahead]
-    train = [{"module": p.name, "on": str(p.expression), "steps": plan.steps} for p, plan in plans]
+    train = [{"module": p.name, "on": str(p.expression), "steps": it.steps} for p, it in plans]
     to_do = Counter((job.label, job.task.name) for job, there in planned if not there)
     every = Counter((job.label, job.task.name) for job, _ in planned)
     cells = [
@@ -39,8 +42,20 @@ def print_plan(
             if rows:
                 values = [tuple(row.values()) for row in rows]
                 state.console.print(table(tuple(rows[0]), values, title))
+        print_missing(state, missing)
 
-    state.emit({"train": train, "evaluate": cells}, human)
+    state.emit({"train": train, "evaluate": cells, "missing": list(missing)}, human)
+
+
+def print_missing(state: State, missing: Mapping[str, str]) -> None:
+    """One line a task with the languages that were left out, and why."""
+    by_task: dict[str, list[str]] = {}
+    for name in missing:
+        task, _, language = name.rpartition("/")
+        by_task.setdefault(task, []).append(language)
+    for task, codes in by_task.items():
+        place = missing[f"{task}/{codes[0]}"]
+        state.note(f"{task}: no data in {', '.join(codes)}; for {codes[0]} looked for {place}")
 
 
 def print_outcome(state: State, outcome: EvaluationOutcome) -> None:
@@ -64,7 +79,7 @@ def emit_outcome(state: State, outcome: EvaluationOutcome, human: Callable[[], o
         "schema": "xstilts.scores/1",
         "computed": outcome.computed,
         "cached": cached,
-        "missing": outcome.missing,
+        "missing": list(outcome.missing),
         "padding": round(outcome.padding.share, 4),
         "differences": [
             {"expression": s.intermediate, "task": s.task, "language": s.language, "value": value}
@@ -80,8 +95,7 @@ def emit_outcome(state: State, outcome: EvaluationOutcome, human: Callable[[], o
             state.note(f"{outcome.padding.share:.1%} of the batches' positions were padding")
         if outcome.differences:
             state.note(_difference(outcome))
-        if outcome.missing:
-            state.note(f"no data for {', '.join(outcome.missing)}")
+        print_missing(state, outcome.missing)
 
     state.emit(record, told)
 

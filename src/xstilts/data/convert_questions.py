@@ -16,7 +16,7 @@ from xstilts.files import json_text
 
 def xquad(raw: Raw) -> Iterator[Written]:
     """XQuAD without answers, and the original files as labels; Romanian too, for XTREME-R."""
-    for language in (*load_task("xquad").languages, "ro"):
+    for language in load_task("xquad").every_language:
         path = raw.one(f"xquad.{language}.json")
         if path is not None:
             yield from _stripped(path, path.name, language)

@@ -15,9 +15,6 @@ from xstilts.data.text import read_lines, read_text, where
 from xstilts.errors import DataError, near_names
 
 SPLITS = ("train", "dev", "test")
-# XTREME-R's additions to the languages of XTREME.
-PANX_R = ("qu", "pl", "uk", "az", "lt", "pa", "gu", "ro")
-UDPOS_R = ("lt", "pl", "uk", "wo", "ro")
 
 
 def xnli(raw: Raw) -> Iterator[Written]:
@@ -105,7 +102,7 @@ def _table(path: Path, width: int) -> Iterator[tuple[str, list[str]]]:
 
 def udpos(raw: Raw) -> Iterator[Written]:
     """UD treebanks of a language put together in the order of their file names, words fused."""
-    for language in (*load_task("udpos").languages, *UDPOS_R):
+    for language in load_task("udpos").every_language:
         for split in SPLITS:
             sentences: list[tuple[list[str], list[str]]] = []
             for path in raw.all(f"{language}_*-ud-{split}.conllu"):
@@ -141,7 +138,7 @@ def _sentences(
 
 def panx(raw: Raw) -> Iterator[Written]:
     """PAN-X without the language before each word; lines as XTREME's script treats them."""
-    for language in (*load_task("panx").languages, *PANX_R):
+    for language in load_task("panx").every_language:
         for split in SPLITS:
             path = raw.one(f"{language}-{split}") or raw.one(f"{language}/{split}")
             if path is not None:

@@ -20,7 +20,8 @@ class Finding:
     """One thing found.
 
     Attributes:
-        kind: `broken`, `count`, `labels`, `language`, `overlap`, `duplicate` or `checksum`.
+        kind: `broken`, `count`, `labels`, `language`, `overlap`, `duplicate`, `checksum`
+            or `missing`.
         message: What, in one sentence.
         where: File and row of the first case, where there is one.
     """

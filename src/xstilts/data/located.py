@@ -207,8 +207,13 @@ def _is_local(found: Located | None) -> bool:
     return found is not None and not found.remote
 
 
-def available_languages(task: TaskSpec, split: str, root: Path | None) -> list[str]:
-    """The task's languages (and what it trains on) whose split is below `root`, in task order."""
+def available_languages(
+    task: TaskSpec, split: str, root: Path | None, *, remote: bool = False
+) -> list[str]:
+    """The task's languages (and what it trains on) whose split is below `root`, in task order.
+
+    With `remote` those that a hub has count, too.
+    """
     codes = list(dict.fromkeys([*task.languages, task.source_language]))
     keys = [split]
     if task.format == "retrieval":
@@ -217,7 +222,7 @@ def available_languages(task: TaskSpec, split: str, root: Path | None) -> list[s
     found = []
     for code in codes:
         located = [locate(task, key, code, root) for key in keys]
-        if all(item is not None and not item.remote for item in located):
+        if all(item is not None and (remote or not item.remote) for item in located):
             found.append(code)
     return found
 

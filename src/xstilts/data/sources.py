@@ -103,7 +103,7 @@ def require_language(task: TaskSpec, language: str) -> None:
     Raises:
         NotFoundError: It has none of that code; the nearest ones are shown.
     """
-    known = [*task.languages, task.source_language]
+    known = [*task.every_language, task.source_language]
     if language not in known:
         raise NotFoundError.named(f"language of task {task.name}", language, known)
 
@@ -193,7 +193,7 @@ def check_source_language(examples: Iterable[Example], task: TaskSpec, language:
     """
     names = {
         name: code
-        for code in dict.fromkeys([*task.languages, task.source_language])
+        for code in dict.fromkeys([*task.every_language, task.source_language])
         for name in known_as(task, code)
     }
     for example in examples:

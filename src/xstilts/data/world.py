@@ -74,6 +74,13 @@ def task_in_world(task: TaskSpec, root: Path | None) -> TaskSpec:
         codes = list(world.languages)
         if task.format == "retrieval":
             codes.remove(world.source_language)
-    update = {"languages": codes, "source_language": world.source_language, "counts": {}}
     sources = [s.model_copy(update={"languages": [], "codes": {}}) for s in task.sources]
-    return task.model_copy(update={**update, "sources": sources})
+    return task.model_copy(
+        update={
+            "languages": codes,
+            "more_languages": [],
+            "source_language": world.source_language,
+            "counts": {},
+            "sources": sources,
+        }
+    )

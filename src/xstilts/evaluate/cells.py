@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.config.load import load_task
+from xstilts.config.load import load_suite, load_task
 from xstilts.config.specs import TaskSpec
-from xstilts.data.sources import available_languages, task_in_world
+from xstilts.data.located import available_languages, tried
+from xstilts.data.sources import task_in_world
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.request import Request
 from xstilts.tasks.formats._fields import options
@@ -91,7 +92,7 @@ class Inputs:
 
 def jobs_of(
     requests: Sequence[Request], backbone: Backbone, root: Path | None, precision: Precision
-) -> tuple[list[EvaluationJob], list[str]]:
+) -> tuple[list[EvaluationJob], dict[str, str]]:
     """The cells of requests, in their order.
 
     Args:
@@ -101,7 +102,8 @@ def jobs_of(
         precision: What the encoder will compute in.
 
     Returns:
-        The cells, and the languages that have no data, as `task/language`.
+        The cells, and the languages that have no data, as `task/language`, to where it was looked
+        for.
 
     Raises:
         NotFoundError: A task or language is unknown.
@@ -109,7 +111,7 @@ def jobs_of(
             measured as one.
     """
     jobs: list[EvaluationJob] = []
-    missing: list[str] = []
+    missing: dict[str, str] = {}
     layers: dict[tuple[str, str], set[int]] = defaultdict(set)
     for request in requests:
         task = _task(request, root)
@@ -117,7 +119,11 @@ def jobs_of(
         split = request.split or task.eval_split
         languages = _languages(request, task, split, root)
         if not request.languages:
-            missing += [f"{task.name}/{c}" for c in task.languages if c not in languages]
+            missing |= {
+                f"{task.name}/{code}": _looked_for(task, split, code, root)
+                for code in task.languages
+                if code not in languages
+            }
         for language in languages:
             jobs.append(
                 EvaluationJob(request, task, language, split, settings, precision=precision)
@@ -128,7 +134,10 @@ def jobs_of(
 
 def _task(request: Request, root: Path | None) -> TaskSpec:
     """The task with the request's options."""
-    task = task_in_world(load_task(request.task), root)
+    task = load_task(request.task)
+    if request.suite:
+        task = load_suite(request.suite).of(task)
+    task = task_in_world(task, root)
     if request.alignment and task.metric != "tatoeba":
         raise UsageError(
             f"task {task.name} is no bitext of sentences with one translation each",
@@ -140,13 +149,21 @@ def _task(request: Request, root: Path | None) -> TaskSpec:
 def _languages(request: Request, task: TaskSpec, split: str, root: Path | None) -> Sequence[str]:
     """Those asked for, or all of the task that have data."""
     for language in request.languages:
-        if language not in task.languages:
-            raise NotFoundError.named(f"language of task {task.name}", language, task.languages)
+        if language not in task.every_language:
+            known = task.every_language
+            raise NotFoundError.named(f"language of task {task.name}", language, known)
     if request.languages:
         return request.languages
     there = available_languages(task, split, root)
+    there = there or available_languages(task, split, root, remote=True)
     found = [language for language in task.languages if language in there]
     return found or task.languages[:1]  # loading it lists every place that was tried
+
+
+def _looked_for(task: TaskSpec, split: str, language: str, root: Path | None) -> str:
+    """The first place where a language's rows would be."""
+    key = f"{split}.source" if task.format == "retrieval" else split
+    return next(iter(tried(task, key, language, root)), "no source has it")
 
 
 def _settings(request: Request, task: TaskSpec, backbone: Backbone) -> Options:

@@ -110,10 +110,16 @@ class Evaluator:
         outcome.differences += self._differences(outcome.cells)
         return outcome
 
-    def plan(self, requests: Sequence[Request]) -> list[tuple[EvaluationJob, bool]]:
-        """Every cell asked for, and whether it is there already; see `run` for what it raises."""
-        jobs, _ = self._jobs(requests)
-        return [(job, self.store.get(cell_key(self._identity(job)[2])) is not None) for job in jobs]
+    def plan(
+        self, requests: Sequence[Request]
+    ) -> tuple[list[tuple[EvaluationJob, bool]], dict[str, str]]:
+        """Every cell asked for and whether it is there already, and what has no data.
+
+        See `EvaluationOutcome.missing` for the latter, and `run` for what is raised.
+        """
+        jobs, missing = self._jobs(requests)
+        there = [self.store.get(cell_key(self._identity(job)[2])) is not None for job in jobs]
+        return list(zip(jobs, there, strict=True)), missing
 
     def inputs(self, request: Request) -> list[Inputs]:
         """What each cell of a request reads; no module is needed.
@@ -138,7 +144,7 @@ class Evaluator:
                 if score.main and score.metric in values:
                     yield score, score.value - values[score.metric]
 
-    def _jobs(self, requests: Sequence[Request]) -> tuple[list[EvaluationJob], list[str]]:
+    def _jobs(self, requests: Sequence[Request]) -> tuple[list[EvaluationJob], dict[str, str]]:
         return jobs_of(requests, self.backbone, self.workspace.data, self.precision)
 
     # -- one cell

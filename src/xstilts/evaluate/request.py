@@ -18,12 +18,13 @@ class Request:
         expression: As written.
         label: What stands for it in tables; the expression when empty.
         task: Name of the task.
-        languages: Empty means every language of the task that has data.
+        languages: Empty means every language of the task, or of the suite, that has data.
         split: Empty means the task's own.
         layer: Block for retrieval; -1 means the task's, or else the backbone's default.
         pooling: `mean` or `cls`, for retrieval; empty means the task's.
         options: Replace options of the task, such as `margin` or `decode`.
         alignment: Measure a bitext's alignment instead of the task's own score.
+        suite: Says which languages its tasks have; empty means the task says.
     """
 
     expression: str
@@ -35,6 +36,7 @@ class Request:
     pooling: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     alignment: bool = False
+    suite: str = ""
 
 
 @dataclass
@@ -44,7 +46,7 @@ class EvaluationOutcome:
     Attributes:
         cells: Every cell asked for, found or computed.
         computed: How many of them were computed now.
-        missing: Languages of the task that have no data, as `task/language`.
+        missing: Languages that have no data, as `task/language`, to where it was looked for.
         padding: Of the batches that were run now.
         differences: Scores in a lower precision, and by how much they differ from float32's, for
             cells that are there in both.
@@ -52,7 +54,7 @@ class EvaluationOutcome:
 
     cells: list[ResultCell] = field(default_factory=list)
     computed: int = 0
-    missing: list[str] = field(default_factory=list)
+    missing: Mapping[str, str] = field(default_factory=dict)
     padding: Padding = field(default_factory=Padding)
     differences: list[tuple[Score, float]] = field(default_factory=list)
 

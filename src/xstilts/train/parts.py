@@ -150,11 +150,11 @@ def _in_language(
     task: TaskSpec, language: str, root: Path | None, offline: bool, *, made: bool
 ) -> tuple[list[Example], str]:
     """Rows of one language: the task's own, else translated ones; `made` takes only these."""
-    if not made and language in (*task.languages, task.source_language):
+    if not made and language in (*task.every_language, task.source_language):
         return load(task, "train", language, root, offline=offline), ORIGINAL
     ready = translated.find(task, language, "train", root)
     if ready is None:
-        known = [*task.languages, *translated.languages(task, root)]
+        known = [*task.every_language, *translated.languages(task, root)]
         raise NotFoundError(
             f"task {task.name} has no {'translated' if made else 'training'} rows in '{language}'",
             where=f"languages: {', '.join(dict.fromkeys(known))}",
@@ -207,7 +207,7 @@ def _dev(
         return []
     found = []
     for language in languages:
-        if language not in (*task.languages, task.source_language):
+        if language not in (*task.every_language, task.source_language):
             continue
         try:
             rows = load(task, task.select_split, language, root, offline=offline)

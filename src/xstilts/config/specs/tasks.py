@@ -71,6 +71,8 @@ class TaskSpec(Spec):
         family: Tasks of one family may share a head (`nli`, `span_qa`, …); defaults to the name.
         roles: `intermediate`, `target` or both.
         languages: Codes, in the order of the official scorer.
+        more_languages: What the data has besides, such as XTREME-R's; evaluated where a suite or
+            `--langs` names it.
         source_language: The language trained on for zero-shot transfer.
         labels: Label names in a fixed order; empty when the format has none or they are read from
             the data.
@@ -94,6 +96,7 @@ class TaskSpec(Spec):
     family: str = ""
     roles: list[Literal["intermediate", "target"]] = Field(default_factory=list)
     languages: list[str]
+    more_languages: list[str] = Field(default_factory=list)
     source_language: str = "en"
     labels: list[str] = Field(default_factory=list)
     metric: str
@@ -109,6 +112,11 @@ class TaskSpec(Spec):
     citation: str = ""
     note: str = ""
     sources: list[SourceSpec]
+
+    @property
+    def every_language(self) -> list[str]:
+        """All languages that the data has."""
+        return [*self.languages, *self.more_languages]
 
     @property
     def head_family(self) -> str:
@@ -132,3 +140,12 @@ class SuiteSpec(Spec):
     overall: list[str]
     citation: str = ""
     note: str = ""
+
+    def of(self, task: TaskSpec) -> TaskSpec:
+        """The task with the languages that the suite has it in; others stay as they are."""
+        own = self.tasks.get(task.name)
+        return (
+            task
+            if own is None
+            else task.model_copy(update={"languages": own, "more_languages": []})
+        )

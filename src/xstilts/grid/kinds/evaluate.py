@@ -18,7 +18,7 @@ def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
     """Evaluate what is missing; the outcome names the result cells, one a language and layer."""
     evaluation: Evaluator = context.evaluation(cell.backbone)
     outcome = evaluation.run(requests(cell, context), lambda _text, _share: None)
-    return {"cells": [found.key for found in outcome.cells], "missing": outcome.missing}
+    return {"cells": [found.key for found in outcome.cells], "missing": list(outcome.missing)}
 
 
 def requests(cell: GridCell, context: GridContext) -> list[Request]:
