@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xstilts.data.text import read_text, split_lines, where
+from xstilts.data.text import is_blank, read_text, split_lines, where
 from xstilts.errors import DataError
 
 _DEFAULT_ORDER = "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT"
@@ -58,7 +58,7 @@ def read_sentences(path: Path, column: int = 3) -> Iterator[Sentence]:
     """
     sentence: Sentence | None = None
     for row, line in enumerate(split_lines(read_text(path), path), 1):
-        if not line.strip():
+        if is_blank(line):
             if sentence is not None and sentence.tokens:
                 yield sentence
             sentence = None
@@ -84,7 +84,7 @@ def _add(sentence: Sentence, line: str, path: Path, row: int, column: int) -> No
     try:
         if "-" in number:
             first, last = (int(part) for part in number.split("-"))
-            sentence.spans[first] = (last, cells[1].strip())
+            sentence.spans[first] = (last, cells[1])
             return
         position = int(number)
         heads: tuple[int, ...] = (int(cells[6]),) if cells[6] != "_" else ()
@@ -96,7 +96,7 @@ def _add(sentence: Sentence, line: str, path: Path, row: int, column: int) -> No
         )
     enhanced = [dep.partition(":")[0] for dep in cells[8].split("|")] if cells[8] != "_" else []
     heads += tuple(int(head) for head in enhanced if head.isdigit())
-    sentence.tokens[position] = Token(cells[1].strip(), cells[column].strip(), heads)
+    sentence.tokens[position] = Token(cells[1], cells[column].strip(), heads)
 
 
 def syntactic(sentence: Sentence) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.row_formats import answers_of
 from xstilts.data.rows import Context, ReaderOptions, label_name
-from xstilts.data.text import read_json, read_lines, where
+from xstilts.data.text import is_blank, read_json, read_lines, where
 from xstilts.errors import DataError
 
 
@@ -23,7 +23,7 @@ def attach_labels(
     Raises:
         DataError: Rows and labels differ in number, or a question has no answers.
     """
-    options = ReaderOptions(labels="required")
+    options = ReaderOptions(labels="required", unanswerable=True)
     context = Context(path, source, task, language, options)
     if task.format == "extractive_qa":
         return _answers(examples, context)
@@ -53,7 +53,7 @@ def _tags(context: Context) -> list[tuple[str, ...]]:
     sentences: list[tuple[str, ...]] = []
     current: list[str] = []
     for row, line in enumerate(read_lines(context.path), 1):
-        if line.strip():
+        if not is_blank(line):
             current.append(label_name(line, context, row))
         elif current:
             sentences.append(tuple(current))

@@ -13,13 +13,16 @@ from xstilts.data.rows import (
     Missing,
     Row,
     checked_text,
+    checked_word,
+    is_missing,
     label_name,
+    plain_text,
     raw_target,
     text_field,
     value_of,
     wrong,
 )
-from xstilts.data.text import place, where
+from xstilts.data.text import blank_split, of_kind, place, where
 from xstilts.errors import DataError
 
 
@@ -33,7 +36,11 @@ def example_of(row: Row, context: Context, default_id: str) -> Example | Dropped
     try:
         fields, target = build(row, context)
         columns = context.source.columns
-        row_id = str(value_of(row, context, "id")) if "id" in columns else default_id
+        row_id = default_id
+        if "id" in columns:
+            row_id = plain_text(value_of(row, context, "id"), "id", context, row.number)
+            if not row_id:
+                raise wrong(row, context, "the id is missing")
     except DropRow as drop:
         return Dropped(place(context.path, row.number), drop.reason)
     return Example(row_id, context.language, fields, target, place(context.path, row.number))
@@ -43,7 +50,7 @@ def _classification(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
     raw = raw_target(row, context)
     target = None if raw is None else label_name(raw, context, row.number)
     names = [name for name in ("text", "text_pair") if name == "text" or _has(context, name)]
-    return {name: text_field(row, context, name).strip() for name in names}, target
+    return {name: text_field(row, context, name) for name in names}, target
 
 
 def _choice(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
@@ -54,9 +61,7 @@ def _choice(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
     except Missing:
         raise wrong(row, context, f"a choice is missing: needs {', '.join(columns)}") from None
     found = values[0] if len(values) == 1 and isinstance(values[0], list | tuple) else values
-    choices = tuple("" if c is None else str(c).strip() for c in found)
-    for number, choice in enumerate(choices):
-        checked_text(choice, f"choice {number}", context, row.number)
+    choices = tuple(_choice_text(c, number, row, context) for number, c in enumerate(found))
     if len(choices) < 2:
         raise wrong(row, context, f"{len(choices)} choices; at least two are needed")
     target = None if raw is None else label_name(raw, context, row.number)
@@ -65,20 +70,28 @@ def _choice(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
     question = (
         text_field(row, context, "question", required=False) if _has(context, "question") else ""
     )
-    fields = {
-        "context": text_field(row, context, "context").strip() if _has(context, "context") else ""
-    }
-    return {**fields, "question": question.strip(), "choices": choices}, target
+    fields = {"context": text_field(row, context, "context") if _has(context, "context") else ""}
+    return {**fields, "question": question, "choices": choices}, target
+
+
+def _choice_text(value: Any, number: int, row: Row, context: Context) -> str:
+    name = f"choice {number}"
+    return checked_text(plain_text(value, name, context, row.number), name, context, row.number)
 
 
 def _tagging(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
     words = value_of(row, context, "words")
-    words = words.split() if isinstance(words, str) else [str(word) for word in words]
-    if not words:
+    if isinstance(words, str):
+        words = blank_split(words)
+    if not isinstance(words, list | tuple) or not words:
         raise wrong(row, context, "a sentence without words")
+    texts = (plain_text(word, "word", context, row.number) for word in words)
+    words = [checked_word(text, context, row.number) for text in texts]
     tags = raw_target(row, context)
     if isinstance(tags, str):
-        tags = tags.split()
+        tags = blank_split(tags)
+    if tags is not None and not isinstance(tags, list | tuple):
+        raise wrong(row, context, "the labels are not a list, one for each word")
     if tags is not None and len(tags) != len(words):
         raise wrong(row, context, f"{len(words)} words but {len(tags)} labels")
     target = None if tags is None else tuple(label_name(t, context, row.number) for t in tags)
@@ -86,12 +99,21 @@ def _tagging(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
 
 
 def _extractive_qa(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
-    raw = raw_target(row, context)
+    raw = _raw_answers(row, context)
     if isinstance(raw, str):
         raw = [{"text": raw, "answer_start": _start(row, context)}]
     passage = text_field(row, context, "context")
-    question = text_field(row, context, "question").strip()
+    question = text_field(row, context, "question")
     return {"question": question, "context": passage}, answers_of(raw, passage, context, row.number)
+
+
+def _raw_answers(row: Row, context: Context) -> Any:
+    """Gold answers as written; an empty cell is a question without an answer where those belong."""
+    if context.options.unanswerable and _has(context, "target"):
+        value = value_of(row, context, "target")
+        if is_missing(value) or (isinstance(value, str) and not value.strip()):
+            return []
+    return raw_target(row, context)
 
 
 def _start(row: Row, context: Context) -> int:
@@ -117,7 +139,8 @@ def answers_of(raw: Any, passage: str, context: Context, number: int) -> tuple[A
     `raw` is a list of `{text, answer_start}`, or `{text: [...], answer_start: [...]}`, or None.
 
     Raises:
-        DataError: An answer is not where its offset says, and `options.offsets` is `error`.
+        DataError: An answer is not where its offset says and `options.offsets` is `error`, or there
+            is no answer and `options.unanswerable` is not set.
     """
     if raw is None:
         return None
@@ -127,9 +150,15 @@ def answers_of(raw: Any, passage: str, context: Context, number: int) -> tuple[A
             pairs = list(zip(raw["text"], raw["answer_start"], strict=True))
         else:
             pairs = [(answer["text"], answer["answer_start"]) for answer in raw]
-        found = [(str(text), int(start)) for text, start in pairs]
+        found = [(of_kind(text, str), int(start)) for text, start in pairs]
     except (KeyError, TypeError, ValueError):
         raise DataError("answers need `text` and `answer_start`", where=spot) from None
+    if not found and not (context.options.unanswerable or context.options.labels == "optional"):
+        raise DataError(
+            "a question without an answer",
+            where=spot,
+            hint="Only SQuAD 2.0 has such questions: set the option `unanswerable`.",
+        )
     if found and not any(text for text, _ in found):
         return None
     return tuple(_checked_answer(text, start, passage, context, spot) for text, start in found)
@@ -155,7 +184,7 @@ def _checked_answer(text: str, start: int, passage: str, context: Context, spot:
 
 
 def _plain_text(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
-    return {"text": text_field(row, context, "text").strip()}, None
+    return {"text": text_field(row, context, "text")}, None
 
 
 def _any_format(row: Row, context: Context) -> tuple[dict[str, Any], Any]:

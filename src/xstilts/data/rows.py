@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from pydantic import Field, field_validator
 from xstilts.config.layers import Layer, resolve
 from xstilts.config.specs import SourceSpec, Spec, TaskSpec
 from xstilts.data.layout import fill, known_as
-from xstilts.data.text import where
+from xstilts.data.text import is_blank, where
 from xstilts.errors import DataError, near_names
 
 
@@ -24,6 +25,8 @@ class ReaderOptions(Spec):
         labels: `optional` lets rows without a label pass as unlabelled.
         drop_labels: Labels as written whose rows the data set itself says to leave out.
         blank: What happens to a row whose required text is blank.
+        strip: Texts lose white space at their ends, as Tatoeba's protocol has it; otherwise a text
+            is never changed.
         values: For a field, text as written to the text used (`question: {cause: "…"}`).
         filter: Column to the value that a row must have to belong to the language; `{code}` and
             the like are filled.
@@ -33,17 +36,20 @@ class ReaderOptions(Spec):
             occurrence closest to it.
         rows: Split to the rows of the file that belong to it, `first-last`, counted from 1: one
             file can serve as two splits.
+        unanswerable: Questions without an answer are part of the data (SQuAD 2.0).
         repeated_ids: `number` makes the ids of later rows unique, `error` refuses the file.
     """
 
     labels: Literal["required", "optional"] = "required"
     drop_labels: list[str] = Field(default_factory=list)
     blank: Literal["error", "keep", "drop"] = "error"
+    strip: bool = False
     values: dict[str, dict[str, str]] = Field(default_factory=dict)
     filter: dict[str, str] = Field(default_factory=dict)
     id_language: bool = False
     offsets: Literal["error", "nearest", "drop"] = "error"
     rows: dict[str, str] = Field(default_factory=dict)
+    unanswerable: bool = False
     repeated_ids: Literal["error", "number"] = "error"
 
     @field_validator("rows")
@@ -166,24 +172,58 @@ def text_field(row: Row, context: Context, field: str, *, required: bool = True)
     Raises:
         DataError: It is not text, or blank although required.
     """
-    value = value_of(row, context, field)
-    if value is not None and not isinstance(value, str | int | float):
-        raise wrong(row, context, f"'{field}' is not text but {type(value).__name__}")
-    text = "" if value is None else str(value)
+    text = plain_text(value_of(row, context, field), field, context, row.number)
     text = context.options.values.get(field, {}).get(text, text)
     return checked_text(text, field, context, row.number) if required else text
 
 
+def plain_text(value: Any, field: str, context: Context, number: int) -> str:
+    """A value of a row as text; nothing, or a data frame's NaN, is no text.
+
+    Raises:
+        DataError: It is neither text nor a finite number.
+    """
+    if is_missing(value):
+        return ""
+    number_like = isinstance(value, int | float) and not isinstance(value, bool)
+    if not isinstance(value, str) and not (number_like and math.isfinite(value)):
+        what = value if isinstance(value, float) else type(value).__name__
+        raise DataError(f"'{field}' is not text but {what}", where=where(context.path, number))
+    return str(value)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for nothing: JSON's null, or the NaN that data frames write."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def checked_text(text: str, field: str, context: Context, number: int) -> str:
-    """The text, when it is not blank or may be.
+    """The text, stripped where `options.strip` says so, when it is not blank or may be.
 
     Raises:
         DataError: It is blank and `options.blank` is `error`.
     """
-    if text.strip():
-        return text
+    text = text.strip() if context.options.strip else text
+    return text if text.strip() else _blank(text, field, context, number)
+
+
+def checked_word(word: str, context: Context, number: int) -> str:
+    """The word, when it is not blank or may be; a no-break space alone is a word.
+
+    Raises:
+        DataError: It is blank and `options.blank` is `error`.
+    """
+    return _blank(word, "word", context, number) if is_blank(word) else word
+
+
+def _blank(text: str, field: str, context: Context, number: int) -> str:
     if context.options.blank == "error":
-        raise DataError(f"'{field}' is blank", where=where(context.path, number))
+        raise DataError(
+            "the word is blank" if field == "word" else f"'{field}' is blank",
+            where=where(context.path, number),
+            hint="Mend the row, or set `options: {blank: drop}` in the task's source to leave such "
+            "rows out, `{blank: keep}` to keep them.",
+        )
     if context.options.blank == "drop":
         raise DropRow(f"{field} is blank")
     return text
@@ -195,7 +235,9 @@ def wrong(row: Row, context: Context, what: str) -> DataError:
 
 
 def text_of(value: Any) -> str:
-    """A label as text: `True` is `true`, `1.0` is `1`."""
+    """A label as text: `True` is `true`, `1.0` is `1`, nothing is empty."""
+    if is_missing(value):
+        return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -218,6 +260,8 @@ def label_name(raw: Any, context: Context, number: int) -> str:
         DataError: The task has no such label.
     """
     text = text_of(raw)
+    if not text:
+        raise DataError("the label is missing", where=where(context.path, number))
     if text in context.options.drop_labels:
         raise DropRow(f"label {text}")
     name = context.source.label_map.get(text, text)
@@ -246,7 +290,7 @@ def raw_target(row: Row, context: Context) -> Any:
         return None
     if not optional:
         value = value_of(row, context, "target")
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if is_missing(value) or (isinstance(value, str) and not value.strip()):
         if optional:
             return None
         raise wrong(row, context, "the label is missing")

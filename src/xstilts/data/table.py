@@ -131,6 +131,9 @@ def _cells(path: Path, options: TableOptions) -> Iterator[tuple[int, list[str]]]
         yield number, [_undo(cell) for cell in cells] if options.quoting == "undo" else cells
 
 
+csv.field_size_limit(2**31 - 1)  # the text is in memory already; 131,072 cuts whole documents
+
+
 def quoted_rows(text: str, path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Row number, from 1, and cells of text with quoted fields (RFC 4180).
 

@@ -12,7 +12,14 @@ from xstilts.errors import DataError, NotFoundError
 
 Kind = TypeVar("Kind")
 
-_HTML = re.compile(r"\s*(?:<!doctype html|<html|<head|<\?xml[^>]*>\s*<error)", re.IGNORECASE)
+# A page begins with tags and nothing else; a row of data may begin with the word `<html>`.
+_HTML = re.compile(
+    r"\s*(?:<!doctype html(?:\s[^>]*)?>|<(?:html|head)(?:\s[^>]*)?>\s*(?:<[a-z!/]|\Z)"
+    r"|<\?xml[^>]*>\s*<error[\s>])",
+    re.IGNORECASE,
+)
+_HTML_END = re.compile(r"\s*<html[\s>].*</html>\s*", re.IGNORECASE | re.DOTALL)
+_BLANKS = re.compile(r"[ \t\r\n\f\v]+")
 _BOMS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
@@ -85,7 +92,7 @@ def _refuse_binary(data: bytes, path: Path) -> None:
 
 
 def _refuse_other_kinds(text: str, path: Path) -> None:
-    if _HTML.match(text):
+    if _HTML.match(text) or _HTML_END.fullmatch(text):
         raise DataError(
             "the file is a web page, not data",
             where=where(path, 1),
@@ -126,6 +133,16 @@ def split_lines(text: str, path: Path, *, mixed: bool = False) -> list[str]:
 def read_lines(path: Path, *, mixed: bool = False) -> list[str]:
     """The lines of a UTF-8 file, without their ends (see `read_text` and `split_lines`)."""
     return split_lines(read_text(path), path, mixed=mixed)
+
+
+def blank_split(text: str) -> list[str]:
+    """The words between blanks, tabs and line ends; a no-break space is part of a word."""
+    return [word for word in _BLANKS.split(text) if word]
+
+
+def is_blank(text: str) -> bool:
+    """Whether a line or word has nothing but blanks and tabs; a no-break space is something."""
+    return not text.strip(" \t\r\n\f\v")
 
 
 def of_kind(value: Any, kind: type[Kind]) -> Kind:

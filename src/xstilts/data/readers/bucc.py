@@ -20,7 +20,7 @@ class Options(ReaderOptions):
 def read(
     paths: Sequence[Path], source: SourceSpec, task: TaskSpec, language: str, split: str
 ) -> Rows:
-    """The sentences of one side, under their own ids; only the first tab separates.
+    """The sentences of one side as they stand, under their own ids; only the first tab separates.
 
     Raises:
         DataError: A line has no tab, or a blank id or sentence.
@@ -38,7 +38,7 @@ def read(
                     hint="Sentences come from the `.xx` and `.en` files, pairs from `.gold`.",
                 )
             try:
-                text = checked_text(text, "text", context, row).strip()
+                text = checked_text(text, "text", context, row)
             except DropRow as drop:
                 yield Dropped(place(path, row), drop.reason)
                 continue

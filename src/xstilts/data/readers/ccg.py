@@ -11,7 +11,7 @@ from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, label_name, options_of
-from xstilts.data.text import id_prefixes, place, read_lines, where
+from xstilts.data.text import blank_split, id_prefixes, is_blank, place, read_lines, where
 from xstilts.errors import DataError
 
 _LEAF = re.compile(r"\(<L (\S+) \S+ \S+ (\S+) \S+>\)")
@@ -65,7 +65,7 @@ def _auto(path: Path) -> Iterator[tuple[int, str, list[tuple[str, str]]]]:
         if match:
             name = match[1]
             continue
-        if not line.strip():
+        if is_blank(line):
             continue
         pairs = [(word, tag) for tag, word in _LEAF.findall(line)]
         if not pairs or len(pairs) != line.count("(<L "):
@@ -81,7 +81,7 @@ def _auto(path: Path) -> Iterator[tuple[int, str, list[tuple[str, str]]]]:
 def _columns(path: Path) -> Iterator[tuple[int, str, list[tuple[str, str]]]]:
     for row, line in enumerate(read_lines(path), 1):
         pairs = []
-        for item in line.split():
+        for item in blank_split(line):
             parts = item.split("|")
             # A word may itself be or hold a bar, so what follows the last one is the tag, and a
             # middle part is a part of speech only when all three are there.

@@ -9,8 +9,24 @@ from typing import Literal
 from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
-from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, label_name, options_of
-from xstilts.data.text import id_prefixes, place, read_text, split_lines, where
+from xstilts.data.rows import (
+    Context,
+    Dropped,
+    DropRow,
+    ReaderOptions,
+    checked_word,
+    label_name,
+    options_of,
+)
+from xstilts.data.text import (
+    blank_split,
+    id_prefixes,
+    is_blank,
+    place,
+    read_text,
+    split_lines,
+    where,
+)
 from xstilts.errors import DataError
 
 
@@ -57,7 +73,7 @@ def _sentences(path: Path, options: Options) -> Iterator[list[tuple[int, str]]]:
     for row, line in enumerate(split_lines(read_text(path), path), 1):
         if options.comments and (line == "#" or line.startswith("# ")):
             continue
-        if line.strip():
+        if not is_blank(line):
             sentence.append((row, line))
         elif sentence:
             yield sentence
@@ -77,7 +93,7 @@ def _example(
     tags: list[str] = []
     try:
         for row, line in sentence:
-            cells = line.split("\t") if options.separator == "tab" else line.split()
+            cells = line.split("\t") if options.separator == "tab" else blank_split(line)
             bare = options.labels == "optional" and len(cells) == width - 1 == tag_at
             if len(cells) != width and not bare:
                 raise DataError(
@@ -108,7 +124,5 @@ def _word(cell: str, row: int, context: Context, options: Options) -> str:
                 where=where(context.path, row),
                 hint="This file belongs to another language, or is already converted.",
             )
-    word = cell.strip()
-    if not word:
-        raise DataError("the word is blank", where=where(context.path, row))
-    return word
+        cell = cell.strip()  # XTREME's script strips what follows the prefix
+    return checked_word(cell, context, row)

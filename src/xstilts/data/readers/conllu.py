@@ -11,7 +11,7 @@ from xstilts.data.examples import Example
 from xstilts.data.fused import clean, fused, read_sentences, syntactic, withheld
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Context, Dropped, DropRow, ReaderOptions, label_name, options_of
-from xstilts.data.text import id_prefixes, place, where
+from xstilts.data.text import id_prefixes, is_blank, place, where
 from xstilts.errors import DataError
 
 
@@ -20,7 +20,8 @@ class Options(ReaderOptions):
 
     Attributes:
         words: `fused` gives multi-word tokens as one word with the tag of its head, as in XTREME;
-            `syntactic` splits them.
+            `syntactic` splits them. Blanks inside a word and zero-width non-joiners go
+            with `fused`, as in XTREME; `syntactic` words are as they stand.
         tag: Which layer: universal or language-specific tags.
     """
 
@@ -49,8 +50,9 @@ def read(
             if withheld(words):
                 yield Dropped(spot, "text withheld")
                 continue
-            words = [clean(word) for word in words]
-            if not all(words):
+            if joined:
+                words = [clean(word) for word in words]
+            if any(is_blank(word) for word in words):
                 raise DataError("a word is blank", where=where(path, sentence.row))
             try:
                 target = tuple(label_name(tag, context, sentence.row) for tag in tags)

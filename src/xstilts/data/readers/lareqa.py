@@ -83,7 +83,7 @@ def _questions(path: Path, language: str) -> Rows:
             if answer < 0:
                 yield Dropped(place(path, row), "no single sentence holds the answer")
                 continue
-            fields = {"text": question.strip()}
+            fields = {"text": question}
             row_id = f"{question_id}_{language}"
             yield Example(row_id, language, fields, (question_id,), place(path, row))
 
@@ -96,8 +96,8 @@ def _candidates(path: Path, options: Options) -> Rows:
             row += 1
             # A sentence that repeats in its paragraph counts as the answer wherever it stands.
             answered = tuple(q for q, _, at in questions if at >= 0 and sentences[at] == sentence)
-            text = sentence.strip()
+            text = sentence
             if options.candidate == "sentence_context":
-                text = f"{text} {context.strip()}"
+                text = f"{sentence} {context}"
             row_id = f"{language}_{number}_{position}"
             yield Example(row_id, language, {"text": text}, answered, place(path, row))

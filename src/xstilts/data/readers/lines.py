@@ -13,24 +13,36 @@ from xstilts.data.text import id_prefixes, place, read_lines
 
 
 class Options(ReaderOptions):
-    """Nothing besides what all readers take; for masked LM set `blank: drop`."""
+    """What all readers take, ends stripped by default; for masked LM set `blank: drop`."""
+
+    strip: bool = True
 
 
 def read(
     paths: Sequence[Path], source: SourceSpec, task: TaskSpec, language: str, split: str
 ) -> Rows:
-    """The lines of text files, ends stripped.
+    """The lines of text files.
 
     Raises:
         DataError: A line is blank, unless `blank` says otherwise.
     """
     del split
-    options = options_of(Options, source, task)
+    return texts(options_of(Options, source, task), paths, source, task, language)
+
+
+def texts(
+    options: ReaderOptions,
+    paths: Sequence[Path],
+    source: SourceSpec,
+    task: TaskSpec,
+    language: str,
+) -> Rows:
+    """One example a line; what the `lines` and `bitext` readers share."""
     for path, prefix in zip(paths, id_prefixes(paths), strict=True):
         context = Context(path, source, task, language, options)
         for row, line in enumerate(read_lines(path), 1):
             try:
-                text = checked_text(line, "text", context, row).strip()
+                text = checked_text(line, "text", context, row)
             except DropRow as drop:
                 yield Dropped(place(path, row), drop.reason)
                 continue

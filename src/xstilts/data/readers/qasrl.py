@@ -15,7 +15,7 @@ from xstilts.data.examples import Answer, Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import Dropped, ReaderOptions, options_of
 from xstilts.data.table import quoted_rows
-from xstilts.data.text import place, read_text, where
+from xstilts.data.text import blank_split, place, read_text, where
 from xstilts.errors import DataError
 
 
@@ -45,7 +45,7 @@ def read(
             where=", ".join(str(path) for path in paths),
         )
     gold, sentences = paths
-    texts = {row["qasrl_id"]: row["tokens"].split() for _, row in _table(sentences, _SENTENCE)}
+    texts = {row["qasrl_id"]: blank_split(row["tokens"]) for _, row in _table(sentences, _SENTENCE)}
     for number, row in _table(gold, _GOLD):
         if row["is_redundant"].strip().lower() == "true" and not options.redundant:
             yield Dropped(place(gold, number), "redundant question")
@@ -57,7 +57,7 @@ def read(
             )
         spot = where(gold, number)
         answers = tuple(_answer(text, words, spot) for text in row["answer_range"].split("~!~"))
-        fields = {"question": row["question"].strip(), "context": " ".join(words)}
+        fields = {"question": row["question"], "context": " ".join(words)}
         row_id = f"{row['qasrl_id']}:{row['verb_idx']}:{number}"
         yield Example(row_id, language, fields, answers, place(gold, number))
 

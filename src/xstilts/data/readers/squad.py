@@ -16,13 +16,7 @@ from xstilts.errors import DataError
 
 
 class Options(ReaderOptions):
-    """Options of SQuAD files.
-
-    Attributes:
-        unanswerable: Questions without an answer are part of the data (SQuAD 2.0).
-    """
-
-    unanswerable: bool = False
+    """Nothing besides what all readers take; SQuAD 2.0 sets `unanswerable`."""
 
 
 def read(
@@ -43,7 +37,7 @@ def read(
             if names and prefix not in names:
                 continue
             seen = True
-            yield _example(number, passage, question, context, options)
+            yield _example(number, passage, question, context)
         if not seen:
             kind = f" in {language}" if names else ""
             raise DataError(f"the file has no questions{kind}", where=str(path))
@@ -67,36 +61,29 @@ def _questions(path: Path) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
 
 
 def _example(
-    number: int, passage: str, question: Mapping[str, Any], context: Context, options: Options
+    number: int, passage: str, question: Mapping[str, Any], context: Context
 ) -> Example | Dropped:
     path = context.path
-    for key in ("id", "question"):
-        if key not in question:
+    for key, kinds in (("id", str | int), ("question", str)):
+        if not isinstance(question.get(key), kinds):
             raise DataError(f"a question without '{key}'", where=where(path, number))
     try:
-        text = checked_text(str(question["question"]), "question", context, number).strip()
+        text = checked_text(question["question"], "question", context, number)
         checked_text(passage, "context", context, number)
-        target = _target(number, passage, question, context, options)
+        target = _target(number, passage, question, context)
     except DropRow as drop:
         return Dropped(place(path, number), drop.reason)
     fields = {"question": text, "context": passage}
     return Example(str(question["id"]), context.language, fields, target, place(path, number))
 
 
-def _target(
-    number: int, passage: str, question: Mapping[str, Any], context: Context, options: Options
-) -> Any:
+def _target(number: int, passage: str, question: Mapping[str, Any], context: Context) -> Any:
     answers = question.get("answers")
-    if answers is None and options.labels == "required":
+    required = context.options.labels == "required"
+    if answers is None and required:
         raise DataError("a question without 'answers'", where=where(context.path, number))
     target = answers_of(answers, passage, context, number)
-    if target == () and not (options.unanswerable or options.labels == "optional"):
-        raise DataError(
-            "a question without an answer",
-            where=where(context.path, number),
-            hint="Only SQuAD 2.0 has such questions: set the option `unanswerable`.",
-        )
-    if target is None and options.labels == "required":
+    if target is None and required:
         raise DataError(
             "the answers are placeholders (empty text)",
             where=where(context.path, number),

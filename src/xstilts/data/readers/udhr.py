@@ -13,7 +13,7 @@ from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.readers import Rows
 from xstilts.data.rows import ReaderOptions, options_of
-from xstilts.data.text import place, read_text, where
+from xstilts.data.text import blank_split, place, read_text, where
 from xstilts.errors import DataError
 
 
@@ -38,7 +38,7 @@ def read(
         for row, article in enumerate(articles, 1):
             number = article.get("number", "")
             text = " ".join(" ".join(p.itertext()) for p in article.iter() if _tag(p) == "para")
-            text = " ".join(text.split())
+            text = " ".join(blank_split(text))
             if not number or not text:
                 raise DataError("an article without number or text", where=where(path, row))
             yield Example(number, language, {"text": text}, None, place(path, row))
