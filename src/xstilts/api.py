@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from xstilts.composition import predict
 from xstilts.composition.expression import LANGUAGE_SLOT
 from xstilts.composition.load import LoadedExpression, load_expression
 from xstilts.composition.task_model import Head, TaskModel
-from xstilts.config import paths
 from xstilts.config.load import load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
@@ -208,43 +206,10 @@ def fields_hint(format_name: str) -> str:
 # ------------------------------------------------------------------------------------- loading
 
 
-def load(
-    expression: str,
-    *,
-    backbone: str = "",
-    zoo: str | Path | None = None,
-    world: str = "",
-    language: str = "",
-    task: str = "",
-    device: str = "",
-    offline: bool = False,
-) -> Predictor:
-    """The expression with its weights, and its head where it has one, ready to be asked.
-
-    Args:
-        expression: A module reference or an expression, such as `stack(lang-{lang}, mnli)`.
-        backbone: Preset, folder or `org/name@revision`; xlm-roberta-base when empty.
-        zoo: The module library; the one of `xstilts zoo ls` when None.
-        world: `sandbox` for the built-in world's backbone and library.
-        language: Fills `{lang}`.
-        task: Which head, for a module with several; the first one when empty.
-        device: Such as `cuda:0`; the best one when empty.
-        offline: Never open a socket.
-
-    Raises:
-        UsageError: The expression makes no sense, or needs a language.
-        NotFoundError: A module or the backbone is not there.
-        BackboneMismatchError: A module belongs to another backbone.
-    """
-    base, folder = _defaults(backbone, zoo, world)
-    encoder = Backbone.load(base, offline=offline or bool(world)).to(device or best_device())
-    return predictor(expression, Zoo(folder), encoder, language, task)
-
-
 def predictor(
     expression: str, zoo: Zoo, backbone: Backbone, language: str = "", task: str = ""
 ) -> Predictor:
-    """As `load`, on a backbone and library that are there."""
+    """The expression with its weights and its head; see `Session.load`."""
     if LANGUAGE_SLOT in expression and not language:
         raise UsageError(
             f"'{expression}' needs a language", hint="Give it with --lang, or language=…."
@@ -254,22 +219,3 @@ def predictor(
     if task and named and task not in named:
         raise NotFoundError.named("head", task, named)
     return Predictor(loaded, backbone, named[task] if task and named else loaded.head)
-
-
-def _defaults(backbone: str, zoo: str | Path | None, world: str) -> tuple[str, Path]:
-    """Backbone and library, where they are not given."""
-    if not world:
-        return backbone or "xlm-roberta-base", Path(zoo) if zoo else paths.zoo_folder()
-    from xstilts.sandbox import chosen_world, ensure_world
-
-    name, spec = chosen_world(world)
-    built = ensure_world(paths.cache_folder(), spec) if spec else ensure_world(paths.cache_folder())
-    own = paths.home_folder() / "worlds" / name / "adapters_zoo"
-    return backbone or str(built.backbone), Path(zoo) if zoo else own
-
-
-def best_device() -> str:
-    """The best device of this machine."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

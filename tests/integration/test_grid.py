@@ -66,10 +66,10 @@ def test_a_study_is_planned_run_and_never_computed_again(call, study, tmp_path):
     assert call("grid", "status", study, code=4)[0]["code"] == "XS-NOT-FOUND"
 
     # an engine's worker needs the plan that `run` leaves; this one does a single cell first
-    from xstilts.cli import grid_work
+    from xstilts.grid import drive
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_work, "_worker_pool", _nobody)
+        patch.setattr(drive, "_worker_pool", _nobody)
         assert call("grid", "run", study, code=75)[0]["counts"]["done"] == 0
     evaluated = next(c for c in planned["cells"] if c["name"] == "mnli/1 on tatoeba")
     done = call("grid", "run", study, "--cell", evaluated["cell"])[0]
@@ -99,12 +99,12 @@ def _nobody(state, planned, context, workers, told):
 
 
 def test_a_failing_cell_is_reported_and_the_rest_is_finished(call, study, monkeypatch):
-    from xstilts.cli import grid_work
     from xstilts.errors import DataError
+    from xstilts.grid import drive
     from xstilts.grid.kinds import train
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_work, "_worker_pool", _nobody)
+        patch.setattr(drive, "_worker_pool", _nobody)
         call("grid", "run", study, code=75)
     plain = train.run
 
@@ -131,10 +131,10 @@ def test_a_failing_cell_is_reported_and_the_rest_is_finished(call, study, monkey
 
 
 def test_a_module_that_was_removed_is_made_again(call, study):
-    from xstilts.cli import grid_work
+    from xstilts.grid import drive
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid_work, "_worker_pool", _nobody)
+        patch.setattr(drive, "_worker_pool", _nobody)
         call("grid", "run", study, code=75)
         call("grid", "run", study, "--cell", "all")
         reference = next(

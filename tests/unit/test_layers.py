@@ -21,6 +21,7 @@ FLOORS = (
     ("api",),
     ("report",),
     ("bench", "grid"),
+    ("session",),
     ("cli",),
 )
 """From the ground up; a room imports from lower floors only."""

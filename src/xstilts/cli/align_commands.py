@@ -16,16 +16,13 @@ from xstilts.cli.eval_commands import (
     Pooling,
     Precision,
     Split,
-    encoder_of,
-    evaluator_of,
     layers_of,
-    run_requests,
 )
 from xstilts.cli.state import State
-from xstilts.cli.training import workspace_of
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.request import EvaluationOutcome, Request
+    from xstilts.evaluate.request import Request
+    from xstilts.report.results import ScoresResult
 
 
 def align(
@@ -52,48 +49,34 @@ def align(
     Example: xstilts align none mnli --task tatoeba,tico19 --layers all --steps
     """
     from xstilts.cli.eval_output import print_plan
-    from xstilts.evaluate.request import Request
 
     state: State = context.obj
-    blocks = list(range(len(encoder_of(state, backbone).blocks) + 1))
-    chosen = blocks if layers == "all" else layers_of(layers)
-    codes = tuple(code for code in languages.split(",") if code)
-    requests = [
-        Request(used, name, label, codes, split, block, pooling, alignment=True)
-        for expression in expressions
-        for label, used in _checkpoints(state, expression, steps, backbone)
-        for name in task.split(",")
-        for block in chosen
-    ]
-    evaluation = evaluator_of(state, backbone, precision, compiled)
+    session = state.session
+    requests = session.alignment_requests(
+        expressions,
+        task.split(","),
+        langs=[code for code in languages.split(",") if code],
+        layers=() if layers == "all" else layers_of(layers),
+        steps=steps,
+        split=split,
+        pooling=pooling,
+        backbone=backbone,
+    )
+    evaluator = session.evaluator(backbone=backbone, precision=precision, compiled=compiled)
     if state.dry_run:
-        print_plan(state, evaluation.plan(requests), [])
+        print_plan(state, evaluator.plan(requests), [])
         return
-    outcome = run_requests(state, evaluation, requests, force)
-    _show(state, outcome, requests)
+    _show(state, session.run_requests(evaluator, requests, force=force), requests)
 
 
-def _checkpoints(
-    state: State, expression: str, steps: bool, backbone: str
-) -> list[tuple[str, str]]:
-    """(label, expression) of what is measured: the snapshots in order, then the module itself."""
-    from xstilts.evaluate.alignment.snapshots import snapshot_label, snapshots
-
-    if not steps or expression == "none":
-        return [(expression, expression)]
-    kept = snapshots(expression, workspace_of(state).zoo, encoder_of(state, backbone))
-    shown = [(snapshot_label(expression, step), f"@{e.manifest.digest}") for step, e in kept]
-    return [*shown, (expression, expression)]
-
-
-def _show(state: State, outcome: EvaluationOutcome, requests: Sequence[Request]) -> None:
+def _show(state: State, result: ScoresResult, requests: Sequence[Request]) -> None:
     from xstilts.cli.eval_output import emit_outcome
     from xstilts.cli.output import table
     from xstilts.report.alignment import alignment_table
 
     def human() -> None:
         for name in dict.fromkeys(request.task for request in requests):
-            view = alignment_table([row for row in outcome.scores if row.task == name])
+            view = alignment_table([row for row in result.scores if row.task == name])
             state.console.print(table(view.columns, view.rows, view.title))
 
-    emit_outcome(state, outcome, human)
+    emit_outcome(state, result.outcome, human)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from xstilts.cli.state import State
+from xstilts.session import Session
 
 app = typer.Typer(
     name="xstilts",
@@ -78,21 +79,13 @@ def options(
     ] = False,
 ) -> None:
     """Options that every command takes; they may stand anywhere on the line."""
-    del version
+    del version, debug
     if offline:
         _go_offline()
-    context.obj = State(
-        as_json=as_json,
-        quiet=quiet,
-        offline=offline,
-        debug=debug,
-        dry_run=dry_run,
-        yes=yes,
-        world=world,
-        data_option=data,
-        zoo_option=zoo,
-        results_option=results,
+    session = Session(
+        data=data, zoo=zoo, results=results, offline=offline, world=world, quiet=quiet
     )
+    context.obj = State(session, as_json, dry_run, yes)
 
 
 def _go_offline() -> None:

@@ -46,7 +46,6 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     from xstilts.bench import bandwidth, gemm_peak
     from xstilts.bench.comparisons import COMPARISONS, LONG, NEEDS, there
     from xstilts.cli.output import table
-    from xstilts.config.progress import progress_bar
     from xstilts.errors import NotFoundError
 
     for name in only:
@@ -57,7 +56,7 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     for name in [n for n in wanted if n not in names]:
         state.note(f"{name}: {NEEDS[name]} is not installed, so it is left out")
     results: list[Result] = []
-    with progress_bar("bench", quiet=state.quiet) as progress:
+    with state.session.progress("bench") as progress:
         machine = {"gemm_gflops": gemm_peak() / 1e9, "bandwidth_gb": bandwidth() / 1e9}
         for number, name in enumerate(names):
             progress(name, number / len(names))
@@ -101,9 +100,8 @@ def _throughput(state: State) -> None:
 
     from xstilts.bench import gpu
     from xstilts.cli.output import table
-    from xstilts.cli.training import device
 
-    where = device()
+    where = state.session.device
     if where == "cpu":
         state.note("no accelerator here: a tiny model on the CPU shows only that the command runs")
     name = torch.cuda.get_device_name() if where != "cpu" else "cpu"
@@ -132,11 +130,10 @@ def _scale(state: State, size: str) -> None:
 
     from xstilts.bench.scale import BUCC, FACTORS, MINED, WORK, measure, of_bucc
     from xstilts.cli.output import table
-    from xstilts.config.progress import progress_bar
 
     wanted = [(work, factor) for work in WORK for factor in FACTORS]
     points = []
-    with progress_bar("bench", quiet=state.quiet) as progress:
+    with state.session.progress("bench") as progress:
         for number, (work, factor) in enumerate(wanted):
             progress(f"{work} {factor}x", number / len(wanted))
             points.append(measure(work, factor, size))

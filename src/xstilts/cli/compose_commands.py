@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xstilts.cli.state import State
 from xstilts.cli.train_commands import Backbone, Config, Force, Limit, Overrides, Seed
-from xstilts.cli.training import TrainingJob, flags_of, run_job, training_task
+from xstilts.cli.training import flags_of, run_phase, shown_command
+
+if TYPE_CHECKING:
+    from xstilts.report.results import ModuleResult
 
 
 def compose(
@@ -53,45 +56,44 @@ def compose(
         find(state, expression, SearchOptions(target, head, budget, shots, number, backbone, save))
         return
     if save and not target and not explain and not state.dry_run:
-        _keep_merged(state, expression, save, backbone or state.backbone)
+        _print_merged(state, state.session.compose(expression, save, backbone=backbone))
         return
     if explain or not target:
-        _explain(state, expression, backbone or state.backbone)
+        _explain(state, expression, backbone)
         return
     if not save:
         raise UsageError("--target needs --save NAME")
-    flags = flags_of(top, backbone, seed, limit) | {"target": target}
-    task = training_task(target)
-    run_job(state, TrainingJob(task, flags, overrides or [], config, expression, "", save, force))
+    flags = flags_of(top, backbone, seed, limit)
+    phase = state.session.target_phase(
+        expression,
+        target,
+        top=top,
+        name=save,
+        settings=flags,
+        overrides=overrides or [],
+        config=config,
+        command=shown_command(),
+    )
+    run_phase(state, phase, force=force)
 
 
-def _keep_merged(state: State, expression: str, name: str, backbone: str) -> None:
-    from xstilts.backbone.backbone import Backbone as Encoder
-    from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.composition.merge import keep_merged
-
-    encoder = Encoder.load(backbone, offline=state.offline)
-    entry = keep_merged(expression, name, open_zoo(state), encoder)
+def _print_merged(state: State, result: ModuleResult) -> None:
+    lost = result.manifest.training["relative_error"]
     record = {
-        "reference": entry.reference,
-        "folder": str(entry.folder),
-        "digest": entry.manifest.digest,
-        "relative_error": entry.manifest.training["relative_error"],
+        "reference": result.reference,
+        "folder": str(result.folder),
+        "digest": result.digest,
+        "relative_error": lost,
     }
-    error = f"{record['relative_error']:.2%} of the update was cut off"
-    state.emit(record, lambda: print(f"{entry.reference}  {error}"))
+    state.emit(record, lambda: print(f"{result.reference}  {lost:.2%} of the update was cut off"))
 
 
 def _explain(state: State, expression: str, backbone: str) -> None:
     from dataclasses import asdict
 
-    from xstilts.backbone.backbone import Backbone as Encoder
     from xstilts.cli.output import table
-    from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.composition.explain import explain
 
-    encoder = Encoder.load(backbone, offline=state.offline)
-    found = explain(expression, open_zoo(state), encoder)
+    found = state.session.explain(expression, backbone=backbone)
 
     def human() -> None:
         rows = [

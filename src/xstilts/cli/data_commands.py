@@ -41,16 +41,15 @@ def list_files(
     Example: xstilts data ls xnli tatoeba --count
     """
     from xstilts.cli.output import table
-    from xstilts.config.progress import progress_bar
     from xstilts.data.prepare import list_data
 
     state: State = context.obj
     specs = _specs(state, tasks, suite)
     found: list[Presence] = []
-    with progress_bar("data", quiet=state.quiet) as progress:
+    with state.session.progress("data") as progress:
         for number, spec in enumerate(specs):
             progress(spec.name, number / len(specs))
-            found += list_data([spec], state.data, count=count, checksums=checksums)
+            found += list_data([spec], state.session.data, count=count, checksums=checksums)
     rows = _long_rows(found) if long else _short_rows(found)
     columns = (*_COLUMNS, "place") if long else _COLUMNS
 
@@ -62,7 +61,7 @@ def list_files(
                     print(f"{value}  {name}")
         for finding in _lacking(state, specs) if suite else ():
             state.note(f"{finding.task}: {finding.message}")
-        state.note(f"data folder: {state.data or 'none (--data DIR or XSTILTS_DATA)'}")
+        state.note(f"data folder: {state.session.data or 'none (--data DIR or XSTILTS_DATA)'}")
 
     state.emit([_record(item) for item in found], human)
 
@@ -83,7 +82,6 @@ def prepare_task(
     Example: xstilts data prepare panx --raw downloads/panx --data data
     """
     from xstilts.cli.output import table
-    from xstilts.config.progress import progress_bar
     from xstilts.data.prepare import Presence, prepare
 
     state: State = context.obj
@@ -91,14 +89,14 @@ def prepare_task(
     target = _target(state, raw)
     (spec,) = _specs(state, [task], suite)
     found: list[Any] = []
-    with progress_bar("preparing", quiet=state.quiet) as progress:
+    with state.session.progress("preparing") as progress:
         steps = prepare(
             spec,
             target,
             raw_dir=raw,
             languages=_split(languages),
             splits=_split(splits),
-            offline=state.offline,
+            offline=state.session.offline,
         )
         for item in steps:
             found.append(item)
@@ -130,26 +128,27 @@ def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") 
     Example: xstilts data check xnli panx --data data
     Example: xstilts data check --suite xtreme-r --data data
     """
-    from xstilts.config.progress import progress_bar
     from xstilts.data.check import check, present
     from xstilts.errors import FindingsError, NotFoundError, UsageError
 
     state: State = context.obj
-    if state.data is None:
+    if state.session.data is None:
         raise UsageError("no data folder to check", hint="Name it: --data DIR or XSTILTS_DATA.")
-    specs = [spec for spec in _specs(state, tasks, suite) if tasks or present(spec, state.data)]
-    absent = [spec.name for spec in specs if not present(spec, state.data)]
+    specs = [
+        spec for spec in _specs(state, tasks, suite) if tasks or present(spec, state.session.data)
+    ]
+    absent = [spec.name for spec in specs if not present(spec, state.session.data)]
     if absent or not specs:
         raise NotFoundError(
             f"no data of {', '.join(absent) or 'any task'} to check",
-            where=str(state.data),
+            where=str(state.session.data),
             hint="`xstilts data ls` lists what is there.",
         )
     findings: list[Finding] = [*_lacking(state, _specs(state, tasks, suite))] if suite else []
-    with progress_bar("checking", quiet=state.quiet) as progress:
+    with state.session.progress("checking") as progress:
         for number, spec in enumerate(specs):
             progress(spec.name, number / len(specs))
-            findings += check(spec, state.data)
+            findings += check(spec, state.session.data)
 
     def human() -> None:
         for f in findings:
@@ -182,9 +181,9 @@ def show_rows(
     state: State = context.obj
     (spec,) = _specs(state, [task])
     chosen = split or spec.eval_split
-    there = available_languages(spec, chosen, state.data)
+    there = available_languages(spec, chosen, state.session.data)
     code = language or (there[0] if there else spec.languages[0])
-    shown = show(spec, chosen, code, state.data, limit=limit)
+    shown = show(spec, chosen, code, state.session.data, limit=limit)
     record = {
         **_record(shown.presence),
         "examples": [
@@ -211,9 +210,9 @@ def bundle_files(
 
     state: State = context.obj
     state.refuse_dry_run("data bundle")
-    if state.data is None:
+    if state.session.data is None:
         raise UsageError("no data folder to pack", hint="Name it: --data DIR or XSTILTS_DATA.")
-    packed = bundle(_specs(state, tasks), state.data, out)
+    packed = bundle(_specs(state, tasks), state.session.data, out)
 
     def human() -> None:
         print(f"{packed.path}: {packed.files} files, {packed.num_bytes / 1e6:.1f} MB")
@@ -236,7 +235,7 @@ def _specs(state: State, names: Sequence[str] | None, suite: str = "") -> list[T
     if chosen:
         specs = [chosen.of(spec) for spec in specs]
     every = [spec.model_copy(update={"languages": spec.every_language}) for spec in specs]
-    return [task_in_world(spec, state.data) for spec in every]
+    return [task_in_world(spec, state.session.data) for spec in every]
 
 
 def _lacking(state: State, specs: Sequence[TaskSpec]) -> Iterator[Finding]:
@@ -245,11 +244,11 @@ def _lacking(state: State, specs: Sequence[TaskSpec]) -> Iterator[Finding]:
     from xstilts.data.located import available_languages, tried
 
     for spec in specs:
-        there = available_languages(spec, spec.eval_split, state.data)
+        there = available_languages(spec, spec.eval_split, state.session.data)
         lacking = [code for code in spec.languages if code not in there]
         if lacking:
             key = spec.eval_split + (".source" if spec.format == "retrieval" else "")
-            places = tried(spec, key, lacking[0], state.data) or ["(no source has it)"]
+            places = tried(spec, key, lacking[0], state.session.data) or ["(no source has it)"]
             message = f"no {spec.eval_split} rows in {', '.join(lacking)}"
             yield Finding(spec.name, spec.eval_split, lacking[0], "missing", message, places[0])
 
@@ -259,12 +258,12 @@ def _target(state: State, raw: Path | None) -> Path | None:
     from xstilts.errors import UsageError
 
     if raw is None:
-        return state.data
-    if state.data_option is not None:
-        state.data_option.mkdir(parents=True, exist_ok=True)
-    if state.data is None:
+        return state.session.data
+    if state.session.data_option is not None:
+        state.session.data_option.mkdir(parents=True, exist_ok=True)
+    if state.session.data is None:
         raise UsageError("no data folder to write to", hint="Name it: --data DIR or XSTILTS_DATA.")
-    return state.data
+    return state.session.data
 
 
 def _split(text: str) -> list[str]:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from xstilts.cli.eval_output import print_outcome, print_plan
+from xstilts.cli.eval_output import print_plan, print_scores
 from xstilts.cli.state import State
-from xstilts.cli.training import device, training_task, workspace_of
-
-if TYPE_CHECKING:
-    from xstilts.backbone.backbone import Backbone
-    from xstilts.evaluate.evaluator import EvaluationOutcome, Evaluator, Request
-    from xstilts.train.phases import Phase
+from xstilts.session import task_requests
 
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
@@ -55,21 +50,22 @@ def evaluate(
 
     Example: xstilts eval none mnli --task tatoeba --langs de,sw
     """
-    from xstilts.evaluate.evaluator import Request
-
-    chosen = tuple(code for code in languages.split(",") if code)
-    shared: dict[str, Any] = {"split": split, "pooling": pooling, "options": _options(overrides)}
-    requests = [
-        Request(e, task, _label(e, block, layer), chosen, layer=block, **shared)
-        for e in expressions
-        for block in layers_of(layer)
-    ]
     state: State = context.obj
-    evaluation = evaluator_of(state, backbone, precision, compiled)
+    session = state.session
+    requests = task_requests(
+        expressions,
+        task,
+        langs=_split(languages),
+        split=split,
+        layers=layers_of(layer),
+        pooling=pooling,
+        options=_options(overrides),
+    )
+    evaluator = session.evaluator(backbone=backbone, precision=precision, compiled=compiled)
     if state.dry_run:
-        print_plan(state, evaluation.plan(requests), [])
+        print_plan(state, evaluator.plan(requests), [])
         return
-    print_outcome(state, run_requests(state, evaluation, requests, force))
+    print_scores(state, session.run_requests(evaluator, requests, force=force))
 
 
 def xtreme(
@@ -99,72 +95,31 @@ def xtreme(
     Example: xstilts xtreme none mnli "fuse(mnli, qqp)" --tasks xnli,tatoeba
     Example: xstilts xtreme mnli --submit-dir submission
     """
-    from xstilts.config.load import load_task
-    from xstilts.evaluate.evaluator import Request
-    from xstilts.train.run import plan_phase, train_phase
-
     state: State = context.obj
-    chosen = [name for name in tasks.split(",") if name] or _suite_tasks(state, suite)
-    requests, ahead = [], []
-    for expression in expressions:
-        for task in chosen:
-            used = expression
-            if load_task(task).format != "retrieval":
-                phase = _phase(state, expression, task, top, overrides or [], backbone)
-                if phase and state.dry_run and not plan_phase(phase).known:
-                    ahead.append(phase)
-                    continue
-                used = "@" + train_phase(phase).manifest.digest if phase else expression
-            requests += [
-                Request(
-                    used,
-                    task,
-                    _label(expression, block, layer),
-                    split=split,
-                    layer=block,
-                    pooling=pooling,
-                    suite=suite,
-                )
-                for block in layers_of(layer)
-            ]
-    evaluation = evaluator_of(state, backbone, precision, compiled)
+    session = state.session
+    shared: dict[str, Any] = {
+        "tasks": _split(tasks),
+        "suite": suite,
+        "top": top,
+        "overrides": overrides or [],
+        "split": split,
+        "layers": layers_of(layer),
+        "pooling": pooling,
+        "backbone": backbone,
+    }
+    how: dict[str, Any] = {"precision": precision, "compiled": compiled}
     if state.dry_run:
-        print_plan(state, evaluation.plan(requests), ahead)
+        requests, ahead = session.suite_requests(expressions, plan_only=True, **shared)
+        evaluator = session.evaluator(backbone=backbone, **how)
+        print_plan(state, evaluator.plan(requests), ahead)
         return
-    outcome = run_requests(state, evaluation, requests, force)
-    if submit_dir is not None:
-        from xstilts.evaluate.submission import write_submission
-
-        files = write_submission(outcome.cells, submit_dir)
-        state.note(f"{sum(len(paths) for paths in files.values())} files in {submit_dir}")
-    print_outcome(state, outcome)
-
-
-def _suite_tasks(state: State, suite: str) -> list[str]:
-    """The tasks of a suite that have data; the others are named."""
-    from xstilts.config.load import load_suite, load_task
-    from xstilts.data.sources import available_languages, task_in_world
-    from xstilts.errors import NotFoundError
-
-    there: list[str] = []
-    absent: list[str] = []
-    chosen = load_suite(suite)
-    for name in chosen.tasks:
-        task = task_in_world(chosen.of(load_task(name)), state.data)
-        on_hub = state.data is None and any(source.hub for source in task.sources)
-        found = on_hub or available_languages(task, task.eval_split, state.data)
-        (there if found else absent).append(name)
-    if not there:
-        raise NotFoundError(
-            f"no task of {suite} has data", hint="Give --data DIR; see `xstilts data ls`."
-        )
-    if absent:
-        state.note(f"no data for {', '.join(absent)}")
-    return there
+    print_scores(
+        state, session.xtreme(expressions, submit_dir=submit_dir, force=force, **shared, **how)
+    )
 
 
 def layers_of(text: str) -> list[int]:
-    """The blocks of `5,7-9`; -1, the default, for an empty text."""
+    """The blocks of `5,7-9`; none for an empty text."""
     from xstilts.errors import UsageError
 
     blocks: list[int] = []
@@ -173,12 +128,11 @@ def layers_of(text: str) -> list[int]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UsageError(f"'{text}' names no blocks", hint="Such as 7, or 5,7-9.")
         blocks += range(int(first), int(last or first) + 1)
-    return blocks or [-1]
+    return blocks
 
 
-def _label(expression: str, block: int, layers: str) -> str:
-    """What stands for an expression in tables: with the block, where several are asked for."""
-    return f"{expression} (block {block})" if len(layers_of(layers)) > 1 else expression
+def _split(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
 
 
 def _options(overrides: list[str] | None) -> dict[str, str]:
@@ -189,75 +143,3 @@ def _options(overrides: list[str] | None) -> dict[str, str]:
             raise UsageError(f"--set needs key=value, not '{text}'")
     pairs = (text.partition("=") for text in overrides or ())
     return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _phase(
-    state: State, expression: str, target: str, top: str, overrides: list[str], backbone: str
-) -> Phase | None:
-    """The training that gives the expression a head for the target; None when it has one."""
-    from xstilts.composition.expression import operators
-    from xstilts.composition.load import load_expression
-    from xstilts.composition.parser import parse
-    from xstilts.config.load import load_task
-    from xstilts.config.run import resolve_run
-    from xstilts.data.sources import task_in_world
-    from xstilts.files import digest
-    from xstilts.train.phases import Phase
-
-    workspace, encoder = workspace_of(state), encoder_of(state, backbone)
-    loaded = load_expression(expression, workspace.zoo, encoder)
-    task = task_in_world(load_task(target), workspace.data)
-    if loaded.head_for(task) is not None:
-        return None
-    trained = training_task(target)
-    method = "head" if "fuse" in operators(parse(expression)) else top
-    flags: dict[str, Any] = {"method": method, "backbone": backbone or state.backbone}
-    flags["target"] = target
-    world = state.training_defaults
-    run = resolve_run(trained, flags, overrides, None, state.backbone, world).value
-    name = f"{target}-on-{digest(expression)[:8]}" if loaded.entries else f"{target}-alone"
-    state.note(f"target phase: {trained} as {method} on {expression}")
-    return Phase(trained, run, encoder, workspace, below=expression, name=name)
-
-
-def encoder_of(state: State, backbone: str) -> Backbone:
-    """The backbone, loaded once for a whole command."""
-    from xstilts.backbone.backbone import Backbone
-
-    reference = backbone or state.backbone
-    if reference not in state.encoders:
-        loaded = Backbone.load(reference, offline=state.offline).to(device())
-        state.encoders[reference] = loaded
-    encoder: Backbone = state.encoders[reference]
-    return encoder
-
-
-def run_requests(
-    state: State, evaluation: Evaluator, requests: list[Request], force: bool = False
-) -> EvaluationOutcome:
-    """Evaluate with a progress bar."""
-    from xstilts.config.progress import progress_bar
-
-    with progress_bar("evaluating", quiet=state.quiet) as progress:
-        return evaluation.run(requests, progress, force=force)
-
-
-def evaluator_of(
-    state: State, backbone: str = "", precision: str = "fp32", compiled: bool = False
-) -> Evaluator:
-    """What evaluates, with the result store of the global options.
-
-    Raises:
-        UsageError: There is no such precision, or none with `compiled`.
-    """
-    from typing import cast
-
-    from xstilts.errors import UsageError
-    from xstilts.evaluate.evaluator import Evaluator
-    from xstilts.evaluate.store import ResultStore
-
-    if precision not in ("fp32", "bf16", "int8"):
-        raise UsageError(f"no precision named '{precision}'", hint="Known: bf16, fp32, int8.")
-    store, used = ResultStore(state.results), cast("Any", precision)
-    encoder = encoder_of(state, backbone)
-    return Evaluator(encoder, workspace_of(state), store, used, compiled=compiled)

@@ -9,11 +9,9 @@ from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.evaluate.cells import EvaluationJob
-    from xstilts.evaluate.evaluator import EvaluationOutcome
+    from xstilts.evaluate.request import EvaluationOutcome
+    from xstilts.report.results import ScoresResult
     from xstilts.train.phases import Phase
-
-_WIDE = 12
-"""Columns above which a table has its languages as rows."""
 
 
 def print_plan(
@@ -58,18 +56,16 @@ def print_missing(state: State, missing: Mapping[str, str]) -> None:
         state.note(f"{task}: no data in {', '.join(codes)}; for {codes[0]} looked for {place}")
 
 
-def print_outcome(state: State, outcome: EvaluationOutcome) -> None:
+def print_scores(state: State, result: ScoresResult) -> None:
     """The main scores by expression and language, and what was computed or missing."""
-    from xstilts.report.tables import language_tables, transposed
 
     def human() -> None:
         from xstilts.cli.output import table
 
-        for view in language_tables(outcome.scores):
-            shown = transposed(view) if len(view.columns) > _WIDE else view
-            state.console.print(table(shown.columns, shown.rows, shown.title))
+        for view in result.views():
+            state.console.print(table(view.columns, view.rows, view.title))
 
-    emit_outcome(state, outcome, human)
+    emit_outcome(state, result.outcome, human)
 
 
 def emit_outcome(state: State, outcome: EvaluationOutcome, human: Callable[[], object]) -> None:

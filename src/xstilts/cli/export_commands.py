@@ -28,15 +28,13 @@ def export(
 
     Example: xstilts export hf mnli/lora --to mnli-merged
     """
-    from xstilts.backbone.backbone import Backbone
-    from xstilts.cli.zoo_commands import open_zoo
     from xstilts.composition.export import EXPORTS, source
     from xstilts.composition.export import export as write
 
     state: State = context.obj
     EXPORTS.get(kind)
-    encoder = Backbone.load(backbone or state.backbone, offline=state.offline)
-    zoo = open_zoo(state)
+    encoder = state.session.backbone(backbone)
+    zoo = state.session.zoo
     if state.dry_run:
         chosen = source(expression, zoo, encoder, language)
         plan = {"kind": kind, "modules": [e.reference for e in chosen.loaded.entries]}

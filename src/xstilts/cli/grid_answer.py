@@ -20,15 +20,13 @@ def make_answer(
         UsageError: The study does not say how its answer is read.
     """
     from xstilts import report as reports
-    from xstilts.config.progress import progress_bar
-    from xstilts.evaluate.store import ResultStore
     from xstilts.files import write_json
     from xstilts.grid import answer as answers
 
-    study_results = answers.collect_results(planned, folder, ResultStore(state.results))
-    with progress_bar(f"answer to {planned.name}", quiet=state.quiet) as progress:
+    study_results = answers.collect_results(planned, folder, state.session.results)
+    with state.session.progress(f"answer to {planned.name}") as progress:
         answer = answers.answered(study_results, draws=draws, progress=progress)
-    page = answers.answer_report(answer, reports.SIMULATION if state.world else "")
+    page = answers.answer_report(answer, reports.SIMULATION if state.session.world else "")
     at = to or folder.study_folder(planned.name) / "answer"
     pictures = [figure for section in page.sections for figure in section.figures]
     reports.write_html(page, at / "answer.html")

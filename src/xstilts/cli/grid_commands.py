@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.grid_work import grid_context_of, named
 from xstilts.cli.state import State
-from xstilts.cli.training import seed_numbers
+from xstilts.cli.training import seed_numbers, shown_command
 
 if TYPE_CHECKING:
     from xstilts.grid.context import GridContext
@@ -42,12 +41,11 @@ def plan(
     Example: xstilts grid plan alignment-by-domain --world sandbox
     """
     from xstilts.cli.grid_output import print_plan
-    from xstilts.config.progress import progress_bar
     from xstilts.grid.plan import estimate
 
     state: State = context.obj
     planned, grid_context = _planned(state, _chosen(state, study, backbone, seeds, rows))
-    with progress_bar("calibrating", quiet=state.quiet) as progress:
+    with state.session.progress("calibrating") as progress:
         lines = estimate(planned, grid_context, progress)
     print_plan(state, planned, lines, each=each)
 
@@ -76,18 +74,54 @@ def run(
     Example: xstilts grid run alignment-by-domain --world sandbox --workers 2
     Example: xstilts grid run alignment-by-domain --cell 3f9a --world sandbox
     """
-    from xstilts.cli.grid_work import compute, drive
+    from xstilts.cli.grid_answer import make_answer, print_answer
+    from xstilts.cli.grid_output import print_status, status_record
+    from xstilts.grid import drive
 
     state: State = context.obj
     if cells:
-        compute(state, Path(study).stem, cells)
+        worker(context, study, cells)
         return
     chosen = _chosen(state, study, backbone, seeds, rows)
     if state.dry_run:
         plan(context, study, backbone, seeds, rows)
         return
     planned, grid_context = _planned(state, chosen)
-    drive(state, planned, grid_context, engine, workers, overrides or [])
+    with state.session.progress(f"study {planned.name}") as progress:
+        drive.drive(
+            planned,
+            grid_context,
+            engine=engine,
+            options=overrides or [],
+            workers=workers,
+            global_options=_global_options(state),
+            note=state.note,
+            progress=progress,
+        )
+    folder, more = grid_context.folder, dict[str, Any]()
+    counts = status_record(folder, planned)["counts"]
+    if planned.spec.get("answer") and not drive.unfinished(counts):
+        more = {"answer": make_answer(state, folder, planned, None, drive.DRAWS)}
+    record = print_status(state, folder, planned, more=more)
+    if more and not state.json:
+        print_answer(more["answer"])
+    drive.require_done(planned.name, record["counts"])
+
+
+@app.command("worker")
+def worker(context: typer.Context, study: Study, cells: Cells = None) -> None:
+    """Compute cells of a study in this process: what every engine starts; all without --cell.
+
+    Example: xstilts grid worker alignment-by-domain --cell 3f9a --world sandbox
+    """
+    from xstilts.grid.drive import compute, require_done
+
+    state: State = context.obj
+    name, grid_context = Path(study).stem, state.session.grid_context(shown_command())
+    computed, counts = compute(name, cells or ["all"], grid_context, state.note)
+    record = {"study": name, "computed": computed, "counts": counts}
+    state.emit(record, lambda: print(f"{computed} cells computed, {counts}"))
+    require_done(name, counts)
 
 
 @app.command("status")
@@ -133,6 +167,8 @@ def retry(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
     Example: xstilts grid retry alignment-by-domain --world sandbox
     """
+    from xstilts.grid.drive import named
+
     state: State = context.obj
     state.refuse_dry_run("grid retry")
     folder, planned = _started(state, study)
@@ -153,6 +189,8 @@ def cancel(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
     Example: xstilts grid cancel alignment-by-domain --world sandbox
     """
+    from xstilts.grid.drive import named
+
     state: State = context.obj
     state.refuse_dry_run("grid cancel")
     folder, planned = _started(state, study)
@@ -172,6 +210,8 @@ def logs(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
     Example: xstilts grid logs alignment-by-domain --cell 3f9a --world sandbox
     """
+    from xstilts.grid.drive import named
+
     state: State = context.obj
     folder, planned = _started(state, study)
     statuses = folder.statuses(planned.cells)
@@ -201,7 +241,7 @@ def _chosen(state: State, study: str, backbone: str, seeds: str, rows: str) -> S
     from xstilts.errors import NotFoundError
     from xstilts.grid.spec import load_study
 
-    spec = load_study(study, sandbox=bool(state.world))
+    spec = load_study(study, sandbox=bool(state.session.world))
     update: dict[str, Any] = {}
     if backbone:
         update["backbones"] = backbone.split(",")
@@ -216,17 +256,29 @@ def _chosen(state: State, study: str, backbone: str, seeds: str, rows: str) -> S
     return spec.model_copy(update=update)
 
 
+def _global_options(state: State) -> list[str]:
+    """The global options of this command, for its workers."""
+    session = state.session
+    given = {
+        "--world": session.world or None,
+        "--data": session.data_option,
+        "--zoo": session.zoo_folder,
+        "--results": session.results_folder,
+    }
+    pairs = [text for item in given.items() if item[1] is not None for text in map(str, item)]
+    return [*pairs, *(["--offline"] if session.offline else [])]
+
+
 def _planned(state: State, spec: StudySpec) -> tuple[PlannedStudy, GridContext]:
-    from xstilts.config.progress import progress_bar
     from xstilts.grid.plan import plan_study
 
-    grid_context = grid_context_of(state)
-    with progress_bar("planning", quiet=state.quiet) as progress:
+    grid_context = state.session.grid_context(shown_command())
+    with state.session.progress("planning") as progress:
         return plan_study(spec, grid_context, progress), grid_context
 
 
 def _started(state: State, study: str) -> tuple[GridFolder, PlannedStudy]:
     from xstilts.grid.state import GridFolder
 
-    folder = GridFolder(state.results)
+    folder = GridFolder(state.session.results_folder)
     return folder, folder.load(Path(study).stem)

@@ -36,9 +36,8 @@ def import_module(
     """
     import tempfile
 
-    from xstilts.backbone.backbone import Backbone
     from xstilts.composition import importing
-    from xstilts.zoo import Zoo, hubs, require_name
+    from xstilts.zoo import hubs, require_name
 
     state: State = context.obj
     remote = place.startswith("hf:")
@@ -48,8 +47,8 @@ def import_module(
     with tempfile.TemporaryDirectory(prefix="xstilts-import-") as temporary:
         path, origin = Path(temporary) if remote else Path(place), ""
         if remote:
-            origin = hubs.fetch_files(place, importing.FILES, path, offline=state.offline)
-        encoder = Backbone.load(backbone or state.backbone, offline=state.offline)
+            origin = hubs.fetch_files(place, importing.FILES, path, offline=state.session.offline)
+        encoder = state.session.backbone(backbone)
         found = importing.read_folder(path, encoder, task, pickles=from_pickle)
         importing.require_base(found, encoder.identity, allow=allow)
         record: dict[str, object] = {
@@ -61,7 +60,7 @@ def import_module(
             "origin": origin,
         }
         if not state.dry_run:
-            entry = importing.add_to(Zoo(state.zoo), found, called, encoder, path, origin)
+            entry = importing.add_to(state.session.zoo, found, called, encoder, path, origin)
             record |= {"reference": entry.reference, "folder": str(entry.folder)}
     for note in found.notes:
         state.note(note)

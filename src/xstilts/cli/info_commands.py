@@ -82,8 +82,10 @@ def show_config(
 
     state: State = context.obj
     flags = {"method": method} if method else {}
-    world = state.training_defaults
-    resolved = resolve_run(task, flags, overrides or [], config, state.backbone, world)
+    world = state.session.training_defaults
+    resolved = resolve_run(
+        task, flags, overrides or [], config, state.session.backbone_reference, world
+    )
     columns = ("setting", "value", "origin") if origin else ("setting", "value")
     rows = []
     for key, where in resolved.origins.items():
@@ -117,7 +119,14 @@ def doctor(
     from xstilts.cli.doctor import diagnose
 
     state: State = context.obj
-    report = diagnose(state.zoo, state.results, state.data, offline=state.offline, ask_hub=hub)
+    session = state.session
+    report = diagnose(
+        session.zoo_folder,
+        session.results_folder,
+        session.data,
+        offline=session.offline,
+        ask_hub=hub,
+    )
     rows = [(item.name, item.value, item.advice) for item in report]
     record = {item.name: {"value": item.value, "advice": item.advice} for item in report}
     state.emit(record, lambda: _print(state, ("what", "value", "advice"), rows))

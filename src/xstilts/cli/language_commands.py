@@ -49,8 +49,8 @@ def _codes(state: State, task: str) -> list[str]:
     from xstilts.data.sources import task_in_world
 
     if task:
-        return list(task_in_world(load_task(task), state.data).every_language)
-    return [code for code, item in every().items() if item.artificial == bool(state.world)]
+        return list(task_in_world(load_task(task), state.session.data).every_language)
+    return [code for code, item in every().items() if item.artificial == bool(state.session.world)]
 
 
 def _record(item: Language) -> dict[str, Any]:

@@ -41,18 +41,12 @@ def predict(
 
     Example: xstilts predict mnli --text "A man runs." --text2 "Somebody moves."
     """
-    from xstilts import api
-    from xstilts.backbone.backbone import Backbone
-    from xstilts.cli.training import device
-    from xstilts.cli.zoo_commands import open_zoo
-
     state: State = context.obj
     flags = {"text": text, "text_pair": text2, "question": question, "context": passage}
     given = {name: values for name, values in flags.items() if values}
     rows = _from_file(file) if file else iter(_from_flags(given, choice))
     _require_one_source(file, given, choice)
-    encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
-    asked = api.predictor(expression, open_zoo(state), encoder, language, task)
+    asked = state.session.load(expression, language=language, task=task, backbone=backbone)
     form = asked.require_head().task.format
     while chunk := list(islice(rows, _CHUNK)):
         fields = [_as_words(row) if form == "tagging" else row for row in chunk]

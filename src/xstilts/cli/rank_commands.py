@@ -28,25 +28,21 @@ def rank(
 
     Example: xstilts rank xnli --methods probe,logme
     """
-    from xstilts.backbone.backbone import Backbone
-    from xstilts.cli.training import device, workspace_of
-    from xstilts.config.progress import progress_bar
-    from xstilts.evaluate.ranking import METHODS, Ranker, RankSpec
-    from xstilts.evaluate.store import ResultStore
-
     state: State = context.obj
-    chosen = tuple(name for name in methods.split(",") if name) or METHODS
-    spec = RankSpec(methods=chosen, shots=shots, seed=seed)
-    encoder = Backbone.load(backbone or state.backbone, offline=state.offline).to(device())
-    names = [name for name in modules.split(",") if name]
-    ranking = Ranker(target, names, encoder, workspace_of(state), spec)
+    ranking = state.session.ranking(
+        target,
+        [name for name in modules.split(",") if name],
+        methods=[name for name in methods.split(",") if name],
+        shots=shots,
+        seed=seed,
+        backbone=backbone,
+    )
     if state.dry_run:
         found = [entry.reference for entry in ranking.entries]
         state.emit(found, lambda: print("\n".join(found)))
         return
-    with progress_bar("ranking", quiet=state.quiet) as progress:
-        outcome = ranking.run(ResultStore(state.results).scores(), progress)
-    _print(state, outcome, chosen)
+    result = state.session.run_ranking(ranking)
+    _print(state, result.outcome, result.methods)
 
 
 def _print(state: State, outcome: ModuleRanking, methods: tuple[str, ...]) -> None:

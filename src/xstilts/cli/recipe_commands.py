@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.eval_commands import encoder_of, evaluator_of, run_requests
 from xstilts.cli.state import State
-from xstilts.cli.training import seed_numbers, workspace_of
+from xstilts.cli.training import seed_numbers, shown_command
 
 if TYPE_CHECKING:
     from xstilts.config.specs import RecipeSpec
@@ -102,11 +99,16 @@ def run(
 
     state: State = context.obj
     chosen = _chosen(load_recipe(recipe), rows, targets, seeds)
-    encoder = encoder_of(state, backbone)
-    workspace = workspace_of(state)
-    graph = spell_out(chosen, workspace, sandbox=bool(state.world))
-    command = shlex.join(["xstilts", *sys.argv[1:]])
-    runner = RecipeRunner(chosen, encoder, workspace, state.training_defaults, command)
+    workspace = state.session.workspace()
+    graph = spell_out(chosen, workspace, sandbox=bool(state.session.world))
+    session = state.session
+    runner = RecipeRunner(
+        chosen,
+        session.backbone(backbone),
+        workspace,
+        session.training_defaults,
+        shown_command(),
+    )
     if state.dry_run:
         _print_plan(state, graph, runner)
         return
@@ -115,9 +117,8 @@ def run(
             f"[{number}/{len(graph.nodes)}] {'found' if known else 'trained'} {node.kind} "
             f"{entry.reference}"
         )
-    evaluation = evaluator_of(state, backbone)
-    outcome = run_requests(state, evaluation, _requests(graph, runner))
-    _print_scores(state, outcome.scores, outcome.computed, graph)
+    found = session.run_requests(session.evaluator(backbone=backbone), _requests(graph, runner))
+    _print_scores(state, found.scores, found.outcome.computed, graph)
 
 
 def _chosen(recipe: RecipeSpec, rows: str, targets: str, seeds: str) -> RecipeSpec:
@@ -175,11 +176,10 @@ def _print_scores(state: State, scores: list[Score], computed: int, graph: Graph
 def _print_plan(state: State, graph: Graph, runner: RecipeRunner) -> None:
     """Phases with steps, time and disk; one calibration for each method and task."""
     from xstilts.cli.output import table
-    from xstilts.config.progress import progress_bar
 
     rows = []
     speeds: dict[tuple[str, str], float] = {}
-    with progress_bar("calibrating", quiet=state.quiet) as progress:
+    with state.session.progress("calibrating") as progress:
         for number, node in enumerate(graph.nodes):
             progress(node.id, number / len(graph.nodes))
             rows.append(_plan_row(runner, node, speeds))

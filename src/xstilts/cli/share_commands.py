@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xstilts.cli.state import State
-from xstilts.cli.zoo_commands import Reference, open_zoo
+from xstilts.cli.zoo_commands import Reference
 
 if TYPE_CHECKING:
     from xstilts.zoo import Entry
@@ -29,7 +29,7 @@ def add(
     state.refuse_dry_run("zoo add")
     if not folder.is_dir():
         raise NotFoundError(f"no folder {folder}", hint="Check the path.")
-    _say(state, copy_into(open_zoo(state), folder))
+    _say(state, copy_into(state.session.zoo, folder))
 
 
 def pull(
@@ -43,11 +43,9 @@ def pull(
 
     Example: xstilts zoo pull hf:org/mnli-lora@v1
     """
-    from xstilts.zoo import hubs
-
     state: State = context.obj
     state.refuse_dry_run("zoo pull")
-    _say(state, hubs.pull(reference, open_zoo(state), key=key, offline=state.offline))
+    _say(state, state.session.pull(reference, key=key).entry)
 
 
 def push(
@@ -73,31 +71,31 @@ def push(
 
     Example: xstilts zoo push mnli/lora hf:org/mnli-lora --tag v1 --sign key.pem
     """
-    from xstilts.zoo import hubs
-
     state: State = context.obj
-    entry = open_zoo(state).find(reference)
-    scores = _scores(state, entry)
-    record: dict[str, object] = {"module": entry.reference, "target": target, "scores": len(scores)}
+    session = state.session
     if state.dry_run:
+        entry = session.zoo.find(reference)
         size = sum(file.size for file in entry.manifest.files) / 1e6
-        record |= {"files": len(entry.manifest.files), "mb": round(size, 2)}
+        record: dict[str, object] = {
+            "module": entry.reference,
+            "target": target,
+            "scores": len(session.module_scores(entry)),
+            "files": len(entry.manifest.files),
+            "mb": round(size, 2),
+        }
         state.emit(record, lambda: print(f"{entry.reference} ({size:.1f} MB) to {target}"))
         return
-    options = hubs.PushOptions(private, create_pr, tuple(tags or ()), message, license_id)
-    made = hubs.push(entry.folder, target, options, scores=scores, sign=sign, offline=state.offline)
-    record |= {"reference": made.reference, "url": made.url}
-    state.emit(record, lambda: print(made.url or made.reference))
-
-
-def _scores(state: State, entry: Entry) -> list[dict[str, Any]]:
-    """Stored rows of the module by itself, for its card."""
-    from xstilts.evaluate.store import ResultStore
-    from xstilts.files import digest
-
-    own = digest(f"@{entry.manifest.digest}")
-    rows = ResultStore(state.results).scores()
-    return [row.model_dump() for row in rows if row.main and row.digest == own]
+    made = session.push(
+        reference,
+        target,
+        sign=sign,
+        private=private,
+        create_pr=create_pr,
+        tags=tuple(tags or ()),
+        message=message,
+        license=license_id,
+    )
+    state.emit(made.records()[0], lambda: print(made.url or made.reference))
 
 
 def bundle(
@@ -115,7 +113,7 @@ def bundle(
 
     state: State = context.obj
     state.refuse_dry_run("zoo bundle")
-    entries = pack(open_zoo(state), references or [], into)
+    entries = pack(state.session.zoo, references or [], into)
     record = {"folder": str(into), "modules": [entry.reference for entry in entries]}
     state.emit(record, lambda: print(f"{len(entries)} modules in {into}; use it with --zoo"))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
+    from xstilts.report.results import ModuleResult
     from xstilts.train.phases import Phase
-    from xstilts.zoo import Entry
-    from xstilts.zoo.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -59,74 +57,35 @@ def seed_numbers(text: str) -> list[int]:
         raise UsageError(f"no seeds: '{text}'", hint="Write --seeds 1,2,3.") from None
 
 
-def training_task(target: str) -> str:
-    """The task whose rows train a head for `target`."""
-    from xstilts.config.load import train_task_of
-    from xstilts.errors import UsageError
-
-    trained = train_task_of(target)
-    if not trained:
-        raise UsageError(f"task {target} needs no training", hint="Evaluate the expression itself.")
-    return trained
-
-
-def workspace_of(state: State, track: str = "") -> Workspace:
-    """Where the global options say that a phase reads and writes."""
-    from xstilts.cli.zoo_commands import open_zoo
-    from xstilts.config import paths
-    from xstilts.zoo.workspace import Workspace
-
-    return Workspace(
-        data=state.data,
-        zoo=open_zoo(state),
-        runs=state.runs,
-        cache=paths.cache_folder(),
-        offline=state.offline or bool(state.world),
-        quiet=state.quiet,
-        trackers=_trackers(track),
-    )
-
-
-def _trackers(track: str) -> tuple[str, ...]:
-    from xstilts.errors import NotFoundError
-    from xstilts.train.processes import TRACKERS
-
-    names = tuple(name for name in track.split(",") if name)
-    for name in names:
-        if name not in TRACKERS:
-            raise NotFoundError.named("tracker", name, TRACKERS)
-    return names
-
-
 def run_job(state: State, job: TrainingJob, *, track: str = "", nproc: int = 1) -> None:
-    """Train, or with --dry-run say what it would cost, and print the module."""
-    from xstilts.backbone.backbone import Backbone as Encoder
-    from xstilts.config.run import resolve_run
-    from xstilts.train.phases import Phase
-    from xstilts.train.run import train_phase
-
+    """Start the processes, read the rows, and see `run_phase`."""
     if nproc > 1 and "RANK" not in os.environ:
         _start_processes(nproc)
-    world = state.training_defaults
-    run = resolve_run(job.task, job.flags, job.overrides, job.config, state.backbone, world).value
-    encoder = Encoder.load(run.backbone, offline=state.offline).to(device())
-    command = shlex.join(["xstilts", *sys.argv[1:]])
-    phase = Phase(
+    phase = state.session.phase(
         job.task,
-        run,
-        encoder,
-        workspace_of(state, track),
-        below=job.below,
+        settings=job.flags,
+        overrides=job.overrides,
+        config=job.config,
+        base=job.below,
         init=job.init,
         name=job.name,
-        command=command,
+        track=[name for name in track.split(",") if name],
+        command=shown_command(),
     )
+    run_phase(state, phase, force=job.force)
+
+
+def run_phase(state: State, phase: Phase, *, force: bool) -> None:
+    """Train, or with --dry-run say what it would cost, and print the module."""
     if state.dry_run:
         _print_plan(state, phase)
         return
-    began = time.monotonic()
-    entry = train_phase(phase, force=job.force)
-    _print_entry(state, entry, time.monotonic() - began)
+    print_module(state, state.session.run_phase(phase, force=force))
+
+
+def shown_command() -> str:
+    """The command line, to be shown to whom has to type it again."""
+    return shlex.join(["xstilts", *sys.argv[1:]])
 
 
 def _start_processes(count: int) -> NoReturn:
@@ -139,15 +98,6 @@ def _start_processes(count: int) -> NoReturn:
             break
     command = [sys.executable, *launcher, "-m", "xstilts", *own]
     os.execv(sys.executable, command)  # noqa: S606  (our own interpreter and arguments)
-
-
-def device() -> str:
-    """The best device of this machine; each of several local processes has its own."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
 
 def _print_plan(state: State, phase: Phase) -> None:
@@ -180,22 +130,13 @@ def _print_plan(state: State, phase: Phase) -> None:
     state.emit(record, lambda: state.console.print(table(("plan", "value"), rows)))
 
 
-def _print_entry(state: State, entry: Entry, seconds: float) -> None:
-    manifest = entry.manifest
-    record = {
-        "reference": entry.reference,
-        "folder": str(entry.folder),
-        "digest": manifest.digest,
-        "dev_score": manifest.training.get("dev_score"),
-        "steps": manifest.training.get("steps"),
-        "mb": round(sum(file.size for file in manifest.files) / 1e6, 2),
-        "selection": manifest.training.get("selection"),
-        "seconds": round(seconds, 1),
-    }
+def print_module(state: State, result: ModuleResult) -> None:
+    """A module that was trained."""
+    (record,) = result.records()
 
     def human() -> None:
-        score = record["dev_score"]
+        score = result.dev_score
         shown = f"{score:.1f}" if isinstance(score, float) else "none"
-        print(f"{entry.reference}  dev {shown} ({record['selection']})  {record['mb']} MB")
+        print(f"{result.reference}  dev {shown} ({record['selection']})  {record['mb']} MB")
 
     state.emit(record, human)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xstilts.cli.state import State
-from xstilts.cli.training import device
 
 if TYPE_CHECKING:
     from xstilts.config.specs import TaskSpec
@@ -38,7 +37,13 @@ def translate(
     root = _root(state)
     spec = task_in_world(load_task(task), root)
     rows = load(
-        spec, split, spec.source_language, root, offline=state.offline, limit=limit, seed=seed
+        spec,
+        split,
+        spec.source_language,
+        root,
+        offline=state.session.offline,
+        limit=limit,
+        seed=seed,
     )
     languages = [part for part in to.split(",") if part]
     if state.dry_run:
@@ -55,12 +60,12 @@ def translate(
 def _root(state: State) -> Path:
     from xstilts.errors import UsageError
 
-    if state.data is None:
+    if state.session.data is None:
         raise UsageError(
             "translations are kept below a data folder, and there is none",
             hint="Name one with --data DIR.",
         )
-    return state.data
+    return state.session.data
 
 
 def _into(
@@ -75,13 +80,12 @@ def _into(
     beams: int,
 ) -> dict[str, object]:
     from xstilts.config import paths
-    from xstilts.config.progress import progress_bar
     from xstilts.data import translated
     from xstilts.data.sources import data_digest
     from xstilts.data.translation.model import Translator
     from xstilts.data.translation.rows import translate_rows
 
-    with progress_bar(f"{task.name} into {language}", quiet=state.quiet) as progress:
+    with state.session.progress(f"{task.name} into {language}") as progress:
         translator = Translator(
             model,
             task.source_language,
@@ -89,8 +93,8 @@ def _into(
             paths.cache_folder(),
             code=code,
             beams=beams,
-            offline=state.offline,
-            device=device(),
+            offline=state.session.offline,
+            device=state.session.device,
             progress=progress,
         )
         result = translate_rows(rows, task.format, language, translator)

@@ -10,25 +10,10 @@ import typer
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.zoo import Zoo
     from xstilts.zoo.maintenance import Ancestor
 
 app = typer.Typer(no_args_is_help=True, help="The module library.")
 Reference = Annotated[str, typer.Argument(help="Such as `mnli/lora` or `@0a1b2c`.")]
-
-
-def open_zoo(state: State) -> Zoo:
-    """The library in use; references to hubs are pulled into it when they are first used."""
-    from xstilts.zoo import Zoo
-
-    def fetch(reference: str) -> Path:
-        from xstilts.zoo import hubs
-
-        state.note(f"pulling {reference}")
-        return hubs.pull(reference, zoo, offline=state.offline).folder
-
-    zoo = Zoo(state.zoo, fetch)
-    return zoo
 
 
 @app.command("show")
@@ -40,7 +25,7 @@ def show(context: typer.Context, reference: Reference) -> None:
     from xstilts.zoo.maintenance import lineage
 
     state: State = context.obj
-    zoo = open_zoo(state)
+    zoo = state.session.zoo
     entry = zoo.find(reference)
     tree = lineage(zoo, entry)
     record = {"folder": str(entry.folder), **entry.manifest.model_dump(), "lineage": _tree(tree)}
@@ -82,7 +67,7 @@ def diff(
     from xstilts.zoo.maintenance import diff as compare
 
     state: State = context.obj
-    zoo = open_zoo(state)
+    zoo = state.session.zoo
     found = compare(zoo.find(left), zoo.find(right))
     records = [{"place": d.place, "left": d.left, "right": d.right} for d in found]
     rows = [(d.place, str(d.left), str(d.right)) for d in found]
@@ -101,7 +86,7 @@ def tag(
     """
     state: State = context.obj
     state.refuse_dry_run("zoo tag")
-    zoo = open_zoo(state)
+    zoo = state.session.zoo
     made = zoo.tag(zoo.find(reference), name)
     state.emit({"tag": made}, lambda: print(made))
 
@@ -121,7 +106,7 @@ def collect(
     from xstilts.zoo.maintenance import gc
 
     state: State = context.obj
-    zoo = open_zoo(state)
+    zoo = state.session.zoo
     if (broken or untagged) and not state.dry_run and not state.yes:
         typer.confirm("Delete modules?", abort=True, err=True)
     gone = gc(zoo, broken_too=broken, untagged=untagged, dry_run=state.dry_run)
@@ -138,12 +123,11 @@ def shrink(
 
     Example: xstilts zoo shrink mnli/full
     """
-    from xstilts.backbone.backbone import Backbone
     from xstilts.composition.shrink import shrink as store
 
     state: State = context.obj
-    encoder = Backbone.load(backbone or state.backbone, offline=state.offline)
-    zoo = open_zoo(state)
+    encoder = state.session.backbone(backbone)
+    zoo = state.session.zoo
     made = store(zoo.find(reference, encoder.identity), zoo, encoder)
     before, after = made.before / 1e6, made.after / 1e6
     record = {
@@ -162,22 +146,12 @@ def remove(context: typer.Context, reference: Reference) -> None:
 
     Example: xstilts zoo rm mnli/lora --yes
     """
-    from xstilts.errors import UsageError
-
     state: State = context.obj
-    zoo = open_zoo(state)
-    entry = zoo.find(reference)
-    users = [
-        other.reference
-        for other in zoo.entries()
-        if any(parent.digest == entry.manifest.digest for parent in other.manifest.parents)
-    ]
-    if users:
-        raise UsageError(f"{entry.reference} is part of {', '.join(users)}", hint="Remove those.")
+    entry = state.session.remove(reference, dry_run=True)
     if not state.dry_run:
         if not state.yes:
             typer.confirm(f"Remove {entry.reference}?", abort=True, err=True)
-        zoo.remove(entry)
+        state.session.remove(reference)
     state.emit({"removed": entry.reference}, lambda: print(f"removed {entry.reference}"))
 
 
@@ -199,7 +173,7 @@ def verify(
     from xstilts.zoo.maintenance import broken
 
     state: State = context.obj
-    zoo = open_zoo(state)
+    zoo = state.session.zoo
     if require_signature and key is None:
         raise UsageError("a signature is checked with a key", hint="Add --key PUBLIC.pem.")
     if reference:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xstilts.cli.state import State
-from xstilts.cli.zoo_commands import open_zoo
 
 if TYPE_CHECKING:
     from xstilts.zoo import Entry
@@ -41,7 +40,7 @@ def list_modules(
     Example: xstilts zoo ls --task mnli --method lora --min-score xnli=60
     """
     state: State = context.obj
-    zoo = open_zoo(state)
+    zoo = state.session.zoo
     wanted = {
         "task": task,
         "method": method,
@@ -73,7 +72,7 @@ def search(
     from xstilts.zoo.maintenance import search as find
 
     state: State = context.obj
-    _print(state, find(open_zoo(state), " ".join(words)), {})
+    _print(state, find(state.session.zoo, " ".join(words)), {})
 
 
 def _least(texts: Sequence[str]) -> dict[str, float]:
@@ -94,7 +93,6 @@ def _least(texts: Sequence[str]) -> dict[str, float]:
 
 def _means(state: State, entries: Sequence[Entry]) -> Means:
     """From the result store, and from the rows that came with a module."""
-    from xstilts.evaluate.store import ResultStore
     from xstilts.files import digest
     from xstilts.zoo.card import read_scores
 
@@ -104,7 +102,7 @@ def _means(state: State, entries: Sequence[Entry]) -> Means:
         rows = read_scores(entry.folder)
         own = {(r["task"], r["language"]): r["value"] for r in rows}
         values[entry.manifest.digest] = own
-    for row in ResultStore(state.results).scores():
+    for row in state.session.results.scores():
         if row.main and not row.group and row.digest in by_expression:
             values[by_expression[row.digest]][row.task, row.language] = row.value
     return {module: _by_task(scores) for module, scores in values.items()}

@@ -209,6 +209,25 @@ class GridFolder:
         return "ready" if all(status == "done" for status in parents) else "waiting"
 
 
+def study_problems(folder: GridFolder) -> tuple[list[tuple[str, str, str, str]], list[str]]:
+    """What has no result: (study, cell, status, why) of each such cell; and missing data, in words.
+
+    Raises:
+        IntegrityError: A plan cannot be read.
+    """
+    problems: list[tuple[str, str, str, str]] = []
+    missing: list[str] = []
+    for path in sorted(folder.root.glob("studies/*/plan.json")):
+        study = folder.load(path.parent.name)
+        missing += [f"{study.name}: no data for {text}." for text in study.missing]
+        for cell, status in zip(study.cells, folder.statuses(study.cells).values(), strict=True):
+            if status != "done":
+                failures = folder.failures(cell.key)
+                why = str(failures[-1].get("what", "")) if failures else ""
+                problems.append((study.name, cell.name, status, why))
+    return problems, missing
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object that this package wrote.
 

@@ -8,6 +8,7 @@ write_html(report, Path("report.html"))
 from xstilts.report.build import SIMULATION, build
 from xstilts.report.facts import Facts, facts
 from xstilts.report.figures import FORMATS, write_figures
+from xstilts.report.forms import write_forms
 from xstilts.report.html import write_html
 from xstilts.report.material import Material, UnfinishedCell
 from xstilts.report.model import Figure, Report, Section, Table, Value
@@ -28,6 +29,7 @@ __all__ = [
     "build",
     "facts",
     "write_figures",
+    "write_forms",
     "write_html",
     "write_latex",
     "write_markdown",

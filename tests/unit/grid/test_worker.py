@@ -16,9 +16,9 @@ import pytest
 from support import grid_toy
 from support.grid_toy import cell, layered, plan, worker
 
-from xstilts.cli.grid_work import study_progress
 from xstilts.errors import DataError, NetworkError, PreemptedError
 from xstilts.grid.cell import with_ancestors
+from xstilts.grid.drive import study_progress
 from xstilts.grid.lease import claim
 from xstilts.grid.retries import LOST_ATTEMPTS, attempts, lost_record, used_up
 

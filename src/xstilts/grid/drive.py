@@ -1,0 +1,174 @@
+"""What brings a study to its end: workers of an engine, or this process as one of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from xstilts.config.layers import Layer, parse_overrides, resolve
+from xstilts.config.progress import ProgressFn
+from xstilts.errors import FindingsError, NotFoundError, PreemptedError, UsageError
+from xstilts.grid.cell import GridCell, with_ancestors
+from xstilts.grid.context import GridContext
+from xstilts.grid.engines import ENGINES, WorkerPool
+from xstilts.grid.engines.local import cores
+from xstilts.grid.kinds import KINDS
+from xstilts.grid.plan import drop_lost
+from xstilts.grid.state import OPEN, PlannedStudy
+from xstilts.grid.worker import Worker
+from xstilts.train.signals import stop_requests
+
+DRAWS = 10_000
+"""Of the bootstrap behind a study's verdict."""
+
+
+def named(cells: Sequence[GridCell], wanted: Sequence[str]) -> list[GridCell]:
+    """The cells whose hashes begin so; `all` means every one.
+
+    Raises:
+        NotFoundError: None begins so.
+        UsageError: Several do.
+    """
+    if list(wanted) == ["all"]:
+        return list(cells)
+    result = []
+    for start in wanted:
+        found = [cell for cell in cells if cell.key.startswith(start)]
+        if not found:
+            raise NotFoundError(
+                f"no cell of this study begins with '{start}'",
+                hint="List them: xstilts grid status STUDY --cells.",
+            )
+        if len(found) > 1:
+            raise UsageError(f"{len(found)} cells begin with '{start}'", hint="Give more digits.")
+        result += found
+    return result
+
+
+def compute(
+    study: str, wanted: Sequence[str], context: GridContext, note: Callable[[str], None]
+) -> tuple[int, dict[str, int]]:
+    """Compute cells in this process, and what they need; how many, and counts by status."""
+    planned = context.folder.load(study)
+    chosen = with_ancestors(planned.cells, [cell.key for cell in named(planned.cells, wanted)])
+    worker = Worker(
+        context.folder,
+        planned.name,
+        planned.cells,
+        chosen,
+        lambda cell: KINDS.get(cell.kind).run(cell, context),
+        note=note,
+    )
+    statuses = worker.work()
+    return worker.computed, dict(Counter(statuses.values()))
+
+
+def drive(
+    planned: PlannedStudy,
+    context: GridContext,
+    *,
+    engine: str = "local",
+    options: Sequence[str] = (),
+    workers: int | None = None,
+    global_options: Sequence[str] = (),
+    note: Callable[[str], None],
+    progress: ProgressFn,
+) -> None:
+    """Start workers and wait until the study is finished, or its workers have ended.
+
+    Args:
+        planned: What is to be computed.
+        context: Where.
+        engine: `local`, `ray`, `slurm`, or one of another package.
+        options: Of the engine, `key=value`.
+        workers: How many; one a GPU, or a core, when None.
+        global_options: Of the command line, for the workers.
+        note: Told what a person should know.
+        progress: Told how far the study is.
+
+    Raises:
+        NotFoundError: There is no such engine.
+        PreemptedError, InterruptedRunError: A signal came; the same command goes on.
+    """
+    made = ENGINES.get(engine)
+    values = resolve(made.Options, [Layer("--engine-option", parse_overrides(options))]).value
+    folder = context.folder
+    for cell in drop_lost(planned, context):
+        note(f"{cell.short} {cell.name}: its outcome is gone, so it is computed again")
+    folder.save(planned)
+    folder.allow_study(planned.name)
+    with stop_requests() as stop:
+        pool = _worker_pool(global_options, planned, context, workers, progress)
+        if not pool.is_over():
+            made.run(pool, values, stop)
+    if stop.number:
+        error = stop.error(0, f"xstilts grid run {planned.name}")
+        error.what = f"study {planned.name} was stopped; its workers wrote checkpoints"
+        raise error
+
+
+def _worker_pool(
+    global_options: Sequence[str],
+    planned: PlannedStudy,
+    context: GridContext,
+    workers: int | None,
+    progress: ProgressFn,
+) -> WorkerPool:
+    cells, known = planned.cells, dict[str, Any]()
+
+    def show() -> None:
+        progress(*study_progress(cells, context.folder.statuses(cells, known)))
+
+    def is_over() -> bool:
+        left = any(s in OPEN for s in context.folder.statuses(cells, known).values())
+        return not left or context.folder.study_is_cancelled(planned.name)
+
+    logs = context.folder.study_folder(planned.name) / "workers"
+    command = ("-m", "xstilts", *global_options, "grid", "worker", planned.name)
+
+    def cancel() -> None:
+        context.folder.cancel_study(planned.name)
+
+    return WorkerPool(command, workers or default_workers(), logs, is_over, show, cancel)
+
+
+def study_progress(cells: Sequence[GridCell], statuses: Mapping[str, str]) -> tuple[str, float]:
+    """How far a study is, in words and as a share; up to three running cells are named."""
+    ended = sum(statuses[cell.key] not in OPEN for cell in cells)
+    running = [cell.name for cell in cells if statuses[cell.key] == "running"]
+    now = f", now {', '.join(running[:3])}" if running else ""
+    return f"{ended} of {len(cells)} cells{now}", ended / max(1, len(cells))
+
+
+def default_workers() -> int:
+    """One for each GPU, or for each core."""
+    import torch
+
+    return torch.cuda.device_count() or cores()
+
+
+def unfinished(counts: Mapping[str, int]) -> bool:
+    """Whether cells are left that can still be finished."""
+    return any(counts.get(name) for name in ("ready", "waiting", "running"))
+
+
+def require_done(study: str, counts: Mapping[str, int]) -> None:
+    """Refuse to call a study finished that is not.
+
+    Raises:
+        FindingsError: The rest is finished, but some cells failed.
+        PreemptedError: Cells are left.
+    """
+    bad = {name: counts[name] for name in ("failed", "blocked", "cancelled") if counts.get(name)}
+    if bad:
+        shown = ", ".join(f"{count} cells {name}" for name, count in bad.items())
+        raise FindingsError(
+            f"study {study}: {shown}; the rest is finished",
+            hint=f"See xstilts grid logs {study}, then xstilts grid retry {study}.",
+        )
+    if unfinished(counts):
+        raise PreemptedError(
+            f"study {study} is not finished: its workers were stopped, or are queued",
+            hint=f"Go on: xstilts grid run {study}",
+        )

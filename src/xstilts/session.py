@@ -1,0 +1,1084 @@
+"""One place to work in: a session holds backbone, zoo, data and results, and has the verbs.
+
+    session = Session(data="data", zoo="adapters_zoo")
+    module = session.train("mnli", method="lora")
+    session.xtreme(["none", module.reference]).to_pandas()
+
+The command line calls the same verbs. Whatever costs seconds to import is imported by the verb that
+needs it, so that a session itself is made at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from xstilts.config import paths
+from xstilts.errors import NotFoundError, UsageError
+from xstilts.sandbox import TRAINING, WORLDS, chosen_world
+
+if TYPE_CHECKING:
+    from xstilts.api import Predictor, Row
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.composition.explain import Explanation
+    from xstilts.config.progress import ProgressFn
+    from xstilts.evaluate.evaluator import Evaluator
+    from xstilts.evaluate.ranking import Ranker
+    from xstilts.evaluate.request import Request
+    from xstilts.evaluate.store import ResultStore
+    from xstilts.grid.context import GridContext
+    from xstilts.report.results import (
+        ModuleResult,
+        PredictionsResult,
+        PushResult,
+        RankResult,
+        ReportResult,
+        ScoresResult,
+        SearchResult,
+    )
+    from xstilts.sandbox import World
+    from xstilts.sandbox.demo import DemoModule
+    from xstilts.train.phases import Phase
+    from xstilts.train.search import Search
+    from xstilts.zoo import Entry, Zoo
+    from xstilts.zoo.workspace import Workspace
+
+DEFAULT_BACKBONE = "xlm-roberta-base"
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+class Session:
+    """Where you work, and what you can do there.
+
+    Args:
+        backbone: Preset, folder or `org/name@revision`; empty: the world's, or else
+            xlm-roberta-base.
+        zoo: The module library; that of `xstilts zoo ls` when None.
+        data: Folder with the tasks' files; `XSTILTS_DATA` when None, and else a hub serves.
+        results: The result store; `XSTILTS_RESULTS` or one in your home when None.
+        cache: Folder for what can be computed again; `XSTILTS_CACHE` when None.
+        device: Such as `cuda:0`; the best one when empty.
+        offline: Never open a socket.
+        world: `sandbox` for the built-in world: its data, its backbone, a zoo and results apart.
+        quiet: Show no progress and no notes on stderr.
+
+    Raises:
+        NotFoundError: There is no such world.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str = "",
+        zoo: str | Path | None = None,
+        data: str | Path | None = None,
+        results: str | Path | None = None,
+        cache: str | Path | None = None,
+        device: str = "",
+        offline: bool = False,
+        world: str = "",
+        quiet: bool = False,
+    ) -> None:
+        name = world.partition(":")[0]
+        if name and name not in WORLDS:
+            raise NotFoundError.named("world", name, WORLDS)
+        self.backbone_option, self.data_option = backbone, _path(data)
+        self.zoo_option, self.results_option = _path(zoo), _path(results)
+        self.cache = _path(cache) or paths.cache_folder()
+        self.device_option = device
+        self.offline, self.world, self.quiet = offline, world, quiet
+        self._backbones: dict[str, Backbone] = {}
+
+    def __repr__(self) -> str:
+        world = f", world={self.world!r}" if self.world else ""
+        return f"Session(zoo='{self.zoo_folder}', results='{self.results_folder}'{world})"
+
+    def in_world(self, world: str) -> Session:
+        """The same session in another world."""
+        return Session(
+            backbone=self.backbone_option,
+            zoo=self.zoo_option,
+            data=self.data_option,
+            results=self.results_option,
+            cache=self.cache,
+            device=self.device_option,
+            offline=self.offline,
+            world=world,
+            quiet=self.quiet,
+        )
+
+    # -- where things are
+
+    @cached_property
+    def sandbox(self) -> World:
+        """The sandbox world, built when it is not in the cache."""
+        from xstilts import sandbox
+
+        _, spec = chosen_world(self.world or WORLDS[0])
+        with self.progress("sandbox world") as progress:
+            return sandbox.ensure_world(self.cache, spec, progress)
+
+    @property
+    def data(self) -> Path | None:
+        """Folder with the tasks' files, or None when only a hub can serve.
+
+        Raises:
+            NotFoundError: The folder that was named is not there.
+        """
+        if self.data_option:
+            if not self.data_option.is_dir():
+                raise NotFoundError(f"no data folder {self.data_option}", hint="Check --data.")
+            return self.data_option
+        return self.sandbox.data if self.world else paths.data_folder()
+
+    @property
+    def zoo_folder(self) -> Path:
+        """The module library in use."""
+        if self.zoo_option:
+            return self.zoo_option
+        return self._world_folder("adapters_zoo") if self.world else paths.zoo_folder()
+
+    @property
+    def zoo(self) -> Zoo:
+        """The module library; references to hubs are pulled into it when they are first used."""
+        from xstilts.zoo import Zoo
+
+        def fetch(reference: str) -> Path:
+            from xstilts.zoo import hubs
+
+            self.note(f"pulling {reference}")
+            return hubs.pull(reference, zoo, offline=self.offline).folder
+
+        zoo = Zoo(self.zoo_folder, fetch)
+        return zoo
+
+    @property
+    def results_folder(self) -> Path:
+        """Folder of the result store in use."""
+        if self.results_option:
+            return self.results_option
+        return self._world_folder("results") if self.world else paths.results_folder()
+
+    @property
+    def results(self) -> ResultStore:
+        """The finished evaluations."""
+        from xstilts.evaluate.store import ResultStore
+
+        return ResultStore(self.results_folder)
+
+    @property
+    def runs(self) -> Path:
+        """Folder for checkpoints of unfinished runs."""
+        return self._world_folder("runs") if self.world else paths.home_folder() / "runs"
+
+    def _world_folder(self, name: str) -> Path:
+        return paths.home_folder() / "worlds" / chosen_world(self.world)[0] / name
+
+    def workspace(self, track: Sequence[str] = ()) -> Workspace:
+        """Where phases and evaluations read and write.
+
+        Raises:
+            NotFoundError: One of the trackers is unknown.
+        """
+        from xstilts.train.processes import TRACKERS
+        from xstilts.zoo.workspace import Workspace
+
+        for name in track:
+            if name not in TRACKERS:
+                raise NotFoundError.named("tracker", name, TRACKERS)
+        return Workspace(
+            data=self.data,
+            zoo=self.zoo,
+            runs=self.runs,
+            cache=self.cache,
+            offline=self.offline or bool(self.world),
+            quiet=self.quiet,
+            trackers=tuple(track),
+        )
+
+    # -- backbone and device
+
+    @property
+    def backbone_reference(self) -> str:
+        """The backbone of whatever names none."""
+        if self.backbone_option:
+            return self.backbone_option
+        return str(self.sandbox.backbone) if self.world else DEFAULT_BACKBONE
+
+    def backbone(self, reference: str = "") -> Backbone:
+        """A backbone on the session's device, loaded once.
+
+        Raises:
+            NotFoundError: There is no such preset, folder or repository.
+            OfflineError: It is not on this machine, and the session is offline.
+        """
+        from xstilts.backbone.backbone import Backbone
+
+        name = reference or self.backbone_reference
+        if name not in self._backbones:
+            loaded = Backbone.load(name, offline=self.offline or bool(self.world))
+            self._backbones[name] = loaded.to(self.device)
+        return self._backbones[name]
+
+    def study_backbone(self, name: str) -> str:
+        """Reference of the backbone that a study names; a world has smaller ones of its own."""
+        if not name or not self.world:
+            return name or self.backbone_reference
+        with self.progress("sandbox world") as progress:
+            return str(self.sandbox.sized(name, progress) or name)
+
+    @property
+    def device(self) -> str:
+        """Where models run; each of several local processes has its own accelerator."""
+        import torch
+
+        if self.device_option or not torch.cuda.is_available():
+            return self.device_option or "cpu"
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+    @property
+    def training_defaults(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """What the world says of training: method preset to settings; None for real data."""
+        return TRAINING if self.world else None
+
+    # -- what the person is told
+
+    def note(self, text: str) -> None:
+        """A line on stderr, unless quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def progress(self, title: str) -> AbstractContextManager[ProgressFn]:
+        """A progress bar on stderr, unless quiet."""
+        from xstilts.config.progress import progress_bar
+
+        return progress_bar(title, quiet=self.quiet)
+
+    # -- training
+
+    def phase(
+        self,
+        task: str,
+        *,
+        method: str = "",
+        name: str = "",
+        base: str = "none",
+        init: str = "",
+        backbone: str = "",
+        seed: int | None = None,
+        limit: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        overrides: Sequence[str] = (),
+        config: Path | None = None,
+        track: Sequence[str] = (),
+        command: str = "",
+    ) -> Phase:
+        """A training before it runs: its settings from every layer, its rows, its backbone.
+
+        Args:
+            task: A task, tasks joined by commas, or a mixture such as `multitask`.
+            method: Method preset, such as `seq_bn`, `lora`, `full` or `head`.
+            name: Of the new module; the task's when empty.
+            base: Expression that acts, frozen, below the new module.
+            init: Module whose weights the new one starts from.
+            backbone: Instead of the session's.
+            seed: Of everything that is drawn.
+            limit: At most this many training rows of each task.
+            settings: Nested settings, such as `{"train": {"lr": 3e-4, "epochs": 2}}`.
+            overrides: The same as texts, such as `train.lr=3e-4`; `settings` wins.
+            config: A YAML with settings, weaker than both.
+            track: Trackers, such as `tensorboard`.
+            command: Shown to resume an interrupted run.
+
+        Raises:
+            ConfigError: A setting is unknown or wrong; all are listed.
+            NotFoundError: A task, method, module or backbone is not there.
+        """
+        from xstilts.config.run import resolve_run
+        from xstilts.train.phases import Phase
+
+        train = {"seed": seed, "limit": limit}
+        given = {"method": method or None, "backbone": backbone or None}
+        flags: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+        flags |= dict(settings or {})
+        own = {k: v for k, v in train.items() if v is not None}
+        if own:
+            flags["train"] = {**flags.get("train", {}), **own}
+        default, world = self.backbone_reference, self.training_defaults
+        run = resolve_run(task, flags, overrides, config, default, world).value
+        workspace, loaded = self.workspace(track), self.backbone(run.backbone)
+        return Phase(
+            task, run, loaded, workspace, below=base, init=init, name=name, command=command
+        )
+
+    def train(self, task: str, *, force: bool = False, **options: Any) -> ModuleResult:
+        """Train a module and keep it in the zoo, or find it when this training was done before.
+
+        Args:
+            task: A task, tasks joined by commas, or a mixture.
+            force: Train again even then.
+            options: See `phase`: `method`, `name`, `base`, `seed`, `limit`, `settings`, …
+        """
+        return self.run_phase(self.phase(task, **options), force=force)
+
+    def run_phase(self, phase: Phase, *, force: bool = False) -> ModuleResult:
+        """Train what `phase` says, or find it."""
+        from xstilts.report.results import ModuleResult
+        from xstilts.train.run import train_phase
+
+        began = time.monotonic()
+        entry = train_phase(phase, force=force)
+        return ModuleResult(entry, seconds=round(time.monotonic() - began, 1))
+
+    # -- combining
+
+    def compose(
+        self,
+        expression: str,
+        save: str,
+        *,
+        target: str = "",
+        top: str = "head",
+        force: bool = False,
+        **options: Any,
+    ) -> ModuleResult:
+        """Combine modules and keep the result under a name.
+
+        With a target, what is new (fusion, head, top) is trained for it; without one, an expression
+        that needs no training, such as a merge, becomes a module by itself.
+
+        Args:
+            expression: Such as `fuse(mnli, qqp)` or `merge_ties(mnli/lora, qqp/lora)`.
+            save: Name in the zoo.
+            target: Task to train for.
+            top: What trains besides fusion: `head`, `seq_bn`, `lora`, …
+            force: Train again even when it was done before.
+            options: For the training, see `phase`.
+
+        Raises:
+            UsageError: The expression makes no sense, or cannot be kept without training.
+        """
+        if target:
+            phase = self.target_phase(expression, target, top=top, name=save, **options)
+            return self.run_phase(phase, force=force)
+        from xstilts.composition.merge import keep_merged
+        from xstilts.report.results import ModuleResult
+
+        backbone = self.backbone(options.get("backbone", ""))
+        return ModuleResult(keep_merged(expression, save, self.zoo, backbone))
+
+    def target_phase(
+        self,
+        expression: str,
+        target: str,
+        *,
+        top: str = "head",
+        name: str = "",
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Phase:
+        """The training that gives an expression a head for a target task; see `phase`.
+
+        Raises:
+            UsageError: The target needs no training.
+        """
+        from xstilts.config.load import train_task_of
+
+        trained = train_task_of(target)
+        if not trained:
+            raise UsageError(
+                f"task {target} needs no training", hint="Evaluate the expression itself."
+            )
+        own = {**(settings or {}), "target": target}
+        return self.phase(trained, method=top, name=name, base=expression, settings=own, **options)
+
+    def explain(self, expression: str, *, backbone: str = "") -> Explanation:
+        """What an expression is made of, part by part, and what it costs."""
+        from xstilts.composition.explain import explain
+
+        return explain(expression, self.zoo, self.backbone(backbone))
+
+    def searching(
+        self, expression: str, target: str, *, head: str = "", backbone: str = "", **settings: Any
+    ) -> Search:
+        """A search of weights before it runs; `settings` are those of `SearchSpec`."""
+        from xstilts.train.search import Search, SearchSpec
+
+        spec = SearchSpec(**settings)
+        loaded = self.backbone(backbone)
+        return Search(expression, target, head, loaded, self.workspace(), spec)
+
+    def search(
+        self, expression: str, target: str, *, save: str = "", **options: Any
+    ) -> SearchResult:
+        """Find the weights of a merge on a few examples; nothing is trained (LoraHub).
+
+        Args:
+            expression: With weights, such as `average(mnli, qqp)`.
+            target: Task whose dev examples judge.
+            save: Name under which the best is kept in the zoo.
+            options: `head` (module whose head is used), `budget`, `shots`, `seed`, `backbone`.
+        """
+        return self.run_search(self.searching(expression, target, **options), save)
+
+    def run_search(self, search: Search, save: str = "") -> SearchResult:
+        """Run a search, and keep its result where `save` names it."""
+        from xstilts.report.results import SearchResult
+        from xstilts.train.search.keeping import keep
+
+        with self.progress("searching") as progress:
+            found = search.run(progress)
+        entry = keep(search, found, save) if save else None
+        return SearchResult(
+            str(found.expression), found.loss, found.start, found.judged, len(search.rows), entry
+        )
+
+    # -- evaluating
+
+    def evaluator(
+        self, *, backbone: str = "", precision: str = "fp32", compiled: bool = False
+    ) -> Evaluator:
+        """What evaluates on a backbone, with the session's result store.
+
+        Raises:
+            UsageError: There is no such precision, or none with `compiled`.
+        """
+        from xstilts.evaluate.evaluator import Evaluator
+
+        if precision not in PRECISIONS:
+            known = ", ".join(sorted(PRECISIONS))
+            raise UsageError(f"no precision named '{precision}'", hint=f"Known: {known}.")
+        used = cast("Any", precision)
+        loaded = self.backbone(backbone)
+        return Evaluator(loaded, self.workspace(), self.results, used, compiled=compiled)
+
+    def run_requests(
+        self, evaluator: Evaluator, requests: Sequence[Request], *, force: bool = False
+    ) -> ScoresResult:
+        """Evaluate, and say what was computed."""
+        from xstilts.report.results import ScoresResult
+
+        with self.progress("evaluating") as progress:
+            return ScoresResult(evaluator.run(requests, progress, force=force))
+
+    def evaluate(
+        self,
+        expressions: str | Iterable[str],
+        task: str,
+        *,
+        langs: Sequence[str] = (),
+        split: str = "",
+        layers: Sequence[int] = (),
+        pooling: str = "",
+        options: Mapping[str, Any] | None = None,
+        precision: str = "fp32",
+        compiled: bool = False,
+        backbone: str = "",
+        force: bool = False,
+    ) -> ScoresResult:
+        """Score expressions on one task; only cells that are missing are computed.
+
+        Args:
+            expressions: Such as `none` or `mnli/lora`.
+            task: Name, or path of a YAML.
+            langs: Languages; all that have data when empty.
+            split: The task's own when empty.
+            layers: Blocks pooled for retrieval; the backbone's own when empty.
+            pooling: `mean` or `cls`, for retrieval; the task's when empty.
+            options: Of the task, such as `{"margin": "distance"}`.
+            precision: `fp32`; `bf16` where the machine computes in it; `int8` on a CPU.
+            compiled: Run the blocks through torch.compile.
+            backbone: Instead of the session's.
+            force: Compute finished cells again.
+
+        Raises:
+            UsageError: An expression has no head for the task.
+            NotFoundError: A module, task or language is unknown, or there is no data.
+        """
+        requests = task_requests(
+            expressions,
+            task,
+            langs=langs,
+            split=split,
+            layers=layers,
+            pooling=pooling,
+            options=options or {},
+        )
+        evaluator = self.evaluator(backbone=backbone, precision=precision, compiled=compiled)
+        return self.run_requests(evaluator, requests, force=force)
+
+    def xtreme(
+        self,
+        expressions: str | Iterable[str],
+        *,
+        submit_dir: str | Path | None = None,
+        precision: str = "fp32",
+        compiled: bool = False,
+        force: bool = False,
+        **options: Any,
+    ) -> ScoresResult:
+        """Score expressions on a suite's targets; a missing target head is trained first.
+
+        Args:
+            expressions: Such as `none` or `fuse(mnli, qqp)`.
+            submit_dir: Also write the predictions in XTREME's official layout.
+            precision: See `evaluate`.
+            compiled: See `evaluate`.
+            force: Compute finished cells again.
+            options: `tasks`, `suite`, `top`, `overrides`, `split`, `layers`, `pooling`, `backbone`:
+                see `suite_requests`.
+        """
+        requests, _ = self.suite_requests(expressions, **options)
+        evaluator = self.evaluator(
+            backbone=options.get("backbone", ""), precision=precision, compiled=compiled
+        )
+        result = self.run_requests(evaluator, requests, force=force)
+        if submit_dir is not None:
+            from xstilts.evaluate.submission import write_submission
+
+            files = write_submission(result.outcome.cells, Path(submit_dir))
+            self.note(f"{sum(len(found) for found in files.values())} files in {submit_dir}")
+        return result
+
+    def suite_requests(
+        self,
+        expressions: str | Iterable[str],
+        *,
+        tasks: Sequence[str] = (),
+        suite: str = "xtreme",
+        top: str = "seq_bn",
+        overrides: Sequence[str] = (),
+        split: str = "",
+        layers: Sequence[int] = (),
+        pooling: str = "",
+        backbone: str = "",
+        plan_only: bool = False,
+    ) -> tuple[list[Request], list[Phase]]:
+        """What `xtreme` evaluates; target heads that are missing are trained on the way.
+
+        Args:
+            expressions: Such as `none` or `fuse(mnli, qqp)`.
+            tasks: Targets; those of the suite that have data when empty.
+            suite: `xtreme` or `xtreme-r`: tasks and their languages.
+            top: New module trained for a target where no head fits.
+            overrides: Settings of that training, such as `train.epochs=2`.
+            split: The task's own when empty.
+            layers: Blocks pooled for retrieval; the backbone's own when empty.
+            pooling: `mean` or `cls`, for retrieval; the task's when empty.
+            backbone: Instead of the session's.
+            plan_only: Train nothing; phases that are left to run stand in the second list, and what
+                they would make is not evaluated.
+        """
+        from xstilts.config.load import load_task
+        from xstilts.train.run import plan_phase
+
+        requests: list[Request] = []
+        ahead: list[Phase] = []
+        chosen = list(tasks) or self.suite_tasks(suite)
+        for expression in _listed(expressions):
+            for task in chosen:
+                used, phase = expression, None
+                if load_task(task).format != "retrieval":
+                    phase = self.head_phase(expression, task, top, overrides, backbone)
+                if phase and plan_only and not plan_phase(phase).known:
+                    ahead.append(phase)
+                    continue
+                if phase:
+                    used = "@" + self.run_phase(phase).digest
+                requests += task_requests(
+                    used,
+                    task,
+                    label=expression,
+                    split=split,
+                    layers=layers,
+                    pooling=pooling,
+                    suite=suite,
+                )
+        return requests, ahead
+
+    def suite_tasks(self, suite: str) -> list[str]:
+        """The tasks of a suite that have data; the others are named on stderr.
+
+        Raises:
+            NotFoundError: None has.
+        """
+        from xstilts.config.load import load_suite, load_task
+        from xstilts.data.sources import available_languages, task_in_world
+
+        there: list[str] = []
+        absent: list[str] = []
+        chosen = load_suite(suite)
+        for name in chosen.tasks:
+            task = task_in_world(chosen.of(load_task(name)), self.data)
+            on_hub = self.data is None and any(source.hub for source in task.sources)
+            found = on_hub or available_languages(task, task.eval_split, self.data)
+            (there if found else absent).append(name)
+        if not there:
+            raise NotFoundError(
+                f"no task of {suite} has data", hint="Give --data DIR; see `xstilts data ls`."
+            )
+        if absent:
+            self.note(f"no data for {', '.join(absent)}")
+        return there
+
+    def head_phase(
+        self,
+        expression: str,
+        target: str,
+        top: str = "seq_bn",
+        overrides: Sequence[str] = (),
+        backbone: str = "",
+    ) -> Phase | None:
+        """The training that gives an expression a head for a target; None when it has one.
+
+        Over a fusion only a head is trained; over everything else `top` and a head.
+        """
+        from xstilts.composition.expression import operators
+        from xstilts.composition.load import load_expression
+        from xstilts.composition.parser import parse
+        from xstilts.config.load import load_task, train_task_of
+        from xstilts.data.sources import task_in_world
+        from xstilts.files import digest
+
+        loaded = load_expression(expression, self.zoo, self.backbone(backbone))
+        task = task_in_world(load_task(target), self.data)
+        if loaded.head_for(task) is not None:
+            return None
+        method = "head" if "fuse" in operators(parse(expression)) else top
+        name = f"{target}-on-{digest(expression)[:8]}" if loaded.entries else f"{target}-alone"
+        self.note(f"target phase: {train_task_of(target)} as {method} on {expression}")
+        return self.target_phase(
+            expression,
+            target,
+            top=method,
+            name=name,
+            backbone=backbone or self.backbone_reference,
+            overrides=overrides,
+        )
+
+    def align(
+        self,
+        expressions: str | Iterable[str],
+        tasks: str | Iterable[str],
+        *,
+        precision: str = "fp32",
+        compiled: bool = False,
+        force: bool = False,
+        **options: Any,
+    ) -> ScoresResult:
+        """Measure how well languages lie on each other in every block of a bitext.
+
+        Args:
+            expressions: Such as `none` or `mnli`.
+            tasks: Bitexts, such as `tatoeba`.
+            precision: See `evaluate`.
+            compiled: See `evaluate`.
+            force: Compute finished cells again.
+            options: `langs`, `layers`, `steps`, `split`, `pooling`, `backbone`: see
+                `alignment_requests`.
+        """
+        requests = self.alignment_requests(expressions, tasks, **options)
+        evaluator = self.evaluator(
+            backbone=options.get("backbone", ""), precision=precision, compiled=compiled
+        )
+        return self.run_requests(evaluator, requests, force=force)
+
+    def alignment_requests(
+        self,
+        expressions: str | Iterable[str],
+        tasks: str | Iterable[str],
+        *,
+        langs: Sequence[str] = (),
+        layers: Sequence[int] = (),
+        steps: bool = False,
+        split: str = "",
+        pooling: str = "",
+        backbone: str = "",
+    ) -> list[Request]:
+        """What `align` measures.
+
+        Args:
+            expressions: Such as `none` or `mnli`.
+            tasks: Bitexts, such as `tatoeba`.
+            langs: Languages; all that have data when empty.
+            layers: Blocks, 0 for the embeddings; all of them when empty.
+            steps: The snapshots of each module's training too.
+            split: The task's own when empty.
+            pooling: `mean` or `cls`; the task's when empty.
+            backbone: Instead of the session's.
+        """
+        from xstilts.evaluate.request import Request
+
+        loaded = self.backbone(backbone)
+        blocks = list(layers) or list(range(len(loaded.blocks) + 1))
+        return [
+            Request(used, task, label, tuple(langs), split, block, pooling, alignment=True)
+            for expression in _listed(expressions)
+            for label, used in self._checkpoints(expression, loaded, steps=steps)
+            for task in _listed(tasks)
+            for block in blocks
+        ]
+
+    def _checkpoints(
+        self, expression: str, backbone: Backbone, *, steps: bool
+    ) -> list[tuple[str, str]]:
+        """(label, expression) of what is measured: snapshots in order, then the module itself."""
+        from xstilts.evaluate.alignment.snapshots import snapshot_label, snapshots
+
+        own = [(expression, expression)]
+        if not steps or expression == "none":
+            return own
+        kept = snapshots(expression, self.zoo, backbone)
+        return [(snapshot_label(expression, n), f"@{e.manifest.digest}") for n, e in kept] + own
+
+    def ranking(
+        self,
+        target: str,
+        modules: Sequence[str] = (),
+        *,
+        methods: Sequence[str] = (),
+        shots: int = 64,
+        seed: int = 42,
+        backbone: str = "",
+    ) -> Ranker:
+        """A ranking before it is computed; see `rank`."""
+        from xstilts.evaluate.ranking import METHODS, Ranker, RankSpec
+
+        spec = RankSpec(methods=tuple(methods) or METHODS, shots=shots, seed=seed)
+        return Ranker(target, list(modules), self.backbone(backbone), self.workspace(), spec)
+
+    def rank(self, target: str, modules: Sequence[str] = (), **options: Any) -> RankResult:
+        """Order modules as intermediates for a target, before any training.
+
+        Args:
+            target: A task, such as `xnli`.
+            modules: References; every trained module of the backbone when empty.
+            options: `methods` (of text, task, probe, logme), `shots` (labelled rows of each task),
+                `seed`, `backbone`.
+        """
+        return self.run_ranking(self.ranking(target, modules, **options))
+
+    def run_ranking(self, ranking: Ranker) -> RankResult:
+        """Compute a ranking; where scores are stored, its agreement with them."""
+        from xstilts.report.results import RankResult
+
+        with self.progress("ranking") as progress:
+            outcome = ranking.run(self.results.scores(), progress)
+        return RankResult(outcome, tuple(ranking.spec.methods))
+
+    def demo(self, seeds: Sequence[int] = (42,)) -> ScoresResult:
+        """Train, compose and evaluate on the sandbox world, once a seed; what is there is reused.
+
+        Raises:
+            UsageError: The session is in no world.
+        """
+        if not self.world:
+            raise UsageError("the demo needs a world", hint='Use Session(world="sandbox").')
+        self.note(f"world: {self.sandbox.data.parent}")
+        requests: list[Request] = []
+        for seed in seeds:
+            requests += [r for r in self._demo_requests(seed) if r not in requests]
+        result = self.run_requests(self.evaluator(), requests)
+        computed, cells = result.outcome.computed, len(result.outcome.cells)
+        self.note(f"{computed} cells computed, {cells - computed} reused")
+        return result
+
+    def _demo_requests(self, seed: int) -> list[Request]:
+        """Train what the demo needs of one seed; what is to be evaluated."""
+        from xstilts.sandbox import demo
+
+        pinned = {}
+        for module in demo.MODULES:
+            digest = self._demo_module(module, module.base, seed)
+            pinned[f"{module.name}/{module.method}"] = f"@{digest}"
+
+        def of_this_seed(expression: str) -> str:
+            for name, reference in pinned.items():
+                expression = expression.replace(name, reference)
+            return expression
+
+        requests = [
+            request
+            for label in demo.ALONE
+            for request in task_requests(of_this_seed(label), "xnli", label=label)
+        ]
+        for label, module in demo.TARGETS:
+            digest = self._demo_module(module, of_this_seed(module.base), seed)
+            requests += task_requests(f"@{digest}", "xnli", label=label)
+        for label in (*demo.ALONE, *(label for label, _ in demo.TARGETS)):
+            requests += task_requests(of_this_seed(label), "tatoeba", label=label)
+        return requests
+
+    def _demo_module(self, module: DemoModule, base: str, seed: int) -> str:
+        """Train one module of the demo, or find it; its digest."""
+        phase = self.phase(
+            module.task, method=module.method, name=module.name, base=base, seed=seed
+        )
+        verb = "found" if self.zoo.find_run(phase.key) else "trained"
+        made = self.run_phase(phase)
+        self.note(f"{verb} {made.reference}  seed {seed}  dev {made.dev_score:.1f}")
+        return made.digest
+
+    # -- asking
+
+    def load(
+        self, expression: str, *, language: str = "", task: str = "", backbone: str = ""
+    ) -> Predictor:
+        """An expression with its weights, and its head where it has one, ready to be asked.
+
+        Args:
+            expression: A module reference or an expression, such as `stack(lang-{lang}, mnli)`.
+            language: Fills `{lang}`.
+            task: Which head, for a module with several; the first one when empty.
+            backbone: Instead of the session's.
+
+        Raises:
+            UsageError: The expression makes no sense, or needs a language.
+            NotFoundError: A module or the backbone is not there.
+            BackboneMismatchError: A module belongs to another backbone.
+        """
+        from xstilts.api import predictor
+
+        return predictor(expression, self.zoo, self.backbone(backbone), language, task)
+
+    def predict(
+        self, expression: str, rows: Row | Sequence[Row], *, language: str = "", **options: Any
+    ) -> PredictionsResult:
+        """One prediction an input; see `load` and `Predictor.predict`."""
+        from xstilts.report.results import PredictionsResult
+
+        asked = self.load(expression, language=language, **options)
+        return PredictionsResult(tuple(asked.predict(rows, language=language)))
+
+    # -- reporting
+
+    def report(
+        self,
+        html: str | Path | None = None,
+        *,
+        tasks: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        backbone: str = "",
+        baseline: str = "none",
+        suite: str = "xtreme",
+        reference: str = "",
+        draws: int = 10_000,
+        figure_formats: Sequence[str] = ("svg", "pdf", "png"),
+        **files: Path | None,
+    ) -> ReportResult:
+        """A report of the stored scores, written in the forms that are asked for.
+
+        Args:
+            html: One self-contained page.
+            tasks: Rows of these tasks only.
+            labels: Only these labels, with the baseline.
+            backbone: Only this backbone, by its short name.
+            baseline: Label that differences are taken to.
+            suite: Order of the tasks, and which of them make the overall figure.
+            reference: `paper` puts published numbers beside ours.
+            draws: Of each bootstrap; 0 makes no comparisons.
+            figure_formats: Of `figures`.
+            files: Other forms by name: `latex`, `markdown`, `csv`, `parquet`, `mteb` (a folder),
+                `xtreme_json`, `figures` (a folder).
+
+        Raises:
+            NotFoundError: There is no such reference or suite.
+        """
+        from xstilts import report as reports
+        from xstilts.config.load import load_suite
+        from xstilts.grid.state import GridFolder, study_problems
+        from xstilts.report.results import ReportResult
+
+        if reference not in ("", "paper"):
+            raise NotFoundError.named("reference", reference, ["paper"])
+        wanted = {*labels, baseline} if labels else set()
+        cells = [
+            cell
+            for cell in self.results.cells()
+            if (not tasks or cell.scores[0].task in tasks)
+            and (not wanted or cell.scores[0].intermediate in wanted)
+            and backbone in ("", cell.scores[0].backbone)
+        ]
+        problems, missing = study_problems(GridFolder(self.results_folder))
+        scores = [score for cell in cells for score in cell.scores]
+        facts = reports.facts(scores, self.zoo, self.runs)
+        chosen = load_suite(suite)
+        with self.progress("report") as progress:
+            material = reports.Material(
+                cells,
+                chosen,
+                baseline,
+                facts,
+                [reports.UnfinishedCell(*problem) for problem in problems],
+                missing,
+                draws,
+                progress,
+            )
+            warning = reports.SIMULATION if self.world else ""
+            made = reports.build(material, reference=bool(reference), warning=warning)
+        asked = {"html": _path(html), **{name: _path(path) for name, path in files.items()}}
+        written = reports.write_forms(made, material, asked, figure_formats)
+        return ReportResult(made, material, written)
+
+    def grid_context(self, command: str = "") -> GridContext:
+        """Where the cells of studies are planned and computed."""
+        from xstilts.grid.context import GridContext
+
+        def load(name: str) -> Backbone:
+            return self.backbone(self.study_backbone(name))
+
+        where = self.workspace(), self.results_folder
+        return GridContext(*where, load, self.training_defaults, command)
+
+    # -- sharing
+
+    def push(
+        self,
+        reference: str,
+        target: str,
+        *,
+        sign: str | Path | None = None,
+        **options: Any,
+    ) -> PushResult:
+        """Share a module with its card and its stored scores, all of it or nothing.
+
+        Args:
+            reference: Of the zoo, such as `mnli/lora`.
+            target: `hf:org/name`, `s3://bucket/zoo`, `folder:/shared/zoo`.
+            sign: Private key (PEM) to sign with.
+            options: Fields of `PushOptions`: `private`, `create_pr`, `tags`, `message`, `license`.
+        """
+        from xstilts.report.results import PushResult
+        from xstilts.zoo import hubs
+
+        entry = self.zoo.find(reference)
+        scores = self.module_scores(entry)
+        made = hubs.push(
+            entry.folder,
+            target,
+            hubs.PushOptions(**options),
+            scores=scores,
+            sign=_path(sign),
+            offline=self.offline,
+        )
+        return PushResult(entry.reference, target, len(scores), made.reference, made.url)
+
+    def module_scores(self, entry: Entry) -> list[dict[str, Any]]:
+        """Stored main scores of a module by itself, for its card."""
+        from xstilts.files import digest
+
+        own = digest(f"@{entry.manifest.digest}")
+        return [row.model_dump() for row in self.results.scores() if row.main and row.digest == own]
+
+    def pull(self, reference: str, *, key: str | Path | None = None) -> ModuleResult:
+        """Fetch a module into the zoo; it appears there verified, or not at all.
+
+        Args:
+            reference: `hf:org/name@v1`, `s3://bucket/path`, `./folder`.
+            key: Refuse it unless this public key signed.
+        """
+        from xstilts.report.results import ModuleResult
+        from xstilts.zoo import hubs
+
+        return ModuleResult(hubs.pull(reference, self.zoo, key=_path(key), offline=self.offline))
+
+    def remove(self, reference: str, *, dry_run: bool = False) -> Entry:
+        """Take a module out of the zoo; with `dry_run` only say which one it would be.
+
+        Raises:
+            UsageError: Other modules are made of it.
+        """
+        zoo = self.zoo
+        entry = zoo.find(reference)
+        users = [
+            other.reference
+            for other in zoo.entries()
+            if any(parent.digest == entry.manifest.digest for parent in other.manifest.parents)
+        ]
+        if users:
+            raise UsageError(
+                f"{entry.reference} is part of {', '.join(users)}", hint="Remove those."
+            )
+        if not dry_run:
+            zoo.remove(entry)
+        return entry
+
+
+def task_requests(
+    expressions: str | Iterable[str],
+    task: str,
+    *,
+    label: str = "",
+    layers: Sequence[int] = (),
+    langs: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    split: str = "",
+    pooling: str = "",
+    suite: str = "",
+) -> list[Request]:
+    """One request an expression and block; with several blocks their labels say which."""
+    from xstilts.evaluate.request import Request
+
+    return [
+        Request(
+            expression,
+            task,
+            f"{label or expression} (block {block})" if len(layers) > 1 else label or expression,
+            tuple(langs),
+            split,
+            block,
+            pooling,
+            options or {},
+            suite=suite,
+        )
+        for expression in _listed(expressions)
+        for block in layers or (-1,)
+    ]
+
+
+def _listed(value: str | Iterable[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value).expanduser()
+
+
+# ------------------------------------------------------------------------------- short forms
+
+VERBS = (
+    *("train", "compose", "explain", "search", "evaluate", "xtreme", "align", "rank", "predict"),
+    *("push", "pull", "report"),
+)
+"""Names of `xstilts.…` that are verbs of the default session."""
+
+
+@cache
+def default_session() -> Session:
+    """The session of the short forms, with the environment's places; made when first used."""
+    return Session()
+
+
+def load(
+    expression: str,
+    *,
+    language: str = "",
+    task: str = "",
+    **options: Any,
+) -> Predictor:
+    """The expression with its weights, and its head where it has one, ready to be asked.
+
+    Args:
+        expression: A module reference or an expression, such as `stack(lang-{lang}, mnli)`.
+        language: Fills `{lang}`.
+        task: Which head, for a module with several; the first one when empty.
+        options: Of a session of its own: `backbone`, `zoo`, `world`, `device`, `offline`, …
+    """
+    session = Session(**options) if options else default_session()
+    return session.load(expression, language=language, task=task)
