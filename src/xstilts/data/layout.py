@@ -75,13 +75,12 @@ def expand(root: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
     """
     found: list[Path] = []
     for pattern in patterns:
-        if _WILD.search(pattern):
+        matches = [root / pattern] if (root / pattern).is_file() else []
+        if not matches and _WILD.search(pattern):
             matches = sorted(
                 (path for path in root.glob(pattern) if path.is_file()),
                 key=lambda path: (path.name, path.as_posix()),
             )
-        else:
-            matches = [root / pattern] if (root / pattern).is_file() else []
         if not matches:
             return ()
         found += matches

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xstilts.config.load import load_task
 from xstilts.config.specs import HubSource, SourceSpec, TaskSpec
+from xstilts.data.hub_copy import CARD, split_files
 from xstilts.data.layout import expand, filled_paths, templates
 from xstilts.data.world import task_in_world
-from xstilts.errors import ConfigError, NotFoundError, Problem
+from xstilts.errors import ConfigError, DataError, NotFoundError, Problem
 
 _LABEL_KEYS = (".labels", ".gold", ".order")
 
@@ -21,6 +22,7 @@ class Located:
 
     Attributes:
         paths: Files in reading order; for a hub data set its local folder, or nothing.
+        copied: Of a local copy of a hub data set, the files of the split and the card.
         labels: Files with the labels, where those live apart from the rows.
         parts: For a source made of other tasks, where each of those is.
         remote: The rows have to come from a hub.
@@ -34,12 +36,13 @@ class Located:
     labels: tuple[Path, ...] = ()
     parts: tuple[Located, ...] = ()
     remote: bool = False
+    copied: tuple[Path, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files of it, label files and those of parts included."""
         inner = (path for part in self.parts for path in part.files)
-        return (*self.paths, *self.labels, *inner)
+        return (*(self.copied or self.paths), *self.labels, *inner)
 
 
 def locate(task: TaskSpec, split: str, language: str, root: Path | None) -> Located | None:
@@ -79,9 +82,7 @@ def _local(
     task: TaskSpec, source: SourceSpec, split: str, language: str, root: Path
 ) -> Located | None:
     if source.hub is not None and not source.files:
-        folder = root / source.hub.repo
-        ours = folder.is_dir() and _on_hub(task, source, split, language)
-        return Located(task, split, language, source, (folder,)) if ours else None
+        return _copy(task, source, split, language, root / source.hub.repo)
     if not _serves(task, source, split, language):
         return None
     paths = _existing(task, source, split, language, root)
@@ -89,6 +90,23 @@ def _local(
         return None
     labels = _existing(task, source, f"{split}.labels", language, root)
     return Located(task, split, language, source, paths, labels)
+
+
+def _copy(
+    task: TaskSpec, source: SourceSpec, split: str, language: str, folder: Path
+) -> Located | None:
+    """A local copy of a hub data set, when it has files of the split; a script is never run."""
+    if not folder.is_dir() or not _on_hub(task, source, split, language):
+        return None
+    found = Located(task, split, language, source, (folder,))
+    try:
+        files = split_files(folder, task, source, split, language)
+    except DataError:
+        return found  # reading it says what is wrong
+    if not files:
+        return found if (folder / f"{folder.name}.py").is_file() else None
+    card = [folder / CARD] if (folder / CARD).is_file() else []
+    return replace(found, copied=(*files, *card))
 
 
 def _existing(
@@ -173,6 +191,8 @@ def tried(task: TaskSpec, split: str, language: str, root: Path | None) -> list[
         elif source.hub is not None and not source.files:
             base = split.partition(".")[0]
             known = base in (source.hub.splits or [base])
+            if root is not None:
+                places.append(str(root / source.hub.repo))
             places += [f"hub {source.hub.repo}" + ("" if known else f" (no split '{split}')")]
         else:
             paths = filled_paths(task, source, split, language)

@@ -46,18 +46,38 @@ def read_records(
     Raises:
         DataError: No record passes the filter.
     """
-    wanted, prefixes, seen = context.filter, context.id_prefixes, False
+    seen = False
+    for found in wanted_records(records, context, prefix):
+        seen = True
+        yield found
+    if not seen:
+        raise no_records(context)
+
+
+def wanted_records(
+    records: Iterable[tuple[int, Mapping[str, Any]]],
+    context: Context,
+    prefix: str = "",
+    *,
+    names: Iterator[int] | None = None,
+) -> Iterator[Example | Dropped]:
+    """The examples of the records that pass the filter; `names` numbers those without an id."""
+    wanted, prefixes = context.filter, context.id_prefixes
     id_column = str(context.source.columns.get("id", "id"))
     for number, record in records:
         get = getter(record)
+        name = number if names is None else next(names)
         if prefixes and str(get(id_column)).split("-")[0].lower() not in prefixes:
             continue
         if all(_equal(get, column, value) for column, value in wanted.items()):
-            seen = True
-            yield example_of(Row(number, get, record), context, f"{prefix}{number}")
-    if not seen:
-        kind = f" of {dict(wanted)}" if wanted else f" in {context.language}" if prefixes else ""
-        raise DataError(f"there are no rows{kind}", where=str(context.path))
+            yield example_of(Row(number, get, record), context, f"{prefix}{name}")
+
+
+def no_records(context: Context) -> DataError:
+    """An error that says that no record is of the language, to raise."""
+    wanted, prefixes = context.filter, context.id_prefixes
+    kind = f" of {dict(wanted)}" if wanted else f" in {context.language}" if prefixes else ""
+    return DataError(f"there are no rows{kind}", where=str(context.path))
 
 
 def _equal(get: Callable[[str], Any], column: str, value: str) -> bool:

@@ -58,7 +58,7 @@ def read_table(
 
 
 def _file(context: Context, options: TableOptions, prefix: str) -> Iterator[Example | Dropped]:
-    rows = _cells(context.path, options)
+    rows = cells_of(context.path, options)
     names: list[str] = []
     if options.header:
         _, names = next(rows)
@@ -120,7 +120,8 @@ def _getter(cells: list[str], names: list[str]) -> Callable[[str], Any]:
     return get
 
 
-def _cells(path: Path, options: TableOptions) -> Iterator[tuple[int, list[str]]]:
+def cells_of(path: Path, options: TableOptions) -> Iterator[tuple[int, list[str]]]:
+    """Row number, from 1, and cells of every row of a delimited file, its header too."""
     text = read_text(path)
     if options.quoting == "csv":
         yield from quoted_rows(text, path, options.delimiter)
