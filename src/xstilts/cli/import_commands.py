@@ -48,9 +48,10 @@ def import_module(
         path, origin = Path(temporary) if remote else Path(place), ""
         if remote:
             origin = hubs.fetch_files(place, importing.FILES, path, offline=state.session.offline)
-        encoder = state.session.backbone(backbone)
+        given = backbone or state.session.backbone_reference
+        encoder = state.session.backbone(given)
         found = importing.read_folder(path, encoder, task, pickles=from_pickle)
-        importing.require_base(found, encoder.identity, allow=allow)
+        importing.require_base(found, encoder.identity, given=given, allow=allow)
         record: dict[str, object] = {
             "library": found.library,
             "method": found.adapter.method,

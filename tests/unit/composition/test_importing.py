@@ -171,6 +171,221 @@ def test_old_names_of_the_adapter_hub(plain, base, tmp_path):
     assert read_folder(folder, base).adapter.method == "bottleneck"
 
 
+LABELS = ["contradiction", "neutral", "entailment"]
+
+
+def adapters_folder(plain, folder, **head):
+    """A module with a classification head, saved by the library."""
+    plain.add_adapter("nli", config="seq_bn")
+    plain.add_classification_head("nli", num_labels=3, **head)
+    fill(plain, ".nli.")
+    plain.set_active_adapters("nli")
+    plain.eval()
+    folder.mkdir()
+    plain.save_adapter(str(folder), "nli", use_safetensors=True)
+    return folder
+
+
+def test_the_scores_of_a_head_come_in_the_order_of_the_tasks_labels(plain, base, tmp_path):
+    folder = adapters_folder(plain, tmp_path / "theirs", id2label=dict(enumerate(LABELS)))
+    found, ids, mask, logits = imported(folder, base, tmp_path, "mnli")
+    assert found.head.task.labels == ["entailment", "neutral", "contradiction"]
+    wanted = plain(input_ids=ids, attention_mask=mask).logits[:, [2, 1, 0]]
+    assert torch.allclose(logits, wanted, atol=1e-6)
+    assert found.notes == ()
+
+
+def test_a_head_of_other_labels_is_refused_by_their_names(plain, base, tmp_path):
+    labels = dict(enumerate(["yes", "no", "maybe"]))
+    folder = adapters_folder(plain, tmp_path / "theirs", id2label=labels)
+    with pytest.raises(IntegrityError, match=r"maybe, no, yes; task 'mnli' has entailment"):
+        read_folder(folder, base, "mnli")
+
+
+def test_a_head_without_label_names_says_in_which_order_they_are_taken(plain, base, tmp_path):
+    folder = adapters_folder(plain, tmp_path / "theirs")
+    found = read_folder(folder, base, "mnli")
+    assert found.head is not None
+    assert "in the order of 'mnli', entailment, neutral, contradiction" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "words"),
+    [
+        ("mnli", {"activation_function": "relu"}, "activation function is relu"),
+        ("mnli", {"use_pooler": True}, "pooler"),
+        ("mnli", {"head_type": "multilabel_classification"}, "multilabel_classification"),
+        ("udpos", {}, "type classification does not fit task 'udpos'"),
+    ],
+)
+def test_a_head_that_computes_something_else_is_left_out(
+    plain, base, tmp_path, task, change, words
+):
+    folder = adapters_folder(plain, tmp_path / "theirs", id2label=dict(enumerate(LABELS)))
+    path = folder / "head_config.json"
+    config = json.loads(path.read_text())
+    config["config"] |= change
+    path.write_text(json.dumps(config))
+    found = read_folder(folder, base, task)
+    assert found.head is None
+    assert words in found.notes[0]
+
+
+def test_every_option_of_an_adapters_config_is_computed_or_refused(plain, base, tmp_path):
+    """Each key that the library reads, at another value than the one it was saved with."""
+    other = {
+        "non_linearity": "gelu",
+        "scaling": 2.0,
+        "original_ln_before": False,
+        "is_parallel": True,
+        "dropout": 0.1,
+        "use_gating": True,
+        "residual_before_ln": False,
+        "ln_before": True,
+        "stochastic_depth": 0.5,
+        "phm_layer": True,
+        "something_new": 3,
+    }
+    same = {"non_linearity", "scaling", "original_ln_before", "is_parallel", "dropout"}
+    folder = adapters_folder(plain, tmp_path / "theirs")
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    ids, mask = probe(base)
+    for key, value in other.items():
+        changed = config | {"config": config["config"] | {key: value}}
+        path.write_text(json.dumps(changed))
+        if key not in same:
+            with pytest.raises(IntegrityError, match=f"option {key}="):
+                read_folder(folder, base)
+            continue
+        found = read_folder(folder, base)
+        with base.attach(found.adapter.eval().at), torch.inference_mode():
+            ours = base(ids, mask)
+        theirs = type(plain).from_pretrained(base.encoder.name_or_path).eval()
+        theirs.load_adapter(str(folder), use_safetensors=True, with_head=False, set_active=True)
+        wanted = theirs(input_ids=ids, attention_mask=mask).last_hidden_state
+        assert torch.allclose(ours[mask.bool()], wanted[mask.bool()], atol=1e-6), key
+
+
+def peft_folder(pico, folder, **options):
+    """A LoRA module that peft trained, so to say; returns its output on `probe`."""
+    torch.manual_seed(0)
+    plain = transformers.AutoModel.from_pretrained(pico, add_pooling_layer=False)
+    made = {"r": 4, "lora_alpha": 6, "target_modules": ["query", "value"]} | options
+    model = peft.get_peft_model(plain, peft.LoraConfig(**made)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name or "modules_to_save" in name or "delta" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({}, ""),
+        ({"init_lora_weights": "gaussian"}, ""),
+        ({"init_lora_weights": "orthogonal"}, ""),
+        ({"layers_to_transform": [1]}, ""),
+        ({"rank_pattern": {"query": 2}}, ""),
+        ({"exclude_modules": ["encoder.layer.0.attention.self.query"]}, ""),
+        ({"use_rslora": True}, ""),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa'"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights='pissa_niter_4'"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights='olora'"),
+        ({"use_dora": True}, "use_dora"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"bias": "lora_only"}, "bias='lora_only'"),
+        ({"alpha_pattern": {"query": 3}}, "alpha_pattern"),
+        ({"alora_invocation_tokens": [5, 6]}, "alora_invocation_tokens"),
+        ({"trainable_token_indices": [5, 6]}, "trainable_token_indices"),
+        ({"modules_to_save": ["LayerNorm"]}, "layers of the encoder .'LayerNorm'"),
+        ({"modules_to_save": ["position_embeddings"]}, "position_embeddings"),
+        ({"target_modules": ["query", "word_embeddings"]}, "unexpected tensor"),
+    ],
+)
+def test_every_option_of_peft_is_computed_or_refused(pico, base, tmp_path, options, refused):
+    model = peft_folder(pico, tmp_path / "theirs", **options)
+    if refused:
+        with pytest.raises(IntegrityError, match=refused):
+            read_folder(tmp_path / "theirs", base)
+        return
+    _, ids, mask, ours = imported(tmp_path / "theirs", base, tmp_path)
+    with torch.inference_mode():
+        wanted = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert torch.allclose(ours, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "key", ["loftq_config", "arrow_config", "use_qalora", "velora_config", "kasa_config", "new_key"]
+)
+def test_a_key_of_peft_that_is_set_and_not_understood_is_refused_by_name(pico, base, tmp_path, key):
+    peft_folder(pico, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "adapter_config.json"
+    config = json.loads(path.read_text())
+    for value in (None, False, {}):
+        path.write_text(json.dumps(config | {key: value}))
+        read_folder(tmp_path / "theirs", base)
+    path.write_text(json.dumps(config | {key: {"loftq_bits": 4}}))
+    with pytest.raises(IntegrityError, match=f"option {key}="):
+        read_folder(tmp_path / "theirs", base)
+
+
+@pytest.mark.parametrize("start", ["corda", "loftq", "lora_ga", "mica", "PISSA", ["x"]])
+def test_a_start_that_may_change_the_base_is_refused(pico, base, tmp_path, start):
+    peft_folder(pico, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"init_lora_weights": start}))
+    with pytest.raises(IntegrityError, match="init_lora_weights"):
+        read_folder(tmp_path / "theirs", base)
+
+
+def test_weights_that_are_no_numbers_are_refused(pico, base, tmp_path):
+    peft_folder(pico, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "adapter_model.safetensors"
+    state = load_file(path)
+    for value in (float("nan"), float("inf")):
+        key = next(iter(state))
+        save_file(state | {key: torch.full_like(state[key], value)}, path)
+        with pytest.raises(IntegrityError, match=r"tensor 'base_model.*' holds NaN or infinity"):
+            read_folder(tmp_path / "theirs", base)
+
+
+def test_the_stated_base_may_be_the_very_folder(pico, base, tmp_path, monkeypatch):
+    peft_folder(pico, tmp_path / "theirs")
+    found = read_folder(tmp_path / "theirs", base)
+    assert found.stated == str(pico)
+    monkeypatch.chdir(pico.parent)
+    require_base(found, base.identity, given=str(pico))
+    require_base(found, base.identity, given=pico.name)
+    with pytest.raises(BackboneMismatchError, match=r"was made for .*pico"):
+        require_base(found, base.identity, given=str(tmp_path))
+
+
+def test_a_snapshot_of_the_hubs_cache_is_read_and_other_links_are_not(pico, base, tmp_path):
+    peft_folder(pico, tmp_path / "plain")
+    snapshot = tmp_path / "hub/models--me--lora/snapshots/abc"
+    blobs = tmp_path / "hub/models--me--lora/blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, path in enumerate((tmp_path / "plain").iterdir()):
+        if path.is_file():
+            shutil.copy(path, blobs / str(number))
+            (snapshot / path.name).symlink_to(f"../../blobs/{number}")
+    cached, plainly = (read_folder(p, base).adapter for p in (snapshot, tmp_path / "plain"))
+    assert cached.options == plainly.options
+    for key, value in plainly.at.state_dict().items():
+        assert torch.equal(cached.at.state_dict()[key], value)
+    for outside in (tmp_path / "plain", tmp_path / "elsewhere" / "snapshots" / "abc"):
+        linked = tmp_path / "linked" if outside.name == "plain" else outside
+        linked.mkdir(parents=True)
+        (linked / "adapter_config.json").symlink_to(tmp_path / "plain" / "adapter_config.json")
+        with pytest.raises(IntegrityError, match="is a link") as caught:
+            read_folder(linked, base)
+        assert "cp -rL" in caught.value.hint
+
+
 def test_a_hostile_pickle_runs_nothing(base, tmp_path):
     flag = tmp_path / "ran"
 

@@ -33,13 +33,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file.
 
     Raises:
-        IntegrityError: The file is missing, truncated or not safetensors.
+        IntegrityError: The file is missing, truncated, not safetensors, or holds what is no number.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except FileNotFoundError:
         raise IntegrityError(f"{path.name} is missing", where=str(path.parent)) from None
     except SafetensorError as error:
@@ -48,6 +48,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             where=str(path),
             hint="Remove the module and train or fetch it again.",
         ) from None
+    require_finite(tensors, path)
+    return tensors
+
+
+def require_finite(tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Refuse weights from which no score can come.
+
+    Raises:
+        IntegrityError: A tensor holds NaN or infinity; the first one is named.
+    """
+    for name, tensor in tensors.items():
+        if not bool(tensor.float().isfinite().all()):
+            raise IntegrityError(
+                f"tensor '{name}' holds NaN or infinity",
+                where=str(where),
+                hint="Its training diverged, or the file was damaged: train or fetch it again.",
+            )
 
 
 def require_same_keys(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], at: Path) -> None:

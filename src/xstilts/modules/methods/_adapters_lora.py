@@ -101,7 +101,7 @@ def _padded(module: LowRank | None, sizes: tuple[int, int], rank: int) -> tuple[
     return a, b
 
 
-_NEEDED = {
+_NEEDED: dict[str, Any] = {
     "architecture": "lora",
     "composition_mode": "add",
     "use_gating": False,
@@ -109,7 +109,8 @@ _NEEDED = {
     "vera_b": None,
     "vera_d": None,
 }
-_OLD = re.compile(r"adapters\.(\d+)\.(\d+)")
+KEYS = frozenset(_config(set(), 1, []))
+"""Keys of the library's config that `load` takes account of."""
 
 
 def load(folder: Path, shape: EncoderShape) -> ModuleWeights:

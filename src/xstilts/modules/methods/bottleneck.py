@@ -164,6 +164,10 @@ def library_config(options: Options) -> dict[str, Any]:
     }
 
 
+KEYS = frozenset(library_config(Options()))
+"""Keys of the library's config that `options_of` takes account of."""
+
+
 def options_of(config: dict[str, Any], where: Path) -> Options:
     """The options behind a `config` entry of the adapters library.
 

@@ -1,0 +1,140 @@
+"""Folders of peft: LoRA and rsLoRA as it computes them; everything else is refused by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from xstilts.backbone.backbone import Backbone
+from xstilts.composition.importing.folder import ForeignFolder, Imported, require_understood
+from xstilts.composition.task_model import Head
+from xstilts.config.specs import TaskSpec
+from xstilts.errors import IntegrityError
+from xstilts.files import write_json
+from xstilts.modules.methods import lora
+
+FILES = ("adapter_model.safetensors", "adapter_model.bin")
+
+_UNDERSTOOD_TEXT = """
+    peft_type task_type auto_mapping peft_version base_model_name_or_path revision inference_mode
+    r lora_alpha lora_dropout rank_pattern alpha_pattern use_rslora bias lora_bias fan_in_fan_out
+    use_dora layer_replication target_modules exclude_modules layers_to_transform layers_pattern
+    modules_to_save init_lora_weights eva_config runtime_config megatron_core qalora_group_size
+"""
+_UNDERSTOOD = frozenset(_UNDERSTOOD_TEXT.split())
+"""Keys of a LoRA config that are read, or that say nothing of a trained module: the sites and ranks
+are those of the tensors, and `eva_config` is about how training began."""
+
+_KEEPS_THE_BASE = (None, True, False, "gaussian", "eva", "orthogonal")
+"""Values of `init_lora_weights` with which the base weights stay what they were."""
+
+_HEADS = ("classifier", "score", "qa_outputs", "pooler", "lm_head", "cls")
+"""Modules of transformers' task classes that are no part of the encoder that we run."""
+
+_FORMATS = {
+    "SEQ_CLS": "classification",
+    "TOKEN_CLS": "tagging",
+    "QUESTION_ANS": "extractive_qa",
+}
+"""Task types of peft to formats."""
+
+_HINT = (
+    "Let peft write it as plain LoRA (save_pretrained with path_initial_model_for_weight_conversion"
+    "), or merge it into its base model (merge_and_unload) and name that with --backbone."
+)
+
+
+def read(
+    folder: ForeignFolder, config: Mapping[str, Any], backbone: Backbone, task: TaskSpec | None
+) -> Imported:
+    """The LoRA module in a folder of peft, and the head beside it.
+
+    Raises:
+        IntegrityError: It holds or asks for something that a LoRA module is not.
+    """
+    found = folder.tensors(FILES)
+    if found is None:
+        raise IntegrityError("no adapter_model.safetensors", where=str(folder.path))
+    require_understood(config, _UNDERSTOOD, folder.path, _HINT)
+    _check_start(config, folder.path)
+    saved = _saved_modules(config, folder.path)
+    config = {**config, "modules_to_save": None}
+    numbers = [config.get("r"), config.get("lora_alpha")]
+    if config.get("use_rslora") and all(isinstance(n, int | float) and n > 0 for n in numbers):
+        if config.get("rank_pattern"):
+            raise IntegrityError("rsLoRA with a rank pattern is not supported")
+        config["lora_alpha"] = config["lora_alpha"] * math.sqrt(config["r"])
+        config["use_rslora"] = False
+    rest = {key: tensor for key, tensor in found.items() if ".lora_" not in key}
+    plain = folder.scratch / "peft"
+    plain.mkdir()
+    save_file({k: t for k, t in found.items() if k not in rest}, plain / lora.WEIGHTS)
+    write_json(plain / lora.CONFIG, config)
+    adapter = lora.load(plain, backbone.shape)
+    for key in rest:
+        if not any(f".{module}." in key for module in saved):
+            raise IntegrityError(f"unexpected tensor '{key}'", where=str(folder.path))
+    head = _head(rest, str(config.get("task_type")), task, backbone, folder) if rest else None
+    stated = str(config.get("base_model_name_or_path") or "")
+    return Imported(adapter, head, "peft", stated, tuple(folder.notes))
+
+
+def _check_start(config: Mapping[str, Any], where: Path) -> None:
+    """Refuse a module that only acts on base weights which its initialisation changed."""
+    start = config.get("init_lora_weights")
+    if start not in _KEEPS_THE_BASE:
+        raise IntegrityError(
+            f"option init_lora_weights={start!r} is not supported: it may have changed the base "
+            "weights",
+            where=str(where),
+            hint=_HINT,
+        )
+
+
+def _saved_modules(config: Mapping[str, Any], where: Path) -> list[str]:
+    """The modules that were trained whole; only heads can be."""
+    saved = config.get("modules_to_save") or []
+    inner = [name for name in saved if str(name).split(".")[0] not in _HEADS]
+    if inner:
+        raise IntegrityError(
+            f"modules_to_save holds layers of the encoder ({', '.join(map(repr, inner))}), "
+            "which a LoRA module cannot hold",
+            where=str(where),
+            hint="Merge it into its base model with peft (merge_and_unload) and name that with "
+            "--backbone.",
+        )
+    return list(saved)
+
+
+def _head(
+    tensors: Mapping[str, Tensor],
+    task_type: str,
+    task: TaskSpec | None,
+    backbone: Backbone,
+    folder: ForeignFolder,
+) -> Head | None:
+    if task is not None and _FORMATS.get(task_type, task.format) != task.format:
+        folder.notes.append(
+            f"its head was left out: one of type {task_type} does not fit task '{task.name}'"
+        )
+        return None
+    return folder.head(_head_tensors(tensors), task, backbone)
+
+
+def _head_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A head's tensors under our names; see `export._heads` for the way out."""
+    result = {}
+    deep = any(key.split(".")[-2] == "out_proj" for key in tensors)
+    pooled = any(".pooler." in key for key in tensors)
+    for key, tensor in tensors.items():
+        *_, module, kind = key.split(".")
+        if module in ("dense", "out_proj"):
+            result[f"{module}.{kind}"] = tensor
+        elif not deep:
+            result[f"{'out_proj' if pooled else 'classifier'}.{kind}"] = tensor
+    return result
