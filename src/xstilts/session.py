@@ -301,7 +301,7 @@ class Session:
             NotFoundError: A task, method, module or backbone is not there.
         """
         from xstilts.config.run import resolve_run
-        from xstilts.train.phases import Phase
+        from xstilts.train.run import resolve_phase
 
         train = {"seed": seed, "limit": limit}
         given = {"method": method or None, "backbone": backbone or None}
@@ -313,8 +313,8 @@ class Session:
         default, world = self.backbone_reference, self.training_defaults
         run = resolve_run(task, flags, overrides, config, default, world).value
         workspace, loaded = self.workspace(track), self.backbone(run.backbone)
-        return Phase(
-            task, run, loaded, workspace, below=base, init=init, name=name, command=command
+        return resolve_phase(
+            task, run, loaded, workspace, base=base, init=init, name=name, command=command
         )
 
     def train(self, task: str, *, force: bool = False, **options: Any) -> ModuleResult:
@@ -576,7 +576,7 @@ class Session:
                 they would make is not evaluated.
         """
         from xstilts.config.load import load_task
-        from xstilts.train.run import plan_phase
+        from xstilts.train.plan import plan_phase
 
         requests: list[Request] = []
         ahead: list[Phase] = []
@@ -820,7 +820,7 @@ class Session:
         phase = self.phase(
             module.task, method=module.method, name=module.name, base=base, seed=seed
         )
-        verb = "found" if self.zoo.find_run(phase.key) else "trained"
+        verb = "found" if self.zoo.find_run(phase.run_key) else "trained"
         made = self.run_phase(phase)
         self.note(f"{verb} {made.reference}  seed {seed}  dev {made.dev_score:.1f}")
         return made.digest

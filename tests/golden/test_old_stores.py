@@ -71,11 +71,12 @@ def test_cells_are_read(old):
 def test_a_checkpoint_goes_on(tmp_path):
     parameter = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.SGD([parameter], lr=0.1)
-    position = Position(step=3, inputs="x", evaluations_since_best=2, steps_taken={"mnli": 3})
+    position = Position(step=3, run_key="x", evaluations_since_best=2, steps_taken={"mnli": 3})
     checkpoint.save(tmp_path, position, {"w": torch.zeros(2)}, {})
     path = next(tmp_path.glob("checkpoint-*")) / "position.json"
     values = json.loads(path.read_text())
     values["looks_without_gain"] = values.pop("evaluations_since_best")
+    values["inputs"] = values.pop("run_key")
     values["taken"] = values.pop("steps_taken")
     path.write_text(json.dumps(values))
     assert checkpoint.restore(tmp_path, "x", {"w": parameter}, optimizer) == position

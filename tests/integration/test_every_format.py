@@ -294,7 +294,9 @@ def test_expressions_share_the_rows_that_are_read(run, place, monkeypatch):
     read, split = [], []
     load, encode = row_cache.load, row_cache.encode
     monkeypatch.setattr(row_cache, "load", lambda *a, **k: read.append(a[2]) or load(*a, **k))
-    monkeypatch.setattr(row_cache, "encode", lambda *a: split.append(a[2].name) or encode(*a))
+    monkeypatch.setattr(
+        row_cache, "encode", lambda *a, **k: split.append(a[1].name) or encode(*a, **k)
+    )
     for language in ("nl", "pt"):
         (place / "data" / "udpos" / f"test-{language}.tsv").write_text(f"{language}\tX\n")
     first = train(run, "udpos")

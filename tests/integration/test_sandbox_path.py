@@ -52,8 +52,7 @@ def test_training_leaves_the_backbone_bit_equal(run, home):
     from xstilts.backbone.backbone import Backbone
     from xstilts.config import paths
     from xstilts.config.run import resolve_run
-    from xstilts.train.phases import Phase
-    from xstilts.train.run import train_phase
+    from xstilts.train.run import resolve_phase, train_phase
     from xstilts.zoo import Zoo
     from xstilts.zoo.workspace import Workspace
 
@@ -63,7 +62,7 @@ def test_training_leaves_the_backbone_bit_equal(run, home):
     workspace = Workspace(world.data, Zoo(home / "zoo2"), home / "runs2", None, quiet=True)
     for method in ("seq_bn", "lora", "full"):
         settings = resolve_run("mnli", {"method": method}, ["train.max_steps=3"], None, "x").value
-        train_phase(Phase("mnli", settings, encoder, workspace))
+        train_phase(resolve_phase("mnli", settings, encoder, workspace))
         assert fingerprint(encoder.encoder) == before, method
     left = {path.name for path in (home / "runs2").rglob("*") if path.is_file()}
     assert left == {".lock", "history.jsonl"}

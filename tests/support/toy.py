@@ -51,7 +51,9 @@ def trainer(folder, model=None, evaluate=None, **settings):
     values = {"lr": 0.01, "epochs": 3, "batch_size": 8, "checkpoint_every": 5} | settings
     spec = TrainSpec(**values)
     mixture = Mixture({"toy": TaskBatches(TASK, features(), Tokenizer(), spec)}, spec)
-    return Trainer(model or Toy(), mixture, spec, folder, inputs="x", evaluate=evaluate, quiet=True)
+    return Trainer(
+        model or Toy(), mixture, spec, folder, run_key="x", evaluate=evaluate, quiet=True
+    )
 
 
 def weights(model):

@@ -13,7 +13,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.heads import save_heads
 from xstilts.composition.load import (
-    load_module,
+    load_modules,
     pinned,
     resolve_expression,
     save_operator_parameters,
@@ -85,7 +85,7 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
 
     def write(folder: Path) -> Manifest:
         expression, entries = resolve_expression(text, zoo, base)
-        modules = {key: load_module(entry, zoo, base) for key, entry in entries.items()}
+        modules = load_modules(entries, zoo, base)
         below = compose(expression, modules, base.shape, torch.Generator().manual_seed(seed))
         generator = torch.Generator().manual_seed(seed)
         for parameter in below.operator_parameters().values():

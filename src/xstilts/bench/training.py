@@ -104,12 +104,12 @@ def steps(model: TaskModel, features: Features, batch: int = BATCH) -> Callable[
     frozen = not any(parameter.requires_grad for parameter in model.encoder.parameters())
     budget = micro_tokens(device.type, frozen=frozen)
     spec = TrainSpec(batch_size=batch)
-    stream = TaskBatches(load_task("xnli"), features, PadTokenizer(), spec, "xnli", budget)
+    batches = TaskBatches(load_task("xnli"), features, PadTokenizer(), spec, "xnli", budget)
     number = iter(range(10**6))
 
     def step() -> None:
         model.train()
-        whole = stream.step(next(number))
+        whole = batches.step(next(number))
         for part in whole.batches:
             torch.autograd.backward(model(part.to(device), "xnli").sum() / whole.examples)
         torch.nn.utils.clip_grad_norm_(list(learned.values()), 1.0)

@@ -23,11 +23,11 @@ def print_plan(
     from collections import Counter
 
     from xstilts.cli.output import table
-    from xstilts.train.run import plan_phase
+    from xstilts.train.plan import plan_phase
 
     planned, missing = plan
     plans = [(phase, plan_phase(phase)) for phase in ahead]
-    train = [{"module": p.name, "on": str(p.expression), "steps": it.steps} for p, it in plans]
+    train = [{"module": p.name, "on": str(p.base), "steps": it.steps} for p, it in plans]
     to_do = Counter((job.label, job.task.name) for job, there in planned if not there)
     every = Counter((job.label, job.task.name) for job, _ in planned)
     cells = [

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xstilts.config.specs import RecipeSpec
     from xstilts.evaluate.evaluator import Request
     from xstilts.evaluate.store import Score
-    from xstilts.train.phases import Plan
+    from xstilts.train.plan import Plan
     from xstilts.train.recipes import Graph, Node, RecipeRunner
 
 app = typer.Typer(help="Recipes: from an encoder to evaluated targets.", no_args_is_help=True)
@@ -209,8 +209,7 @@ def _plan_row(
     runner: RecipeRunner, node: Node, speeds: dict[tuple[str, str], float]
 ) -> tuple[str, str, int, int, int, float, float, str]:
     """One phase; what is below it counts only when it is there already."""
-    from xstilts.train.estimate import estimate
-    from xstilts.train.run import plan_phase
+    from xstilts.train.plan import estimate, plan_phase
 
     ready = all(key in runner.made for key in node.below)
     phase = runner.phase(node, alone=not ready)

@@ -24,7 +24,7 @@ class TrainingJob:
     flags: dict[str, Any]
     overrides: list[str]
     config: Path | None
-    below: str
+    base: str
     init: str
     name: str
     force: bool
@@ -66,7 +66,7 @@ def run_job(state: State, job: TrainingJob, *, track: str = "", nproc: int = 1) 
         settings=job.flags,
         overrides=job.overrides,
         config=job.config,
-        base=job.below,
+        base=job.base,
         init=job.init,
         name=job.name,
         track=[name for name in track.split(",") if name],
@@ -102,8 +102,7 @@ def _start_processes(count: int) -> NoReturn:
 
 def _print_plan(state: State, phase: Phase) -> None:
     from xstilts.cli.output import table
-    from xstilts.train.estimate import estimate
-    from xstilts.train.run import plan_phase
+    from xstilts.train.plan import estimate, plan_phase
 
     plan = plan_phase(phase)
     expected = estimate(phase, plan)

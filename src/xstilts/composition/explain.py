@@ -10,7 +10,7 @@ from torch import Generator
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.expression import Call, Expression, Ref
-from xstilts.composition.load import load_module, resolve_expression
+from xstilts.composition.load import load_modules, resolve_expression
 from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Entry, Zoo
 
@@ -64,7 +64,7 @@ def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Expl
         BackboneMismatchError: A module belongs to another backbone.
     """
     tree, entries = resolve_expression(text, zoo, backbone, language)
-    modules = {n: load_module(entry, zoo, backbone) for n, entry in entries.items()}
+    modules = load_modules(entries, zoo, backbone)
     composed = compose(tree, modules, backbone.shape, Generator().manual_seed(0))
     parameters = {id(p): p for p in composed.nodes.parameters()}.values()
 

@@ -135,7 +135,7 @@ def load_expression(
 ) -> LoadedExpression:
     """The expression with its weights, every file verified; raises as `resolve_expression` does."""
     expression, entries = resolve_expression(text, zoo, backbone, language)
-    modules = {name: load_module(entry, zoo, backbone) for name, entry in entries.items()}
+    modules = load_modules(entries, zoo, backbone)
     composed = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
     outer = _outermost(expression, entries)
     heads = load_heads(outer, backbone) if outer else ()
@@ -193,12 +193,19 @@ def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> ModuleWeights | C
         return own
     expression = parse(manifest.composition)
     parts = _find_parts(expression, zoo, backbone)
-    modules = {name: load_module(part, zoo, backbone) for name, part in parts.items()}
+    modules = load_modules(parts, zoo, backbone)
     below = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
     _restore_operator_parameters(below, entry.folder)
     whole = on_top(below, own, backbone)
     _check_probe(whole, entry, backbone)
     return whole
+
+
+def load_modules(
+    entries: Mapping[str, Entry], zoo: Zoo, backbone: Backbone
+) -> dict[str, ModuleWeights | ComposedModules]:
+    """The weights of the modules of an expression, by reference; raises as `load_module` does."""
+    return {name: load_module(entry, zoo, backbone) for name, entry in entries.items()}
 
 
 def _check_probe(whole: ComposedModules, entry: Entry, backbone: Backbone) -> None:
@@ -223,6 +230,12 @@ def on_top(below: ComposedModules, own: ModuleWeights, backbone: Backbone) -> Co
     """A new module over what is below it."""
     parts: dict[str, ModuleWeights | ComposedModules] = {"below": below, "own": own}
     return compose(parse("stack(below, own)"), parts, backbone.shape, Generator().manual_seed(0))
+
+
+def within_encoder(composed: ComposedModules, backbone: Backbone) -> ComposedModules:
+    """The same with its encoder weights in the backbone itself, which changes, not beside it."""
+    backbone.encoder.load_state_dict(composed.encoder_weights, strict=False)
+    return ComposedModules(dict(composed.nodes.items()), {})
 
 
 def _restore_operator_parameters(composed: ComposedModules, folder: Path) -> None:

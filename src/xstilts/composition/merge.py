@@ -12,7 +12,7 @@ from torch import Generator
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression, Ref
-from xstilts.composition.load import load_module, resolve_expression
+from xstilts.composition.load import load_modules, resolve_expression
 from xstilts.errors import UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
@@ -30,7 +30,7 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
         NotFoundError: A module is not in the library.
     """
     tree, entries = resolve_expression(text, zoo, backbone)
-    modules = {n: load_module(entry, zoo, backbone) for n, entry in entries.items()}
+    modules = load_modules(entries, zoo, backbone)
     merged = merge(tree, modules, backbone.shape, Generator().manual_seed(0))
     if merged is None or isinstance(tree, Ref):
         raise UsageError(

@@ -54,13 +54,16 @@ class TaskModel(nn.Module):
         backbone: Its encoder is shared, not copied.
         composed: What acts in the encoder; `None` for the untouched backbone.
         heads: Task name to head.
-
-    Attributes:
         frozen: Runs the blocks that nothing touches once a row; None runs every block each time.
     """
 
     def __init__(
-        self, backbone: Backbone, composed: ComposedModules | None, heads: Mapping[str, Head]
+        self,
+        backbone: Backbone,
+        composed: ComposedModules | None,
+        heads: Mapping[str, Head],
+        *,
+        frozen: FrozenBlocks | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -68,7 +71,7 @@ class TaskModel(nn.Module):
         self.composed = composed or ComposedModules({}, {})
         self.heads = nn.ModuleDict({name: head.module for name, head in heads.items()})
         self.tasks = {name: head.task for name, head in heads.items()}
-        self.frozen: FrozenBlocks | None = None
+        self.frozen = frozen
 
     @contextmanager
     def attached(self) -> Iterator[TaskModel]:

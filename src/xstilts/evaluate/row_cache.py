@@ -81,11 +81,9 @@ class RowCache:
         digest = self.digest(examples)
 
         def make() -> Features:
-            length = min(task.max_length, self.backbone.max_length)
-            identity = self.backbone.identity.tokenizer_sha256
-            tokenizer, cache = self.backbone.tokenizer, self.workspace.cache
+            cache = self.workspace.cache
             with self._tokenizer_lock:
-                return encode(examples, digest, task, tokenizer, identity, length, cache)
+                return encode(examples, task, self.backbone, cache, known_digest=digest)
 
         key = ("features", digest, task.format, str(task.options), task.max_length, *task.labels)
         return self._remembered(key, make)

@@ -11,8 +11,8 @@ import torch
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.evaluate.store import ResultStore
-from xstilts.train.estimate import estimate
-from xstilts.train.phases import Phase, Plan
+from xstilts.train.phases import Phase
+from xstilts.train.plan import Plan, estimate
 
 CALIBRATION_SECONDS = 1.0
 

@@ -87,9 +87,9 @@ class _Planning:
                 "apart": phase.standalone,
                 "module": phase.name,
                 "below": below,
-                "inputs": digest(phase.inputs),
+                "inputs": digest(phase.identity_values),
             }
-            identity = {"inputs": phase.inputs, "below": below}
+            identity = {"inputs": phase.identity_values, "below": below}
             self.nodes[node.id] = self._add("train", node.id, below, job, identity)
         for evaluated in graph.evaluated:
             parts = parts_by_language(recipe, evaluated).values()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from xstilts.backbone.backbone import Backbone
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
+from xstilts.data.sources import data_digest
 from xstilts.errors import IntegrityError
 from xstilts.files import digest
 from xstilts.tasks.formats import FORMATS
@@ -19,46 +20,46 @@ VERSION = 1
 
 def encode(
     examples: Sequence[Example],
-    data_digest: str,
     task: TaskSpec,
-    tokenizer: Any,
-    tokenizer_digest: str,
-    max_length: int,
+    backbone: Backbone,
     cache: Path | None,
+    *,
+    max_length: int = 0,
+    known_digest: str = "",
 ) -> Features:
     """The features of `examples`, from the cache when they were made before.
 
     Args:
         examples: Rows of the task.
-        data_digest: Of the examples' content.
         task: Names the format and its options.
-        tokenizer: A fast transformers tokenizer.
-        tokenizer_digest: Of the tokenizer.
-        max_length: Sub-words per row.
+        backbone: Its tokenizer splits the rows; they are never longer than it can read.
         cache: Folder to keep them in; None keeps nothing.
+        max_length: Sub-words per row; 0 for the task's own.
+        known_digest: Of the examples' content, where it is there already.
 
     Raises:
         DataError: An example lacks a field, or its label is not among the task's.
     """
     make = FORMATS.get(task.format).encode
+    length = min(max_length or task.max_length, backbone.max_length)
     if cache is None:
-        features: Features = make(examples, tokenizer, task, max_length)
+        features: Features = make(examples, backbone.tokenizer, task, length)
         return features
     key = digest(
         {
             "version": VERSION,
-            "data": data_digest,
-            "tokenizer": tokenizer_digest,
+            "data": known_digest or data_digest(examples),
+            "tokenizer": backbone.identity.tokenizer_sha256,
             "format": task.format,
             "labels": task.labels,
             "options": task.options,
-            "max_length": max_length,
+            "max_length": length,
         }
     )
     path = cache / "features" / key[:2] / f"{key}.safetensors"
     if path.is_file():
         return _load(path)
-    features = make(examples, tokenizer, task, max_length)
+    features = make(examples, backbone.tokenizer, task, length)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{id(features)}")
     try:

@@ -25,7 +25,11 @@ from xstilts.train.sharding import whole
 KEPT = 2
 WEIGHTS = "weights.safetensors"
 
-_RENAMED = {"looks_without_gain": "evaluations_since_best", "taken": "steps_taken"}
+_RENAMED = {
+    "looks_without_gain": "evaluations_since_best",
+    "taken": "steps_taken",
+    "inputs": "run_key",
+}
 """Fields of a position as they were called before 0.2."""
 
 Weights = dict[str, Tensor]
@@ -37,15 +41,15 @@ class Position:
 
     Attributes:
         step: Optimiser steps done.
-        best_step: Step of the best look at the dev set; -1 before the first.
+        best_step: Step of the best dev evaluation; -1 before the first.
         best_score: Its score.
         evaluations_since_best: Since then.
         steps_taken: Part to the steps it had.
         stopped: Parts that get no more steps.
-        parts: Part to its own best score and the looks without gain since.
-        averaged: Looks in the running mean of the weights, and the step of the last of them.
+        parts: Part to its own best score and the dev evaluations without gain since.
+        averaged: Dev evaluations in the running mean of the weights, and the step of the last.
         history_bytes: Length of the history file at this step.
-        inputs: Digest of everything that the run depends on.
+        run_key: Digest of everything that the run depends on.
     """
 
     step: int = 0
@@ -57,10 +61,10 @@ class Position:
     parts: dict[str, tuple[float, int]] = field(default_factory=dict)
     averaged: tuple[int, int] = (0, -1)
     history_bytes: int = 0
-    inputs: str = ""
+    run_key: str = ""
 
     def note_dev_score(self, score: float) -> bool:
-        """Note a look at the dev set; whether it is the best so far, the earliest of equals."""
+        """Note a dev score; whether it is the best so far, the earliest of equals."""
         gained = score > self.best_score
         if gained:
             self.best_score, self.best_step = score, self.step
@@ -68,10 +72,10 @@ class Position:
         return gained
 
     def stop_parts(self, scores: Mapping[str, float], patience: int) -> list[str]:
-        """Stop each part whose own score has not risen for `patience` looks; those that go on."""
+        """Stop each part whose score has not risen for `patience` evaluations; those that go on."""
         for name, score in scores.items():
-            best, looks = self.parts.get(name, (float("-inf"), 0))
-            self.parts[name] = (score, 0) if score > best else (best, looks + 1)
+            best, since = self.parts.get(name, (float("-inf"), 0))
+            self.parts[name] = (score, 0) if score > best else (best, since + 1)
             tired = patience and self.parts[name][1] >= patience
             if tired and name not in self.stopped:
                 self.stopped.append(name)
@@ -107,7 +111,7 @@ def save(folder: Path, position: Position, weights: Weights, moments: Weights) -
 
 def restore(
     folder: Path,
-    inputs: str,
+    run_key: str,
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> Position | None:
@@ -123,7 +127,8 @@ def restore(
             moments = load_file(candidate / "optimizer.safetensors")
         except (OSError, ValueError, SafetensorError):
             continue
-        if values["inputs"] != inputs:
+        values = {_RENAMED.get(name, name): value for name, value in values.items()}
+        if values["run_key"] != run_key:
             raise UsageError(
                 "the checkpoint belongs to a run with other settings or data",
                 where=str(candidate),
@@ -133,9 +138,8 @@ def restore(
             values["best_score"] = float("-inf")
         put(parameters, weights)
         _put_moments(parameters, optimizer, moments)
-        values["parts"] = {name: (best, looks) for name, (best, looks) in values["parts"].items()}
+        values["parts"] = {name: (best, since) for name, (best, since) in values["parts"].items()}
         values["averaged"] = tuple(values["averaged"])
-        values = {_RENAMED.get(name, name): value for name, value in values.items()}
         return Position(**values)
     return None
 
@@ -159,12 +163,12 @@ def keep(folder: Path, weights: Weights) -> None:
 
 
 def best_folder(folder: Path, step: int) -> Path:
-    """Where the weights of the best look are, when that was at `step`."""
+    """Where the weights of the best dev evaluation are, when that was at `step`."""
     return folder / f"best-{step:08d}"
 
 
 def keep_best(folder: Path, weights: Weights, step: int) -> None:
-    """Keep the weights of the best look; those that an older checkpoint speaks of stay a while."""
+    """Keep the best weights; those that an older checkpoint speaks of stay a while."""
     keep(best_folder(folder, step), weights)
     for old in sorted(folder.glob("best-*"))[: -KEPT - 1]:
         shutil.rmtree(old, ignore_errors=True)
@@ -180,8 +184,8 @@ def keep_mean(
 ) -> tuple[int, int]:
     """Add the weights to the running mean; returns the new `Position.averaged`.
 
-    The mean after each look is a folder of its own, so that a run which goes back to an older
-    checkpoint finds the mean that belongs to it.
+    The mean after each dev evaluation is a folder of its own, so that a run which goes back to an
+    older checkpoint finds the mean that belongs to it.
     """
     count, last = averaged
     if count:

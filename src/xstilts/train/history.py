@@ -1,4 +1,4 @@
-"""What a run writes down of its steps and looks: one JSON object a line."""
+"""What a run writes down of its steps and dev evaluations: one JSON object a line."""
 
 from __future__ import annotations
 

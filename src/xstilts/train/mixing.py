@@ -82,7 +82,7 @@ class TaskBatches:
         self._epoch, self._batches = -1, training_batches(self.lengths[:0], 1, 1, 0, 0)
 
     def examples(self, number: int) -> IntArray:
-        """The examples of the stream's step `number` (0-based)."""
+        """The examples of this task's step `number` (0-based)."""
         epoch, position = divmod(number, self.steps_per_epoch)
         if epoch != self._epoch:
             spec = self.spec
@@ -93,7 +93,7 @@ class TaskBatches:
         return self._batches[position]
 
     def step(self, number: int, rank: int = 0, world: int = 1) -> Step:
-        """The stream's step `number`; with several processes each gets its share of it."""
+        """This task's step `number`; with several processes each gets its share of it."""
         return self.make_step(self.examples(number), number, rank, world)
 
     def make_step(self, examples: IntArray, number: int, rank: int = 0, world: int = 1) -> Step:
@@ -206,7 +206,7 @@ class Mixture:
     """Which part each optimiser step belongs to: drawn anew for each step, by its number.
 
     Args:
-        streams: The parts, by name.
+        batches: The steps of each part, by its name.
         spec: Seed and budget.
         mix: How often each part gets a step.
 
@@ -217,21 +217,21 @@ class Mixture:
     """
 
     def __init__(
-        self, streams: Mapping[str, TaskBatches], spec: TrainSpec, mix: MixSpec | None = None
+        self, batches: Mapping[str, TaskBatches], spec: TrainSpec, mix: MixSpec | None = None
     ) -> None:
-        self.streams, self.spec, self.mix = dict(streams), spec, mix or MixSpec()
-        sizes = {name: stream.features.num_examples for name, stream in streams.items()}
+        self.batches, self.spec, self.mix = dict(batches), spec, mix or MixSpec()
+        sizes = {name: own.features.num_examples for name, own in batches.items()}
         self.shares = mixing_shares(sizes, self.mix)
-        self.steps_taken = dict.fromkeys(self.streams, 0)
+        self.steps_taken = dict.fromkeys(self.batches, 0)
         self.stopped: list[str] = []
 
     @property
     def steps_per_epoch(self) -> float:
         """Steps until the parts under the rule have had as many examples as they count for."""
-        ruled = [name for name in self.streams if name not in self.mix.beside] or [*self.streams]
+        ruled = [name for name in self.batches if name not in self.mix.beside] or [*self.batches]
         steps = 0
         for name in ruled:
-            rows = self.streams[name].features.num_examples
+            rows = self.batches[name].features.num_examples
             steps += math.ceil(min(rows, self.mix.cap or rows) / self.spec.batch_size)
         return steps / sum(self.shares[name] for name in ruled)
 
@@ -242,18 +242,18 @@ class Mixture:
 
     def _within_tokens(self, steps: int) -> int:
         """The steps until the tokens are used up, at most `steps` where that is stated."""
-        steps_taken, tokens, number = dict.fromkeys(self.streams, 0), 0, 0
+        steps_taken, tokens, number = dict.fromkeys(self.batches, 0), 0, 0
         while tokens < self.spec.max_tokens and (not self.spec.max_steps or number < steps):
             name = self.part(number)
-            stream = self.streams[name]
-            tokens += int(stream.tokens[stream.examples(steps_taken[name])].sum())
+            batches = self.batches[name]
+            tokens += int(batches.tokens[batches.examples(steps_taken[name])].sum())
             steps_taken[name] += 1
             number += 1
         return number
 
     def part(self, number: int) -> str:
         """The part of step `number`; stopped parts leave their share to the others."""
-        names = [name for name in self.streams if name not in self.stopped]
+        names = [name for name in self.batches if name not in self.stopped]
         if len(names) == 1:
             return names[0]
         shares = np.array([self.shares[name] for name in names])
@@ -263,6 +263,6 @@ class Mixture:
     def step(self, number: int, rank: int = 0, world: int = 1) -> Step:
         """What this process runs in optimiser step `number` (0-based); counts it as taken."""
         name = self.part(number)
-        step = self.streams[name].step(self.steps_taken[name], rank, world)
+        step = self.batches[name].step(self.steps_taken[name], rank, world)
         self.steps_taken[name] += 1
         return replace(step, part=name)

@@ -21,9 +21,9 @@ from xstilts.data.sources import (
     subset,
     task_in_world,
 )
+from xstilts.data.text import read_lines
 from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.tasks.formats import FORMATS, check_targets, with_labels
-from xstilts.train.texts import texts_of
 
 MLM = "mlm"
 ORIGINAL = "original"
@@ -237,13 +237,78 @@ def _target_dev(task: TaskSpec, run: RunSpec, root: Path | None, *, offline: boo
 def _text_parts(run: RunSpec, root: Path | None, *, offline: bool) -> list[Part]:
     task = task_in_world(load_task(MLM), root)
     task = task.model_copy(update={"options": {**task.options, **run.mlm.options}})
-    texts = texts_of(run, task, root, offline=offline)
+    texts = _texts(run, task, root, offline=offline)
     return [
         Part(
             f"{MLM}/{code}", task, (code,), rows, size=sum(len(row.fields["text"]) for row in rows)
         )
         for code, rows in texts.items()
     ]
+
+
+def _texts(
+    run: RunSpec, task: TaskSpec, root: Path | None, *, offline: bool
+) -> dict[str, list[Example]]:
+    """Language to the lines that a run learns from.
+
+    Args:
+        run: Says which files or languages; else every language with text below `root` counts.
+        task: Of masked language modelling.
+        root: The folder with data.
+        offline: Read from this machine only.
+
+    Raises:
+        NotFoundError: There is no text.
+        DataError: A file is not UTF-8, or holds no text.
+        UsageError: `--text` names no language.
+    """
+    texts = _text_files(run.mlm.text)
+    if not texts:
+        codes = run.mlm.languages or available_languages(task, "train", root)
+        texts = dict.fromkeys(codes)
+    if not texts:
+        raise NotFoundError(
+            "there is no text for masked language modelling",
+            hint="Give files, --text sw=FILE, or put mlm/<language>.txt below the data folder.",
+        )
+    found = {}
+    for language, path in texts.items():
+        rows = (
+            load(task, "train", language, root, offline=offline)
+            if path is None
+            else _read_text(path, language)
+        )
+        found[language] = subset(rows, run.train.limit, run.train.seed)
+    return found
+
+
+def _text_files(entries: Sequence[str]) -> dict[str, Path | None]:
+    files: dict[str, Path | None] = {}
+    for entry in entries:
+        language, equals, path = entry.partition("=")
+        if not equals or not language or not path:
+            raise UsageError(f"'{entry}' names no language", hint="Write --text sw=FILE.")
+        files[language] = Path(path)
+    return files
+
+
+def _read_text(path: Path, language: str) -> list[Example]:
+    """One text a line, blank lines skipped.
+
+    Raises:
+        NotFoundError: There is no such file.
+        DataError: It is not UTF-8, or holds no text.
+    """
+    if not path.is_file():
+        raise NotFoundError(f"no text file {path}", hint="Check --text.")
+    rows = [
+        Example(str(number), language, {"text": line.strip()}, None, f"{path}:{number}")
+        for number, line in enumerate(read_lines(path), 1)
+        if line.strip()
+    ]
+    if not rows:
+        raise DataError("the file holds no text", where=str(path))
+    return rows
 
 
 # -- identity

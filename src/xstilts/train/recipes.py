@@ -19,7 +19,7 @@ from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.tasks.formats import FORMATS
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase
-from xstilts.train.run import train_phase
+from xstilts.train.run import resolve_phase, train_phase
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
 
@@ -245,12 +245,12 @@ class RecipeRunner:
         parts = [] if alone else [self._pinned(key) for key in node.below]
         name = self.backbone.identity.name
         run = resolve_run(node.tasks, node.flags, [], None, name, self.world).value
-        return Phase(
+        return resolve_phase(
             node.tasks,
             run,
             self.backbone,
             self.workspace,
-            below=stack(parts),
+            base=stack(parts),
             standalone=self.recipe.language is not None,
             name=node.name,
             command=self.command,
@@ -260,7 +260,7 @@ class RecipeRunner:
         """Run or find every phase; gives node, module and whether it was there already."""
         for node in graph.nodes:
             phase = self.phase(node)
-            known = self.workspace.zoo.find_run(phase.key)
+            known = self.workspace.zoo.find_run(phase.run_key)
             entry = known or train_phase(phase)
             self.made[node.id] = entry
             yield node, entry, known is not None

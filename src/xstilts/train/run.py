@@ -1,32 +1,105 @@
-"""How a phase's module is made: its model is built, trained on its backbone, and kept."""
+"""One training run, in the order in which it happens: resolve, data, model, trainer, save."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from copy import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from torch import Generator, Tensor
+from torch import Generator
 
 from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
+from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import ModuleWeights
+from xstilts.composition import predict
 from xstilts.composition.compose import ComposedModules, compose
-from xstilts.composition.load import load_module, on_top, pinned, start_from
+from xstilts.composition.load import (
+    load_modules,
+    on_top,
+    pinned,
+    resolve_expression,
+    start_from,
+    within_encoder,
+)
 from xstilts.composition.task_model import Head, TaskModel
+from xstilts.config.load import load_method
+from xstilts.config.run import RunSpec, short_name, tasks_of
+from xstilts.config.specs import TaskSpec
+from xstilts.data.examples import Example
+from xstilts.data.features import Features
 from xstilts.errors import UsageError
 from xstilts.files import digest
-from xstilts.train.checkpoint import put, tidy, weights_of
-from xstilts.train.dev_scores import dev_scores
-from xstilts.train.mixing import Mixture
-from xstilts.train.parts import MLM
-from xstilts.train.phases import Phase, PhaseModel, Plan
+from xstilts.modules.methods import METHODS, full
+from xstilts.tasks.encoding import encode
+from xstilts.tasks.metrics import METRICS
+from xstilts.tasks.prediction_files import comparable
+from xstilts.train.checkpoint import Weights, put, tidy, weights_of
+from xstilts.train.mixing import Mixture, TaskBatches, micro_tokens
+from xstilts.train.parts import MLM, Dev, Part, make_parts
+from xstilts.train.phases import Phase, PhaseModel
 from xstilts.train.processes import Processes
 from xstilts.train.save import save_module, save_snapshots
 from xstilts.train.trainer import Trainer, TrainResult
 from xstilts.zoo import Entry
+from xstilts.zoo.store import require_name
+from xstilts.zoo.workspace import Workspace
+
+# -- resolve
+
+
+def resolve_phase(
+    tasks: str,
+    run: RunSpec,
+    backbone: Backbone,
+    workspace: Workspace,
+    *,
+    base: str = "none",
+    standalone: bool = False,
+    init: str = "",
+    name: str = "",
+    command: str = "",
+) -> Phase:
+    """Find the modules that a training stands on and read its rows; nothing is trained yet.
+
+    Args:
+        tasks: A task, a mixture, or several tasks joined by commas.
+        run: Method, options and training settings.
+        backbone: Loaded; it is left as it was.
+        workspace: Where to read and write.
+        base: Expression that acts, frozen, below the new module.
+        standalone: Keep the new module by itself, so that something else can act below it later.
+        init: Module whose weights the new one starts from; empty for a fresh start.
+        name: Of the new module; that of `tasks` when empty.
+        command: Shown to resume an interrupted run.
+
+    Raises:
+        UsageError: The name or the expression makes no sense, or settings contradict each other.
+        NotFoundError: A module, task or language is nowhere.
+        BackboneMismatchError: A module belongs to another backbone.
+        DataError: A row is broken, or fewer rows are there than the budget states.
+    """
+    name = name or short_name(tasks)
+    require_name(name)
+    preset = load_method(run.method)
+    expression, parents = resolve_expression(base, workspace.zoo, backbone)
+    names = tasks_of(tasks)
+    return Phase(
+        name=name,
+        tasks=names,
+        parts=make_parts(names, run, workspace.data, offline=workspace.offline),
+        run=run,
+        preset=preset,
+        options=METHODS.get(preset.method).Options.model_validate(run.options),
+        backbone=backbone,
+        workspace=workspace,
+        base=expression,
+        parents=parents,
+        init=workspace.zoo.find(init, backbone.identity) if init else None,
+        standalone=standalone,
+        command=command,
+    )
 
 
 def train_phase(phase: Phase, *, force: bool = False) -> Entry:
@@ -38,135 +111,122 @@ def train_phase(phase: Phase, *, force: bool = False) -> Entry:
         InterruptedRunError: Ctrl-C; the same command resumes.
         DataError: A row is broken.
     """
-    known = phase.workspace.zoo.find_run(phase.key)
+    known = phase.workspace.zoo.find_run(phase.run_key)
     if known and not force:
         return known
-    folder = phase.workspace.runs / phase.key[:16]
+    folder = phase.workspace.runs / phase.run_key[:16]
     processes = Processes(
         phase.run.train.precision,
         trackers=phase.workspace.trackers,
         folder=folder,
         run=(phase.name, phase.run.train.model_dump()),
     )
-    with processes.alone_in(folder, partial(_tell, phase)):
-        known = phase.workspace.zoo.find_run(phase.key)
+    with processes.alone_in(folder, partial(_tell_that_another_trains, phase)):
+        known = phase.workspace.zoo.find_run(phase.run_key)
         if known is None or force:
-            known = _make(phase, folder, processes)
+            known = _train_and_save(phase, folder, processes)
     processes.close()
     return known
 
 
-def _tell(phase: Phase) -> None:
+def _tell_that_another_trains(phase: Phase) -> None:
     if not phase.workspace.quiet:
         print("another process trains this very module; waiting for it", file=sys.stderr)
 
 
-def _make(phase: Phase, folder: Path, processes: Processes) -> Entry:
-    """Train a phase's module and keep it; with several processes, the first one writes.
-
-    Args:
-        phase: Which.
-        folder: Where checkpoints go until the module is kept.
-        processes: That train together.
-    """
-    sharded = phase.run.train.shard and processes.count > 1
-    shown = _train_in_shards(phase, folder, processes) if sharded else None
-    built = build(phase)
-    with _attached(phase, built):
-        # the encoder's own stop being trainable when training ends
-        trained = {n: p for n, p in built.model.named_parameters() if p.requires_grad}
-        if shown is None:
-            result = _train(phase, built.model, folder, processes)
-        else:
-            result, weights = shown
-            put(trained, weights)
-        if processes.first:
-            save_snapshots(phase, built, result, folder, trained)
-            entry = save_module(phase, built, result)
-            tidy(folder)
+def _train_and_save(phase: Phase, folder: Path, processes: Processes) -> Entry:
+    """Train a phase's module and keep it; checkpoints are in `folder` until then."""
+    if phase.run.train.shard and processes.count > 1:
+        result, weights = _train_in_shards(phase, folder, processes)
+        built = build_model(phase)
+        with built.model.attached():
+            put(built.trained, weights)
+    else:
+        built = build_model(phase)
+        result = _train(phase, built, folder, processes)
+    if processes.first:
+        save_snapshots(phase, built, result, folder)
+        saved = save_module(phase, built, result)
+        tidy(folder)
     processes.wait()
-    kept = entry if processes.first else phase.workspace.zoo.find_run(phase.key)
+    kept = saved if processes.first else phase.workspace.zoo.find_run(phase.run_key)
     assert kept is not None
     return kept
 
 
-@contextmanager
-def calibration(phase: Phase, folder: Path) -> Iterator[Trainer]:
-    """A trainer of a model that is thrown away when the block ends."""
-    built = build(phase)
-    processes = Processes.alone(phase.run.train.precision)
-    with _attached(phase, built), _trainer(phase, built.model, folder, processes) as trainer:
-        yield trainer
+# -- data
 
 
-def plan_phase(phase: Phase) -> Plan:
-    """What `train_phase` would do; nothing is written but the cache of tokenised rows."""
-    model = build(phase).model
-    trainable = phase.trainable(model)
-    mixture = phase.mixture()
-    steps = mixture.total_steps()
-    mean = {
-        name: stream.tokens.mean() * phase.run.train.batch_size
-        for name, stream in mixture.streams.items()
+def features_of(phase: Phase, examples: Sequence[Example], task: TaskSpec) -> Features:
+    """Tokenised rows, cut at the run's or the task's length."""
+    length = phase.run.train.max_length or task.max_length
+    return encode(examples, task, phase.backbone, phase.workspace.cache, max_length=length)
+
+
+def training_mixture(phase: Phase) -> Mixture:
+    """Where the steps get their rows."""
+    spec = phase.run.train
+    budget = micro_tokens(phase.backbone.device.type, frozen=not phase.full)
+    batches = {
+        part.name: TaskBatches(
+            part.task,
+            features_of(phase, part.rows, part.task),
+            phase.backbone.tokenizer,
+            spec,
+            part.head,
+            budget,
+        )
+        for part in phase.parts
     }
-    return Plan(
-        rows=sum(len(part.rows) for part in phase.parts),
-        dev_rows=sum(len(dev.rows) for part in phase.parts for dev in part.dev),
-        steps=steps,
-        tokens=round(steps * sum(mean[name] * s for name, s in mixture.shares.items())),
-        shares=mixture.shares,
-        trainable_parameters=trainable,
-        backbone_parameters=sum(p.numel() for p in phase.backbone.encoder.parameters()),
-        disk_bytes=4 * trainable,
-        cached_bytes=_cached_bytes(phase, mixture) if model.frozen else 0,
-        run=phase.key,
-        known=phase.workspace.zoo.find_run(phase.key),
-    )
+    return Mixture(batches, spec, phase.mix)
 
 
-def _cached_bytes(phase: Phase, mixture: Mixture) -> int:
-    """Size of all rows' cached activations, float32."""
-    rows = [stream.features for stream in mixture.streams.values()]
-    rows += [phase.features(dev.rows, dev.task) for part in phase.parts for dev in part.dev]
-    return 4 * phase.backbone.shape.hidden_size * sum(int(f.lengths.sum()) for f in rows)
+# -- model
 
 
-# -- the model
+def build_model(phase: Phase, *, copied: Backbone | None = None) -> PhaseModel:
+    """The model to be trained, freshly drawn from the phase's seed.
 
-
-def build(phase: Phase) -> PhaseModel:
-    """The model to be trained, freshly drawn from the phase's seed, on its backbone's device."""
-    backbone = phase.backbone
+    Args:
+        phase: What is trained.
+        copied: A copy of the phase's backbone, whose own weights become those of `base` and are
+            trained where they are; without it the phase's backbone, left as it is.
+    """
+    backbone, zoo = copied or phase.backbone, phase.workspace.zoo
     generator = Generator().manual_seed(phase.run.train.seed)
     own: ModuleWeights = phase.method.create(backbone.shape, phase.options, generator)
     heads = {name: Head.new(task, backbone, generator) for name, task in phase.heads.items()}
     if phase.init:
-        own = start_from(own, phase.init, phase.workspace.zoo, backbone)
-    below = _below(phase, generator)
-    model = TaskModel(backbone, on_top(below, own, backbone), heads)
-    model.requires_grad_(False)
-    model.heads.requires_grad_(True)
-    own.requires_grad_(True)
-    for parameter in below.operator_parameters().values():
+        own = start_from(own, phase.init, zoo, backbone)
+    parents = load_modules(phase.parents, zoo, backbone)
+    base = compose(phase.base, parents, backbone.shape, generator)
+    if phase.full and copied is None:
+        own = full.trainable_copy(own, base.encoder_weights, backbone)
+    composed = on_top(base, own, backbone)
+    if copied is not None:
+        composed = within_encoder(composed, copied)
+    backbone.encoder.requires_grad_(False)
+    composed.requires_grad_(False)
+    for parameter in (*own.parameters(), *base.operator_parameters().values()):
         parameter.requires_grad_(True)
-    model.frozen = _frozen_blocks(phase, model)
-    return PhaseModel(model.to(backbone.device), own, below)
+    model = TaskModel(backbone, composed, heads, frozen=_frozen_blocks(phase, composed))
+    model.heads.requires_grad_(True)
+    model = model.to(backbone.device)
+    trained = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad or (phase.full and name.startswith("encoder."))
+    }
+    return PhaseModel(backbone, model, own, base, trained)
 
 
-def _below(phase: Phase, generator: Generator) -> ComposedModules:
-    """What is below, the operators' own parameters freshly drawn."""
-    zoo, backbone = phase.workspace.zoo, phase.backbone
-    modules = {n: load_module(e, zoo, backbone) for n, e in phase.parents.items()}
-    return compose(phase.expression, modules, backbone.shape, generator)
-
-
-def _frozen_blocks(phase: Phase, model: TaskModel) -> FrozenBlocks | None:
+def _frozen_blocks(phase: Phase, composed: ComposedModules) -> FrozenBlocks | None:
     """What runs the blocks below the first that trains, where the settings ask for it."""
     if not phase.run.train.cache_activations:
         return None
     backbone, cache = phase.backbone, phase.workspace.cache
     total = len(backbone.blocks)
-    nodes = model.composed.nodes.items()
+    nodes = composed.nodes.items()
     trained = [k for k, node in nodes if any(p.requires_grad for p in node.parameters())]
     count = 0 if phase.full else first_block(trained, total)
     texts = [part.name for part in phase.parts if part.task.name == MLM]
@@ -179,79 +239,87 @@ def _frozen_blocks(phase: Phase, model: TaskModel) -> FrozenBlocks | None:
         )
     if cache is None:
         return FrozenBlocks(backbone, count, MemoryStore())
-    below = pinned(phase.expression, phase.parents)
-    name = digest([backbone.identity.fingerprint, below, count])[:32]
+    base = pinned(phase.base, phase.parents)
+    name = digest([backbone.identity.fingerprint, base, count])[:32]
     path = cache / "activations" / f"{name}.sqlite"
     return FrozenBlocks(backbone, count, DiskStore(path, backbone.shape.hidden_size))
 
 
-# -- training
+# -- trainer
 
 
-def _attached(phase: Phase, built: PhaseModel) -> AbstractContextManager[TaskModel]:
-    """Attach the model; full fine-tuning works on copies of the encoder's weights."""
-    encoder, own, composed = phase.backbone.encoder, built.own, built.model.composed
-    if phase.full:
-        start = own.encoder_weights or composed.encoder_weights
-        own.base = {name: p.detach() for name, p in encoder.named_parameters()}
-        weights = {
-            name: start.get(name, p.detach()).to(phase.backbone.device, copy=True)
-            for name, p in encoder.named_parameters()
-        }
-        own.encoder_weights = weights
-        composed.encoder_weights = weights
-        encoder.requires_grad_(True)
-    return built.model.attached()
-
-
-def _train(phase: Phase, model: TaskModel, folder: Path, processes: Processes) -> TrainResult:
-    with _trainer(phase, model, folder, processes) as trainer:
+def _train(phase: Phase, built: PhaseModel, folder: Path, processes: Processes) -> TrainResult:
+    with built.model.attached(), trainer_of(phase, built, folder, processes) as trainer:
         return trainer.run()
 
 
 def _train_in_shards(
-    whole: Phase, folder: Path, processes: Processes
-) -> tuple[TrainResult, dict[str, Tensor]]:
+    phase: Phase, folder: Path, processes: Processes
+) -> tuple[TrainResult, Weights]:
     """Train on a copy of the backbone that is spread over the processes; the weights, whole."""
-    phase = copy(whole)
-    phase.backbone = whole.backbone.copy()
-    built = build(phase)
-    encoder, model, composed = phase.backbone.encoder, built.model, built.model.composed
-    start = built.own.encoder_weights or composed.encoder_weights or {}
-    encoder.load_state_dict(start, strict=False)
-    composed.encoder_weights = {}
-    encoder.requires_grad_(phase.full)
-    trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    with model.attached():
-        result = _train(phase, model, folder, processes)
-        return result, weights_of({name: model.get_parameter(name) for name in trained})
+    built = build_model(phase, copied=phase.backbone.copy())
+    with built.model.attached():
+        with trainer_of(phase, built, folder, processes) as trainer:
+            result = trainer.run()
+        # spreading puts other parameters in the place of those that were built
+        trained = {name: built.model.get_parameter(name) for name in built.trained}
+        return result, weights_of(trained)
 
 
 @contextmanager
-def _trainer(
-    phase: Phase, model: TaskModel, folder: Path, processes: Processes
+def trainer_of(
+    phase: Phase, built: PhaseModel, folder: Path, processes: Processes
 ) -> Iterator[Trainer]:
-    """A trainer of the model; the encoder is as before when the block ends."""
-    backbone, spec = phase.backbone, phase.run.train
+    """A trainer of the attached model; the encoder is frozen again when the block ends."""
+    spec, encoder = phase.run.train, built.backbone.encoder
+    encoder.requires_grad_(phase.full)
     if spec.gradient_checkpointing:
-        backbone.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        encoder.gradient_checkpointing_enable({"use_reentrant": False})
     try:
         yield Trainer(
-            model,
-            phase.mixture(),
+            built.model,
+            training_mixture(phase),
             spec,
             folder,
-            inputs=phase.key,
-            evaluate=dev_scores(model, phase.parts, phase.features),
+            run_key=phase.run_key,
+            evaluate=_dev_evaluation(phase, built.model),
             processes=processes,
             resume_command=phase.command,
             quiet=phase.workspace.quiet,
             title=f"{phase.name} {phase.run.method}",
-            blocks=backbone.shape.num_layers,
-            shards=list(backbone.blocks),
+            blocks=built.backbone.shape.num_layers,
+            shards=list(built.backbone.blocks),
         )
     finally:
         if spec.gradient_checkpointing:
-            backbone.encoder.gradient_checkpointing_disable()
-        backbone.encoder.requires_grad_(False)
-        backbone.encoder.eval()
+            encoder.gradient_checkpointing_disable()
+        encoder.requires_grad_(False)
+        encoder.eval()
+
+
+def _dev_evaluation(phase: Phase, model: TaskModel) -> Callable[[], dict[str, float]] | None:
+    """What gives each part's mean score on its dev rows; None when no part has any."""
+    selecting = [part for part in phase.parts if part.dev]
+    if not selecting:
+        return None
+    encoded = {
+        part.name: [(dev, features_of(phase, dev.rows, dev.task)) for dev in part.dev]
+        for part in selecting
+    }
+
+    def evaluate() -> dict[str, float]:
+        return {
+            part.name: sum(_dev_score(model, part, *dev) for dev in encoded[part.name])
+            / len(part.dev)
+            for part in selecting
+        }
+
+    return evaluate
+
+
+def _dev_score(model: TaskModel, part: Part, dev: Dev, features: Features) -> float:
+    predicted = predict.predictions(model, features, dev.rows, part.head, dev.task)
+    metric = METRICS.get(dev.task.metric)
+    pair = comparable(dev.task, dev.rows, predicted)
+    value: float = metric.compute(*pair, language=dev.language, labels=dev.task.labels)[metric.MAIN]
+    return value

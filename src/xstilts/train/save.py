@@ -8,17 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from xstilts.composition.heads import save_heads
 from xstilts.composition.load import pinned, save_operator_parameters
-from xstilts.composition.task_model import Head, probe
+from xstilts.composition.task_model import Head, TaskModel, probe
 from xstilts.config.run import short_name
 from xstilts.data.examples import Example
 from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world
-from xstilts.train.checkpoint import bring_back
+from xstilts.train.checkpoint import bring_back, put, weights_of
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase, PhaseModel
 from xstilts.train.trainer import TrainResult
@@ -36,7 +33,6 @@ def save_snapshots(
     built: PhaseModel,
     result: TrainResult,
     folder: Path,
-    parameters: Mapping[str, nn.Parameter],
 ) -> None:
     """Keep the weights of `train.save_every` as modules called `<name>-step<step>`.
 
@@ -45,13 +41,14 @@ def save_snapshots(
         built: Its model; the weights are the same afterwards.
         result: How training went.
         folder: Where training left them.
-        parameters: Of the model: what they are the values of.
     """
     if not result.saved:
         return
-    final = {n: p.detach().clone() for n, p in parameters.items()}
+    with built.model.attached():
+        final = weights_of(built.trained)
     for number in result.saved:
-        bring_back(folder / f"step-{number:08d}", parameters)
+        with built.model.attached():
+            bring_back(folder / f"step-{number:08d}", built.trained)
         then = TrainResult(number, number, None, False, result.steps_taken)
         step = {"name": f"{phase.name}-step{number}", "run": phase.step_key(number)}
 
@@ -60,15 +57,14 @@ def save_snapshots(
             return write_manifest(at, whole.model_copy(update=step))
 
         phase.workspace.zoo.add(build)
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(final[name])
+    with built.model.attached():
+        put(built.trained, final)
 
 
 def _save(phase: Phase, built: PhaseModel, result: TrainResult, folder: Path) -> Manifest:
     phase.method.save(built.own, folder, phase.name, phase.backbone)
     if not phase.standalone:
-        save_operator_parameters(built.below, folder)
+        save_operator_parameters(built.base, folder)
     heads = {name: Head(task, built.model.heads[name]) for name, task in phase.heads.items()}
     records = save_heads(heads, folder)
     return write_manifest(folder, _manifest(phase, built, result, records))
@@ -95,23 +91,28 @@ def _manifest(
         preset=phase.run.method,
         options=phase.options.model_dump(),
         backbone=phase.backbone.identity,
-        composition=pinned(phase.expression, phase.parents) if within else "none",
+        composition=pinned(phase.base, phase.parents) if within else "none",
         parents=parents,
         labels=heads[0].labels if single else [],
-        languages=languages if phase.tasks == [MLM] and len(languages) == 1 else [],
+        languages=languages if list(phase.tasks) == [MLM] and len(languages) == 1 else [],
         source_language=",".join(languages),
         seed=phase.run.train.seed,
-        run=phase.key,
+        run=phase.run_key,
         training=_training(phase, result),
         data=_data(phase),
         versions={
             "xstilts": version("xstilts"),
             **{p: version(p) for p in ("torch", "transformers")},
         },
-        trainable_parameters=phase.trainable(built.model),
-        probe=[] if phase.standalone else probe(built.model),
+        trainable_parameters=built.num_trained,
+        probe=[] if phase.standalone else _probe(built.model),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _probe(model: TaskModel) -> list[float]:
+    with model.attached():
+        return probe(model)
 
 
 def _training(phase: Phase, result: TrainResult) -> dict[str, Any]:
@@ -126,18 +127,18 @@ def _training(phase: Phase, result: TrainResult) -> dict[str, Any]:
     }
     if len(phase.parts) > 1:
         total = max(1, sum(result.steps_taken.values()))
-        record["mix"] = phase.mix().model_dump()
+        record["mix"] = phase.mix.model_dump()
         record["realised_shares"] = {n: taken / total for n, taken in result.steps_taken.items()}
     return record
 
 
 def _selection(phase: Phase) -> str:
     """Which checkpoint was kept, in words."""
-    looks = [dev for part in phase.parts for dev in part.dev]
-    if phase.run.train.select == "last" or not looks:
+    selecting = [dev for part in phase.parts for dev in part.dev]
+    if phase.run.train.select == "last" or not selecting:
         return "last checkpoint"
-    what = ", ".join(dict.fromkeys(f"{d.language} {d.split} {d.task.metric}" for d in looks))
-    rule = "mean of the looks" if phase.run.train.select == "average" else f"best {what}"
+    what = ", ".join(dict.fromkeys(f"{d.language} {d.split} {d.task.metric}" for d in selecting))
+    rule = "mean of the dev evaluations" if phase.run.train.select == "average" else f"best {what}"
     return rule + (" (target dev)" if phase.run.select_on == "target-dev" else "")
 
 

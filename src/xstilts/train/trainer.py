@@ -37,7 +37,7 @@ class TrainResult:
     Attributes:
         steps: Optimiser steps done.
         best_step: The step whose weights were kept; the last one for an average.
-        best_score: Mean of the parts' dev scores there; None when there was no look.
+        best_score: Mean of the parts' dev scores there; None without dev evaluation.
         stopped_early: Whether patience ran out.
         steps_taken: Part to the steps that it had.
         saved: Steps whose weights were kept besides, in `step-<number>` folders.
@@ -60,7 +60,7 @@ class Trainer:
         mixture: Where steps get their rows.
         spec: The settings; the rate is that of `optim.rate`.
         folder: For checkpoints, the best weights and `history.jsonl`.
-        inputs: Digest of everything that the run depends on.
+        run_key: Digest of everything that the run depends on.
         evaluate: Dev scores; None when there is no dev set.
         processes: Those that train together; one when None.
         resume_command: Shown when the run is interrupted.
@@ -77,7 +77,7 @@ class Trainer:
         spec: TrainSpec,
         folder: Path,
         *,
-        inputs: str,
+        run_key: str,
         evaluate: Evaluate | None = None,
         processes: Processes | None = None,
         resume_command: str = "",
@@ -87,14 +87,14 @@ class Trainer:
         shards: Sequence[nn.Module] = (),
     ) -> None:
         self.model, self.mixture, self.spec, self.folder = model, mixture, spec, folder
-        self.evaluate, self.resume_command, self.inputs = evaluate, resume_command, inputs
+        self.evaluate, self.resume_command, self.run_key = evaluate, resume_command, run_key
         self.processes = processes or Processes.alone(spec.precision)
         self.quiet, self.title = quiet, title
         self.wrapped = self.processes.wrap(model, shards=shards if spec.shard else None)
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.optimizer = make_optimizer(self.parameters, spec, blocks)
         self.total = mixture.total_steps()
-        self.position = Position(inputs=inputs)
+        self.position = Position(run_key=run_key)
         self.history = History(folder, self.processes)
         self._saved_at = time.monotonic()
 
@@ -106,7 +106,7 @@ class Trainer:
             PreemptedError: SIGTERM or SIGUSR1; a checkpoint was written.
             UsageError: The folder holds a checkpoint of another run.
         """
-        restored = checkpoint.restore(self.folder, self.inputs, self.parameters, self.optimizer)
+        restored = checkpoint.restore(self.folder, self.run_key, self.parameters, self.optimizer)
         self.position = restored or self.position
         self.mixture.steps_taken |= self.position.steps_taken
         self.mixture.stopped = list(self.position.stopped)
@@ -140,9 +140,9 @@ class Trainer:
         Returns:
             Sub-words without padding of the timed steps, and the seconds they took.
         """
-        for stream in self.mixture.streams.values():
-            longest = stream.lengths.argsort()[::-1][: self.spec.batch_size].copy()
-            step = stream.make_step(longest, 0)
+        for batches in self.mixture.batches.values():
+            longest = batches.lengths.argsort()[::-1][: self.spec.batch_size].copy()
+            step = batches.make_step(longest, 0)
             for index, batch in enumerate(step.batches):
                 self._backward(batch, step, penalised=index == 0)
         self.optimizer.zero_grad(set_to_none=True)
@@ -202,16 +202,16 @@ class Trainer:
         return self.spec.eval_every or max(1, round(self.mixture.steps_per_epoch))
 
     def dev_evaluations(self) -> int:
-        """How often a whole run looks at the dev set."""
+        """How many dev evaluations a whole run has."""
         return -(-self.total // self._dev_every) if self.evaluate else 0
 
     def _after_step(self) -> bool:
-        """Look at the dev set and save when it is time; True when patience ran out."""
+        """Evaluate on the dev rows and save when it is time; True when patience ran out."""
         number, every = self.position.step, self._dev_every
-        looked = bool(self.evaluate) and (number % every == 0 or number == self.total)
-        stopped = self._evaluate_dev() if looked else False
+        evaluated = bool(self.evaluate) and (number % every == 0 or number == self.total)
+        stopped = self._evaluate_dev() if evaluated else False
         self._keep_step()
-        due = number % (self.spec.checkpoint_every or every) == 0 or looked or self._is_old()
+        due = number % (self.spec.checkpoint_every or every) == 0 or evaluated or self._is_old()
         if not stopped and number < self.total and due:
             self._save()
         return stopped
@@ -243,7 +243,7 @@ class Trainer:
         return not going
 
     def _keep_dev_weights(self, *, averaged: bool) -> None:
-        """Keep the weights of this look, or add them to the mean."""
+        """Keep the weights as they are now, or add them to the mean."""
         position, weights = self.position, checkpoint.weights_of(self.parameters)
         if not self.processes.first:
             return

@@ -19,11 +19,11 @@ SIZES = {"big": 900, "small": 100}
 
 def mixture(sizes=None, mix=None, **settings):
     spec = TrainSpec(**{"lr": 0.01, "epochs": 2, "batch_size": 8, **settings})
-    streams = {}
+    batches = {}
     for name, count in (sizes or {"a": 64, "b": 16}).items():
         task = TASK.model_copy(update={"name": name})
-        streams[name] = TaskBatches(task, features(count), Tokenizer(), spec)
-    return Mixture(streams, spec, mix)
+        batches[name] = TaskBatches(task, features(count), Tokenizer(), spec)
+    return Mixture(batches, spec, mix)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_steps_of_an_epoch_by_hand():
 
 def test_token_budget_ends_with_the_step_that_reaches_it():
     spec = TrainSpec(batch_size=8, max_tokens=300)
-    stream = TaskBatches(TASK, features(70), Tokenizer(), spec)
-    steps = Mixture({"toy": stream}, spec).total_steps()
-    tokens = [int(stream.tokens[stream.examples(number)].sum()) for number in range(steps)]
+    batches = TaskBatches(TASK, features(70), Tokenizer(), spec)
+    steps = Mixture({"toy": batches}, spec).total_steps()
+    tokens = [int(batches.tokens[batches.examples(number)].sum()) for number in range(steps)]
     assert sum(tokens) >= 300
     assert sum(tokens[:-1]) < 300
 
@@ -102,12 +102,12 @@ def test_token_budget_ends_with_the_step_that_reaches_it():
 @pytest.mark.parametrize("budget", [1, 20, 60, 1000])
 def test_micro_batches_keep_the_budget_and_every_example(world, budget):
     spec = TrainSpec(batch_size=32, micro_tokens=budget)
-    stream = TaskBatches(TASK, features(70), Tokenizer(), spec)
-    steps = [stream.step(0, rank, world) for rank in range(world)]
+    batches = TaskBatches(TASK, features(70), Tokenizer(), spec)
+    steps = [batches.step(0, rank, world) for rank in range(world)]
     seen = np.concatenate([batch.rows for step in steps for batch in step.batches])
-    assert sorted(seen.tolist()) == sorted(stream.examples(0).tolist())
+    assert sorted(seen.tolist()) == sorted(batches.examples(0).tolist())
     counts = {len(step.batches) for step in steps}
-    tokens = int(stream.tokens[stream.examples(0)].sum())
+    tokens = int(batches.tokens[batches.examples(0)].sum())
     assert counts == {min(-(-tokens // (budget * world)), 32 // world)}
     for step in steps:
         longest = [batch.input_ids.shape[1] for batch in step.batches]
@@ -130,7 +130,7 @@ def test_a_tired_part_leaves_its_steps_to_the_others(tmp_path):
     # the toy has one head; its name is ignored
     spec = made.spec.model_copy(update={"patience": 2, "eval_every": 10, "max_steps": 60})
     made.spec = spec
-    Trainer(model, made, spec, tmp_path, inputs="x", evaluate=evaluate, quiet=True).run()
+    Trainer(model, made, spec, tmp_path, run_key="x", evaluate=evaluate, quiet=True).run()
     records = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     parts = [record["part"] for record in records if "part" in record and record["step"] > 30]
     # b is best at look 1 (step 10), has two looks without gain at step 30, and then stops
@@ -148,7 +148,7 @@ def test_the_average_is_the_mean_of_the_looks(tmp_path):
         return {"a": 0.0}
 
     result = Trainer(
-        model, made, made.spec, tmp_path, inputs="x", evaluate=evaluate, quiet=True
+        model, made, made.spec, tmp_path, run_key="x", evaluate=evaluate, quiet=True
     ).run()
     # looks at 4, 8 and 12; the first is before half of the steps
     for name, value in weights(model).items():
@@ -160,14 +160,14 @@ def test_saved_steps_hold_the_weights_of_their_time(tmp_path):
     made = mixture({"a": 40}, save_every=3, max_steps=7, select="last")
     start = weights(Toy())
     model = Toy()
-    result = Trainer(model, made, made.spec, tmp_path, inputs="x", quiet=True).run()
+    result = Trainer(model, made, made.spec, tmp_path, run_key="x", quiet=True).run()
     assert list(result.saved) == [0, 3, 6]
     from safetensors.torch import load_file
 
     assert same(load_file(tmp_path / "step-00000000" / "weights.safetensors"), start)
     short = mixture({"a": 40}, max_steps=7, select="last")
     other = Toy()
-    trainer = Trainer(other, short, short.spec, tmp_path / "b", inputs="x", quiet=True)
+    trainer = Trainer(other, short, short.spec, tmp_path / "b", run_key="x", quiet=True)
     for _ in range(6):
         trainer._step()
     assert same(load_file(tmp_path / "step-00000006" / "weights.safetensors"), weights(other))

@@ -129,7 +129,7 @@ def test_interrupt_checkpoints_and_resume_is_bit_equal(tmp_path):
 def test_checkpoint_of_another_run_is_refused(tmp_path):
     trainer(tmp_path).run()
     other = trainer(tmp_path)
-    other.inputs = "y"
+    other.run_key = "y"
     with pytest.raises(UsageError, match="other settings"):
         other.run()
 

@@ -27,6 +27,7 @@ from xstilts.composition.load import (
     LoadedExpression,
     load_expression,
     load_module,
+    load_modules,
     resolve_expression,
 )
 from xstilts.composition.task_model import Head, TaskModel
@@ -124,7 +125,7 @@ def source(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Sourc
     manifest = loaded.manifest
     if manifest is not None and manifest.kind == "composition" and manifest.method == "head":
         expression, entries = resolve_expression(manifest.composition, zoo, backbone)
-    modules = {name: load_module(entry, zoo, backbone) for name, entry in entries.items()}
+    modules = load_modules(entries, zoo, backbone)
     adapter = merge(expression, modules, backbone.shape, Generator().manual_seed(0))
     name = plain_name(manifest.name if manifest else "composition")
     return Source(name, backbone, zoo, loaded, expression, entries, adapter)

@@ -28,7 +28,7 @@ from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.data.sources import data_digest, load, task_in_world
+from xstilts.data.sources import load, task_in_world
 from xstilts.errors import NotFoundError, UsageError, XstiltsError
 from xstilts.evaluate.ranking import estimates
 from xstilts.evaluate.ranking.agreement import Agreement, agreement, known_results
@@ -163,17 +163,7 @@ class Ranker:
         )
 
     def _encoded(self, rows: list[Example], task: TaskSpec) -> Features:
-        length = min(task.max_length, self.backbone.max_length)
-        identity = self.backbone.identity
-        return encode(
-            rows,
-            data_digest(rows),
-            task,
-            self.backbone.tokenizer,
-            identity.tokenizer_sha256,
-            length,
-            self.workspace.cache,
-        )
+        return encode(rows, task, self.backbone, self.workspace.cache)
 
     def rows_of(self, name: str, *, held: bool = False) -> _Rows:
         """Labelled rows of a task in its source language, and held-out ones when asked for."""

@@ -11,8 +11,9 @@ from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
 from xstilts.train.phases import Phase
+from xstilts.train.plan import plan_phase
 from xstilts.train.recipes import stack
-from xstilts.train.run import plan_phase, train_phase
+from xstilts.train.run import resolve_phase, train_phase
 
 
 def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
         DataError: The rows or settings here are not those that were planned.
     """
     phase = phase_of(cell, context)
-    if digest(phase.inputs) != cell.job["inputs"]:
+    if digest(phase.identity_values) != cell.job["inputs"]:
         raise DataError(
             f"what {cell.name} trains on here is not what was planned",
             hint="Use the same data and version everywhere, or plan again: xstilts grid plan.",
@@ -42,13 +43,13 @@ def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
 def phase_of(cell: GridCell, context: GridContext, *, alone: bool = False) -> Phase:
     """The phase of a cell; with `alone` without what is below it, which need not be done then."""
     job = cell.job
-    below = [] if alone else [context.module(key) for key in job["below"]]
-    return Phase(
+    base = [] if alone else [context.module(key) for key in job["below"]]
+    return resolve_phase(
         job["tasks"],
         RunSpec.model_validate(job["run"]),
         context.backbone(cell.backbone),
         context.workspace,
-        below=stack(below),
+        base=stack(base),
         standalone=job["apart"],
         name=job["module"],
         command=context.command,

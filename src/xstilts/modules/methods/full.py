@@ -6,6 +6,7 @@ holds what differs from the backbone instead, which is smaller and gives the sam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -36,6 +37,24 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Modul
     """A module without parameters of its own; training fills in the encoder's weights."""
     del shape, generator
     return ModuleWeights("full", options, {}, encoder_weights={})
+
+
+def trainable_copy(
+    adapter: ModuleWeights, below: Mapping[str, Tensor], backbone: Backbone
+) -> ModuleWeights:
+    """The module with encoder weights of its own, on the backbone's device, for training to change.
+
+    Args:
+        adapter: A new module, or one whose weights to start from.
+        below: Encoder weights to start from where `adapter` has none; else the backbone's.
+        backbone: It stays as it is.
+    """
+    start = adapter.encoder_weights or below
+    weights = {
+        name: start.get(name, own).to(backbone.device, copy=True)
+        for name, own in _tensors(backbone.encoder).items()
+    }
+    return ModuleWeights("full", adapter.options, {}, encoder_weights=weights)
 
 
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:

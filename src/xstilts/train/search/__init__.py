@@ -22,7 +22,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.expression import Expression
 from xstilts.composition.heads import load_heads
-from xstilts.composition.load import load_module, pinned, resolve_expression
+from xstilts.composition.load import load_modules, pinned, resolve_expression
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.load import load_task, train_task_of
 from xstilts.config.progress import ProgressFn, silent
@@ -156,16 +156,13 @@ class Search:
     @cached_property
     def features(self) -> Features:
         """The tokenised examples."""
-        task, identity = self.head.task, self.backbone.identity
-        length = min(self.task.max_length, self.backbone.max_length)
+        # the target may be shorter or longer than the task that the head was trained on
         return encode(
             self.rows,
-            data_digest(self.rows),
-            task,
-            self.backbone.tokenizer,
-            identity.tokenizer_sha256,
-            length,
+            self.head.task,
+            self.backbone,
             self.workspace.cache,
+            max_length=self.task.max_length,
         )
 
     @cached_property
@@ -187,8 +184,7 @@ class Search:
 
     @cached_property
     def _modules(self) -> dict[str, Any]:
-        zoo = self.workspace.zoo
-        return {n: load_module(e, zoo, self.backbone) for n, e in self.entries.items()}
+        return load_modules(self.entries, self.workspace.zoo, self.backbone)
 
     def model(self, expression: Expression) -> TaskModel:
         """The head on an expression of these modules."""

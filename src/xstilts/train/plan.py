@@ -1,0 +1,115 @@
+"""What a phase would do, how long it will take and how much memory it needs."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from xstilts.train.mixing import Mixture
+from xstilts.train.phases import Phase
+from xstilts.train.processes import Processes
+from xstilts.train.run import build_model, features_of, trainer_of, training_mixture
+from xstilts.zoo import Entry
+
+CALIBRATION_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a phase would do.
+
+    Attributes:
+        tokens: Sub-words without padding over the whole run.
+        shares: Part to its stated share of the steps.
+        cached_bytes: Of cached activations of frozen blocks; 0 without them.
+        known: The module, when this very training was done before.
+    """
+
+    rows: int
+    dev_rows: int
+    steps: int
+    tokens: int
+    shares: Mapping[str, float]
+    trainable_parameters: int
+    backbone_parameters: int
+    disk_bytes: int
+    cached_bytes: int
+    run: str
+    known: Entry | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What to expect of a phase on this machine.
+
+    Attributes:
+        seconds: Training and dev evaluations together.
+        tokens_per_second: Sub-words without padding, forward, backward and update.
+        peak_bytes: Of the device on a GPU, of this process on a CPU; the longest batch was run.
+    """
+
+    seconds: float
+    tokens_per_second: float
+    peak_bytes: int
+
+
+def plan_phase(phase: Phase) -> Plan:
+    """What `train_phase` would do; nothing is written but the cache of tokenised rows."""
+    built = build_model(phase)
+    mixture = training_mixture(phase)
+    steps = mixture.total_steps()
+    mean = {
+        name: batches.tokens.mean() * phase.run.train.batch_size
+        for name, batches in mixture.batches.items()
+    }
+    return Plan(
+        rows=sum(len(part.rows) for part in phase.parts),
+        dev_rows=sum(len(dev.rows) for part in phase.parts for dev in part.dev),
+        steps=steps,
+        tokens=round(steps * sum(mean[name] * s for name, s in mixture.shares.items())),
+        shares=mixture.shares,
+        trainable_parameters=built.num_trained,
+        backbone_parameters=sum(p.numel() for p in phase.backbone.encoder.parameters()),
+        disk_bytes=4 * built.num_trained,
+        cached_bytes=_cached_bytes(phase, mixture) if built.model.frozen else 0,
+        run=phase.run_key,
+        known=phase.workspace.zoo.find_run(phase.run_key),
+    )
+
+
+def _cached_bytes(phase: Phase, mixture: Mixture) -> int:
+    """Size of all rows' cached activations, float32."""
+    rows = [batches.features for batches in mixture.batches.values()]
+    rows += [features_of(phase, dev.rows, dev.task) for part in phase.parts for dev in part.dev]
+    return 4 * phase.backbone.shape.hidden_size * sum(int(f.lengths.sum()) for f in rows)
+
+
+def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> Estimate:
+    """Run some steps of a phase, keep nothing, and reckon the rest from them.
+
+    A dev evaluation is reckoned at a third of the cost of training on as many sub-words.
+    """
+    on_gpu = phase.backbone.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    built, processes = build_model(phase), Processes.alone(phase.run.train.precision)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        built.model.attached(),
+        trainer_of(phase, built, Path(folder), processes) as trainer,
+    ):
+        tokens, taken = trainer.calibrate(seconds)
+        evaluations = trainer.dev_evaluations()
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if on_gpu
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    speed = tokens / taken
+    dev_tokens = plan.tokens / max(1, plan.steps * phase.run.train.batch_size) * plan.dev_rows
+    return Estimate((plan.tokens + evaluations * dev_tokens / 3) / speed, speed, peak)
