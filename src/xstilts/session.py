@@ -534,14 +534,19 @@ class Session:
             options: `tasks`, `suite`, `top`, `overrides`, `split`, `layers`, `pooling`, `backbone`:
                 see `suite_requests`.
         """
+        from xstilts.config.load import load_suite
+        from xstilts.evaluate.submission import require_own_split, write_submission
+
+        if submit_dir is not None:
+            suite = load_suite(options.get("suite", "xtreme"))
+            for task in options.get("tasks") or suite.tasks:
+                require_own_split(task, options.get("split", ""))
         requests, _ = self.suite_requests(expressions, **options)
         evaluator = self.evaluator(
             backbone=options.get("backbone", ""), precision=precision, compiled=compiled
         )
         result = self.run_requests(evaluator, requests, force=force)
         if submit_dir is not None:
-            from xstilts.evaluate.submission import write_submission
-
             files = write_submission(result.outcome.cells, Path(submit_dir))
             self.note(f"{sum(len(found) for found in files.values())} files in {submit_dir}")
         return result
@@ -1022,14 +1027,14 @@ def task_requests(
     pooling: str = "",
     suite: str = "",
 ) -> list[Request]:
-    """One request an expression and block; with several blocks their labels say which."""
+    """One request an expression and block."""
     from xstilts.evaluate.request import Request
 
     return [
         Request(
             expression,
             task,
-            f"{label or expression} (block {block})" if len(layers) > 1 else label or expression,
+            label or expression,
             tuple(langs),
             split,
             block,

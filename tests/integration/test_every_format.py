@@ -277,8 +277,8 @@ def test_labels_of_a_conversion_score_what_was_predicted(run, place):
 def test_several_blocks_at_once(run, place):
     found = run("eval", "none", "--task", "bucc2018", "--langs", "de", "--layer", "0,2-3")
     assert found["computed"] == 3
-    labels = [row["intermediate"] for row in found["scores"] if row["main"]]
-    assert labels == ["none (block 0)", "none (block 2)", "none (block 3)"]
+    rows = [(row["intermediate"], row["layer"]) for row in found["scores"] if row["main"]]
+    assert rows == [("none", 0), ("none", 2), ("none", 3)]
     error = run("eval", "none", "--task", "bucc2018", "--layer", "4", code=2)
     assert "3 blocks" in error["what"]
     assert (

@@ -8,9 +8,24 @@ from pathlib import Path
 
 from xstilts.config.load import load_task
 from xstilts.errors import UsageError
+from xstilts.evaluate.names import plain_label
 from xstilts.evaluate.store import ResultCell
 from xstilts.files import atomic_folder
 from xstilts.tasks.prediction_files import suffix_of
+
+
+def require_own_split(task: str, split: str) -> None:
+    """Refuse a submission of rows that the task is not scored on.
+
+    Raises:
+        UsageError: `split` is neither empty nor the task's own.
+    """
+    own = load_task(task).eval_split
+    if split not in ("", own):
+        raise UsageError(
+            f"a submission of {task} holds predictions for '{own}', not for '{split}'",
+            hint="Leave out --split, or --submit-dir.",
+        )
 
 
 def write_submission(cells: Iterable[ResultCell], folder: Path) -> dict[str, list[Path]]:
@@ -26,13 +41,14 @@ def write_submission(cells: Iterable[ResultCell], folder: Path) -> dict[str, lis
         Expression to the files written, paths below `folder`.
 
     Raises:
-        UsageError: The folder holds something, or two cells would be the same file.
+        UsageError: The folder holds something, a cell is of a split that is not its task's own, or
+            two cells would be the same file.
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="Give --submit-dir a new folder.")
     by_label: dict[str, list[ResultCell]] = {}
     for cell in cells:
-        by_label.setdefault(cell.scores[0].intermediate, []).append(cell)
+        by_label.setdefault(plain_label(cell.scores[0]), []).append(cell)
     written: dict[str, list[Path]] = {}
     with atomic_folder(folder) as new:
         for label, own in by_label.items():
@@ -45,12 +61,13 @@ def _copy(cells: Sequence[ResultCell], folder: Path, root: Path) -> list[Path]:
     paths: list[Path] = []
     for cell in cells:
         score = cell.scores[0]
+        require_own_split(score.task, score.split)
         suffix = suffix_of(load_task(score.task))
         path = root / score.task / f"test-{score.language}.{suffix}"
         if path in paths:
             raise UsageError(
                 f"two results for {score.task} in {score.language}",
-                hint="Give one split, layer and pooling.",
+                hint="Give one layer and pooling.",
             )
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(cell.predictions, folder / path)

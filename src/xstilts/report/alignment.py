@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from statistics import mean
 
 from xstilts.evaluate.alignment.bitext import COLUMNS, MEASURES
+from xstilts.evaluate.names import title_of
 from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats.resampling import Array, Pooled
 from xstilts.evaluate.store import ResultCell, Score
@@ -27,7 +28,7 @@ def alignment_table(scores: Sequence[Score]) -> View:
     ]
     languages = len({row.language for row in rows})
     domain = next((row.domain for row in rows if row.domain), "")
-    title = f"{rows[0].task if rows else ''}: mean over {languages} languages"
+    title = f"{title_of(rows[0]) if rows else ''}: mean over {languages} languages"
     columns = ("expression", "block", *MEASURES)
     return View(title + (f", domain {domain}" if domain else ""), columns, tuple(lines))
 

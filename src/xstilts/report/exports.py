@@ -19,10 +19,12 @@ from typing import Any
 from xstilts.config.specs import SuiteSpec
 from xstilts.data.languages import language
 from xstilts.errors import NotFoundError
+from xstilts.evaluate.names import plain_label, task_title
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.evaluate.submission import plain_name
 from xstilts.evaluate.xtreme import official, summarise
 from xstilts.files import atomic_folder, write_bytes, write_json, write_text
+from xstilts.report.tables import counted_blocks
 
 SCHEMA = "xstilts.scores/2"
 COLUMNS = (*Score.model_fields, "seconds", "written")
@@ -83,12 +85,22 @@ def write_parquet(cells: Iterable[ResultCell], path: Path) -> int:
 
 
 def xtreme_record(scores: Sequence[Score], suite: SuiteSpec) -> dict[str, Any]:
-    """Label to what XTREME's own scorer prints, means over seeds, for the tasks of a suite."""
+    """Label to what XTREME's own scorer prints, means over seeds, for the tasks of a suite.
+
+    Scores of a split that is not the task's own stand apart, under `label (split)`; retrieval is
+    taken from one block, see `counted_blocks`.
+    """
     values: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
+    blocks = counted_blocks(scores)
     for row in scores:
-        if row.group or row.task not in suite.tasks:
+        if row.group or row.language not in suite.tasks.get(row.task, ()):
             continue
-        tasks = values.setdefault(row.intermediate, {})
+        if (row.layer, row.pooling) != blocks.get((row.task, row.split)):
+            continue
+        label = plain_label(row)
+        if task_title(row.task, row.split) != row.task:
+            label += f" ({row.split})"
+        tasks = values.setdefault(label, {})
         own = tasks.setdefault(row.task, {}).setdefault(row.language, {})
         own.setdefault(row.metric, []).append(row.value)
     record = {}
@@ -118,7 +130,7 @@ def write_mteb(cells: Iterable[ResultCell], folder: Path) -> int:
         score = next((row for row in cell.scores if row.main), None)
         if score is None or score.metric in NO_SHARE:
             continue
-        model = f"{plain_name(score.intermediate)}__{plain_name(score.backbone)}"
+        model = f"{plain_name(plain_label(score))}__{plain_name(score.backbone)}"
         revision = score.digest or score.fingerprint
         groups.setdefault((model, revision), {}).setdefault(score.task, []).append(cell)
     count = 0

@@ -12,6 +12,7 @@ from statistics import median
 from xstilts.composition.expression import references
 from xstilts.composition.parser import parse
 from xstilts.errors import XstiltsError
+from xstilts.evaluate.names import plain_label
 from xstilts.evaluate.store import Score
 from xstilts.zoo import Entry, Zoo
 
@@ -56,8 +57,9 @@ def facts(scores: Iterable[Score], zoo: Zoo, runs: Path) -> dict[str, Facts]:
     known = {entry.manifest.digest: entry for entry in zoo.entries()}
     firsts: dict[str, Score] = {}
     for score in scores:
-        if score.main and (score.intermediate not in firsts or score.train_task):
-            firsts.setdefault(score.intermediate, score)
+        label = plain_label(score)
+        if score.main and (label not in firsts or score.train_task):
+            firsts.setdefault(label, score)
     found = {}
     for label, score in firsts.items():
         chain = _chain(score.expression, zoo, known)

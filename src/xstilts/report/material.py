@@ -8,10 +8,11 @@ from functools import cached_property
 
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import SuiteSpec
+from xstilts.evaluate.names import plain_label, task_title
 from xstilts.evaluate.stats import DRAWS, Runs, Unit, Verdict, collect, compare, family
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.report.facts import Facts
-from xstilts.report.tables import NONE
+from xstilts.report.tables import NONE, counted_blocks
 
 LOWER_IS_BETTER = ("perplexity",)
 
@@ -23,6 +24,8 @@ class Column:
     Attributes:
         units: Its languages that every shown expression has.
         retrieval: Whether sentences are retrieved, without any training.
+        split: Where that is not the task's own; empty otherwise.
+        counted: Whether means take it: of several blocks or poolings of a task one does.
     """
 
     name: str
@@ -31,6 +34,8 @@ class Column:
     units: tuple[Unit, ...]
     every: tuple[Unit, ...]
     retrieval: bool
+    split: str = ""
+    counted: bool = True
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -82,15 +87,49 @@ class Material:
 
     @cached_property
     def newest(self) -> tuple[ResultCell, ...]:
-        """The cells that count, labels carrying the backbone's name where there are several."""
+        """The cells that count, labels carrying the backbone's name where there are several.
+
+        What is the same computation under two labels stands under one of them; see `same_as`.
+        """
         backbones = {s.fingerprint: s.backbone for cell in self.cells for s in cell.scores}
         kept: dict[tuple[object, ...], ResultCell] = {}
         for cell in sorted(self.cells, key=lambda cell: (cell.written, cell.key)):
-            renamed = _renamed(cell) if len(backbones) > 1 else cell
+            label = plain_label(cell.scores[0])
+            label = self.same_as.get((cell.scores[0].fingerprint, label), label)
+            if len(backbones) > 1:
+                label += f"{AT}{cell.scores[0].backbone}"
+            renamed = _renamed(cell, label)
             first = renamed.scores[0]
             place = (first.intermediate, first.seed, first.group, unit_key(first))
             kept[place] = renamed
         return tuple(kept.values())
+
+    @cached_property
+    def same_as(self) -> dict[tuple[str, str], str]:
+        """(backbone's fingerprint, label) to another label that the same modules stand under.
+
+        Two labels are one where they share tasks and languages, and the modules of each that they
+        share are the same.
+        """
+        found: dict[tuple[str, str], dict[tuple[object, ...], tuple[object, ...]]] = {}
+        for cell in sorted(self.cells, key=lambda cell: (cell.written, cell.key)):
+            first = cell.scores[0]
+            place = (first.group, first.seed, first.step, unit_key(first))
+            modules = found.setdefault((first.fingerprint, plain_label(first)), {})
+            modules[place] = (first.digest, *sorted(first.flags))
+        names: dict[tuple[str, str], str] = {}
+        order = sorted(found, key=lambda key: key[1] != self.baseline)
+        for number, (backbone, label) in enumerate(order):
+            own = found[backbone, label]
+            for key in order[:number]:
+                shared = own.keys() & found[key].keys()
+                if key[0] != backbone or key in names or not shared:
+                    continue
+                if all(own[place] == found[key][place] for place in shared):
+                    names[backbone, label] = key[1]
+                    found[key].update(own)
+                    break
+        return names
 
     @cached_property
     def scores(self) -> tuple[Score, ...]:
@@ -147,15 +186,24 @@ class Material:
                 kinds.setdefault(unit_key(score)._replace(language=""), []).append(score)
         order = {task: number for number, task in enumerate(self.suite.tasks)}
         ranked = sorted(kinds, key=lambda kind: (order.get(kind.task, len(order)), kind))
-        tasks = [kind.task for kind in ranked]
+        blocks = counted_blocks(self.mains)
         return tuple(
-            _column(kind, kinds[kind], several=tasks.count(kind.task) > 1) for kind in ranked
+            replace(
+                _column(kind, kinds[kind], [other for other in ranked if other.task == kind.task]),
+                counted=blocks[kind.task, kind.split] == (kind.layer, kind.pooling),
+            )
+            for kind in ranked
         )
 
     @cached_property
     def averaged(self) -> tuple[Column, ...]:
-        """The columns that means over tasks are taken of: percentages, higher being better."""
-        return tuple(column for column in self.columns if column.metric not in LOWER_IS_BETTER)
+        """The columns that means over tasks are taken of: percentages, higher being better.
+
+        A task counts once: by its own split, and by one block where several are pooled. Where no
+        task is there in its own split the others' columns are taken.
+        """
+        columns = [c for c in self.columns if c.counted and c.metric not in LOWER_IS_BETTER]
+        return tuple([c for c in columns if not c.split] or columns)
 
     def mean(self, label: str, units: Iterable[Unit]) -> float | None:
         """Mean over units of the mean over seeds; None while one is missing."""
@@ -229,9 +277,11 @@ class Material:
     def means(self) -> dict[str, tuple[Column, ...]]:
         """The means that are shown: of all tasks, and without those that only retrieve."""
         trained = tuple(column for column in self.averaged if not column.retrieval)
-        shown = {"mean": self.averaged}
+        splits = " and ".join(sorted({column.split for column in self.averaged}))
+        mean = f"mean {splits}".rstrip()
+        shown = {mean: self.averaged}
         if trained and len(trained) < len(self.averaged):
-            shown["mean without retrieval"] = trained
+            shown[f"{mean} without retrieval"] = trained
         return shown if len(self.averaged) > 1 else {}
 
 
@@ -239,11 +289,8 @@ AT = " · "
 """Between label and backbone, where there are several backbones."""
 
 
-def _renamed(cell: ResultCell) -> ResultCell:
-    rows = [
-        score.model_copy(update={"intermediate": f"{score.intermediate}{AT}{score.backbone}"})
-        for score in cell.scores
-    ]
+def _renamed(cell: ResultCell, label: str) -> ResultCell:
+    rows = [score.model_copy(update={"intermediate": label}) for score in cell.scores]
     return replace(cell, scores=rows)
 
 
@@ -252,16 +299,22 @@ def unit_key(score: Score) -> Unit:
     return Unit(score.task, score.language, score.split, score.layer, score.pooling)
 
 
-def _column(kind: Unit, rows: Sequence[Score], *, several: bool) -> Column:
-    """A column; its units are the languages that every label with any of them has."""
+def _column(kind: Unit, rows: Sequence[Score], siblings: Sequence[Unit]) -> Column:
+    """A column; its units are the languages that every label with any of them has.
+
+    Its name says the split, block and pooling where `siblings`, all of the task, differ in them.
+    """
     by_label: dict[str, set[Unit]] = {}
     for row in rows:
         by_label.setdefault(row.intermediate, set()).add(unit_key(row))
     every = dict.fromkeys(unit_key(row) for row in rows)
     shared = set.intersection(*by_label.values())
-    parts = [kind.task, kind.split] if several else [kind.task]
-    if several and kind.layer >= 0:
+    title = task_title(kind.task, kind.split)
+    parts = [title]
+    if len({sibling.layer for sibling in siblings}) > 1:
         parts.append(f"block {kind.layer}")
+    if len({sibling.pooling for sibling in siblings}) > 1:
+        parts.append(kind.pooling)
     return Column(
         " ".join(parts),
         kind.task,
@@ -269,4 +322,5 @@ def _column(kind: Unit, rows: Sequence[Score], *, several: bool) -> Column:
         tuple(unit for unit in every if unit in shared),
         tuple(every),
         retrieval=kind.layer >= 0,
+        split="" if title == kind.task else kind.split,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from xstilts.evaluate.names import plain_label, title_of
 from xstilts.evaluate.store import Score
 
 NONE = "none"
@@ -27,8 +29,24 @@ def main_scores(scores: Sequence[Score]) -> list[Score]:
 
 def labels(scores: Sequence[Score]) -> list[str]:
     """Expressions in order of appearance, `none` first."""
-    seen = dict.fromkeys(score.intermediate for score in scores)
+    seen = dict.fromkeys(plain_label(score) for score in scores)
     return sorted(seen, key=lambda label: label != NONE)
+
+
+def counted_blocks(scores: Iterable[Score]) -> dict[tuple[str, str], tuple[int, str]]:
+    """(task, split) to the one block and pooling that means and exports count.
+
+    It is what most expressions have; of equals the lowest block. Blocks of one bitext are one task.
+    """
+    having: dict[tuple[str, str], dict[tuple[int, str], set[str]]] = {}
+    for score in scores:
+        if score.main:
+            kinds = having.setdefault((score.task, score.split), {})
+            kinds.setdefault((score.layer, score.pooling), set()).add(plain_label(score))
+    return {
+        place: min(kinds, key=lambda kind: (-len(kinds[kind]), kind))
+        for place, kinds in having.items()
+    }
 
 
 def task_means(scores: Sequence[Score]) -> dict[tuple[str, str], float]:
@@ -39,11 +57,11 @@ def task_means(scores: Sequence[Score]) -> dict[tuple[str, str], float]:
     rows = main_scores(scores)
     shared: dict[str, set[str]] = {}
     for label in labels(rows):
-        for task in {row.task for row in rows if row.intermediate == label}:
-            codes = {r.language for r in rows if r.intermediate == label and r.task == task}
+        for task in {title_of(row) for row in rows if row.intermediate == label}:
+            codes = {r.language for r in rows if r.intermediate == label and title_of(r) == task}
             shared[task] = shared[task] & codes if task in shared else codes
     result = {}
-    for label, task in dict.fromkeys((row.intermediate, row.task) for row in rows):
+    for label, task in dict.fromkeys((row.intermediate, title_of(row)) for row in rows):
         if shared[task]:
             values = [_over_seeds(rows, label, task, code) for code in sorted(shared[task])]
             result[label, task] = mean(values)
@@ -54,7 +72,7 @@ def _over_seeds(rows: Sequence[Score], label: str, task: str, language: str) -> 
     return mean(
         row.value
         for row in rows
-        if (row.intermediate, row.task, row.language) == (label, task, language)
+        if (row.intermediate, title_of(row), row.language) == (label, task, language)
     )
 
 
@@ -75,23 +93,26 @@ def main_table(scores: Sequence[Score]) -> View:
 
 
 def language_tables(scores: Sequence[Score]) -> list[View]:
-    """One table a task: expression by language, and the mean."""
+    """One table a task and split: expression, and block where there are several, by language."""
     rows = main_scores(scores)
     views = []
-    for task in dict.fromkeys(row.task for row in rows):
-        own = [row for row in rows if row.task == task]
+    for task, split in dict.fromkeys((row.task, row.split) for row in rows):
+        own = [row for row in rows if (row.task, row.split) == (task, split)]
         codes = list(dict.fromkeys(row.language for row in own))
+        blocks = sorted({row.layer for row in own})
         lines = []
-        for label in labels(own):
-            there = {r.language for r in own if r.intermediate == label}
-            values: list[object] = [
-                _over_seeds(own, label, task, code) if code in there else "–" for code in codes
-            ]
+        for label, block in itertools.product(labels(own), blocks):
+            mine = [r for r in own if (plain_label(r), r.layer) == (label, block)]
+            by_code = {
+                code: [row.value for row in mine if row.language == code]
+                for code in dict.fromkeys(row.language for row in mine)
+            }
+            values: list[object] = [mean(by_code[c]) if c in by_code else "–" for c in codes]
             numbers = [value for value in values if isinstance(value, float)]
-            lines.append((label, *values, mean(numbers)))
-        layer = {row.layer for row in own}
-        note = f", layer {layer.pop()}" if len(layer) == 1 and -1 not in layer else ""
-        title = f"{task} {own[0].split} ({own[0].metric}{note})"
+            name = f"{label} (block {block})" if len(blocks) > 1 else label
+            lines += [(name, *values, mean(numbers))] if numbers else []
+        note = f", block {blocks[0]}" if len(blocks) == 1 and blocks[0] >= 0 else ""
+        title = f"{task} {split} ({own[0].metric}{note})"
         views.append(View(title, ("expression", *codes, "mean"), tuple(lines)))
     return views
 

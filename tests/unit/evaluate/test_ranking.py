@@ -274,6 +274,10 @@ def test_known_results_are_means_over_shared_languages(place, tmp_path):
     found = known_results(scores, load_task("mnli"), entries, zoo, base)
     digests = {e.reference.rpartition("/")[0]: e.manifest.digest for e in entries}
     assert found == {digests["mnli/seq_bn"]: 65.0, digests["qqp/lora"]: 50.0}
+    # Rows of the task's own split are not averaged with others'.
+    own = [s.model_copy(update={"split": "validation", "value": s.value / 2}) for s in scores]
+    halves = {digest: value / 2 for digest, value in found.items()}
+    assert known_results([*scores, *own], load_task("mnli"), entries, zoo, base) == halves
 
 
 @pytest.mark.parametrize(

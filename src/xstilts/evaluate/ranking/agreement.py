@@ -11,6 +11,7 @@ from xstilts.composition.expression import Ref
 from xstilts.composition.parser import parse
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import XstiltsError
+from xstilts.evaluate.names import plain_label
 from xstilts.evaluate.store import Score
 from xstilts.zoo import Entry, Zoo
 
@@ -46,17 +47,24 @@ def known_results(
     """Module digest to its mean main score on the target, over the languages that all have.
 
     A row belongs to a module when the module alone stands for it in tables, as `xstilts xtreme`
-    writes it; seeds are averaged.
+    writes it; seeds are averaged. One split counts, the target's own where there are rows of it.
     """
     wanted = {entry.manifest.digest for entry in entries}
     rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     names: dict[str, str] = {}
-    for score in scores:
-        if score.task != target.name or not score.main:
+    known = [
+        score
+        for score in scores
+        if score.task == target.name
+        and score.main
+        and score.fingerprint == backbone.identity.fingerprint
+    ]
+    splits = {score.split for score in known}
+    split = target.eval_split if target.eval_split in splits else min(splits, default="")
+    for score in known:
+        if score.split != split:
             continue
-        if score.fingerprint != backbone.identity.fingerprint:
-            continue
-        label = score.intermediate
+        label = plain_label(score)
         if label not in names:
             names[label] = _digest(label, zoo, backbone)
         if names[label] in wanted:

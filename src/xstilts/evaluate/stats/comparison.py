@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from xstilts.errors import UsageError
+from xstilts.evaluate.names import task_title
 from xstilts.evaluate.stats.resampling import (
     DRAWS,
     Array,
@@ -141,7 +142,7 @@ def _even(units: Sequence[Unit]) -> dict[Unit, float]:
 
 
 def _tasks(units: Sequence[Unit]) -> str:
-    names = list(dict.fromkeys(unit.task for unit in units))
+    names = list(dict.fromkeys(task_title(unit.task, unit.split) for unit in units))
     languages = len({unit.language for unit in units})
     shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
     one = units[0].language if languages == 1 else f"{languages} languages"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xstilts.errors import IntegrityError
+from xstilts.evaluate.names import task_title
 from xstilts.evaluate.stats.resampling import Array, Pooled
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.tasks.metrics import METRICS
@@ -28,7 +29,7 @@ class Unit(NamedTuple):
 
     def __str__(self) -> str:
         block = f" block {self.layer}" if self.layer >= 0 else ""
-        return f"{self.task}/{self.language}{block}"
+        return f"{task_title(self.task, self.split)}/{self.language}{block}"
 
 
 @dataclass(frozen=True)

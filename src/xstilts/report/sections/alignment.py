@@ -7,6 +7,7 @@ from statistics import mean
 
 from xstilts.evaluate.alignment.bitext import MEASURES
 from xstilts.evaluate.alignment.snapshots import trained_label
+from xstilts.evaluate.names import title_of
 from xstilts.evaluate.store import Score
 from xstilts.report import figures
 from xstilts.report.alignment import alignment_rows, mean_measure
@@ -20,10 +21,10 @@ SHOWN = "from_pivot"
 def alignment_section(material: Material) -> Section:
     """Every measure by expression and block, for each bitext; accuracy over blocks and steps."""
     rows = alignment_rows(material.scores)
-    tasks = list(dict.fromkeys(row.task for row in rows))
+    tasks = list(dict.fromkeys(title_of(row) for row in rows))
     tables, pictures = [], []
     for task in tasks:
-        own = [row for row in rows if row.task == task]
+        own = [row for row in rows if title_of(row) == task]
         ends = [row for row in own if row.step < 0]
         if ends:
             tables.append(_by_block(task, ends))
