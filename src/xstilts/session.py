@@ -644,7 +644,7 @@ class Session:
 
         Over a fusion only a head is trained; over everything else `top` and a head.
         """
-        from xstilts.composition.expression import operators
+        from xstilts.composition.expression import learns
         from xstilts.composition.load import load_expression
         from xstilts.composition.parser import parse
         from xstilts.config.load import load_task, train_task_of
@@ -655,7 +655,7 @@ class Session:
         task = task_in_world(load_task(target), self.data)
         if loaded.head_for(task) is not None:
             return None
-        method = "head" if "fuse" in operators(parse(expression)) else top
+        method = "head" if learns(parse(expression)) else top
         name = f"{target}-on-{digest(expression)[:8]}" if loaded.entries else f"{target}-alone"
         self.note(f"target phase: {train_task_of(target)} as {method} on {expression}")
         return self.target_phase(

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.sites import EncoderShape, ModuleWeights, Site
-from xstilts.composition.expression import Call, Expression, Operand, Ref
+from xstilts.composition.expression import SUM, Call, Expression, Operand, Ref
 from xstilts.config.specs import Spec
 from xstilts.errors import UsageError, near_names
-from xstilts.modules.operators import OPERATORS, Option, PartInfo
+from xstilts.modules.methods import METHODS
+from xstilts.modules.operators import OPERATORS, PartInfo
 
 
 class ComposedModules(nn.Module):
@@ -102,14 +104,12 @@ def _build(
         if isinstance(module, ComposedModules):
             return _Graph(dict(module.nodes.items()), module.encoder_weights)
         return module
-    operator = OPERATORS.get(expression.operator)
-    options = {**operator.OPTIONS, **dict(expression.options)}
+    operator, options = OPERATORS.get(expression.operator), options_of(expression)
     if operator.MERGES:
         parts = [_build(p.expression, modules, shape, generator) for p in expression.parts]
         adapters = [part for part in parts if isinstance(part, ModuleWeights)]
         weights = [part.weight for part in expression.parts]
-        merged: ModuleWeights = operator.combine(adapters, weights, options, generator)
-        return merged
+        return operator.combine(adapters, weights, options, generator)
     graphs = [_as_graph(_build(_weighted(p), modules, shape, generator)) for p in expression.parts]
     keys = sorted({key for graph in graphs for key in graph.nodes}, key=Site.of)
     nodes = {
@@ -126,7 +126,7 @@ def _build(
 
 
 def _weighted(part: Operand) -> Expression:
-    return part.expression if part.weight == 1.0 else Call("sum", (part,))
+    return part.expression if part.weight == 1.0 else Call(SUM, (part,))
 
 
 def _as_graph(built: ModuleWeights | _Graph) -> _Graph:
@@ -160,47 +160,66 @@ def check(expression: Expression, infos: Mapping[str, PartInfo]) -> PartInfo:
     operator = OPERATORS.get(expression.operator)
     parts = [check(part.expression, infos) for part in expression.parts]
     where = str(expression)
-    _check_options(expression, operator.OPTIONS, where)
+    options_of(expression)
     if any(part.weight == 0.0 for part in expression.parts):
         raise UsageError("a part has weight 0", where=where, hint="Leave that part out.")
     if any(part.name == "none" for part in parts):
         raise UsageError("`none` stands alone: it cannot be combined", where=where)
-    external = next((part for part in parts if part.method.startswith("external_")), None)
+    external = next((p for p in parts if p.method and METHODS.get(p.method).EXTERNAL), None)
     if external is not None:
         raise UsageError(
             f"'{external.name}' is run by another library, so it acts alone",
             where=where,
             hint="docs/guides/methods.md says which combinations that library computes wrongly.",
         )
-    if not operator.MERGES and sum(part.method == "full" for part in parts[1:]):
+    if not operator.MERGES and any(
+        part.method and METHODS.get(part.method).REPLACES_ENCODER for part in parts[1:]
+    ):
         raise UsageError(
             "a full fine-tune replaces the encoder, so it can only come first",
             where=where,
             hint="Write stack(full-module, other), or merge the encoders with average(…).",
         )
-    if hasattr(operator, "check"):
-        operator.check(parts)
+    operator.check(parts)
     methods = {part.method for part in parts}
     method = methods.pop() if len(methods) == 1 else ""
-    return PartInfo(where, method, parts[0].options, bool(operator.MERGES))
+    return PartInfo(where, method, parts[0].options, operator.MERGES)
 
 
-def _check_options(call: Call, known: Mapping[str, Option], where: str) -> None:
-    for key, value in call.options:
-        if key not in known:
-            raise UsageError(
-                f"{call.operator} has no option '{key}'", where=where, hint=near_names(key, known)
-            )
-        wanted = type(known[key])
-        number = isinstance(value, float) and (
-            wanted is float or (wanted is int and value % 1 == 0)
+def options_of(call: Call) -> Spec:
+    """The options of an operator as its `Options`, defaults filled in.
+
+    Raises:
+        UsageError: One is unknown, of another kind, or out of range; the message says what fits.
+    """
+    spec = OPERATORS.get(call.operator).Options
+    values = {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value
+        for key, value in call.options
+    }
+    try:
+        return spec.model_validate(values, strict=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+    key, kind, where = str(found["loc"][0]), found["type"], str(call)
+    if kind == "extra_forbidden":
+        raise UsageError(
+            f"{call.operator} has no option '{key}'",
+            where=where,
+            hint=near_names(key, spec.model_fields),
         )
-        if not number and type(value) is not wanted:
-            kind = {"bool": "true or false", "int": "a whole number", "float": "a number"}
-            shown = kind.get(wanted.__name__, "a word")
-            raise UsageError(f"option '{key}' of {call.operator} takes {shown}", where=where)
+    takes = _TAKES.get(kind.partition("_")[0], "another value")
+    message = f"option '{key}' of {call.operator} takes {takes}"
+    raise UsageError(message, where=where, hint=f"{found['msg']}.")
 
 
-def options_of(spec: Spec) -> dict[str, object]:
-    """A method's options as plain values, for `PartInfo`."""
-    return spec.model_dump()
+_TAKES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "literal": "a word",
+    "string": "a word",
+    "greater": "a larger number",
+    "less": "a smaller number",
+}
+"""First word of pydantic's name of an error to what would fit."""

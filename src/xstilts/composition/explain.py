@@ -11,6 +11,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.expression import Call, Expression, Ref
 from xstilts.composition.load import load_modules, resolve_expression
+from xstilts.modules.methods import METHODS
 from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Entry, Zoo
 
@@ -133,7 +134,7 @@ def _warnings(tree: Expression, entries: Mapping[str, Entry]) -> Iterator[str]:
         for p in tree.parts
         if isinstance(p.expression, Ref) and p.expression.name in entries
     }
-    if merges and methods & {"bottleneck", "language"}:
+    if merges and any(METHODS.get(m).ACTS and not METHODS.get(m).IS_UPDATE for m in methods):
         yield (
             f"{tree.operator} combines the parameters of bottleneck adapters, which is not the "
             "combination of their functions; parallel(…) adds functions, fuse(…) learns to"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from xstilts.modules.operators import Option
+from xstilts.modules.operators import OPERATORS, Option
 
 SUM = "sum"
 """The operator of `a + b - c`."""
@@ -86,6 +86,12 @@ def operators(expression: Expression) -> Iterator[str]:
         yield expression.operator
         for part in expression.parts:
             yield from operators(part.expression)
+
+
+def learns(expression: Expression) -> bool:
+    """Whether an operator in it has parameters of its own, which a target phase trains."""
+    used = [OPERATORS.get(name) for name in operators(expression)]
+    return any(operator.LEARNS for operator in used if not operator.MERGES)
 
 
 def map_references(expression: Expression, change: Callable[[str], str]) -> Expression:

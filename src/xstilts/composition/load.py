@@ -27,8 +27,9 @@ from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS, read_tensors
-from xstilts.modules.operators import PartInfo
+from xstilts.modules.operators import OPERATORS, PartInfo
 from xstilts.zoo import Entry, Manifest, Zoo
+from xstilts.zoo.manifest import COMPOSITION
 
 LEARNED = "learned.safetensors"
 PROBE_TOLERANCE = 1e-3
@@ -116,7 +117,7 @@ def _find_parts(expression: Expression, zoo: Zoo, backbone: Backbone) -> dict[st
 
 def _check_lineage(entry: Entry, zoo: Zoo, backbone: Backbone, above: tuple[str, ...] = ()) -> None:
     """Find everything below a composition, before any weight is read."""
-    if entry.manifest.kind != "composition":
+    if entry.manifest.kind != COMPOSITION:
         return
     parts = _find_parts(parse(entry.manifest.composition), zoo, backbone)
     line = (*above, entry.manifest.digest)
@@ -162,7 +163,7 @@ def pinned_digest(expression: Expression, entries: Mapping[str, Entry]) -> str:
 
 
 def _info(name: str, manifest: Manifest) -> PartInfo:
-    whole = manifest.kind == "composition"
+    whole = manifest.kind == COMPOSITION
     method = "" if whole else manifest.method
     return PartInfo(name, method, manifest.options, merged=not whole)
 
@@ -171,7 +172,8 @@ def _outermost(expression: Expression, entries: Mapping[str, Entry]) -> Entry | 
     """The module whose head speaks for the expression: itself, or the last of a stack."""
     if isinstance(expression, Ref):
         return entries.get(expression.name)
-    if expression.operator == "stack":
+    operator = OPERATORS.get(expression.operator)
+    if not operator.MERGES and operator.HEAD_OF_LAST:
         return _outermost(expression.parts[-1].expression, entries)
     return None
 
@@ -189,7 +191,7 @@ def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> ModuleWeights | C
 
     manifest = verify_folder(entry.folder)
     own: ModuleWeights = METHODS.get(manifest.method).load(entry.folder, backbone.shape)
-    if manifest.kind != "composition":
+    if manifest.kind != COMPOSITION:
         return own
     expression = parse(manifest.composition)
     parts = _find_parts(expression, zoo, backbone)

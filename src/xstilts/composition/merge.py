@@ -16,7 +16,7 @@ from xstilts.composition.load import load_modules, resolve_expression
 from xstilts.errors import UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
-from xstilts.zoo.manifest import Parent
+from xstilts.zoo.manifest import MERGE, Parent
 
 
 def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
@@ -49,7 +49,7 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
             folder,
             Manifest(
                 name=name,
-                kind="merge",
+                kind=MERGE,
                 method=merged.method,
                 preset=presets.pop() if len(presets) == 1 else "",
                 options=merged.options.model_dump(),

@@ -23,7 +23,7 @@ from xstilts.modules.operators import OPERATORS, Option
 
 __all__ = ["Call", "Expression", "Operand", "Option", "Ref", "parse"]
 
-OPERATOR_NAMES = tuple(name for name in OPERATORS if name != "sum")
+OPERATOR_NAMES = tuple(name for name in OPERATORS if name != SUM)
 
 
 def parse(text: str) -> Expression:

@@ -43,14 +43,15 @@ def shrink(entry: Entry, zoo: Zoo, backbone: Backbone) -> Shrunk:
         BackboneMismatchError: `backbone` is not the one that it was trained from.
     """
     manifest = verify_folder(entry.folder)
-    if manifest.method != "full":
+    method = METHODS.get(manifest.method)
+    if not method.DIFFERENCES:
         raise UsageError(
             f"{entry.reference} is of method {manifest.method}",
             hint="Only full fine-tuning has a difference from the backbone to store.",
         )
     if manifest.options.get("stored") == "difference":
         raise UsageError(f"{entry.reference} is stored as a difference already")
-    own = METHODS.get("full").load(entry.folder, backbone.shape)
+    own = method.load(entry.folder, backbone.shape)
     own.options = full.Options(stored="difference")
 
     def build(folder: Path) -> Manifest:

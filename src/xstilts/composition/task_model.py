@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, cast
 
 import torch
@@ -18,8 +17,7 @@ from xstilts.composition.compose import ComposedModules
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
-from xstilts.modules.operators.fuse import FusionAttention
-from xstilts.modules.operators.stack import StackedSublayer
+from xstilts.modules.operators import Penalised, inverse_of
 from xstilts.tasks.formats import FORMATS
 
 
@@ -106,11 +104,9 @@ class TaskModel(nn.Module):
         """What operators that train add to the loss: a scalar, float32."""
         total = torch.zeros(())
         for module in self.composed.modules():
-            if isinstance(module, FusionAttention) and module.coefficient:
-                value = module.value
-                if value is not None and value.weight.requires_grad:
-                    total = total.to(value.weight.device)
-                    total = total + module.coefficient * module.regularisation()
+            if isinstance(module, Penalised):
+                value = module.penalty()
+                total = total.to(value.device) + value
         return total
 
     @property
@@ -126,23 +122,7 @@ def inverse_at_embeddings(nodes: Mapping[str, nn.Module]) -> Callable[[Tensor], 
         UsageError: What acts there cannot be inverted.
     """
     node = nodes.get(Site(-1, EMBEDDINGS).key)
-    if node is None:
-        return None
-    if isinstance(node, StackedSublayer):
-        parts = [_inverse(part) for part in reversed(node.parts)]
-        return lambda hidden: reduce(lambda state, back: back(state), parts, hidden)
-    return _inverse(node)
-
-
-def _inverse(node: nn.Module) -> Callable[[Tensor], Tensor]:
-    inverse: Any = getattr(node, "inverse", None)
-    if inverse is None:
-        raise UsageError(
-            "a masked language model needs the inverse of what acts at the embeddings, and this "
-            "combination has none",
-            hint="Use one language adapter, or a stack of them.",
-        )
-    return cast("Callable[[Tensor], Tensor]", inverse)
+    return None if node is None else inverse_of(node)
 
 
 def head_tensors(head: Head) -> dict[str, Tensor]:

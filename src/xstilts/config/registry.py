@@ -16,7 +16,7 @@ import importlib.metadata
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MethodType
@@ -133,8 +133,7 @@ class Registry(Generic[T]):
         if name not in self._loaded:
             origin = self.origin(name)
             implementation = self._import(name, origin)
-            problems = [missing_in(implementation, contract) for contract in self.contracts]
-            missing = min(problems, key=len, default=[])
+            missing = complete(implementation, self.contracts)
             if missing:
                 raise UsageError(
                     f"{self.kind} '{name}' of package '{origin.package}' is incomplete: "
@@ -159,40 +158,46 @@ class Registry(Generic[T]):
             ) from error
 
 
-def missing_in(implementation: object, contract: type) -> list[str]:
-    """What an implementation lacks of a contract, in words; the contract's defaults are filled in.
+def complete(implementation: object, contracts: Sequence[type]) -> list[str]:
+    """Give an implementation the defaults of the first contract that it fulfils.
 
-    Constants are checked for their type where it is a plain class, functions for whether they take
-    the arguments that they will be given.
+    Returns:
+        Nothing, or where it fulfils none, what it lacks of the nearest, in words. Constants are
+        checked for their type where it is a plain class, functions for whether they take the
+        arguments that they will be given.
     """
-    hints = {k: v for k, v in get_type_hints(contract).items() if not k.startswith("_")}
-    members = {
-        key: value
-        for base in reversed(contract.__mro__)
-        if getattr(base, "_is_protocol", False)
-        for key, value in vars(base).items()
-        if not key.startswith("_") and inspect.isfunction(value)
-    }
-    problems: list[str] = []
-    for key, kind in hints.items():
+    nearest: list[str] = []
+    for contract in contracts:
+        defaults, missing = _compared(implementation, contract)
+        if not missing:
+            for key, value in defaults.items():
+                setattr(implementation, key, value)
+            return []
+        nearest = min((nearest or missing, missing), key=len)
+    return nearest
+
+
+def _compared(implementation: object, contract: type) -> tuple[dict[str, Any], list[str]]:
+    """The defaults that an implementation lacks, and what it lacks without a default."""
+    defaults: dict[str, Any] = {}
+    missing: list[str] = []
+    for key, kind in get_type_hints(contract).items():
         if not hasattr(implementation, key) and hasattr(contract, key):
-            setattr(implementation, key, getattr(contract, key))
-        if not hasattr(implementation, key):
-            problems.append(f"it has no {key}")
+            defaults[key] = getattr(contract, key)
+        elif not hasattr(implementation, key):
+            missing.append(f"it has no {key}")
         elif _is_plain(kind) and not isinstance(getattr(implementation, key), kind):
-            problems.append(f"its {key} is no {kind.__name__}")
-    defaults: dict[str, Callable[..., Any]] = {}
-    for key, function in members.items():
+            missing.append(f"its {key} is no {kind.__name__}")
+    for key, function in inspect.getmembers(contract, inspect.isfunction):
+        if key.startswith("_"):
+            continue
         if hasattr(implementation, key):
-            problems += _unlike(getattr(implementation, key), function)
+            missing += _unlike(getattr(implementation, key), function)
         elif getattr(function, "_optional", False):
             defaults[key] = MethodType(function, implementation)
         else:
-            problems.append(f"it has no {key}{_shown(function)}")
-    if not problems:
-        for key, default in defaults.items():
-            setattr(implementation, key, default)
-    return problems
+            missing.append(f"it has no {key}{_shown(function)}")
+    return defaults, missing
 
 
 def _is_plain(kind: Any) -> bool:

@@ -73,7 +73,7 @@ class Phase:
     @property
     def full(self) -> bool:
         """Whether the whole encoder is fine-tuned."""
-        return self.preset.method == "full"
+        return self.method.REPLACES_ENCODER
 
     @property
     def task(self) -> TaskSpec:

@@ -20,7 +20,7 @@ from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase, PhaseModel
 from xstilts.train.trainer import TrainResult
 from xstilts.zoo import Entry, Manifest, write_manifest
-from xstilts.zoo.manifest import SIMULATED, HeadRecord, Parent
+from xstilts.zoo.manifest import COMPOSITION, SIMULATED, HeadRecord, Parent
 
 
 def save_module(phase: Phase, built: PhaseModel, result: TrainResult) -> Entry:
@@ -82,7 +82,7 @@ def _manifest(
     languages = sorted({code for part in phase.parts for code in part.languages})
     return Manifest(
         name=phase.name,
-        kind="composition" if within else phase.method.KIND,
+        kind=COMPOSITION if within else phase.method.KIND,
         task=phase.task.name if single else short_name(",".join(phase.tasks)),
         format=heads[0].format if single else "",
         family=heads[0].family if single else "",

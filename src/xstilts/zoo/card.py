@@ -17,21 +17,12 @@ from xstilts.config.load import load_task, spec_names
 from xstilts.errors import DataError
 from xstilts.files import json_text, write_text
 from xstilts.zoo.manifest import CARD, SCORES, SIMULATED, Manifest, read_manifest
-from xstilts.zoo.snippets import is_difference, snippets
+from xstilts.zoo.snippets import card_of, is_difference, snippets
 from xstilts.zoo.strict_json import read_json
 
 ScoreRow = Mapping[str, Any]
 """At least `task`, `language`, `split`, `metric` and `value` (0..100); more keys may be there."""
 
-LIBRARIES = {
-    "adapter": "adapter-transformers",
-    "language": "adapter-transformers",
-    "lora": "peft",
-    "full": "transformers",
-}
-"""Kind to what hubs call the library that loads it."""
-
-_RELATION = {"full": "finetune", "merge": "merge"}
 _PIPELINE = {
     "classification": "text-classification",
     "multiple_choice": "multiple-choice",
@@ -116,7 +107,7 @@ def metadata(manifest: Manifest, rows: Sequence[ScoreRow]) -> dict[str, Any]:
     values: dict[str, Any] = {
         "library_name": library_of(m),
         "base_model": base_model(m),
-        "base_model_relation": _RELATION.get(m.kind, "adapter") if base_model(m) else "",
+        "base_model_relation": card_of(m).relation if base_model(m) else "",
         "pipeline_tag": _PIPELINE.get(m.format, ""),
         "language": _languages(m),
         "license": m.license,
@@ -130,7 +121,9 @@ def metadata(manifest: Manifest, rows: Sequence[ScoreRow]) -> dict[str, Any]:
 
 def library_of(manifest: Manifest) -> str:
     """What hubs call the library that loads the module."""
-    return "xstilts" if is_difference(manifest) else LIBRARIES.get(manifest.kind, "xstilts")
+    card = card_of(manifest)
+    owner = "" if is_difference(manifest) else card.hub_library or card.library
+    return owner or "xstilts"
 
 
 def base_model(manifest: Manifest) -> str:
@@ -163,8 +156,9 @@ def _simulated(manifest: Manifest) -> bool:
 
 def _tags(manifest: Manifest) -> list[str]:
     m = manifest
-    library = {"adapter-transformers": "adapters", "peft": "peft"}.get(library_of(m))
-    role = f"intermediate:{m.task}" if m.task and m.kind != "language" else ""
+    card = card_of(m)
+    library = card.library if card.relation == "adapter" and card.code else ""
+    role = f"intermediate:{m.task}" if m.task and not card.for_language else ""
     tags = ["xstilts", library, m.kind, m.method, m.preset, role, m.backbone.model_type, "xtreme"]
     return list(dict.fromkeys(tag for tag in tags if tag))
 
@@ -196,17 +190,7 @@ def _pipeline_of(task: str) -> str:
 
 def _summary(manifest: Manifest) -> str:
     m = manifest
-    what = {
-        "adapter": "A bottleneck adapter",
-        "language": "A language adapter",
-        "lora": "A LoRA module",
-        "full": "A fine-tuned encoder",
-        "head": "A head on the frozen encoder",
-        "fusion": "A fusion of modules",
-        "merge": "A merge of modules",
-        "composition": "A composition of modules",
-        "external": "A module",
-    }[m.kind]
+    what = card_of(m).noun
     if is_difference(m):
         what += ", stored as its difference from the backbone,"
     on = f" trained on {m.task}" if m.task else ""

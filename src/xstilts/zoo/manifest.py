@@ -42,6 +42,9 @@ RENAMED = {
 }
 """Field to its values of before 0.2 and what they are called now."""
 
+COMPOSITION, MERGE = "composition", "merge"
+"""Kinds of what is made from modules; the others are the kinds of methods."""
+
 SIMULATED = "simulated world"
 """Source of rows that a built-in world made up, whatever real task's format they are in."""
 
@@ -116,7 +119,7 @@ class Manifest(Spec):
 
     Attributes:
         kind: What the folder holds: the `KIND` of its method, or a `composition`, which needs its
-            parents.
+            parents, or a `merge`.
         task: The task it was trained on; its head speaks that task's labels.
         format: Of its head, with the `family` of tasks that may share it; empty without a head.
         preset: Method preset; `method` is the implementation.

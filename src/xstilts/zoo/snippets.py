@@ -3,9 +3,60 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import Protocol
 
-from xstilts.zoo.manifest import HEAD, Manifest
+from xstilts.config.registry import Registry
+from xstilts.zoo.manifest import COMPOSITION, HEAD, MERGE, Manifest
 from xstilts.zoo.reference import slug
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a model card says of a method's modules.
+
+    Attributes:
+        noun: What one is, such as "A LoRA module".
+        library: Package that loads the folder without xstilts, such as `peft`; empty: none does.
+        hub_library: What hubs call that library; `library` when empty.
+        relation: To the base model, as hubs call it.
+        for_language: Whether it is for a language rather than for a task.
+        imports: Lines of Python that the code needs.
+        code: Lines that put the module of `folder` into `model`; in each, `{encoder}` stands for
+            the encoder of the model, and other braces are doubled.
+    """
+
+    noun: str
+    library: str = ""
+    hub_library: str = ""
+    relation: str = "adapter"
+    for_language: bool = False
+    imports: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+
+
+class Described(Protocol):
+    """What the card asks of a method; see `Method` in `xstilts.modules.methods`."""
+
+    CARD: MethodCard
+
+
+_METHODS = Registry[Described](
+    "xstilts.modules.methods", "method", Described, group="xstilts.methods"
+)
+_DERIVED = {
+    COMPOSITION: MethodCard("A composition of modules"),
+    MERGE: MethodCard("A merge of modules", relation="merge"),
+}
+
+
+def card_of(manifest: Manifest) -> MethodCard:
+    """What a card says of a module: as its method does, where that is installed."""
+    if manifest.kind in _DERIVED:
+        return _DERIVED[manifest.kind]
+    known = manifest.method in _METHODS
+    return _METHODS.get(manifest.method).CARD if known else MethodCard("A module")
+
 
 _CLASSES = {
     "classification": "AutoModelForSequenceClassification",
@@ -46,8 +97,7 @@ def snippets(manifest: Manifest, repo: str = "") -> str:
     ]
     code = library_code(manifest, repo)
     if code:
-        library = {"adapter": "adapters", "language": "adapters", "lora": "peft"}
-        name = library.get(manifest.kind, "transformers")
+        name = card_of(manifest).library
         parts.append(f"With plain {name}{where}:\n\n```python\n{code}\n```")
     return "\n\n".join(parts)
 
@@ -64,32 +114,29 @@ def library_code(manifest: Manifest, repo: str = "") -> str:
         manifest: Of the module.
         repo: Where it is fetched from; the folder in which the code runs when empty.
     """
-    if manifest.kind not in ("adapter", "language", "lora", "full", "head"):
-        return ""
-    if is_difference(manifest):
+    card = card_of(manifest)
+    if not card.library or is_difference(manifest):
         return ""
     has_head = any(record.path == HEAD for record in manifest.files)
     class_name = _CLASSES.get(manifest.format, "AutoModel") if has_head else "AutoModel"
     headed = class_name != "AutoModel"
     encoder = "model.base_model" if headed else "model"
-    lines = _imports(manifest, class_name, headed, repo)
+    lines = _imports(card, class_name, headed, repo)
     lines += ["", f'folder = snapshot_download("{repo}")' if repo else 'folder = "."']
     lines += _model(manifest, class_name)
-    lines += _module(manifest.kind, encoder)
+    lines += [line.format(encoder=encoder) for line in card.code]
     if headed:
         lines += [f'head = load_file(f"{{folder}}/{HEAD}")', *_HEADS[manifest.format]]
     return "\n".join([*lines, "model.eval()"])
 
 
-def _imports(manifest: Manifest, class_name: str, headed: bool, repo: str) -> list[str]:
-    lines = ["import adapters"] if manifest.kind in ("adapter", "language") else []
+def _imports(card: MethodCard, class_name: str, headed: bool, repo: str) -> list[str]:
+    lines = {*card.imports, f"from transformers import {class_name}"}
     if repo:
-        lines.append("from huggingface_hub import snapshot_download")
-    if manifest.kind == "lora":
-        lines.append("from peft import PeftModel")
-    if headed or manifest.kind in ("full", "head"):
-        lines.append("from safetensors.torch import load_file")
-    return [*lines, f"from transformers import {class_name}"]
+        lines.add("from huggingface_hub import snapshot_download")
+    if headed:
+        lines.add("from safetensors.torch import load_file")
+    return sorted(lines, key=lambda line: (line.startswith("from"), line))
 
 
 def _model(manifest: Manifest, class_name: str) -> list[str]:
@@ -105,17 +152,3 @@ def _model(manifest: Manifest, class_name: str) -> list[str]:
     if not backbone.on_hub:
         lines[0] += "  # a local folder when this was trained"
     return [f"model = {class_name}.from_pretrained(", *lines, ")"]
-
-
-def _module(kind: str, encoder: str) -> list[str]:
-    if kind == "lora":
-        return [f"PeftModel.from_pretrained({encoder}, folder)  # acts in place"]
-    if kind == "full":
-        weights = 'load_file(f"{folder}/model.safetensors")'
-        return [f"{encoder}.load_state_dict({weights}, strict=False)  # all but the pooler"]
-    if kind == "head":
-        return []
-    return [
-        "adapters.init(model)",
-        "model.load_adapter(folder, use_safetensors=True, set_active=True)",
-    ]

@@ -15,7 +15,7 @@ from xstilts.composition.compose import compose
 from xstilts.composition.export import EXPORTS, export, probe, reference, source
 from xstilts.composition.parser import parse
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
-from xstilts.modules.methods import METHODS, _adapters_lora
+from xstilts.modules.methods import METHODS, _adapters_lora, lora
 from xstilts.zoo import Zoo
 
 FORMATS = {"mnli": "SequenceClassification", "udpos": "TokenClassification"}
@@ -154,8 +154,8 @@ def test_the_adapters_library_loads_module_and_head(place, library, task, preset
     else:
         found = output.logits
     assert torch.allclose(found, wanted, atol=1e-6)
-    again = METHODS.get("bottleneck") if preset == "seq_bn" else _adapters_lora
-    module = again.load(tmp_path / "out", base.shape)
+    load = METHODS.get("bottleneck").load if preset == "seq_bn" else lora.load_from_adapters
+    module = load(tmp_path / "out", base.shape)
     composed = compose(parse("a"), {"a": module}, base.shape, torch.Generator())
     plain = source(f"{task}/{preset}", zoo, base).loaded.composed
     states = []
@@ -223,7 +223,7 @@ def test_a_lora_of_several_ranks_and_sites_survives_the_adapters_format(place, l
         wanted = base(ids, mask)
     found = library(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.allclose(found[mask.bool()], wanted[mask.bool()], atol=1e-6)
-    again = _adapters_lora.load(tmp_path, base.shape)
+    again = lora.load_from_adapters(tmp_path, base.shape)
     for key, module in adapter.at.items():
         assert torch.allclose(again.at[key].update(), module.update(), atol=1e-6)
 

@@ -9,6 +9,7 @@ from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import check, merge
 from xstilts.composition.parser import parse
 from xstilts.errors import UsageError
+from xstilts.modules.merging import trim
 from xstilts.modules.methods import METHODS
 from xstilts.modules.operators import PartInfo, _updates
 from xstilts.modules.operators.fuse import FusedSublayer, FusionAttention
@@ -41,7 +42,7 @@ def test_ties_is_that_of_peft(density, sign):
     merge_utils = pytest.importorskip("peft.utils.merge_utils")
     tensors = stacked()
     theirs = merge_utils.ties(list(tensors), torch.tensor(WEIGHTS), density, sign)
-    ours = _updates.elect(_updates.trim(tensors, density), WEIGHTS, sign)
+    ours = _updates.elect(trim(tensors, density), WEIGHTS, sign)
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
@@ -172,6 +173,10 @@ C = PartInfo("c", "", {}, False)
         ("merge_ties(l, l, dens=0.5)", "Did you mean 'density'"),
         ("merge_svd(l, l, rank=2.5)", "a whole number"),
         ("merge_ties(l, l, sign=3)", "a word"),
+        ("merge_ties(l, l, sign=totals)", "'total' or 'frequency'"),
+        ("merge_ties(l, l, density=0)", "a larger number"),
+        ("merge_dare_ties(l, l, density=1.5)", "a smaller number"),
+        ("fuse(a, b, size=true)", "a whole number"),
     ],
 )
 def test_what_makes_no_sense_is_refused_without_weights(text, words):

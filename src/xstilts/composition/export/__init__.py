@@ -35,7 +35,9 @@ from xstilts.config.registry import Registry
 from xstilts.data.features import Batch
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import atomic_folder, write_text
+from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Zoo
+from xstilts.zoo.manifest import COMPOSITION
 
 EXPORTS = Registry[Any]("xstilts.composition.export", "kind of export")
 
@@ -123,7 +125,8 @@ def source(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Sourc
     loaded = load_expression(text, zoo, backbone, language)
     expression, entries = resolve_expression(text, zoo, backbone, language)
     manifest = loaded.manifest
-    if manifest is not None and manifest.kind == "composition" and manifest.method == "head":
+    acts = manifest is None or METHODS.get(manifest.method).ACTS
+    if manifest is not None and manifest.kind == COMPOSITION and not acts:
         expression, entries = resolve_expression(manifest.composition, zoo, backbone)
     modules = load_modules(entries, zoo, backbone)
     adapter = merge(expression, modules, backbone.shape, Generator().manual_seed(0))

@@ -18,7 +18,8 @@ from xstilts.composition.export._heads import adapters_head
 from xstilts.composition.expression import Call, Ref
 from xstilts.errors import UsageError
 from xstilts.files import write_json
-from xstilts.modules.methods import METHODS, _adapters_lora, bottleneck
+from xstilts.modules.methods import METHODS, bottleneck
+from xstilts.modules.operators import OPERATORS
 
 ABOUT = (
     "For the adapters library: model.load_adapter(folder, use_safetensors=True, set_active=True) "
@@ -39,15 +40,13 @@ def write(source: Source, folder: Path) -> float | None:
 
 
 def _write_adapter(source: Source, adapter: ModuleWeights, folder: Path, name: str) -> None:
-    if adapter.method == "lora":
-        _adapters_lora.save(adapter, folder, name, source.backbone)
-    elif adapter.method in ("bottleneck", "language"):
-        METHODS.get(adapter.method).save(adapter, folder, name, source.backbone)
-    else:
+    write = METHODS.get(adapter.method).WRITERS.get("adapters")
+    if write is None:
         raise UsageError(
             f"the adapters library cannot hold a module of method {adapter.method}",
             hint="Export it as hf or merged.",
         )
+    write(adapter, folder, name, source.backbone)
 
 
 def _outer(source: Source, name: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -79,14 +78,15 @@ def _write_setup(source: Source, folder: Path) -> None:
     flat = isinstance(expression, Call) and all(
         isinstance(part.expression, Ref) and part.weight == 1.0 for part in expression.parts
     )
-    if not isinstance(expression, Call) or not flat or expression.operator not in ("stack", "fuse"):
+    operator = OPERATORS.get(expression.operator) if isinstance(expression, Call) else None
+    if not flat or operator is None or operator.MERGES or not operator.ADAPTERS_BLOCK:
         raise UsageError(
             f"the adapters library cannot express '{expression}'",
             hint="A stack or fusion of single modules can be exported, and so can one module.",
         )
     parts = parts_of(source)
     for name, adapter in parts:
-        if adapter.method == "lora":
+        if METHODS.get(adapter.method).LOW_RANK:
             raise UsageError(
                 "the adapters library computes stacks and fusions of LoRA wrongly or not at all",
                 hint="Write the stack as a sum and export it as one module: a + b.",
@@ -94,16 +94,15 @@ def _write_setup(source: Source, folder: Path) -> None:
         (folder / name).mkdir()
         _write_adapter(source, adapter, folder / name, name)
     names = [name for name, _ in parts]
-    if expression.operator == "fuse":
+    if operator.LEARNS:
         _write_fusion(source, folder / ",".join(names), names)
     head = ""
     if source.head is not None:
         head = "head-" + source.name
         (folder / head).mkdir()
         _write_head(source, folder / head, head)
-    kind = {"stack": "Stack", "fuse": "Fuse"}[expression.operator]
     children = [{"type": "single", "children": [name]} for name in names]
-    setup = {"type": kind, "children": children}
+    setup = {"type": operator.ADAPTERS_BLOCK, "children": children}
     write_json(
         folder / "adapter_setup.json",
         {"adapter_setup": setup, "head_setup": head or None, "version": _VERSION},

@@ -28,12 +28,13 @@ _TASK_TYPES = {
 def write(source: Source, folder: Path) -> float | None:
     """Write adapter_model.safetensors and adapter_config.json."""
     adapter = source.adapter
-    if adapter is None or adapter.method != "lora":
+    save = METHODS.get(adapter.method).WRITERS.get("peft") if adapter else None
+    if adapter is None or save is None:
         raise UsageError(
             f"'{source.loaded.expression}' is no LoRA module, so peft cannot hold it",
             hint="Sums, averages and merges of LoRA modules are one; others: adapters or onnx.",
         )
-    METHODS.get("lora").save(adapter, folder, source.name, source.backbone)
+    save(adapter, folder, source.name, source.backbone)
     if source.head is not None:
         _add_head(source, folder)
     return None

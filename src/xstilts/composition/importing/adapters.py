@@ -15,7 +15,7 @@ from xstilts.composition.task_model import Head
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
-from xstilts.modules.methods import _adapters_lora, bottleneck, language
+from xstilts.modules.methods import _adapters_lora, bottleneck, language, lora
 
 WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
 HEADS = ("model_head.safetensors", "pytorch_model_head.bin")
@@ -61,7 +61,7 @@ def read(
     outer = {"config": inner, "name": name, "model_type": backbone.identity.model_type}
     write_json(plain / bottleneck.CONFIG, outer)
     if is_lora:
-        adapter = _adapters_lora.load(plain, backbone.shape)
+        adapter = lora.load_from_adapters(plain, backbone.shape)
     elif inner.get("inv_adapter"):
         adapter = language.load(plain, backbone.shape)
     else:

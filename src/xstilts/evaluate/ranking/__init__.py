@@ -33,13 +33,23 @@ from xstilts.errors import NotFoundError, UsageError, XstiltsError
 from xstilts.evaluate.ranking import estimates
 from xstilts.evaluate.ranking.agreement import Agreement, agreement, known_results
 from xstilts.evaluate.store import Score
+from xstilts.modules import methods
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats import FORMATS, check_targets, with_labels
 from xstilts.zoo import Entry
+from xstilts.zoo.manifest import COMPOSITION, MERGE
 from xstilts.zoo.workspace import Workspace
 
 METHODS = ("text", "task", "probe", "logme")
-_KINDS = ("adapter", "lora", "full", "external")
+
+
+def _is_of_task(entry: Entry) -> bool:
+    """Whether a module acts in the encoder and was trained on a task, by itself."""
+    manifest = entry.manifest
+    if not manifest.task or manifest.kind in (COMPOSITION, MERGE):
+        return False
+    method = methods.METHODS.get(manifest.method)
+    return method.ACTS and not method.CARD.for_language
 
 
 class RankSpec(Spec):
@@ -137,9 +147,7 @@ class Ranker:
         found = [
             entry
             for entry in zoo.entries()
-            if not entry.manifest.backbone.differences(identity)
-            and entry.manifest.kind in _KINDS
-            and entry.manifest.task
+            if not entry.manifest.backbone.differences(identity) and _is_of_task(entry)
         ]
         if not found:
             raise NotFoundError(

@@ -1,32 +1,90 @@
 """Methods: what a module's parameters are, where they act, and how they are kept.
 
-A method is one file of this package with these names:
-
-    KIND: str                    the kind written to the manifest: "adapter", "lora", "full", …
-    Options                      a frozen `Spec`; unknown keys are refused
-
-    create(shape, options, generator) -> ModuleWeights
-        A new module. It starts as the identity: attaching it leaves every output bit-equal.
-    save(adapter, folder, name, backbone) -> None
-        Weights as safetensors, and the config of the library that owns the format.
-    load(folder, shape) -> ModuleWeights
-        The module in a folder, with no key missing and none left over. Raises `IntegrityError`.
-
-`ModuleWeights` and the sites are in `xstilts.backbone.sites`.
+A method is one file of this package, or an entry point of the group `xstilts.methods`, that fulfils
+`Method`; docs/guides/extending.md shows one. `ModuleWeights` and the sites are in
+`xstilts.backbone.sites`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias
 
-from torch import Tensor
+from torch import Generator, Tensor
 
-from xstilts.config.registry import Registry
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import EncoderShape, ModuleWeights
+from xstilts.config.registry import Registry, optional
+from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
+from xstilts.modules.merging import Merge, merged_parameters
+from xstilts.zoo.snippets import MethodCard
 
-METHODS = Registry[Any]("xstilts.modules.methods", "method", group="xstilts.methods")
+Save: TypeAlias = Callable[[ModuleWeights, Path, str, Backbone], None]
+"""Writes a module into a folder under a name; see `Method.save`."""
+
+
+class Method(Protocol):
+    """What an implementation has; constants with a value and optional functions may be left out.
+
+    Attributes:
+        KIND: What manifests call its modules: "adapter", "lora", "full", …
+        CARD: What model cards say of them.
+        Options: A frozen `Spec`; unknown keys are refused.
+        ACTS: Whether its modules act in the encoder; a head alone does not.
+        REPLACES_ENCODER: Whether a module is the whole encoder, in place of the backbone's.
+        EXTERNAL: Whether another library runs its modules, so that they combine with nothing.
+        IS_UPDATE: Whether modules are updates of weights: then a combination of them is that of
+            their functions, and modules of different options can be merged.
+        LOW_RANK: Whether what acts at its sites are `lora.LowRank`, so that a merge of its modules
+            is a LoRA module.
+        DIFFERENCES: Whether `Options(stored="difference")` keeps what differs from the backbone.
+        WRITERS: Library to what writes a module in its format, for exports. A method whose own
+            format is a library's names `save`.
+    """
+
+    KIND: str
+    CARD: MethodCard
+    Options: type[Spec]
+    ACTS: bool = True
+    REPLACES_ENCODER: bool = False
+    EXTERNAL: bool = False
+    IS_UPDATE: bool = False
+    LOW_RANK: bool = False
+    DIFFERENCES: bool = False
+    WRITERS: Mapping[str, Save] = MappingProxyType({})
+
+    def create(self, shape: EncoderShape, options: Any, generator: Generator) -> ModuleWeights:
+        """A new module. It starts as the identity: attaching it leaves every output bit-equal.
+
+        Args:
+            shape: Sizes of the encoder.
+            options: Of the method's `Options`.
+            generator: Draws its parameters.
+        """
+        ...
+
+    def save(self, adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
+        """Write weights as safetensors, and the config of the library that owns the format."""
+        ...
+
+    def load(self, folder: Path, shape: EncoderShape) -> ModuleWeights:
+        """The module in a folder, with no key missing and none left over.
+
+        Raises:
+            IntegrityError: The folder is incomplete or holds something else.
+        """
+        ...
+
+    @optional
+    def merged(self, modules: Sequence[ModuleWeights], merge: Merge) -> ModuleWeights:
+        """One module from several of this method; parameter by parameter unless it says how."""
+        return merged_parameters(modules, merge)
+
+
+METHODS = Registry[Method]("xstilts.modules.methods", "method", Method, "xstilts.methods")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

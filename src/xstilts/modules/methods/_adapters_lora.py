@@ -20,7 +20,6 @@ from xstilts.backbone.sites import BLOCKS, LINEARS, EncoderShape, ModuleWeights,
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import write_json
 from xstilts.modules.methods import bottleneck, read_tensors
-from xstilts.modules.methods.lora import LowRank, from_factors
 
 _MATRICES = {"query": "q", "key": "k", "value": "v"}
 _HELD = (*_MATRICES, "intermediate", "output")
@@ -36,7 +35,7 @@ def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) ->
     Raises:
         UsageError: The module acts at a projection where the library has no LoRA.
     """
-    at = {Site.of(key): cast("LowRank", module) for key, module in adapter.at.items()}
+    at = {Site.of(key): cast("Any", module) for key, module in adapter.at.items()}
     names = {site.name for site in at}
     if names - set(_HELD):
         raise UsageError(
@@ -92,7 +91,7 @@ def _config(names: set[str], rank: int, left: list[int]) -> dict[str, Any]:
     }
 
 
-def _padded(module: LowRank | None, sizes: tuple[int, int], rank: int) -> tuple[Tensor, Tensor]:
+def _padded(module: Any, sizes: tuple[int, int], rank: int) -> tuple[Tensor, Tensor]:
     a, b = torch.zeros(rank, sizes[0]), torch.zeros(sizes[1], rank)
     if module is not None:
         own = len(module.A)
@@ -113,8 +112,8 @@ KEYS = frozenset(_config(set(), 1, []))
 """Keys of the library's config that `load` takes account of."""
 
 
-def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
-    """The module in a folder of the library, as a LoRA module.
+def read_factors(folder: Path, shape: EncoderShape) -> dict[str, tuple[Tensor, Tensor]]:
+    """The updates in a folder of the library: site key to (A [rank, in], B [out, rank]).
 
     Folders written before 1.1 scaled by 1 where their config says alpha / r (the library corrects
     this when it loads them, and so does this).
@@ -143,4 +142,4 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     sites = sorted({key for key, _ in found}, key=Site.of)
     if len(found) != 2 * len(sites):
         raise IntegrityError("an update lacks a factor", where=str(folder))
-    return from_factors({key: (found[key, "A"], found[key, "B"] * scaling) for key in sites})
+    return {key: (found[key, "A"], found[key, "B"] * scaling) for key in sites}

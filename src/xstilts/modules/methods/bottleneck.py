@@ -21,9 +21,20 @@ from xstilts.backbone.sites import SUBLAYERS, EncoderShape, ModuleWeights, Site
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
-from xstilts.modules.methods import read_tensors, require_same_keys
+from xstilts.modules.methods import Save, read_tensors, require_same_keys
+from xstilts.zoo.snippets import MethodCard
 
 KIND = "adapter"
+CARD = MethodCard(
+    "A bottleneck adapter",
+    library="adapters",
+    hub_library="adapter-transformers",
+    imports=("import adapters",),
+    code=(
+        "adapters.init(model)",
+        "model.load_adapter(folder, use_safetensors=True, set_active=True)",
+    ),
+)
 WEIGHTS, CONFIG = "adapter.safetensors", "adapter_config.json"
 
 Activation = Literal["relu", "gelu", "swish", "tanh"]
@@ -295,3 +306,6 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     config, name, model_type = read_config(folder)
     adapter = create(shape, options_of(config, folder), Generator())
     return read_weights(adapter, library_keys(adapter, name, model_type), folder)
+
+
+WRITERS: dict[str, Save] = {"adapters": save}

@@ -31,8 +31,11 @@ from xstilts.modules.methods._external import (
     seeded,
     sharing,
 )
+from xstilts.zoo.snippets import MethodCard
 
 KIND = "external"
+CARD = MethodCard("A module")
+EXTERNAL = True
 
 CONFIGS = (
     "compacter",

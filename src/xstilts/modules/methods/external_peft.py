@@ -30,8 +30,11 @@ from xstilts.modules.methods._external import (
     seeded,
     sharing,
 )
+from xstilts.zoo.snippets import MethodCard
 
 KIND = "external"
+CARD = MethodCard("A module")
+EXTERNAL = True
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Target = Literal["query", "key", "value", "attention_output", "intermediate", "output"]

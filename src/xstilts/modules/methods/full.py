@@ -6,7 +6,7 @@ holds what differs from the backbone instead, which is smaller and gives the sam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,9 +17,23 @@ from xstilts.backbone.lazy_tensors import FileWeights, write_weights
 from xstilts.backbone.sites import EncoderShape, ModuleWeights
 from xstilts.config.specs import Spec
 from xstilts.files import write_json
+from xstilts.modules.merging import Merge
 from xstilts.modules.methods import _difference
+from xstilts.modules.methods._merged_encoder import MergedEncoder, merged_at_once
+from xstilts.zoo.snippets import MethodCard
 
 KIND = "full"
+CARD = MethodCard(
+    "A fine-tuned encoder",
+    library="transformers",
+    relation="finetune",
+    imports=("from safetensors.torch import load_file",),
+    code=(
+        '{encoder}.load_state_dict(load_file(f"{{folder}}/model.safetensors"), strict=False)'
+        "  # all but the pooler",
+    ),
+)
+REPLACES_ENCODER = IS_UPDATE = DIFFERENCES = True
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -88,6 +102,18 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
         )
     adapter.base = base
     return adapter
+
+
+def merged(modules: Sequence[ModuleWeights], merge: Merge) -> ModuleWeights:
+    """The encoder whose difference from the backbone is the merged one, computed when it is read.
+
+    It is computed now where the merge draws at random.
+    """
+    first = modules[0]
+    weights = (merged_at_once if merge.draws else MergedEncoder)(modules, merge)
+    result = ModuleWeights("full", first.options, {}, weights)
+    result.base = first.base
+    return result
 
 
 def _tensors(encoder: nn.Module) -> dict[str, Tensor]:

@@ -9,8 +9,16 @@ from torch import Generator
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import EncoderShape, ModuleWeights
 from xstilts.config.specs import Spec
+from xstilts.zoo.snippets import MethodCard
 
 KIND = "head"
+CARD = MethodCard(
+    "A head on the frozen encoder",
+    library="transformers",
+    hub_library="xstilts",
+    imports=("from safetensors.torch import load_file",),
+)
+ACTS = False
 
 
 class Options(Spec):

@@ -8,6 +8,7 @@ the paper), `seq_bn_inv` (those of the library).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,9 +19,10 @@ from torch import Generator, Tensor, nn
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import EMBEDDINGS, EncoderShape, ModuleWeights, Site
 from xstilts.errors import IntegrityError
-from xstilts.modules.methods import bottleneck
+from xstilts.modules.methods import Save, bottleneck
 
 KIND = "language"
+CARD = replace(bottleneck.CARD, noun="A language adapter", for_language=True)
 SITE = Site(-1, EMBEDDINGS)
 
 
@@ -131,3 +133,6 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     config, name, model_type = bottleneck.read_config(folder)
     adapter = create(shape, options_of(config, folder), Generator())
     return bottleneck.read_weights(adapter, _library_keys(adapter, name, model_type), folder)
+
+
+WRITERS: dict[str, Save] = {"adapters": save}

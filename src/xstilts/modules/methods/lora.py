@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,9 +19,18 @@ from xstilts.backbone.sites import BLOCKS, LINEARS, EncoderShape, ModuleWeights,
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
-from xstilts.modules.methods import read_tensors, require_same_keys
+from xstilts.modules.merging import Merge
+from xstilts.modules.methods import Save, _adapters_lora, read_tensors, require_same_keys
+from xstilts.zoo.snippets import MethodCard
 
 KIND = "lora"
+CARD = MethodCard(
+    "A LoRA module",
+    library="peft",
+    imports=("from peft import PeftModel",),
+    code=("PeftModel.from_pretrained({encoder}, folder)  # acts in place",),
+)
+IS_UPDATE = LOW_RANK = True
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Target = Literal["query", "key", "value", "attention_output", "intermediate", "output"]
@@ -105,6 +114,40 @@ def from_factors(factors: Mapping[str, tuple[Tensor, Tensor]]) -> ModuleWeights:
         module.A.data, module.B.data = a.contiguous(), (b / module.scaling).contiguous()
         at[key] = module
     return ModuleWeights("lora", options, at)
+
+
+def merged(modules: Sequence[ModuleWeights], merge: Merge) -> ModuleWeights:
+    """The module of merged updates, of `merge.rank` or exact."""
+    factors: dict[str, tuple[Tensor, Tensor]] = {}
+    lost = whole = 0.0
+    for key in sorted({key for module in modules for key in module.at}):
+        parts = [cast("LowRank", module.at[key]) for module in modules if key in module.at]
+        shape = parts[0].update().shape
+        zero = torch.zeros(shape)
+        updates = [
+            cast("LowRank", module.at[key]).update().detach() if key in module.at else zero
+            for module in modules
+        ]
+        update = merge(torch.stack(updates))
+        keep = min(merge.rank or sum(len(part.A) for part in parts), *shape)
+        factors[key], error = low_rank(update, keep)
+        lost, whole = lost + error, whole + float(update.pow(2).sum())
+    result = from_factors(factors)
+    result.error = (lost / whole) ** 0.5 if whole else 0.0
+    return result
+
+
+def ranks_of(module: ModuleWeights) -> list[int]:
+    """The rank of each of its updates."""
+    return [len(cast("LowRank", part).A) for part in module.at.values()]
+
+
+def low_rank(update: Tensor, rank: int) -> tuple[tuple[Tensor, Tensor], float]:
+    """The closest factors (A [rank, in], B [out, rank]), and the squared error that remains."""
+    left, values, right = torch.linalg.svd(update.double(), full_matrices=False)
+    root = values[:rank].sqrt()
+    pair = ((root[:, None] * right[:rank]).float(), (left[:, :rank] * root).float())
+    return pair, float(values[rank:].pow(2).sum())
 
 
 # --------------------------------------------------------------------------------- peft's format
@@ -220,3 +263,18 @@ def _options(config: dict[str, Any], ranks: dict[Site, int], num_layers: int) ->
     if set(options.sites(num_layers)) == set(ranks):
         return options
     return Options.model_validate(values | {"only": [site.key for site in sorted(ranks)]})
+
+
+# ------------------------------------------------------------------------ the adapters library's
+
+
+def load_from_adapters(folder: Path, shape: EncoderShape) -> ModuleWeights:
+    """The LoRA module in a folder of the adapters library.
+
+    Raises:
+        IntegrityError: The folder is broken, or asks for something else than plain LoRA.
+    """
+    return from_factors(_adapters_lora.read_factors(folder, shape))
+
+
+WRITERS: dict[str, Save] = {"peft": save, "adapters": _adapters_lora.save}

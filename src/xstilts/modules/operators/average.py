@@ -7,25 +7,24 @@ adapters is not the mean of their functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Generator
 
 from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import UsageError
-from xstilts.modules.operators import Option, _updates, merge_linear
+from xstilts.modules.operators import MergeOptions, NoOptions
 from xstilts.modules.operators import sum as module_sum
+from xstilts.modules.operators._updates import summed
 
-MERGES = True
-ORDERED = False
-OPTIONS: dict[str, Option] = {"rank": 0}
-check = _updates.check
+SHARES = True
+Options = MergeOptions
 
 
 def combine(
     modules: Sequence[ModuleWeights],
     weights: Sequence[float],
-    options: Mapping[str, Option],
+    options: Options,
     generator: Generator,
 ) -> ModuleWeights:
     """The mean; parts without weights count the same.
@@ -34,9 +33,9 @@ def combine(
         UsageError: Weights are given and do not sum to one.
     """
     weights = shares(weights)
-    if int(options["rank"]):
-        return merge_linear.combine(modules, weights, options, generator)
-    return module_sum.combine(modules, weights, options, generator)
+    if options.rank:
+        return summed(modules, weights, options.rank)
+    return module_sum.combine(modules, weights, NoOptions(), generator)
 
 
 def shares(weights: Sequence[float]) -> Sequence[float]:

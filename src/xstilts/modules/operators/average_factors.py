@@ -6,19 +6,17 @@ under a name of its own, for comparison; `average` is exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
 from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import UsageError
 from xstilts.modules.methods.lora import LowRank
-from xstilts.modules.operators import Option, PartInfo, _updates
+from xstilts.modules.operators import NoOptions, PartInfo, check_low_rank
 from xstilts.modules.operators import average as exact
 
-MERGES = True
-ORDERED = False
-OPTIONS: dict[str, Option] = {}
+SHARES = True
 
 
 def check(parts: Sequence[PartInfo]) -> None:
@@ -27,7 +25,7 @@ def check(parts: Sequence[PartInfo]) -> None:
     Raises:
         UsageError: Another method, or other sites, ranks or scales.
     """
-    _updates.check_lora(parts)
+    check_low_rank(parts)
     for part in parts[1:]:
         if part.options != parts[0].options:
             raise UsageError(
@@ -40,7 +38,7 @@ def check(parts: Sequence[PartInfo]) -> None:
 def combine(
     modules: Sequence[ModuleWeights],
     weights: Sequence[float],
-    options: Mapping[str, Option],
+    options: NoOptions,
     generator: Generator,
 ) -> ModuleWeights:
     """The module of mean factors; parts without weights count the same.

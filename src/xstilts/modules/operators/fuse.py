@@ -9,23 +9,37 @@ identity.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.sites import EncoderShape, Site
+from xstilts.config.specs import Spec
 from xstilts.errors import UsageError
+from xstilts.modules.methods import METHODS
 from xstilts.modules.methods.bottleneck import Bottleneck, read
-from xstilts.modules.operators import Option, PartInfo
+from xstilts.modules.operators import PartInfo
 
-MERGES = False
 LEARNS = True
-ORDERED = False
-OPTIONS: dict[str, Option] = {"value": True, "regularisation": 0.01, "size": 64}
-"""`value`: a value matrix at sub-layers; `regularisation`: weight of its squared distance from the
-identity in the loss (section 3.2 of the paper); `size`: of queries and keys at projections."""
+ADAPTERS_BLOCK = "Fuse"
+
+
+class Options(Spec):
+    """Options of a fusion.
+
+    Attributes:
+        value: Whether there is a value matrix at sub-layers.
+        regularisation: Weight of its squared distance from the identity in the loss (section 3.2 of
+            the paper).
+        size: Of queries and keys at projections.
+    """
+
+    value: bool = True
+    regularisation: float = Field(default=0.01, ge=0)
+    size: int = Field(default=64, gt=0)
 
 
 class FusionAttention(nn.Module):
@@ -75,6 +89,12 @@ class FusionAttention(nn.Module):
             return torch.zeros(())
         weight = self.value.weight
         return (weight - torch.eye(len(weight), device=weight.device)).pow(2).sum()
+
+    def penalty(self) -> Tensor:
+        """What it adds to the loss while its value matrix trains: a scalar."""
+        if self.value is None or not self.coefficient or not self.value.weight.requires_grad:
+            return torch.zeros((), device=self.query.weight.device)
+        return self.coefficient * self.regularisation()
 
 
 class FusedSublayer(nn.Module):
@@ -177,7 +197,7 @@ def check(parts: Sequence[PartInfo]) -> None:
         UsageError: A part is a full fine-tune.
     """
     for part in parts:
-        if part.method == "full":
+        if part.method and METHODS.get(part.method).REPLACES_ENCODER:
             raise UsageError(
                 f"fuse cannot take '{part.name}', which replaces the encoder",
                 hint="Fuse adapters and LoRA modules; merge encoders with average(…).",
@@ -188,20 +208,19 @@ def at_site(
     site: Site,
     parts: Sequence[nn.Module],
     shape: EncoderShape,
-    options: Mapping[str, Option],
+    options: Options,
     generator: Generator,
 ) -> nn.Module:
     """Attention over the parts, with new matrices."""
     if site.is_linear:
         sizes = shape.linear_sizes(site.name)
-        size = int(options["size"])
-        attention = ProjectionAttention(sizes, size, shape.dropout, generator)
+        attention = ProjectionAttention(sizes, options.size, shape.dropout, generator)
         return FusedProjection(attention, parts)
     own = FusionAttention(
         shape.hidden_size,
         shape.dropout,
-        value=bool(options["value"]),
+        value=options.value,
         generator=generator,
-        regularisation=float(options["regularisation"]),
+        regularisation=options.regularisation,
     )
     return FusedSublayer(own, parts)

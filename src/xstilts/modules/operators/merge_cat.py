@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from xstilts.modules.operators import Option, _updates
+from xstilts.modules.operators import check_low_rank
 from xstilts.modules.operators import sum as module_sum
 
-MERGES = True
-ORDERED = False
-OPTIONS: dict[str, Option] = {}
-check = _updates.check_lora
+check = check_low_rank
 combine = module_sum.combine

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from pydantic import Field
 from torch import Generator, Tensor
 
-from xstilts.backbone.sites import ModuleWeights
-from xstilts.modules.operators import Option, _updates
+from xstilts.modules.operators import MergeOptions
+from xstilts.modules.operators._updates import drop, weighted_sum
 
-MERGES = True
-ORDERED = True
-OPTIONS: dict[str, Option] = {"density": 0.5, "seed": 0, "rank": 0}
-check = _updates.check
+ORDERED = DRAWS = True
 
 
-def combine(
-    modules: Sequence[ModuleWeights],
-    weights: Sequence[float],
-    options: Mapping[str, Option],
-    generator: Generator,
-) -> ModuleWeights:
-    """The merged updates; `seed` decides what is dropped."""
-    del generator
-    density = _updates.require_density(options)
-    draws = Generator().manual_seed(int(options["seed"]))
+class Options(MergeOptions):
+    """`density` is the chance of each value to be kept; `seed` decides which are."""
 
-    def merge(updates: Tensor) -> Tensor:
-        return _updates.weighted_sum(_updates.drop(updates, density, draws), weights)
+    density: float = Field(default=0.5, gt=0, le=1)
+    seed: int = 0
 
-    return _updates.merged(modules, merge, int(options["rank"]), draws=True)
+
+def merge(
+    updates: Tensor, weights: Sequence[float], options: Options, generator: Generator
+) -> Tensor:
+    """The weighted sum of what is left."""
+    return weighted_sum(drop(updates, options.density, generator), weights)

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
-from xstilts.backbone.sites import ModuleWeights
-from xstilts.modules.operators import Option, _updates
+from xstilts.modules.operators import merge_dare_linear
+from xstilts.modules.operators._updates import Sign, drop, elect
 
-MERGES = True
-ORDERED = True
-OPTIONS: dict[str, Option] = {"density": 0.5, "sign": "total", "seed": 0, "rank": 0}
-check = _updates.check
+ORDERED = DRAWS = True
 
 
-def combine(
-    modules: Sequence[ModuleWeights],
-    weights: Sequence[float],
-    options: Mapping[str, Option],
-    generator: Generator,
-) -> ModuleWeights:
-    """The merged updates; `seed` decides what is dropped."""
-    del generator
-    density, sign = _updates.require_density(options), _updates.require_sign(options)
-    draws = Generator().manual_seed(int(options["seed"]))
+class Options(merge_dare_linear.Options):
+    """Those of DARE; `sign` says what elects a sign."""
 
-    def merge(updates: Tensor) -> Tensor:
-        return _updates.elect(_updates.drop(updates, density, draws), weights, sign)
+    sign: Sign = "total"
 
-    return _updates.merged(modules, merge, int(options["rank"]), draws=True)
+
+def merge(
+    updates: Tensor, weights: Sequence[float], options: Options, generator: Generator
+) -> Tensor:
+    """Mean of what is left of the updates that have the elected sign."""
+    return elect(drop(updates, options.density, generator), weights, options.sign)

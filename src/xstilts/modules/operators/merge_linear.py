@@ -6,27 +6,19 @@ of the updates themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-from torch import Generator
+from torch import Generator, Tensor
 
-from xstilts.backbone.sites import ModuleWeights
-from xstilts.modules.operators import Option, _updates
+from xstilts.modules.operators import MergeOptions
+from xstilts.modules.operators._updates import weighted_sum
 
-MERGES = True
-ORDERED = False
-OPTIONS: dict[str, Option] = {"rank": 0}
-check = _updates.check
+Options = MergeOptions
 
 
-def combine(
-    modules: Sequence[ModuleWeights],
-    weights: Sequence[float],
-    options: Mapping[str, Option],
-    generator: Generator,
-) -> ModuleWeights:
-    """The sum; `rank` 0 keeps all of it."""
-    del generator
-    merge = partial(_updates.weighted_sum, weights=weights)
-    return _updates.merged(modules, merge, int(options["rank"]))
+def merge(
+    updates: Tensor, weights: Sequence[float], options: Options, generator: Generator
+) -> Tensor:
+    """The sum; with rank 0 all of it."""
+    del options, generator
+    return weighted_sum(updates, weights)

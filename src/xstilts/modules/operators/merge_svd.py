@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Generator
 
 from xstilts.backbone.sites import ModuleWeights
-from xstilts.modules.operators import Option, _updates, merge_linear
+from xstilts.modules.methods.lora import ranks_of
+from xstilts.modules.operators import MergeOptions, check_low_rank
+from xstilts.modules.operators._updates import summed
 
-MERGES = True
-ORDERED = False
-OPTIONS: dict[str, Option] = {"rank": 0}
-check = _updates.check_lora
+Options = MergeOptions
+check = check_low_rank
 
 
 def combine(
     modules: Sequence[ModuleWeights],
     weights: Sequence[float],
-    options: Mapping[str, Option],
+    options: Options,
     generator: Generator,
 ) -> ModuleWeights:
     """The sum at `rank`; 0 is the largest rank of the parts."""
-    top = max(len(part.A) for module in modules for part in module.at.values())  # type: ignore[arg-type]
-    rank = int(options["rank"]) or top
-    return merge_linear.combine(modules, weights, {"rank": rank}, generator)
+    del generator
+    return summed(modules, weights, options.rank or max(map(max, map(ranks_of, modules))))

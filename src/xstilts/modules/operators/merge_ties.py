@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from pydantic import Field
 from torch import Generator, Tensor
 
-from xstilts.backbone.sites import ModuleWeights
-from xstilts.modules.operators import Option, _updates
+from xstilts.modules.operators import MergeOptions
+from xstilts.modules.operators._updates import Sign, elect
 
-MERGES = True
-ORDERED = False
-OPTIONS: dict[str, Option] = {"density": 0.5, "sign": "total", "rank": 0}
-check = _updates.check
+TRIMS = True
 
 
-def combine(
-    modules: Sequence[ModuleWeights],
-    weights: Sequence[float],
-    options: Mapping[str, Option],
-    generator: Generator,
-) -> ModuleWeights:
-    """The merged updates."""
+class Options(MergeOptions):
+    """`density` is the share of each update that is kept; `sign` says what elects a sign."""
+
+    density: float = Field(default=0.5, gt=0, le=1)
+    sign: Sign = "total"
+
+
+def merge(
+    updates: Tensor, weights: Sequence[float], options: Options, generator: Generator
+) -> Tensor:
+    """Mean of the trimmed updates that have the elected sign (section 3 of the paper)."""
     del generator
-    density, sign = _updates.require_density(options), _updates.require_sign(options)
-
-    def merge(updates: Tensor) -> Tensor:
-        return _updates.elect(updates, weights, sign)
-
-    return _updates.merged(modules, merge, int(options["rank"]), density=density)
+    return elect(updates, weights, options.sign)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.sites import EncoderShape, Site
-from xstilts.modules.operators import Option
+from xstilts.modules.operators import NoOptions
 from xstilts.modules.operators.stack import SummedProjection
-
-MERGES = False
-LEARNS = False
-ORDERED = False
-OPTIONS: dict[str, Option] = {}
 
 
 class ParallelSublayer(nn.Module):
@@ -35,7 +30,7 @@ def at_site(
     site: Site,
     parts: Sequence[nn.Module],
     shape: EncoderShape,
-    options: Mapping[str, Option],
+    options: NoOptions,
     generator: Generator,
 ) -> nn.Module:
     """The parts side by side."""

@@ -6,17 +6,16 @@ parts see the same input, their updates are summed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.sites import EncoderShape, Site
-from xstilts.modules.operators import Option
+from xstilts.modules.operators import NoOptions, inverse_of
 
-MERGES = False
-LEARNS = False
-ORDERED = True
-OPTIONS: dict[str, Option] = {}
+ORDERED = HEAD_OF_LAST = True
+ADAPTERS_BLOCK = "Stack"
 
 
 class StackedSublayer(nn.Module):
@@ -32,6 +31,16 @@ class StackedSublayer(nn.Module):
         for part in self.parts[1:]:
             update = update + part(hidden + update, residual, norm)
         return update
+
+    @property
+    def inverse(self) -> Callable[[Tensor], Tensor]:
+        """Back through the parts, the last first.
+
+        Raises:
+            UsageError: A part cannot be inverted.
+        """
+        parts = [inverse_of(part) for part in reversed(self.parts)]
+        return lambda hidden: reduce(lambda state, back: back(state), parts, hidden)
 
 
 class SummedProjection(nn.Module):
@@ -53,7 +62,7 @@ def at_site(
     site: Site,
     parts: Sequence[nn.Module],
     shape: EncoderShape,
-    options: Mapping[str, Option],
+    options: NoOptions,
     generator: Generator,
 ) -> nn.Module:
     """The parts one after the other."""

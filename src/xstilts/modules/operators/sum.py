@@ -7,35 +7,30 @@ float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Generator, Tensor
 
 from xstilts.backbone.sites import ModuleWeights
+from xstilts.modules.methods import METHODS
 from xstilts.modules.methods.lora import LowRank, from_factors
-from xstilts.modules.operators import Option, _updates
-
-MERGES = True
-ORDERED = False
-OPTIONS: dict[str, Option] = {}
-check = _updates.check
+from xstilts.modules.operators import NoOptions
+from xstilts.modules.operators._updates import summed
 
 
 def combine(
     modules: Sequence[ModuleWeights],
     weights: Sequence[float],
-    options: Mapping[str, Option],
+    options: NoOptions,
     generator: Generator,
 ) -> ModuleWeights:
     """The weighted sum of modules of one method; of full fine-tunes, of what they changed."""
     del options, generator
-    if modules[0].method == "lora":
+    if METHODS.get(modules[0].method).LOW_RANK:
         return _joined(modules, weights)
-    merge = partial(_updates.weighted_sum, weights=weights)
-    return _updates.merged(modules, merge, 0)
+    return summed(modules, weights, 0)
 
 
 def _joined(modules: Sequence[ModuleWeights], weights: Sequence[float]) -> ModuleWeights:

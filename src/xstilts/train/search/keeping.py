@@ -12,7 +12,7 @@ from xstilts.data.sources import data_digest
 from xstilts.files import digest
 from xstilts.train.search import Found, Search
 from xstilts.zoo import Entry, Manifest, write_manifest
-from xstilts.zoo.manifest import DataRecord, Parent
+from xstilts.zoo.manifest import COMPOSITION, DataRecord, Parent
 
 
 def keep(search: Search, found: Found, name: str) -> Entry:
@@ -44,7 +44,7 @@ def _manifest(search: Search, found: Found, name: str, run: str, values: list[fl
     )
     return Manifest(
         name=name,
-        kind="composition",
+        kind=COMPOSITION,
         task=head.name,
         format=head.format,
         family=head.head_family,

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from xstilts.composition.expression import Call, Expression, Operand, Ref
 from xstilts.modules.operators import OPERATORS
 
-SHARES = ("average",)
-"""Operators whose weights are positive and sum to one; those of others are free."""
 LIMIT = 1.5
 """Largest size of a free weight, as in LoraHub."""
 STEEPEST = 7.0
@@ -25,7 +23,7 @@ def start(calls: Sequence[Call]) -> NDArray[np.float64]:
     point: list[float] = []
     for call in calls:
         for part in call.parts:
-            if call.operator in SHARES:
+            if _shares(call):
                 point.append(float(np.log(max(part.weight, 1e-3))))
             else:
                 point.append(float(np.clip(part.weight, -LIMIT, LIMIT)))
@@ -34,7 +32,7 @@ def start(calls: Sequence[Call]) -> NDArray[np.float64]:
 
 def bounds(calls: Sequence[Call]) -> list[list[float]]:
     """Smallest and largest coordinates of a point."""
-    largest = [STEEPEST if call.operator in SHARES else LIMIT for call in calls for _ in call.parts]
+    largest = [STEEPEST if _shares(call) else LIMIT for call in calls for _ in call.parts]
     return [[-value for value in largest], largest]
 
 
@@ -47,8 +45,8 @@ def weighted(
     loose: list[float] = []
     for call in calls:
         own = [next(values) for _ in call.parts]
-        weights.append(shares(own) if call.operator in SHARES else free(own))
-        if call.operator not in SHARES:
+        weights.append(shares(own) if _shares(call) else free(own))
+        if not _shares(call):
             loose += weights[-1]
     return replaced(expression, iter(weights)), loose
 
@@ -61,6 +59,12 @@ def groups(expression: Expression) -> Iterator[Call]:
         yield expression
     for part in expression.parts:
         yield from groups(part.expression)
+
+
+def _shares(call: Call) -> bool:
+    """Whether the weights of its parts are positive and sum to one; others are free."""
+    operator = OPERATORS.get(call.operator)
+    return operator.MERGES and operator.SHARES
 
 
 def replaced(expression: Expression, weights: Iterator[list[float]]) -> Expression:
