@@ -24,9 +24,12 @@ from xstilts.errors import NotFoundError, UsageError
 from xstilts.sandbox import TRAINING, WORLDS, chosen_world
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from xstilts.api import Predictor, Row
     from xstilts.backbone.backbone import Backbone
     from xstilts.composition.explain import Explanation
+    from xstilts.composition.trainable import TrainableModel
     from xstilts.config.progress import ProgressFn
     from xstilts.evaluate.evaluator import Evaluator
     from xstilts.evaluate.ranking import Ranker
@@ -861,6 +864,82 @@ class Session:
         asked = self.load(expression, language=language, **options)
         return PredictionsResult(tuple(asked.predict(rows, language=language)))
 
+    # -- own loops
+
+    def model(
+        self, expression: str, task: str, *, language: str = "", seed: int = 42, backbone: str = ""
+    ) -> TrainableModel:
+        """A composed model as an `nn.Module` for your own loop or the transformers Trainer.
+
+        Its `forward(input_ids, attention_mask, labels)` gives loss and logits. It works on a copy
+        of the backbone, with the expression's head for the task, or a new one.
+
+        Args:
+            expression: Such as `fuse(mnli, qqp)`, or `none`.
+            task: What is predicted, such as `xnli`; it has the labels of the task that trains it.
+            language: Fills `{lang}`.
+            seed: Of a new head.
+            backbone: Instead of the session's.
+        """
+        from xstilts.composition.load import load_expression
+        from xstilts.composition.trainable import TrainableModel
+        from xstilts.config.load import load_task, train_task_of
+        from xstilts.data.sources import task_in_world
+
+        loaded = self.backbone(backbone)
+        spec = task_in_world(load_task(train_task_of(task) or task), self.data)
+        whole = load_expression(expression, self.zoo, loaded, language)
+        return TrainableModel(whole, loaded, spec, seed)
+
+    def dataset(
+        self,
+        task: str,
+        split: str = "train",
+        langs: Sequence[str] = (),
+        *,
+        limit: int | None = None,
+        seed: int = 42,
+        tokenized: bool = False,
+        backbone: str = "",
+    ) -> Dataset:
+        """Rows of a task as a `datasets.Dataset`.
+
+        Args:
+            task: Name, or path of a YAML.
+            split: Such as `train`, `validation` or `test`.
+            langs: Languages; the source language when empty.
+            limit: At most this many rows of each language, a nested subset for a seed.
+            seed: Of that subset.
+            tokenized: `input_ids`, `attention_mask` and labels as transformers names them, as the
+                backbone's tokenizer cuts them, instead of the texts.
+            backbone: Instead of the session's, for its tokenizer.
+
+        Raises:
+            NotFoundError: There is no such task, language or split, or no data.
+            DataError: A row is broken; file and row are named.
+        """
+        from xstilts.config.load import load_task
+        from xstilts.data.as_dataset import dataset_of, tokenised_dataset
+        from xstilts.data.sources import load, task_in_world
+        from xstilts.tasks.formats import FORMATS, with_labels
+
+        spec = task_in_world(load_task(task), self.data)
+        offline = self.offline or bool(self.world)
+        rows = [
+            row
+            for code in langs or (spec.source_language,)
+            for row in load(
+                spec, split, code, self.data, offline=offline, limit=limit or 0, seed=seed
+            )
+        ]
+        if not tokenized:
+            return dataset_of(rows)
+        loaded, form = self.backbone(backbone), FORMATS.get(spec.format)
+        length = min(spec.max_length, loaded.max_length)
+        features = form.encode(rows, loaded.tokenizer, with_labels(spec, rows), length)
+        several = len(features) > features.num_examples and not form.PER_TOKEN
+        return tokenised_dataset(rows, features, grouped=several)
+
     # -- reporting
 
     def report(
@@ -1059,7 +1138,7 @@ def _path(value: str | Path | None) -> Path | None:
 
 VERBS = (
     *("train", "compose", "explain", "search", "evaluate", "xtreme", "align", "rank", "predict"),
-    *("push", "pull", "report"),
+    *("push", "pull", "report", "model", "dataset"),
 )
 """Names of `xstilts.…` that are verbs of the default session."""
 

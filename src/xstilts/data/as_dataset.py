@@ -1,0 +1,67 @@
+"""Rows of a task as a `datasets.Dataset`, plain or tokenised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from xstilts.data.examples import Example
+from xstilts.data.features import Features
+
+_NAMES = {"label": "labels", "start": "start_positions", "end": "end_positions"}
+"""Integers of a row to the names that transformers' models have for them."""
+
+
+def dataset_of(examples: Sequence[Example]) -> Any:
+    """One row an example: `id`, `language`, the fields of its format, and `target`."""
+    from datasets import Dataset
+
+    rows = [
+        {"id": e.id, "language": e.language, **_plain(dict(e.fields)), "target": _plain(e.target)}
+        for e in examples
+    ]
+    return Dataset.from_list(rows)
+
+
+def tokenised_dataset(
+    examples: Sequence[Example], features: Features, *, grouped: bool = False
+) -> Any:
+    """One row an encoder run: `input_ids`, `attention_mask`, and labels as transformers has them.
+
+    Args:
+        examples: What was tokenised.
+        features: Their rows; `example` then says which example a row belongs to.
+        grouped: One row an example instead, with a list of runs in it: the choices.
+    """
+    from datasets import Dataset
+
+    rows = []
+    for number in range(len(features)):
+        ids = features.input_ids[number].tolist()
+        row: dict[str, Any] = {"input_ids": ids, "attention_mask": [1] * len(ids)}
+        for name, values in features.scalars.items():
+            if name in _NAMES:
+                row[_NAMES[name]] = int(values[number])
+        if "labels" in features.tokens:
+            row["labels"] = features.tokens["labels"][number].tolist()
+        at = int(features.example[number])
+        rows.append({**row, "example": at, "language": examples[at].language})
+    if not grouped:
+        return Dataset.from_list(rows)
+    bounds = np.searchsorted(features.example, np.arange(features.num_examples + 1)).tolist()
+    runs = [rows[start:end] for start, end in pairwise(bounds)]
+    listed = ("input_ids", "attention_mask")
+    return Dataset.from_list([{**r[0], **{k: [run[k] for run in r] for k in listed}} for r in runs])
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, answers as mappings."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

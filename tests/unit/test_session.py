@@ -1,0 +1,203 @@
+"""A session's verbs in a program, and composed models in somebody else's loop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+import torch
+from support.trained import add_module, backbone_folder
+
+import xstilts
+from xstilts.backbone.backbone import Backbone
+from xstilts.errors import NotFoundError, UsageError
+from xstilts.session import Session
+from xstilts.zoo import Zoo
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("session")
+    base = Backbone.load(str(backbone_folder(folder / "pico")))
+    zoo = Zoo(folder / "zoo")
+    for task in ("mnli", "qqp", "squad2", "hellaswag", "udpos"):
+        add_module(zoo, base, task)
+    add_module(zoo, base, "mnli", "full", seed=3)
+    add_module(zoo, base, "mnli", "lora", seed=4)
+    add_module(zoo, base, "qqp", "lora", seed=5)
+    return folder
+
+
+@pytest.fixture
+def session(place, tmp_path):
+    return Session(
+        backbone=str(place / "pico"),
+        zoo=place / "zoo",
+        results=tmp_path / "results",
+        cache=tmp_path / "cache",
+        quiet=True,
+    )
+
+
+def batch_of(session, pairs):
+    rows = session.backbone().tokenizer(
+        *zip(*pairs, strict=True), padding=True, return_tensors="pt"
+    )
+    return {name: rows[name] for name in ("input_ids", "attention_mask")}
+
+
+PAIRS = [("a man runs home", "somebody moves"), ("nobody is there", "the old man runs quickly")]
+
+
+@pytest.mark.parametrize("expression", ["mnli/seq_bn", "mnli/full", "mnli/lora"])
+def test_a_model_gives_the_logits_that_predictions_come_from(session, expression):
+    model = session.model(expression, task="xnli").eval()
+    with torch.no_grad():
+        logits = model(**batch_of(session, PAIRS)).logits
+    asked = session.predict(expression, PAIRS)
+    for row, found in zip(logits.softmax(-1).tolist(), asked, strict=True):
+        shares = [found.scores[label] for label in model.task.labels]
+        assert row == pytest.approx(shares, abs=1e-5)
+
+
+def test_a_model_leaves_the_session_as_it_was(session):
+    ids = torch.arange(5, 12)[None]
+    before = session.backbone()(ids, torch.ones_like(ids))
+    model = session.model("mnli/full", task="xnli")
+    loss = model(**batch_of(session, PAIRS), labels=torch.tensor([0, 1])).loss
+    loss.backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    assert torch.equal(session.backbone()(ids, torch.ones_like(ids)), before)
+
+
+def test_two_steps_of_a_plain_loop(session):
+    model = session.model("fuse(mnli/seq_bn, qqp/seq_bn)", task="xnli").train()
+    frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    trained = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+    assert any("heads" in name for name in trained)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    batch, labels = batch_of(session, PAIRS), torch.tensor([2, 0])
+    losses = []
+    for _ in range(2):
+        output = model(**batch, labels=labels, token_type_ids=None)
+        expected = torch.nn.functional.cross_entropy(output.logits, labels)
+        assert torch.allclose(output.loss, expected)
+        losses.append(output["loss"].item())
+        output.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[0] != losses[1]
+    now = dict(model.named_parameters())
+    assert all(torch.equal(now[name], value) for name, value in frozen.items())
+    changed = [name for name, value in trained.items() if not torch.equal(now[name], value)]
+    assert any("heads" in name for name in changed)
+    assert any("composed" in name for name in changed)
+
+
+def test_two_steps_of_the_transformers_trainer(session, tmp_path):
+    from datasets import Dataset
+    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+
+    model = session.model("average(mnli/lora, qqp/lora)", task="xnli")
+    tokenizer = model.tokenizer
+    rows = [{**tokenizer(a, b), "labels": n % 3} for n, (a, b) in enumerate(PAIRS * 2)]
+    arguments = TrainingArguments(
+        str(tmp_path / "out"),
+        max_steps=2,
+        per_device_train_batch_size=2,
+        learning_rate=1e-2,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        data_collator=DataCollatorWithPadding(tokenizer),
+    )
+    assert trainer.train().global_step == 2
+    now = dict(model.named_parameters())
+    changed = {name for name, value in before.items() if not torch.equal(now[name], value)}
+    assert changed
+    assert changed <= {name for name, p in now.items() if p.requires_grad}
+
+
+def test_tags_spans_and_choices(session):
+    tagger = session.model("udpos", task="udpos")
+    batch = batch_of(session, PAIRS)
+    output = tagger(**batch, labels=torch.zeros_like(batch["input_ids"]))
+    assert output.logits.shape == (*batch["input_ids"].shape, len(tagger.task.labels))
+    assert output.loss.item() > 0
+    spans = session.model("squad2", task="tydiqa")
+    ends = torch.tensor([3, 4])
+    found = spans(**batch, start_positions=ends, end_positions=ends)
+    assert found.logits.shape == (*batch["input_ids"].shape, 2)
+    assert found.loss.item() > 0
+    chooser = session.model("hellaswag", task="hellaswag").eval()
+    ids = batch["input_ids"][None].repeat(1, 2, 1)
+    mask = batch["attention_mask"][None].repeat(1, 2, 1)
+    whole = chooser(ids, mask, labels=torch.tensor([1]))
+    assert whole.logits.shape == (1, 4)
+    expected = torch.nn.functional.cross_entropy(whole.logits, torch.tensor([1]))
+    assert torch.allclose(whole.loss, expected)
+
+
+def test_what_has_no_head_is_refused(session):
+    with pytest.raises(UsageError, match="has no head"):
+        session.model("mnli/lora", task="tatoeba")
+
+
+def test_results_show_themselves(session):
+    found = session.predict("mnli/lora", PAIRS)
+    frame = found.to_pandas()
+    assert list(frame["text"]) == [first for first, _ in PAIRS]
+    assert list(frame["prediction"]) == [p.value for p in found]
+    assert "prediction" in repr(found)
+    assert "<table" in found._repr_html_()
+    assert found[0].id == "0"
+    assert len(found) == 2
+
+
+def test_sharing_and_removing(session, tmp_path):
+    pushed = session.push("mnli/lora", f"folder:{tmp_path / 'shared'}")
+    assert pushed.module.startswith("mnli/lora")
+    assert (pushed.scores, pushed.to_pandas()["target"][0]) == (0, pushed.target)
+    other = Session(backbone=session.backbone_option, zoo=tmp_path / "other", quiet=True)
+    pulled = other.pull(pushed.reference)
+    assert pulled.digest == session.zoo.find("mnli/lora").manifest.digest
+    assert other.zoo.find("mnli/lora").folder == pulled.folder
+    merged = other.compose("mnli/lora*0.5", "half")
+    assert merged.reference.startswith("half/")
+    assert other.remove("half").reference == merged.reference
+    with pytest.raises(NotFoundError):
+        other.zoo.find("half")
+
+
+def test_short_forms_are_those_of_a_default_session():
+    assert xstilts.rank.__self__ is xstilts.compose.__self__
+    import_module("xstilts.train")
+    assert xstilts.train.__name__ == "xstilts.train"
+    with pytest.raises(NotFoundError, match="no task named 'nonsense'"):
+        xstilts.train("nonsense")
+    with pytest.raises(AttributeError):
+        _ = xstilts.nonsense
+
+
+def test_importing_stays_light():
+    code = (
+        "import sys, xstilts, xstilts.session; xstilts.Session(world='sandbox'); "
+        "print([m for m in ('torch', 'transformers', 'numpy', 'pydantic', 'pandas') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_world():
+    with pytest.raises(NotFoundError, match="no world named 'sandbax'"):
+        Session(world="sandbax")
