@@ -36,6 +36,7 @@ def check(task: TaskSpec, root: Path | None) -> list[Finding]:
             findings += check_count(task, split, language, len(found))
             findings += check_labels(task, split, language, found)
             findings += check_duplicates(task, split, language, found)
+    findings += check_source(task, rows)
     findings += check_overlap(task, rows)
     findings += check_scripts(task, rows)
     findings += check_languages(task, rows)
@@ -66,6 +67,17 @@ def check_count(task: TaskSpec, split: str, language: str, rows: int) -> Iterato
     if expected is not None and rows != expected:
         message = f"{rows} rows where the protocol states {expected}"
         yield Finding(task.name, split, language, "count", message)
+
+
+def check_source(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+    """Training rows that are there in other languages than the one that is trained on."""
+    there = [language for split, language in rows if split == "train"]
+    if task.train_task == task.name and there and task.source_language not in there:
+        message = (
+            f"training rows are there in {', '.join(there)}, none in '{task.source_language}', "
+            "which is trained on: set source_language"
+        )
+        yield Finding(task.name, "train", task.source_language, "language", message)
 
 
 def check_labels(

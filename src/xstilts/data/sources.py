@@ -14,6 +14,7 @@ from typing import Any
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.labels import attach_labels
+from xstilts.data.languages import called
 from xstilts.data.layout import known_as
 from xstilts.data.located import Located, available_languages, locate, not_found
 from xstilts.data.readers import READERS
@@ -105,7 +106,8 @@ def require_language(task: TaskSpec, language: str) -> None:
     """
     known = [*task.every_language, task.source_language]
     if language not in known:
-        raise NotFoundError.named(f"language of task {task.name}", language, known)
+        hint = called(language, known)
+        raise NotFoundError.named(f"language of task {task.name}", language, known, hint=hint)
 
 
 def read_located(located: Located) -> tuple[list[Example], dict[str, int]]:

@@ -11,6 +11,7 @@ from typing import Literal
 from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_suite, load_task
 from xstilts.config.specs import TaskSpec
+from xstilts.data.languages import called
 from xstilts.data.located import available_languages, tried
 from xstilts.data.sources import task_in_world
 from xstilts.errors import NotFoundError, UsageError
@@ -151,7 +152,8 @@ def _languages(request: Request, task: TaskSpec, split: str, root: Path | None) 
     for language in request.languages:
         if language not in task.every_language:
             known = task.every_language
-            raise NotFoundError.named(f"language of task {task.name}", language, known)
+            hint = called(language, known)
+            raise NotFoundError.named(f"language of task {task.name}", language, known, hint=hint)
     if request.languages:
         return request.languages
     there = available_languages(task, split, root)

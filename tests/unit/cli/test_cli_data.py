@@ -85,6 +85,50 @@ def test_check_of_what_is_not_there_is_no_success(run, tmp_path):
     assert found["tasks"] == 2
 
 
+OWN = """format: classification
+languages: {languages}
+labels: [a, b]
+metric: accuracy
+train_task: own
+select_split: ""
+sources:
+  - {{reader: csv, files: {{train: "own/train-{{language}}.csv"}}, columns: {{text: t, target: l}}}}
+"""
+
+
+def test_a_task_in_one_language_is_trained_in_it(run, data, tmp_path):
+    rows = "".join(f"Satz {n},{'ab'[n % 2]}\n" for n in range(30))
+    (data / "own").mkdir()
+    (data / "own/train-de.csv").write_text(f"t,l\n{rows}", encoding="utf-8")
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN.format(languages="[de]"), encoding="utf-8")
+    found, _ = run("tasks", "show", str(path))
+    assert found["source_language"] == "de"
+    assert run("data", "check", str(path))[0] == {"tasks": 1, "findings": []}
+    path.write_text(OWN.format(languages="[de, fr]"), encoding="utf-8")
+    for command in (("tasks", "show"), ("data", "check")):
+        error, _ = run(*command, str(path), code=2)
+        assert "source_language: name the language that is trained on" in error["what"]
+    stated = OWN.format(languages="[de, en]")
+    path.write_text(stated, encoding="utf-8")
+    found, _ = run("data", "check", str(path), code=3)
+    assert "training rows are there in de, none in 'en'" in found["findings"][0]["message"]
+
+
+def test_retrieval_and_targets_of_another_task_keep_english(run):
+    for task in ("tatoeba", "americasnli", "indonli", "xcopa"):
+        assert run("tasks", "show", task)[0]["source_language"] == "en"
+
+
+def test_another_code_of_a_language_is_understood_in_the_hint(run):
+    error, _ = run("data", "show", "xnli", "--lang", "deu", code=4)
+    assert error["hint"] == "German is called 'de' here."
+    error, _ = run("data", "show", "xnli", "--lang", "Swahili", code=4)
+    assert error["hint"] == "Swahili is called 'sw' here."
+    error, _ = run("data", "show", "xnli", "--lang", "fin", code=4)
+    assert error["hint"].startswith("It has no Finnish. Known: ar, bg, de")
+
+
 def test_show(run):
     found, _ = run("data", "show", "xnli", "--limit", "1")
     assert found["examples"] == [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from xstilts.config.specs.base import Spec
 
@@ -73,7 +74,9 @@ class TaskSpec(Spec):
         languages: Codes, in the order of the official scorer.
         more_languages: What the data has besides, such as XTREME-R's; evaluated where a suite or
             `--langs` names it.
-        source_language: The language trained on for zero-shot transfer.
+        source_language: The language trained on for zero-shot transfer, or that sentences are
+            paired with. Where it is not stated: English, or the only language of a task that trains
+            on its own rows; with several and no English it has to be stated.
         labels: Label names in a fixed order; empty when the format has none or they are read from
             the data.
         metric: A file in `metrics`.
@@ -113,6 +116,28 @@ class TaskSpec(Spec):
     note: str = ""
     sources: list[SourceSpec]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_source_language(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "source_language" in values:
+            return values
+        languages = values.get("languages")
+        if not isinstance(languages, list) or not languages or not _has_training_rows(values):
+            return values
+        if "en" in (*languages, *(values.get("more_languages") or ())):
+            return values
+        return {**values, "source_language": languages[0] if len(languages) == 1 else ""}
+
+    @field_validator("source_language")
+    @classmethod
+    def _stated(cls, value: str) -> str:
+        if value:
+            return value
+        raise PydanticCustomError(
+            "source_language",
+            "name the language that is trained on: `languages` lists several and no en",
+        )
+
     @property
     def every_language(self) -> list[str]:
         """All languages that the data has."""
@@ -122,6 +147,19 @@ class TaskSpec(Spec):
     def head_family(self) -> str:
         """Tasks with the same value may share a head."""
         return self.family or self.name
+
+
+def _has_training_rows(values: dict[str, Any]) -> bool:
+    """Whether a task, as read from YAML, trains on rows of its own."""
+    train_task = values.get("train_task")
+    if train_task:
+        return bool(train_task == values.get("name"))
+    sources = values.get("sources")
+    for source in sources if isinstance(sources, list) else ():
+        spec = source.model_dump() if isinstance(source, SourceSpec) else source
+        if isinstance(spec, dict) and "train" in (spec.get("files") or {}):
+            return True
+    return False
 
 
 class SuiteSpec(Spec):

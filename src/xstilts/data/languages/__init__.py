@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from xstilts.data.languages import artificial
-from xstilts.errors import NotFoundError, UsageError
+from xstilts.errors import NotFoundError, UsageError, near_names
 
 UNKNOWN = "unknown"
 """Group of what the table says nothing about."""
@@ -131,6 +131,31 @@ def language(code: str) -> Language:
     if found is None:
         raise NotFoundError.named("language", code, languages())
     return found
+
+
+def called(code: str, known: Iterable[str]) -> str:
+    """A sentence that says how a task calls a language, or which codes are near it.
+
+    Args:
+        code: What was asked for, such as `deu` or `German`.
+        known: The task's codes.
+    """
+    names = set(known)
+    try:
+        found = language(code)
+    except NotFoundError:
+        return near_names(code, names)
+    own = next((name for name in names if _same(name, found)), "")
+    if own:
+        return f"{found.name} is called '{own}' here."
+    return f"It has no {found.name}. Known: {', '.join(sorted(names))}."
+
+
+def _same(code: str, wanted: Language) -> bool:
+    try:
+        return language(code) == wanted
+    except NotFoundError:
+        return False
 
 
 GROUPINGS: dict[str, Callable[[Language], str]] = {
