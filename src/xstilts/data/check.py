@@ -70,8 +70,9 @@ def check_count(task: TaskSpec, split: str, language: str, rows: int) -> Iterato
 
 
 def check_source(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
-    """Training rows that are there in other languages than the one that is trained on."""
-    there = [language for split, language in rows if split == "train"]
+    """Labelled training rows, none of them in the language that is trained on."""
+    trained = {language: found for (split, language), found in rows.items() if split == "train"}
+    there = [language for language, found in trained.items() if found[0].target is not None]
     if task.train_task == task.name and there and task.source_language not in there:
         message = (
             f"training rows are there in {', '.join(there)}, none in '{task.source_language}', "
