@@ -196,7 +196,7 @@ def test_the_weights_are_of_the_commit_of_the_config(world, tmp_path, monkeypatc
         )
         commit = repo.branches["main"]
         spec = pretrained.backbone_spec("org/tiny-base@main")
-        config = pretrained.clean_config(spec, offline=False)
+        config = pretrained.clean_config(spec, None)
         repo.commit({"config.json": files["config.json"]}, "Take the weights away", "main")
-        encoder, tokenizer = pretrained.fetch(spec, config, offline=False)
+        encoder, tokenizer = pretrained.fetch(spec, config, None)
         assert pretrained.identify(spec, encoder, tokenizer).revision == commit

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,7 @@ from xstilts.backbone.hooks import WHOLE_KEY, hook, wrapped
 from xstilts.backbone.packed import pack, unpack
 from xstilts.backbone.pretrained import backbone_spec, clean_config, fetch, identify
 from xstilts.backbone.sites import BLOCKS, EncoderShape, Site
+from xstilts.config.hub_models import no_network
 from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import UsageError
 
@@ -48,11 +50,15 @@ class Backbone:
         Raises:
             NotFoundError: No such preset, folder or repository.
             OfflineError: It is not on this machine and `offline` is set.
+            NetworkError: It is not on this machine and the hub does not answer.
             UsageError: It is not an encoder of a supported architecture.
+            DataError: Its weights or its tokenizer are not those of the model.
         """
         spec = backbone_spec(reference)
-        config = clean_config(spec, offline)
-        encoder, tokenizer = fetch(spec, config, offline)
+        local = Path(spec.repo).expanduser().is_dir()
+        closed = None if local else no_network(offline)
+        config = clean_config(spec, closed)
+        encoder, tokenizer = fetch(spec, config, closed)
         encoder.eval().requires_grad_(False)
         # A hub id says nothing of layers: XTREME's block 14 of 24, at the same relative depth.
         layer = spec.retrieval_layer or round(encoder.config.num_hidden_layers * 14 / 24)

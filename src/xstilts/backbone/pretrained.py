@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ import torch
 from torch import nn
 
 from xstilts.backbone.sites import SUPPORTED
+from xstilts.config.hub_models import load_errors, quiet_libraries, require_all_weights
 from xstilts.config.load import load_backbone_spec, spec_names
 from xstilts.config.specs import BackboneIdentity, BackboneSpec
-from xstilts.errors import DataError, NetworkError, NotFoundError, OfflineError, UsageError
+from xstilts.errors import DataError, NetworkError, NotFoundError, UsageError
 from xstilts.files import digest
 
 
@@ -52,16 +52,19 @@ def _num_layers(folder: Path) -> int:
         ) from None
 
 
-def clean_config(spec: BackboneSpec, offline: bool) -> Any:
-    """The model's config without private keys and without code hooks."""
-    from transformers import AutoConfig, PretrainedConfig
-    from transformers.utils.hub import cached_file, extract_commit_hash
+def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
+    """The model's config without private keys and without code hooks.
 
-    with _fetch_errors(spec, offline):
-        found = cached_file(
-            spec.repo, "config.json", revision=spec.revision or None, local_files_only=offline
-        )
-        values, _ = PretrainedConfig.get_config_dict(str(Path(found).parent))
+    Args:
+        spec: Of the backbone.
+        closed: Why nothing can be fetched from the hub; None where it can.
+    """
+    from transformers import AutoConfig, PretrainedConfig
+    from transformers.utils.hub import extract_commit_hash
+
+    found = _config_file(spec, closed)
+    with _fetch_errors(spec, closed):
+        values, _ = PretrainedConfig.get_config_dict(str(found.parent))
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k != "auto_map"}
     model_type = kept.pop("model_type", "")
     if model_type not in SUPPORTED:
@@ -70,61 +73,82 @@ def clean_config(spec: BackboneSpec, offline: bool) -> Any:
             hint="Supported: " + ", ".join(SUPPORTED) + ".",
         )
     config = AutoConfig.for_model(model_type, **kept)
-    config._commit_hash = extract_commit_hash(found, None)  # whatever the file says
+    config._commit_hash = extract_commit_hash(str(found), None)  # whatever the file says
     return config
 
 
-def fetch(spec: BackboneSpec, config: Any, offline: bool) -> tuple[Any, Any]:
+def _config_file(spec: BackboneSpec, closed: NetworkError | None) -> Path:
+    from transformers.utils.hub import cached_file
+
+    with _fetch_errors(spec, closed), quiet_libraries():
+        revision = spec.revision or None
+        return Path(
+            cached_file(
+                spec.repo, "config.json", revision=revision, local_files_only=closed is not None
+            )
+        )
+
+
+def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple[Any, Any]:
     """The float32 encoder without pooler, and its fast tokenizer, from a folder or the hub.
 
     From the hub they are of the commit that the config is of, also where the revision moves.
+    Where the hub is `closed`, they are those in its cache.
+
+    Raises:
+        DataError: The weights are not those of the config, or not all numbers, or the tokenizer
+            is another model's.
     """
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a bar for the weights of a local file would stand among our messages
+    # A folder of the cache, not the name: the library asks the hub for a name even when told not to
+    place = str(_config_file(spec, closed).parent) if closed else spec.repo
     where: dict[str, Any] = {
         "revision": getattr(config, "_commit_hash", None) or spec.revision or None,
-        "local_files_only": offline,
+        "local_files_only": closed is not None,
         "trust_remote_code": False,
     }
-    with _fetch_errors(spec, offline):
-        tokenizer = AutoTokenizer.from_pretrained(spec.repo, use_fast=True, **where)
-        encoder = AutoModel.from_pretrained(
-            spec.repo,
+    with _fetch_errors(spec, closed), quiet_libraries():
+        tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True, **where)
+        encoder, report = AutoModel.from_pretrained(
+            place,
             config=config,
             add_pooling_layer=False,
             attn_implementation="sdpa",
             dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
             **where,
         )
-    if not tokenizer.is_fast:
-        raise UsageError(f"backbone '{spec.repo}' has no fast tokenizer")
+    require_all_weights(f"backbone '{spec.repo}'", encoder, report)
+    _check_tokenizer(spec, tokenizer, encoder)
     return encoder, tokenizer
 
 
-@contextmanager
-def _fetch_errors(spec: BackboneSpec, offline: bool) -> Iterator[None]:
-    """Turn what the libraries raise for a missing or broken repository into our errors."""
-    from safetensors import SafetensorError
+def _check_tokenizer(spec: BackboneSpec, tokenizer: Any, encoder: Any) -> None:
+    """Refuse a tokenizer that cannot be this encoder's.
 
-    try:
-        yield
-    except SafetensorError as error:
-        raise DataError(f"the weights of backbone '{spec.repo}' are broken: {error}") from None
-    except OSError as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if Path(spec.repo).expanduser().is_dir():
-            raise NotFoundError(f"backbone folder '{spec.repo}' is incomplete: {first}") from None
-        if offline:
-            raise OfflineError(
-                f"backbone '{spec.repo}' is not on this machine",
-                hint="Run once without --offline, or give a local folder with --backbone.",
-            ) from None
-        raise NetworkError(
-            f"backbone '{spec.repo}' could not be fetched: {first}",
-            hint="Check the name and the connection (`xstilts doctor --hub`), or give a folder.",
-        ) from None
+    Raises:
+        UsageError: It is not fast.
+        DataError: It has tokens without an embedding, or pads with another number.
+    """
+    if not tokenizer.is_fast:
+        raise UsageError(f"backbone '{spec.repo}' has no fast tokenizer")
+    tokens = max(tokenizer.get_vocab().values()) + 1
+    rows = encoder.embeddings.word_embeddings.num_embeddings
+    if tokens > rows:
+        raise DataError(
+            f"the tokenizer has {tokens} tokens, the embeddings {rows} rows",
+            where=f"backbone {spec.repo}",
+            hint="Save the model after resize_token_embeddings, or take the tokenizer it was "
+            "trained with.",
+        )
+
+
+def _fetch_errors(spec: BackboneSpec, closed: NetworkError | None) -> AbstractContextManager[None]:
+    return load_errors("backbone", spec.repo, closed, SUPPORTED)
 
 
 def identify(spec: BackboneSpec, encoder: Any, tokenizer: Any) -> BackboneIdentity:

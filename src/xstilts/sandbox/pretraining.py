@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Generator
 
+from xstilts.config.hub_models import quiet_libraries
 from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
@@ -77,7 +78,8 @@ def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
     config |= {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    return PreTrainedTokenizerFast.from_pretrained(folder), concept_of
+    with quiet_libraries():
+        return PreTrainedTokenizerFast.from_pretrained(folder), concept_of
 
 
 def _pieces(seed: int) -> tuple[list[tuple[str, float]], dict[int, int]]:

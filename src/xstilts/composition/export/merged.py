@@ -9,6 +9,7 @@ import torch
 from xstilts.composition.export import Source, difference, probe, reference
 from xstilts.composition.export._fold import folded
 from xstilts.composition.export.hf import plain_config
+from xstilts.config.hub_models import quiet_libraries
 
 ABOUT = "A plain encoder without a head: load it with AutoModel, or give it as --backbone."
 
@@ -20,9 +21,10 @@ def write(source: Source, folder: Path) -> float | None:
     model.load_state_dict(folded(source))
     model.save_pretrained(folder)
     source.backbone.tokenizer.save_pretrained(folder)
-    again = model_class.from_pretrained(
-        folder, add_pooling_layer=False, attn_implementation="sdpa"
-    ).eval()
+    with quiet_libraries():
+        again = model_class.from_pretrained(
+            folder, add_pooling_layer=False, attn_implementation="sdpa"
+        ).eval()
     ids, mask = probe(source.backbone)
     with torch.inference_mode():
         found = again(input_ids=ids, attention_mask=mask).last_hidden_state

@@ -10,6 +10,12 @@ from typing import Any
 
 import torch
 
+from xstilts.config.hub_models import (
+    load_errors,
+    no_network,
+    quiet_libraries,
+    require_all_weights,
+)
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.data.languages import language
 from xstilts.errors import NotFoundError, UsageError
@@ -49,13 +55,16 @@ class Translator:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
         name, _, revision = model_id.partition("@")
-        more = {"revision": revision} if revision else {}
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(
-            name, local_files_only=offline, trust_remote_code=False, **more
-        )
-        self.model: Any = AutoModelForSeq2SeqLM.from_pretrained(
-            name, local_files_only=offline, trust_remote_code=False, **more
-        )
+        more: dict[str, Any] = {"revision": revision} if revision else {}
+        closed = None if Path(name).is_dir() else no_network(offline)
+        more |= {"local_files_only": closed is not None, "trust_remote_code": False}
+        with load_errors("translation model", name, closed), quiet_libraries():
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(name, **more)
+            self.model: Any
+            self.model, report = AutoModelForSeq2SeqLM.from_pretrained(
+                name, output_loading_info=True, ignore_mismatched_sizes=True, **more
+            )
+        require_all_weights(f"translation model '{model_id}'", self.model, report)
         self.model.to(device).eval()
         self.beams, self.progress = beams, progress
         self.target_id = _language_id(self.tokenizer, code or target)

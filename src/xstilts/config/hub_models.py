@@ -1,0 +1,165 @@
+"""Models that transformers loads: does the hub answer, what is in its cache, was a load whole?"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xstilts.errors import DataError, NetworkError, NotFoundError, OfflineError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WAIT_SECONDS = 2.0
+"""How long the hub may take to answer, unless `HF_HUB_ETAG_TIMEOUT` says otherwise."""
+
+
+def no_network(offline: bool) -> NetworkError | None:
+    """Why nothing may or can be fetched from the hub now; None where it can.
+
+    Args:
+        offline: Whether this run must not open a socket.
+    """
+    from huggingface_hub import constants
+
+    if offline or constants.HF_HUB_OFFLINE:
+        return OfflineError("this run is offline")
+    if _answers(constants.ENDPOINT):
+        return None
+    return NetworkError(f"{constants.ENDPOINT} does not answer")
+
+
+@cache
+def _answers(endpoint: str) -> bool:
+    answered, done = threading.Event(), threading.Event()
+    seconds = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or WAIT_SECONDS)
+
+    def ask() -> None:
+        from huggingface_hub.utils import get_session
+
+        try:
+            get_session().head(endpoint, timeout=seconds)
+            answered.set()
+        except Exception:  # noqa: BLE001  (each client has errors of its own; all mean no answer)
+            return
+        finally:
+            done.set()
+
+    # Looking up a name knows no time limit, so it must not be this thread that waits for it.
+    threading.Thread(target=ask, daemon=True).start()
+    done.wait(seconds)
+    return answered.is_set()
+
+
+@contextmanager
+def load_errors(
+    what: str, place: str, closed: NetworkError | None, model_types: Collection[str] = ()
+) -> Iterator[None]:
+    """Turn what the libraries raise for a missing or broken model into our errors.
+
+    Args:
+        what: The kind of model, for messages.
+        place: Its folder, or its name on the hub.
+        closed: Why nothing can be fetched from the hub; None where it can.
+        model_types: That would do; models of these in the hub's cache are listed. Empty for all.
+
+    Raises:
+        DataError: The weight file is broken.
+        NotFoundError: The folder lacks a file.
+        NetworkError: It is not on this machine and cannot be fetched.
+    """
+    from huggingface_hub import constants
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise DataError(f"the weights of {what} '{place}' are broken: {error}") from None
+    except OSError as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if Path(place).expanduser().is_dir():
+            raise NotFoundError(f"{what} folder '{place}' is incomplete: {first}") from None
+        if closed is None:
+            raise NetworkError(
+                f"{what} '{place}' could not be fetched: {first}",
+                hint="Check the name and the connection (`xstilts doctor --hub`), or use one here.",
+            ) from None
+        there = ", ".join(_cached(model_types)) or "none"
+        raise type(closed)(
+            f"{what} '{place}' is not on this machine, and {closed.what}",
+            where=f"no folder of this name; such models in {constants.HF_HUB_CACHE}: {there}",
+            hint="Name one of these or a local folder, or run once with a network.",
+        ) from None
+
+
+def _cached(model_types: Collection[str]) -> list[str]:
+    """Names of the hub's models in its cache on this machine, sorted."""
+    from huggingface_hub import constants
+
+    found = set()
+    for path in Path(constants.HF_HUB_CACHE).glob("models--*/snapshots/*/config.json"):
+        try:
+            model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if not model_types or model_type in model_types:
+            found.add(path.parents[2].name.removeprefix("models--").replace("--", "/", 1))
+    return sorted(found)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep what transformers and the hub's client log below errors off the terminal.
+
+    Their warnings are not about what the user did: retries with whole addresses, a report of the
+    head that an encoder does not take, a regular expression of Mistral's tokenizers that every
+    folder of another model is suspected of. What matters of a load is checked by whoever loads.
+    """
+    import huggingface_hub.utils.logging as hub
+    import transformers.utils.logging as library
+
+    before: list[tuple[Any, int]] = [(module, module.get_verbosity()) for module in (hub, library)]
+    for module, _ in before:
+        module.set_verbosity_error()
+    try:
+        yield
+    finally:
+        for module, level in before:
+            module.set_verbosity(level)
+
+
+def require_all_weights(what: str, model: nn.Module, report: Mapping[str, Any]) -> None:
+    """Refuse a model of which something was drawn at random, or is no number.
+
+    Args:
+        what: The model, for the message.
+        model: As loaded.
+        report: What `from_pretrained` says of the load with `output_loading_info`.
+
+    Raises:
+        DataError: A tensor is missing in its file, of another shape there, or not finite.
+    """
+    odd = [key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"]]
+    wild = [name for name, tensor in model.named_parameters() if not tensor.isfinite().all()]
+    for names, problem, hint in (
+        (
+            report["missing_keys"],
+            "are not in the weight file",
+            "Is it this model's file? What was saved from a wrapped model has other names.",
+        ),
+        (
+            odd,
+            "are of another shape in its file",
+            "Does config.json belong to the weights?",
+        ),
+        (wild, "hold NaN or infinity", "Its training diverged, or the file was damaged."),
+    ):
+        if names:
+            shown = ", ".join(sorted(names)[:3]) + (", …" if len(names) > 3 else "")
+            raise DataError(f"{len(names)} tensors of {what} {problem}", where=shown, hint=hint)
