@@ -116,6 +116,12 @@ class DiskError(XstiltsError):
     code = "XS-DISK"
 
 
+class NotFiniteError(XstiltsError):
+    """A model gave NaN or infinity, from which neither a label nor a score can come."""
+
+    code = "XS-NOT-FINITE"
+
+
 class PreemptedError(XstiltsError):
     """SIGTERM or a time limit: a checkpoint was written and the run can be resumed."""
 

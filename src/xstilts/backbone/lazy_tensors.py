@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xstilts.errors import IntegrityError
+from xstilts.errors import IntegrityError, NotFiniteError
 
 PIECE = 2**20
 """Numbers in a piece of a tensor, about; a row is never cut."""
@@ -153,7 +153,14 @@ class FileWeights(Weights):
             raise IntegrityError(f"{self.path.name} ends too early", where=str(self.path))
         if not data:
             return torch.empty((stop - start, *inner), dtype=info.dtype)
-        return torch.frombuffer(data, dtype=info.dtype).view(stop - start, *inner)
+        found = torch.frombuffer(data, dtype=info.dtype).view(stop - start, *inner)
+        if not bool(found.isfinite().all()):
+            raise IntegrityError(
+                f"tensor '{name}' holds NaN or infinity",
+                where=str(self.path),
+                hint="Its training diverged, or the file was damaged: train or fetch it again.",
+            )
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._info)
@@ -163,7 +170,11 @@ class FileWeights(Weights):
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file, some rows at a time; the same bytes as the library would write."""
+    """Write a safetensors file, some rows at a time; the same bytes as the library would write.
+
+    Raises:
+        NotFiniteError: What was computed is no number.
+    """
     infos = {name: info_of(weights, name) for name in weights}
     names = sorted(infos, key=lambda name: (-infos[name].dtype.itemsize, name))
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -184,4 +195,6 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
         for name in names:
             for start, stop in infos[name].pieces():
                 piece = rows_of(weights, name, start, stop).contiguous()
+                if not bool(piece.isfinite().all()):
+                    raise NotFiniteError(f"tensor '{name}' came out as NaN or infinity")
                 file.write(piece.view(-1).view(torch.uint8).numpy().data)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from xstilts.errors import UsageError
+from xstilts.files import without_nan
 from xstilts.session import Session
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class State:
         if os.environ.get("RANK", "0") != "0":
             return
         if self.as_json:
-            json.dump(value, sys.stdout, ensure_ascii=False, indent=2, sort_keys=True, default=str)
+            plain = without_nan(value)
+            json.dump(plain, sys.stdout, ensure_ascii=False, indent=2, sort_keys=True, default=str)
             sys.stdout.write("\n")
         else:
             human()

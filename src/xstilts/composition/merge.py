@@ -13,7 +13,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression, Ref
 from xstilts.composition.load import load_modules, resolve_expression
-from xstilts.errors import UsageError
+from xstilts.errors import NotFiniteError, UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
 from xstilts.zoo.manifest import MERGE, Parent
@@ -28,6 +28,7 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
         UsageError: The expression computes with several modules when it runs, so there is no single
             one to keep.
         NotFoundError: A module is not in the library.
+        NotFiniteError: The merge overflows.
     """
     tree, entries = resolve_expression(text, zoo, backbone)
     modules = load_modules(entries, zoo, backbone)
@@ -37,6 +38,11 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
             f"'{text}' is not a merge of modules, so there is nothing to keep by itself",
             hint="Give --target TASK to train it for a task, or use average(…) or merge_…(…).",
         )
+    for key, tensor in merged.at.state_dict().items():
+        if not bool(tensor.isfinite().all()):
+            raise NotFiniteError(
+                f"'{text}' comes out as NaN or infinity at {key}", hint="Use smaller weights."
+            )
     parents = [
         Parent(reference=ref, digest=entries[ref].manifest.digest, role="merged", weight=weight)
         for ref, weight in _weights(tree, 1.0)

@@ -16,7 +16,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.batching import evaluation_batches
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, collate
-from xstilts.errors import UsageError
+from xstilts.errors import NotFiniteError, UsageError
 from xstilts.tasks.formats import FORMATS
 
 TOKEN_BUDGET = 8192
@@ -47,6 +47,9 @@ def logits(
         task: Name of the head.
         token_budget: Sub-words per batch.
         done: Told of each batch.
+
+    Raises:
+        NotFiniteError: The head gives NaN or infinity.
     """
     model.eval()
     result: list[NDArray[np.float32] | None] = [None] * len(features)
@@ -55,10 +58,20 @@ def logits(
     for rows in evaluation_batches(features, token_budget):
         batch = collate(features, rows, pad_id).to(model.backbone.device)
         scores = model.logits(batch, task).float().cpu().numpy()
+        _require_finite(scores, "scores", batch)
         for row, score in zip(rows, scores, strict=True):
             result[row] = score[: features.lengths[row]] if per_token else score
         done(batch)
     return [row for row in result if row is not None]
+
+
+def _require_finite(values: NDArray[np.float32], what: str, batch: Batch) -> None:
+    if not np.isfinite(values).all():
+        raise NotFiniteError(
+            f"the model's {what} are NaN or infinite",
+            where=f"a batch of {len(batch.input_ids)} rows of {batch.input_ids.shape[1]} sub-words",
+            hint="A training diverged, a merge overflows, or --precision is too low for it.",
+        )
 
 
 def pool(hidden_states: Any, mask: Any, layer: int = -1, how: str = "mean") -> Tensor:
@@ -108,6 +121,9 @@ def embed(
 
     Returns:
         Layer to an array [rows, D], not normalised.
+
+    Raises:
+        NotFiniteError: A vector holds NaN or infinity.
     """
     model.eval()
     size = model.backbone.shape.hidden_size
@@ -121,6 +137,7 @@ def embed(
         for layer in layers:
             pooled = pool(states, batch.attention_mask, layer, pooling)
             vectors[layer][rows] = pooled.float().cpu().numpy()
+            _require_finite(vectors[layer][rows], f"sentence vectors of layer {layer}", batch)
         done(batch)
     return vectors
 
@@ -178,6 +195,7 @@ def masked_losses(
         batch = replace(batch, input_ids=ids, tokens={**batch.tokens, "labels": labels})
         batch = batch.to(model.backbone.device)
         losses = made.loss(model.logits(batch, head), batch).float().cpu()
+        _require_finite(losses.numpy(), "losses", batch)
         counts = (labels != -100).sum(1)
         for row, loss, count in zip(rows, losses.tolist(), counts.tolist(), strict=True):
             result[int(row)] = (loss * count, count)
