@@ -21,9 +21,36 @@ from xstilts.bench.training import steps
 from xstilts.composition import predict
 from xstilts.config.load import load_task
 
-PASSES = {"evaluation": 1.0, "compiled evaluation": 1.0, "adapter": 2.0, "lora": 2.0, "full": 3.0}
-"""Forward passes that a step is worth: gradients of what flows through, and of every weight."""
-PRESETS = {"adapter": "seq_bn", "lora": "lora"}
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work that is measured.
+
+    Attributes:
+        passes: Forward passes that a step is worth: gradients of what flows through, and of every
+            weight.
+        preset: Of the module that is trained.
+        whole: Whether the whole encoder is trained.
+    """
+
+    name: str
+    passes: float
+    preset: str = ""
+    whole: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a step of training rather than an evaluation."""
+        return self.passes > 1
+
+
+WORKS = (
+    Work("evaluation", 1.0),
+    Work("compiled evaluation", 1.0),
+    Work("adapter", 2.0, "seq_bn"),
+    Work("lora", 2.0, "lora"),
+    Work("full", 3.0, whole=True),
+)
 MNLI = 2 * 392_702
 TASKS: Mapping[str, tuple[int, ...]] = {
     "xnli": XNLI_DECILES,
@@ -66,28 +93,28 @@ def throughput(size: str, device: str, count: int, batch: int) -> list[Throughpu
     precision = torch.bfloat16
     best = peak(device, precision, *((8192, 10) if device != "cpu" else (1024, 3)))
     found = []
-    for work in PASSES:
+    for work in WORKS:
         features = rows(count, XNLI_DECILES, 128)
         backbone = encoder(size, vocabulary(size))
-        module = adapter(backbone, PRESETS[work]) if work in PRESETS else None
+        module = adapter(backbone, work.preset) if work.preset else None
         backbone.to(device)
         model = classifier(backbone, module).to(device)
-        if work == "full":
+        if work.whole:
             model.encoder.requires_grad_(True)
         turn: Callable[[], object]
-        if work.endswith("evaluation"):
+        if not work.trains:
             done = count
             turn = partial(predict.logits, model, features, "xnli", token_budget=65_536)
         else:
             done = min(batch, count)
             turn = steps(model, features, done)
-        blocks = backbone.compiled() if work.startswith("compiled") else nullcontext()
+        blocks = backbone.compiled() if work.name.startswith("compiled") else nullcontext()
         with model.attached(), blocks, torch.autocast(torch.device(device).type, precision):
             turn()
             taken = min(seconds(turn) for _ in range(3))
-        share = encoder_operations(backbone, features.lengths) * PASSES[work] * done / count
+        share = encoder_operations(backbone, features.lengths) * work.passes * done / count
         tokens = float(features.lengths.sum()) * done / count
-        found.append(Throughput(work, done / taken, tokens / taken, share / taken / best))
+        found.append(Throughput(work.name, done / taken, tokens / taken, share / taken / best))
         del model, backbone, module
         if device != "cpu":
             torch.cuda.empty_cache()
@@ -99,8 +126,8 @@ def projections(found: list[Throughput]) -> dict[str, float]:
     speed = {item.work: item for item in found}
     tokens = sum(test_rows(name) * _mean(lengths) for name, lengths in TASKS.items())
     minutes = {"xtreme": tokens / speed["evaluation"].tokens / 60}
-    for work in ("adapter", "lora", "full"):
-        minutes[f"mnli {work}"] = MNLI / speed[work].examples / 60
+    for work in filter(lambda work: work.trains, WORKS):
+        minutes[f"mnli {work.name}"] = MNLI / speed[work.name].examples / 60
     return minutes
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from xstilts.config.layers import Layer, read_yaml, resolve
+from xstilts.config.registry import Registry
 from xstilts.config.specs import (
     BackboneSpec,
     MethodSpec,
@@ -22,6 +23,9 @@ T = TypeVar("T", bound=Spec)
 
 EXTERNAL = {"adapters": ("external_adapters", "config"), "peft": ("external_peft", "tuner")}
 """Library to the method that runs its modules, and the option that says which kind."""
+
+METHODS = Registry[object]("xstilts.modules.methods", "method", group="xstilts.methods")
+"""The names of implementations; `xstilts.modules.methods` gives them by their contract."""
 
 
 @cache
@@ -104,7 +108,9 @@ def _recipe_path(name: str) -> Path:
 def load_method(name: str) -> MethodSpec:
     """The method preset called `name`, or the one in the YAML file of that path.
 
-    `peft:<tuner>` and `adapters:<config>` are presets of the libraries' own methods.
+    `peft:<tuner>` and `adapters:<config>` are presets of the libraries' own methods. An
+    implementation that has no preset of its name, such as that of an installed package, is one by
+    itself, with its default options.
     """
     library, colon, kind = name.partition(":")
     if colon and library in EXTERNAL:
@@ -114,6 +120,8 @@ def load_method(name: str) -> MethodSpec:
         return MethodSpec(
             name=name, method=method, title=title, options={option: kind}, train=train
         )
+    if name in METHODS and name not in spec_names("methods"):
+        return MethodSpec(name=name, method=name, title="with its default options")
     return _named(MethodSpec, "methods", "method", name)
 
 

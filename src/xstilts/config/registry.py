@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -76,7 +77,8 @@ class Registry(Generic[T]):
     @cached_property
     def _origins(self) -> dict[str, Origin]:
         own = self.package.partition(".")[0]
-        path = importlib.import_module(self.package).__path__
+        spec = importlib.util.find_spec(self.package)
+        path = (spec and spec.submodule_search_locations) or ()
         found = {
             info.name: Origin(own, f"{self.package}.{info.name}")
             for info in sorted(pkgutil.iter_modules(path))

@@ -52,7 +52,7 @@ def read(
         raise IntegrityError("no adapter.safetensors", where=str(folder.path))
     found = {_new_name(key): tensor for key, tensor in found.items()}
     inner = _new_config(inner, found, str(config.get("version", "")))
-    is_lora = inner.get("architecture") == "lora"
+    is_lora = inner.get("architecture") == _adapters_lora.ARCHITECTURE
     known = _adapters_lora.KEYS if is_lora else bottleneck.KEYS
     require_understood(inner, known | _OLD_KEYS, folder.path, _HINT)
     plain = folder.scratch / "adapters"
@@ -92,7 +92,11 @@ def _new_config(
         # Task adapters used to name one that they did not have.
         config["inv_adapter"] = config["inv_adapter_reduction_factor"] = None
     match = re.fullmatch(r"adapters\.(\d+)\.(\d+).*", version)
-    if match and config.get("architecture") == "lora" and (int(match[1]), int(match[2])) < (1, 1):
+    if (
+        match
+        and config.get("architecture") == _adapters_lora.ARCHITECTURE
+        and (int(match[1]), int(match[2])) < (1, 1)
+    ):
         config["alpha"] = config.get("r")  # these versions scaled by 1, whatever they wrote
     return config
 

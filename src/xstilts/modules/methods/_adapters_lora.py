@@ -21,6 +21,9 @@ from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import write_json
 from xstilts.modules.methods import bottleneck, read_tensors
 
+ARCHITECTURE = "lora"
+"""What the library's config calls it."""
+
 _MATRICES = {"query": "q", "key": "k", "value": "v"}
 _HELD = (*_MATRICES, "intermediate", "output")
 _KEY = re.compile(
@@ -72,7 +75,7 @@ def _config(names: set[str], rank: int, left: list[int]) -> dict[str, Any]:
     matrices = [short for name, short in _MATRICES.items() if name in names]
     return {
         "alpha": rank,
-        "architecture": "lora",
+        "architecture": ARCHITECTURE,
         "attn_matrices": matrices,
         "composition_mode": "add",
         "dropout": 0.0,
@@ -101,7 +104,7 @@ def _padded(module: Any, sizes: tuple[int, int], rank: int) -> tuple[Tensor, Ten
 
 
 _NEEDED: dict[str, Any] = {
-    "architecture": "lora",
+    "architecture": ARCHITECTURE,
     "composition_mode": "add",
     "use_gating": False,
     "use_dora": False,

@@ -1,0 +1,99 @@
+"""What others must know of an implementation they ask it: nobody compares its name.
+
+The walk takes string constants that are an implementation's name in a comparison, an `in` test, a
+`match`, or as a key of a dict, and `startswith`/`endswith` of them. Names in configs, defaults of
+options and arguments are not comparisons.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import xstilts
+from xstilts.config.registry import Registry
+from xstilts.modules.methods import METHODS
+from xstilts.modules.operators import OPERATORS
+
+ROOT = Path(xstilts.__file__).parent
+REGISTRIES: dict[str, Registry] = {"modules/methods": METHODS, "modules/operators": OPERATORS}
+"""Folder to the implementations in it."""
+WORDS = {"average", "full", "head", "language", "sum"}
+"""Names that are also columns, fields or rules of something else: they count where the other side
+of the comparison speaks of an implementation."""
+SPEAKS = ("method", "operator", "preset", "kind", "work")
+
+
+def constants(node: ast.AST) -> list[str]:
+    """The strings in a constant or in a tuple, list or set of constants."""
+    return [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and type(n.value) is str]
+
+
+def identifiers(nodes: list[ast.expr]) -> str:
+    """All names and attributes in expressions, as one text."""
+    walked = [n for node in nodes for n in ast.walk(node)]
+    return " ".join(getattr(n, "id", getattr(n, "attr", "")) for n in walked).lower()
+
+
+def compared(tree: ast.AST) -> list[tuple[int, str, bool]]:
+    """Line, text, and whether an implementation is spoken of, of every compared string."""
+    found: list[tuple[int, str, bool]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            plain = [
+                s for s in sides if isinstance(s, ast.Constant | ast.Tuple | ast.List | ast.Set)
+            ]
+            others = [side for side in sides if side not in plain]
+            speaks = any(word in identifiers(others) for word in SPEAKS)
+            found += [(node.lineno, text, speaks) for side in plain for text in constants(side)]
+        elif isinstance(node, ast.Dict):
+            keys = [key for key in node.keys if isinstance(key, ast.Constant)]
+            found += [(key.lineno, key.value, False) for key in keys if type(key.value) is str]
+        elif isinstance(node, ast.MatchValue):
+            found += [(node.lineno, text, True) for text in constants(node)]
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("startswith", "endswith", "removeprefix")
+        ):
+            speaks = any(word in identifiers([node.func.value]) for word in SPEAKS)
+            found += [(node.lineno, t, speaks) for arg in node.args for t in constants(arg)]
+    return found
+
+
+def offences(folder: str, registry: Registry) -> list[str]:
+    names = set(registry.names())
+    prefixes = {f"{name.split('_')[0]}_" for name in names if "_" in name}
+    wrong = []
+    for path in sorted(ROOT.rglob("*.py")):
+        place = path.relative_to(ROOT).as_posix()
+        if place.startswith(f"{folder}/") or place.startswith("_configs/"):
+            continue
+        for line, text, speaks in compared(ast.parse(path.read_text(encoding="utf-8"))):
+            if (text in names and (speaks or text not in WORDS)) or (text in prefixes and speaks):
+                wrong.append(f"{place}:{line} compares '{text}'")
+    return wrong
+
+
+@pytest.mark.parametrize("folder", REGISTRIES)
+def test_no_file_outside_its_package_compares_an_implementations_name(folder):
+    assert offences(folder, REGISTRIES[folder]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("if method == 'lora': pass", 1),
+        ("x = kind in ('adapter', 'lora')", 2),
+        ("names = {'fuse': 1}", 1),
+        ("method.startswith('external_')", 1),
+        ("match name:\n    case 'lora': pass", 1),
+        ("train(method='lora')", 0),
+        ("METHOD = 'lora'", 0),
+    ],
+)
+def test_the_walk_sees_comparisons_and_no_defaults(text, count):
+    assert len(compared(ast.parse(text))) == count
