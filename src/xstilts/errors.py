@@ -103,6 +103,12 @@ class OfflineError(NetworkError):
     code = "XS-OFFLINE"
 
 
+class TrainingError(XstiltsError):
+    """A training that diverged: its loss, its gradient or its weights are no finite numbers."""
+
+    code = "XS-TRAINING"
+
+
 class FindingsError(XstiltsError):
     """Work finished, but some cells failed or a check found something."""
 

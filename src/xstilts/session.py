@@ -259,9 +259,9 @@ class Session:
 
     def progress(self, title: str) -> AbstractContextManager[ProgressFn]:
         """A progress bar on stderr, unless quiet."""
-        from xstilts.config.progress import progress_bar
+        from xstilts.config.progress import Progress
 
-        return progress_bar(title, quiet=self.quiet)
+        return Progress(title, quiet=self.quiet)
 
     # -- training
 

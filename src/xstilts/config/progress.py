@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
 
 ProgressFn = Callable[[str, float], None]
 """Called now and then with what is being done and the share of the whole that is done, 0 to 1."""
@@ -18,31 +19,63 @@ def silent(_text: str, _share: float) -> None:
     """A `ProgressFn` that shows nothing."""
 
 
-@contextmanager
-def progress_bar(title: str, *, quiet: bool = False) -> Iterator[ProgressFn]:
-    """A bar on a terminal, a line a minute elsewhere, on stderr; nothing appears for fast work."""
-    if quiet:
-        yield silent
-        return
-    if not sys.stderr.isatty():
-        yield _lines(title)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+class Progress:
+    """A `ProgressFn` on stderr: a bar on a terminal, a line a minute elsewhere, with the time left.
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda text, share: bar.update(task, description=f"{title}: {text}", completed=share)
+    Nothing appears for fast work where stderr is no terminal.
 
+    Args:
+        title: What is being done.
+        start: Share of the whole that was done before.
+        quiet: Show nothing.
+    """
 
-def _lines(title: str) -> ProgressFn:
-    last = time.monotonic()
+    def __init__(self, title: str, *, start: float = 0.0, quiet: bool = False) -> None:
+        self.title, self.start, self.quiet = title, start, quiet
+        self._bar: Any = None
+        self._began = self._shown = time.monotonic()
 
-    def report(text: str, share: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= LINE_SECONDS:
-            last = time.monotonic()
-            print(f"{title}: {text} ({share:.0%})", file=sys.stderr)
+    def __enter__(self) -> Progress:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
 
-    return report
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self.title, total=1.0, completed=self.start)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a report would be shown now, so that its text is worth making."""
+        if self.quiet:
+            return False
+        return self._bar is not None or time.monotonic() - self._shown >= LINE_SECONDS
+
+    def __call__(self, text: str, share: float) -> None:
+        """Show what is being done and the share of the whole that is done, 0 to 1."""
+        if not self.wanted:
+            return
+        if self._bar is not None:
+            self._bar.update(self._task, description=f"{self.title}: {text}", completed=share)
+            return
+        self._shown = time.monotonic()
+        done = share - self.start
+        left = f", {(self._shown - self._began) / done * (1 - share):.0f} s left" if done else ""
+        print(f"{self.title}: {text} ({share:.0%}{left})", file=sys.stderr)

@@ -50,6 +50,7 @@ class Position:
         averaged: Dev evaluations in the running mean of the weights, and the step of the last.
         history_bytes: Length of the history file at this step.
         run_key: Digest of everything that the run depends on.
+        dev_due: Whether the dev evaluation of this step is still to be done.
     """
 
     step: int = 0
@@ -62,6 +63,7 @@ class Position:
     averaged: tuple[int, int] = (0, -1)
     history_bytes: int = 0
     run_key: str = ""
+    dev_due: bool = False
 
     def note_dev_score(self, score: float) -> bool:
         """Note a dev score; whether it is the best so far, the earliest of equals."""
@@ -98,15 +100,28 @@ def moments_of(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Op
 
 def save(folder: Path, position: Position, weights: Weights, moments: Weights) -> None:
     """Write `checkpoint-<step>` below `folder`, whole or not at all; older ones go."""
-    with atomic_folder(folder / f"checkpoint-{position.step:08d}") as new:
+    with atomic_folder(_checkpoint(folder, position)) as new:
         save_file(weights, new / WEIGHTS)
         save_file(moments, new / "optimizer.safetensors")
-        values = asdict(position)
-        if position.best_step < 0:
-            values["best_score"] = None
-        write_json(new / "position.json", values)
+        _write_position(new, position)
     for old in sorted(folder.glob("checkpoint-*"))[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def save_position(folder: Path, position: Position) -> None:
+    """Write a new position into the checkpoint of its step, whose weights are still the same."""
+    _write_position(_checkpoint(folder, position), position)
+
+
+def _checkpoint(folder: Path, position: Position) -> Path:
+    return folder / f"checkpoint-{position.step:08d}"
+
+
+def _write_position(checkpoint: Path, position: Position) -> None:
+    values = asdict(position)
+    if position.best_step < 0:
+        values["best_score"] = None
+    write_json(checkpoint / "position.json", values)
 
 
 def restore(

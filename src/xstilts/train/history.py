@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from xstilts.data.batching import Padding
 from xstilts.train.mixing import Step
@@ -46,26 +45,26 @@ class History:
         self.size = size
 
     def step(
-        self, number: int, step: Step, loss: Tensor, lr: float, norm: Tensor, seen: Padding
+        self, number: int, step: Step, loss: float, lr: float, norm: float, seen: Padding
     ) -> None:
         """Write down a step; every process that trains calls this.
 
         Args:
             number: Of steps done.
             step: Its rows.
-            loss: Summed over this process's rows.
+            loss: Mean over the step's examples.
             lr: Rate of learning.
             norm: Of the gradient before clipping.
             seen: Positions and sub-words of this process.
         """
-        counts = torch.tensor([seen.tokens, seen.positions], device=loss.device)
+        counts = torch.tensor([seen.tokens, seen.positions], device=self.processes.device)
         tokens, positions = self.processes.sum(counts).tolist()
         record = {
             "step": number,
             "part": step.part,
-            "loss": float(self.processes.sum(loss)),
+            "loss": loss,
             "lr": lr,
-            "gradient_norm": float(norm),
+            "gradient_norm": norm,
             "examples": step.examples,
             "tokens": tokens,
             "positions": positions,
@@ -79,5 +78,5 @@ class History:
         if not self.processes.first:
             return
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, sort_keys=True) + "\n")
+            file.write(json.dumps(record, sort_keys=True, allow_nan=False) + "\n")
             self.size = file.tell()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from xstilts.config.load import load_method
 from xstilts.config.run import RunSpec, short_name, tasks_of
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
-from xstilts.data.features import Features
+from xstilts.data.features import Batch, Features
 from xstilts.errors import UsageError
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS, full
@@ -41,7 +41,7 @@ from xstilts.train.parts import MLM, Dev, Part, make_parts
 from xstilts.train.phases import Phase, PhaseModel
 from xstilts.train.processes import Processes
 from xstilts.train.save import save_module, save_snapshots
-from xstilts.train.trainer import Trainer, TrainResult
+from xstilts.train.trainer import Between, Evaluate, Trainer, TrainResult
 from xstilts.zoo import Entry
 from xstilts.zoo.store import require_name
 from xstilts.zoo.workspace import Workspace
@@ -109,6 +109,7 @@ def train_phase(phase: Phase, *, force: bool = False) -> Entry:
 
     Raises:
         InterruptedRunError: Ctrl-C; the same command resumes.
+        TrainingError: The loss, the gradient or the weights are no longer finite.
         DataError: A row is broken.
     """
     known = phase.workspace.zoo.find_run(phase.run_key)
@@ -297,7 +298,7 @@ def trainer_of(
         encoder.eval()
 
 
-def _dev_evaluation(phase: Phase, model: TaskModel) -> Callable[[], dict[str, float]] | None:
+def _dev_evaluation(phase: Phase, model: TaskModel) -> Evaluate | None:
     """What gives each part's mean score on its dev rows; None when no part has any."""
     selecting = [part for part in phase.parts if part.dev]
     if not selecting:
@@ -307,9 +308,18 @@ def _dev_evaluation(phase: Phase, model: TaskModel) -> Callable[[], dict[str, fl
         for part in selecting
     }
 
-    def evaluate() -> dict[str, float]:
+    rows = sum(len(features) for devs in encoded.values() for _, features in devs)
+
+    def evaluate(between: Between) -> dict[str, float]:
+        seen = 0
+
+        def done(batch: Batch) -> None:
+            nonlocal seen
+            seen += len(batch.rows)
+            between(seen / rows)
+
         return {
-            part.name: sum(_dev_score(model, part, *dev) for dev in encoded[part.name])
+            part.name: sum(_dev_score(model, part, *dev, done) for dev in encoded[part.name])
             / len(part.dev)
             for part in selecting
         }
@@ -317,8 +327,10 @@ def _dev_evaluation(phase: Phase, model: TaskModel) -> Callable[[], dict[str, fl
     return evaluate
 
 
-def _dev_score(model: TaskModel, part: Part, dev: Dev, features: Features) -> float:
-    predicted = predict.predictions(model, features, dev.rows, part.head, dev.task)
+def _dev_score(
+    model: TaskModel, part: Part, dev: Dev, features: Features, done: predict.Done
+) -> float:
+    predicted = predict.predictions(model, features, dev.rows, part.head, dev.task, done=done)
     metric = METRICS.get(dev.task.metric)
     pair = comparable(dev.task, dev.rows, predicted)
     value: float = metric.compute(*pair, language=dev.language, labels=dev.task.labels)[metric.MAIN]

@@ -24,9 +24,10 @@ class StopRequest:
         self.number = number
 
     def error(self, step: int, resume: str) -> InterruptedRunError | PreemptedError:
-        """What to raise once the checkpoint is written."""
+        """What to raise once the checkpoint is written; `resume` is a command or empty."""
         kind = InterruptedRunError if self.number == signal.SIGINT else PreemptedError
-        return kind(f"stopped after step {step}, checkpoint written", hint=f"Resume: {resume}")
+        again = f"Resume: {resume}" if resume else "The same command goes on from there."
+        return kind(f"stopped after step {step}, checkpoint written", hint=again)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -12,19 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xstilts.config.progress import Progress
 from xstilts.config.specs import TrainSpec
 from xstilts.data.batching import Padding
 from xstilts.data.features import Batch
+from xstilts.errors import TrainingError
 from xstilts.train import checkpoint, history, sharding
 from xstilts.train.checkpoint import Position
 from xstilts.train.history import History
 from xstilts.train.mixing import Mixture, Step
 from xstilts.train.optim import learning_rate, make_optimizer
 from xstilts.train.processes import Processes
-from xstilts.train.progress import Progress
-from xstilts.train.signals import stop_requests
+from xstilts.train.signals import StopRequest, stop_requests
 
-Evaluate = Callable[[], Mapping[str, float]]
+Between = Callable[[float], None]
+"""Called between two batches of a dev evaluation with the share that is done; may raise."""
+Evaluate = Callable[[Between], Mapping[str, float]]
 """Part to its dev score, higher is better."""
 
 CHECKPOINT_SECONDS = 600.0
@@ -104,6 +108,7 @@ class Trainer:
         Raises:
             InterruptedRunError: Ctrl-C; a checkpoint was written.
             PreemptedError: SIGTERM or SIGUSR1; a checkpoint was written.
+            TrainingError: The loss, the gradient or the weights are not finite.
             UsageError: The folder holds a checkpoint of another run.
         """
         restored = checkpoint.restore(self.folder, self.run_key, self.parameters, self.optimizer)
@@ -111,25 +116,44 @@ class Trainer:
         self.mixture.steps_taken |= self.position.steps_taken
         self.mixture.stopped = list(self.position.stopped)
         self.history.cut(self.position.history_bytes)
-        stopped = False
-        quiet = self.quiet or not self.processes.first
         self._keep_step()
-        shown = Progress(self.title, self.total, start=self.position.step, quiet=quiet)
+        quiet = self.quiet or not self.processes.first
+        shown = Progress(self.title, start=self.position.step / max(1, self.total), quiet=quiet)
         with stop_requests() as request, shown as progress:
-            examples, batches = 0, Padding()
+            between = self._between(request, progress)
+            stopped = self.position.dev_due and self._evaluate_dev(between)
+            began, examples, batches = time.monotonic(), 0, Padding()
             while self.position.step < self.total and not stopped:
                 loss, step, seen = self._step()
                 examples += step.examples
                 batches.add(seen)
-                if progress.wants_loss:
-                    progress.report(self.position.step, float(loss), examples, batches)
-                stopped = self._after_step()
+                if progress.wanted:
+                    seconds = max(1e-9, time.monotonic() - began)
+                    progress(
+                        f"step {self.position.step}/{self.total}  loss {loss:.4f}  "
+                        f"{examples / seconds:.0f} examples/s  "
+                        f"{batches.tokens / seconds:.0f} tokens/s  {batches.share:.1%} padding",
+                        self.position.step / self.total,
+                    )
+                stopped = self._after_step(between)
                 number = self.processes.agreed(request.number)
-                if number and self.position.step < self.total:
+                if number and not stopped and self.position.step < self.total:
                     self._save()
                     request.number = number
                     raise request.error(self.position.step, self.resume_command)
         return self._finish(stopped)
+
+    def _between(self, request: StopRequest, progress: Progress) -> Between:
+        """What happens between two batches of a dev evaluation, before which all was saved."""
+
+        def between(share: float) -> None:
+            number, step = self.processes.agreed(request.number), self.position.step
+            if number:
+                request.number = number
+                raise request.error(step, self.resume_command)
+            progress(f"step {step}/{self.total}  dev evaluation {share:.0%}", step / self.total)
+
+        return between
 
     def calibrate(self, seconds: float) -> tuple[int, float]:
         """Run the longest batch once, then some steps, keeping nothing.
@@ -153,8 +177,12 @@ class Trainer:
 
     # -- one step
 
-    def _step(self, *, write: bool = True) -> tuple[Tensor, Step, Padding]:
-        """Forward, backward and update of one optimiser step; its loss, rows and positions."""
+    def _step(self, *, write: bool = True) -> tuple[float, Step, Padding]:
+        """Forward, backward and update of one optimiser step; its loss, rows and positions.
+
+        Raises:
+            TrainingError: The loss or the gradient is not finite; no weight was changed.
+        """
         processes, number = self.processes, self.position.step
         torch.manual_seed(_draw_seed(self.spec.seed, number, processes.rank))
         self.model.train()
@@ -167,18 +195,31 @@ class Trainer:
             last = index == len(step.batches) - 1
             with nullcontext() if last else processes.no_sync(self.wrapped):
                 total += self._backward(batch, step, penalised=index == 0)
-        norm = torch.zeros(())
-        if self.spec.clip:
-            norm = nn.utils.clip_grad_norm_(list(self.parameters.values()), self.spec.clip)
-            norm = sharding.whole(norm)
+        limit = self.spec.clip or math.inf
+        norm = float(
+            sharding.whole(nn.utils.clip_grad_norm_(list(self.parameters.values()), limit))
+        )
+        loss = float(processes.sum(total))
+        self._require_finite(loss, norm, step, lr)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.position.step += 1
         seen = Padding.of(step.batches if step.weight else ())
         done = self.position.step
         if write and (done % history.EVERY == 0 or done == self.total):
-            self.history.step(done, step, total, lr, norm, seen)
-        return total, step, seen
+            self.history.step(done, step, loss, lr, norm, seen)
+        return loss, step, seen
+
+    def _require_finite(self, loss: float, norm: float, step: Step, lr: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        what = f"the gradient's norm is {norm}" if math.isfinite(loss) else f"the loss is {loss}"
+        raise TrainingError(
+            f"training diverged at step {self.position.step + 1} of {self.total}: {what}",
+            where=f"{self.title}, rows of {step.part}, learning rate {lr:g}",
+            hint="Nothing was kept. Try a lower train.lr, a longer train.warmup, train.clip=1, or "
+            "train.precision=fp32.",
+        )
 
     def _backward(self, batch: Batch, step: Step, *, penalised: bool) -> Tensor:
         """Add the gradient of a micro-batch; each example weighs 1 / examples of the whole step."""
@@ -205,16 +246,16 @@ class Trainer:
         """How many dev evaluations a whole run has."""
         return -(-self.total // self._dev_every) if self.evaluate else 0
 
-    def _after_step(self) -> bool:
-        """Evaluate on the dev rows and save when it is time; True when patience ran out."""
+    def _after_step(self, between: Between) -> bool:
+        """Save, and evaluate on the dev rows, when it is time; True when patience ran out."""
         number, every = self.position.step, self._dev_every
-        evaluated = bool(self.evaluate) and (number % every == 0 or number == self.total)
-        stopped = self._evaluate_dev() if evaluated else False
+        last = number == self.total
+        self.position.dev_due = self.evaluate is not None and (number % every == 0 or last)
         self._keep_step()
-        due = number % (self.spec.checkpoint_every or every) == 0 or evaluated or self._is_old()
-        if not stopped and number < self.total and due:
+        due = number % (self.spec.checkpoint_every or every) == 0 or last
+        if self.position.dev_due or due or self._is_old():
             self._save()
-        return stopped
+        return self.position.dev_due and self._evaluate_dev(between)
 
     def _is_old(self) -> bool:
         """Whether the last checkpoint is old, in the opinion of the first process."""
@@ -223,11 +264,11 @@ class Trainer:
         old = time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
         return bool(self.processes.agreed(int(old)))
 
-    def _evaluate_dev(self) -> bool:
+    def _evaluate_dev(self, between: Between) -> bool:
         """Score the dev sets, and keep the weights that are asked for. True when all is done."""
         assert self.evaluate is not None
         position, spec = self.position, self.spec
-        scores = self.processes.same(dict(self.evaluate()))
+        scores = self.processes.same(dict(self.evaluate(between)))
         mean = sum(scores.values()) / len(scores)
         gained = position.note_dev_score(mean)
         best = gained and spec.select == "best"
@@ -235,12 +276,19 @@ class Trainer:
         if best or averaged:
             self._keep_dev_weights(averaged=averaged)
         self.history.write({"step": position.step, "dev_score": mean, "dev_scores": scores})
-        if not self.mixture.mix.stop_parts:
-            return bool(spec.patience) and position.evaluations_since_best >= spec.patience
-        going = position.stop_parts(scores, spec.patience)
-        if going:
-            self.mixture.stopped = list(position.stopped)
-        return not going
+        if self.mixture.mix.stop_parts:
+            going = position.stop_parts(scores, spec.patience)
+            stopped = not going
+            if going:
+                self.mixture.stopped = list(position.stopped)
+        else:
+            stopped = bool(spec.patience) and position.evaluations_since_best >= spec.patience
+        if not stopped:  # else a run that goes on from here evaluates, and stops, once more
+            position.dev_due = False
+            if self.processes.first:
+                checkpoint.save_position(self.folder, self._position_now())
+            self.processes.wait()
+        return stopped
 
     def _keep_dev_weights(self, *, averaged: bool) -> None:
         """Keep the weights as they are now, or add them to the mean."""
@@ -262,13 +310,16 @@ class Trainer:
         if self.processes.first:
             checkpoint.keep(self.folder / f"step-{number:08d}", weights)
 
-    def _save(self) -> None:
+    def _position_now(self) -> Position:
         self.position.steps_taken = dict(self.mixture.steps_taken)
         self.position.history_bytes = self.history.size
+        return self.position
+
+    def _save(self) -> None:
         weights = checkpoint.weights_of(self.parameters)
         moments = checkpoint.moments_of(self.parameters, self.optimizer)
         if self.processes.first:
-            checkpoint.save(self.folder, self.position, weights, moments)
+            checkpoint.save(self.folder, self._position_now(), weights, moments)
         self._saved_at = time.monotonic()
         self.processes.wait()
 
@@ -283,6 +334,13 @@ class Trainer:
             last = self.processes.same(position.averaged)[1]
             checkpoint.bring_back(self.folder / f"mean-{last:08d}", self.parameters)
         self.processes.wait()  # the first process may clean up once all have read their weights
+        for name, parameter in self.parameters.items():
+            if not torch.isfinite(sharding.whole(parameter.detach())).all():
+                raise TrainingError(
+                    f"training diverged: {name} is not finite after step {kept}",
+                    where=self.title,
+                    hint="Nothing was kept. Try a lower train.lr or train.clip=1.",
+                )
         score = position.best_score if position.best_step >= 0 else None
         saved = [int(path.name[5:]) for path in sorted(self.folder.glob("step-*"))]
         return TrainResult(

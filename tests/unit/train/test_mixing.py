@@ -122,7 +122,7 @@ def test_a_tired_part_leaves_its_steps_to_the_others(tmp_path):
     made = mixture({"a": 64, "b": 64}, MixSpec(rule="uniform", stop_parts=True), epochs=20)
     looks = iter(range(1, 1000))
 
-    def evaluate():
+    def evaluate(_between):
         number = next(looks)
         return {"a": float(number), "b": 5.0 if number == 1 else 1.0}
 
@@ -143,7 +143,7 @@ def test_the_average_is_the_mean_of_the_looks(tmp_path):
     seen = []
     model = Toy()
 
-    def evaluate():
+    def evaluate(_between):
         seen.append(weights(model))
         return {"a": 0.0}
 

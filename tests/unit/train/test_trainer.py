@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from support.toy import Toy, same, trainer, weights
 
+from xstilts.config.progress import Progress
 from xstilts.config.specs import TrainSpec
 from xstilts.data.batching import (
     Padding,
@@ -23,7 +24,7 @@ from xstilts.data.batching import (
     training_batches,
 )
 from xstilts.data.features import Features, Ragged, collate
-from xstilts.errors import InterruptedRunError, UsageError
+from xstilts.errors import InterruptedRunError, PreemptedError, TrainingError, UsageError
 from xstilts.train.optim import learning_rate, make_optimizer
 
 
@@ -92,7 +93,7 @@ def test_best_weights_come_back_and_patience_stops(tmp_path):
     seen = []
     model = Toy()
 
-    def evaluate():
+    def evaluate(_between):
         seen.append(weights(model))
         return {"toy": next(scores)}
 
@@ -124,6 +125,112 @@ def test_interrupt_checkpoints_and_resume_is_bit_equal(tmp_path):
     again = Toy()
     trainer(tmp_path / "cut", again).run()
     assert same(weights(again), weights(whole))
+
+
+def lines(folder):
+    """The history without its times."""
+    records = [json.loads(x) for x in (folder / "history.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k != "time"} for record in records]
+
+
+def dev_evaluation(model, interrupt=lambda number, share: None):
+    """Two batches whose score depends on the weights, so that the best step does."""
+    calls = []
+
+    def evaluate(between):
+        calls.append(len(calls))
+        for share in (0.5, 1.0):
+            interrupt(len(calls), share)
+            between(share)
+        return {"toy": float(model.table.detach().sum())}
+
+    return evaluate
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("evaluation", [1, 2, 3])
+@pytest.mark.parametrize("settings", [{}, {"patience": 1}, {"select": "average"}])
+def test_interrupt_in_a_dev_evaluation_and_resume_is_bit_equal(
+    settings, evaluation, kind, tmp_path
+):
+    whole = Toy()
+    expected = trainer(tmp_path / "whole", whole, dev_evaluation(whole), **settings).run()
+    evaluation = min(evaluation, expected.steps // 9)  # the one in which patience runs out
+
+    def stop(number, share):
+        if number == evaluation and share == 0.5:
+            os.kill(os.getpid(), kind)
+
+    model = Toy()
+    error = {signal.SIGINT: InterruptedRunError, signal.SIGTERM: PreemptedError}[kind]
+    with pytest.raises(error, match=f"step {9 * evaluation}, checkpoint written"):
+        trainer(tmp_path / "cut", model, dev_evaluation(model, stop), **settings).run()
+    again = Toy()
+    steps = []
+    forward = again.forward
+    again.forward = lambda *a: steps.append(1) or forward(*a)
+    assert trainer(tmp_path / "cut", again, dev_evaluation(again), **settings).run() == expected
+    assert same(weights(again), weights(whole))
+    assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
+    assert len(steps) == expected.steps - 9 * evaluation, "no step is done twice"
+
+
+def test_an_interrupt_without_a_command_says_how_to_go_on(tmp_path):
+    model = Toy()
+    stop = lambda number, share: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+    with pytest.raises(InterruptedRunError) as caught:
+        trainer(tmp_path, model, dev_evaluation(model, stop)).run()
+    assert caught.value.hint == "The same command goes on from there."
+
+
+def test_a_dev_evaluation_shows_its_progress(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Progress, "__call__", lambda self, text, share: shown.append((text, share)))
+    model = Toy()
+    trainer(tmp_path, model, dev_evaluation(model)).run()
+    assert shown[:2] == [
+        ("step 9/27  dev evaluation 50%", 9 / 27),
+        ("step 9/27  dev evaluation 100%", 9 / 27),
+    ]
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_what_is_not_finite_stops_training_at_its_step(where, clip, tmp_path):
+    model = Toy()
+    run = trainer(tmp_path, model, clip=clip)
+    forward, before = model.forward, {}
+
+    def diverging(batch, task):
+        losses = forward(batch, task)
+        if run.position.step < 6:
+            return losses
+        before.update(weights(model))
+        if where == "loss":
+            return losses * float("nan")
+        # finite, and its derivative is not: the root at zero
+        return losses + torch.sqrt(losses - losses.detach())
+
+    model.forward = diverging
+    with pytest.raises(TrainingError, match=f"step 7 of 27.*{where}") as caught:
+        run.run()
+    assert "learning rate 0.0" in caught.value.where
+    assert "train.lr" in caught.value.hint
+    assert same(weights(model), before)
+    assert sorted(p.name for p in tmp_path.glob("checkpoint-*")) == ["checkpoint-00000005"]
+
+
+def test_weights_that_the_last_update_spoils_are_not_kept(tmp_path):
+    model = Toy()
+    run = trainer(tmp_path, model, max_steps=1)
+
+    def spoil():
+        with torch.no_grad():
+            model.out.bias.fill_(float("inf"))
+
+    run.optimizer.register_step_post_hook(lambda *_: spoil())
+    with pytest.raises(TrainingError, match=r"out\.bias is not finite after step 1"):
+        run.run()
 
 
 def test_checkpoint_of_another_run_is_refused(tmp_path):
@@ -166,6 +273,37 @@ def run_killed(folder, kills, pause=0.01):
         process.wait()
     subprocess.run(command, check=True)
     return load_file(folder / "out")
+
+
+KILLED_EVALUATION = """
+    import os, signal, sys
+    sys.path.insert(0, {here!r})
+    from pathlib import Path
+    from safetensors.torch import save_file
+    from support import toy
+    model = toy.Toy()
+    def evaluate(between):
+        between(0.5)
+        marker = Path(sys.argv[1]) / f"killed-{{step.position.step}}"
+        if sys.argv[3] == "kill" and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {{"toy": float(model.table.detach().sum())}}
+    step = toy.trainer(Path(sys.argv[1]), model, evaluate)
+    step.run()
+    save_file(toy.weights(model), sys.argv[2])
+"""
+
+
+def test_kill_9_in_each_dev_evaluation_and_resume_is_bit_equal(tmp_path):
+    script = textwrap.dedent(KILLED_EVALUATION.format(here=str(Path(__file__).parents[2])))
+    command = [sys.executable, "-c", script]
+    subprocess.run([*command, str(tmp_path / "a"), str(tmp_path / "whole"), "go"], check=True)
+    killed = [*command, str(tmp_path / "b"), str(tmp_path / "out"), "kill"]
+    codes = [subprocess.run(killed, check=False).returncode for _ in range(4)]
+    assert codes == [-signal.SIGKILL] * 3 + [0]
+    assert same(load_file(tmp_path / "out"), load_file(tmp_path / "whole"))
+    assert lines(tmp_path / "b") == lines(tmp_path / "a")
 
 
 @pytest.mark.slow
