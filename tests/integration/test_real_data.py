@@ -39,7 +39,11 @@ XTREME_POS = {"af": 425, "bg": 1116, "el": 456, "eu": 1799, "he": 491, "hu": 449
 # Training task: then (task, further arguments, rows by language) for each evaluation.
 RUNS = {
     "cad_nli": [
-        ("xnli", VALIDATION, EACH(["de", "en", "es", "fr", "ru", "sw", "tr", "zh"], 2490)),
+        (
+            "xnli",
+            VALIDATION,
+            EACH(["de", "el", "en", "es", "fr", "hi", "ru", "sw", "tr", "ur", "zh"], 2490),
+        ),
         ("americasnli", VALIDATION, EACH(["aym", "gn", "quy"], 743)),
         ("indonli", VALIDATION, {"id": 2197}),
     ],
@@ -60,7 +64,8 @@ RUNS = {
     "nusax_senti": [("nusax_senti", (), EACH(["en", "id", "jv", "min", "su"], 400))],
 }
 SHORT = {"jv": 205, "te": 234, "ta": 307, "sw": 390, "th": 548, "kk": 575, "ml": 687, "ka": 746}
-RETRIEVAL = {"tatoeba": (36, 1000), "tico19": (4, 3071), "udhr": (37, 30), "ntrex": (24, 1997)}
+RETRIEVAL = {"tatoeba": (36, 1000), "tico19": (4, 3071), "udhr": (37, 30), "ntrex": (24, 1997),
+             "sib200_retrieval": (14, 1004)}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ def check(task: TaskSpec, root: Path | None) -> list[Finding]:
                 continue
             rows[split, language] = found
             findings += _checksums(task, split, language, root)
-            findings += check_count(task, split, language, len(found))
+            stated = _stated(task, split, language, root)
+            findings += check_count(task, split, language, len(found), stated)
             findings += check_labels(task, split, language, found)
             findings += check_duplicates(task, split, language, found)
     findings += check_source(task, rows)
@@ -60,9 +61,18 @@ def _checksums(task: TaskSpec, split: str, language: str, root: Path | None) -> 
             yield Finding(task.name, split, language, "checksum", message, str(root / name))
 
 
-def check_count(task: TaskSpec, split: str, language: str, rows: int) -> Iterator[Finding]:
-    """Rows against the number that the protocol states, where it states one."""
-    stated = task.counts.get(split, {})
+def _stated(task: TaskSpec, split: str, language: str, root: Path | None) -> Mapping[str, int]:
+    """Language, or `*`, to the rows of the split: those of the copy at hand, else the task's."""
+    side = f"{split}.source" if task.format == "retrieval" else split
+    located = locate(task, side, language, root)
+    of_copy = located.source.counts.get(split) if located else None
+    return of_copy or task.counts.get(split, {})
+
+
+def check_count(
+    task: TaskSpec, split: str, language: str, rows: int, stated: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Rows against the number stated for the language, where there is one."""
     expected = stated.get(language, stated.get("*"))
     if expected is not None and rows != expected:
         message = f"{rows} rows where the protocol states {expected}"

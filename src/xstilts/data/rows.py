@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -35,8 +36,10 @@ class ReaderOptions(Spec):
         offsets: What happens to an answer that is not at its offset; `nearest` takes the
             occurrence closest to it.
         rows: Split to the rows of the file that belong to it, `first-last`, counted from 1: one
-            file can serve as two splits.
+            file can serve as two splits. `first-last/period` takes these rows of every `period`.
         unanswerable: Questions without an answer are part of the data (SQuAD 2.0).
+        label_separator: Text between labels in a label column; rows with several labels are left
+            out. Empty: a label is one label.
         repeated_ids: `number` makes the ids of later rows unique, `error` refuses the file.
     """
 
@@ -50,26 +53,28 @@ class ReaderOptions(Spec):
     offsets: Literal["error", "nearest", "drop"] = "error"
     rows: dict[str, str] = Field(default_factory=dict)
     unanswerable: bool = False
+    label_separator: str = ""
     repeated_ids: Literal["error", "number"] = "error"
 
     @field_validator("rows")
     @classmethod
     def _ranges(cls, value: dict[str, str]) -> dict[str, str]:
         for text in value.values():
-            row_range(text)
+            chosen_rows(text, 0)
         return value
 
 
-def row_range(text: str) -> range:
-    """`"11-20"` to the positions of rows 11 to 20, counted from 0.
+def chosen_rows(text: str, count: int) -> list[int]:
+    """The positions, from 0, that `"11-20"` or `"1-90/100"` chooses among `count` rows.
 
     Raises:
         ValueError: It is no such range.
     """
-    first, _, last = text.partition("-")
-    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-        raise ValueError(f"'{text}' is not first-last, such as 1-1000")
-    return range(int(first) - 1, int(last))
+    found = re.fullmatch(r"(\d{1,9})-(\d{1,9})(?:/([1-9]\d{0,8}))?", text)
+    first, last, period = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    if not 1 <= first <= last or 0 < period < last:
+        raise ValueError(f"'{text}' is not first-last, such as 1-1000, or 1-90/100")
+    return [at for at in range(count) if first <= at % (period or count) + 1 <= last]
 
 
 O = TypeVar("O", bound=Spec)  # noqa: E741
@@ -264,6 +269,9 @@ def label_name(raw: Any, context: Context, number: int) -> str:
         raise DataError("the label is missing", where=where(context.path, number))
     if text in context.options.drop_labels:
         raise DropRow(f"label {text}")
+    separator = context.options.label_separator
+    if separator and separator in text:
+        raise DropRow("several labels")
     name = context.source.label_map.get(text, text)
     known = context.task.labels
     if known and name not in _label_set(tuple(known)):

@@ -18,7 +18,7 @@ from xstilts.data.languages import called
 from xstilts.data.layout import known_as
 from xstilts.data.located import Located, available_languages, locate, not_found
 from xstilts.data.readers import READERS
-from xstilts.data.rows import Dropped, options_of, row_range
+from xstilts.data.rows import Dropped, chosen_rows, options_of
 from xstilts.data.world import task_in_world
 from xstilts.errors import DataError, NotFoundError, OfflineError, UsageError
 
@@ -129,8 +129,7 @@ def read_located(located: Located) -> tuple[list[Example], dict[str, int]]:
             examples.append(row)
     wanted = options_of(reader.Options, source, task).rows.get(located.split)
     if wanted:
-        within = row_range(wanted)
-        examples = examples[within.start : within.stop]
+        examples = [examples[at] for at in chosen_rows(wanted, len(examples))]
     if not examples:
         where = ", ".join(str(path) for path in located.paths) or source.reader
         raise DataError("no usable row", where=where)

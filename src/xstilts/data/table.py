@@ -27,6 +27,7 @@ class TableOptions(ReaderOptions):
             quote gets its text back (XTREME's processed files).
         width: Number of columns; 0 takes it from the first row.
         short_rows: What happens to a row with fewer columns.
+        long_rows: What happens to a row with more columns.
         line_ends: `mixed` accepts LF and CRLF in one file.
     """
 
@@ -35,6 +36,7 @@ class TableOptions(ReaderOptions):
     quoting: Literal["none", "csv", "undo"] = "none"
     width: int = 0
     short_rows: Literal["error", "drop"] = "error"
+    long_rows: Literal["error", "drop"] = "error"
     line_ends: Literal["same", "mixed"] = "same"
 
 
@@ -68,8 +70,10 @@ def _file(context: Context, options: TableOptions, prefix: str) -> Iterator[Exam
     for number, cells in rows:
         width = width or len(cells)
         if len(cells) != width:
-            if options.short_rows == "drop" and len(cells) < width:
-                yield Dropped(place(context.path, number), "too few columns")
+            few = len(cells) < width
+            if (options.short_rows if few else options.long_rows) == "drop":
+                what = f"too {'few' if few else 'many'} columns"
+                yield Dropped(place(context.path, number), what)
                 continue
             raise DataError(
                 f"{len(cells)} columns where {width} are expected",

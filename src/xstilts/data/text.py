@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from xstilts.data.archives import FREE_BYTES, MAX_RATIO
 from xstilts.errors import DataError, NotFoundError
 
 Kind = TypeVar("Kind")
@@ -21,6 +26,7 @@ _HTML = re.compile(
 _HTML_END = re.compile(r"\s*<html[\s>].*</html>\s*", re.IGNORECASE | re.DOTALL)
 _BLANKS = re.compile(r"[ \t\r\n\f\v]+")
 _BOMS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_PACKED = (".gz", ".bz2")
 _ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
@@ -38,7 +44,11 @@ def id_prefixes(paths: Sequence[Path]) -> list[str]:
     """What row ids of each file begin with, so that they stay unique: nothing for one file."""
     if len(paths) == 1:
         return [""]
-    for name in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.stem}", str):
+    for name in (
+        lambda path: path.stem,
+        lambda path: f"{path.parent.name}/{path.stem}",
+        lambda path: path.name,
+    ):
         names = [name(path) for path in paths]
         if len(set(names)) == len(names):
             return [f"{text}-" for text in names]
@@ -46,7 +56,7 @@ def id_prefixes(paths: Sequence[Path]) -> list[str]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file.
+    """The text of a UTF-8 file; one called `.gz` or `.bz2` is unpacked.
 
     Raises:
         NotFoundError: There is no such file.
@@ -54,7 +64,7 @@ def read_text(path: Path) -> str:
             pointer file in place of the data.
     """
     try:
-        data = path.read_bytes()
+        data = _unpacked(path) if path.suffix in _PACKED else path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise NotFoundError("no such data file", where=str(path)) from None
     if not data.strip():
@@ -71,6 +81,31 @@ def read_text(path: Path) -> str:
         ) from None
     _refuse_other_kinds(text, path)
     return text
+
+
+def _unpacked(path: Path) -> bytes:
+    """What a packed file holds.
+
+    Raises:
+        DataError: It is not packed as its name says, cut off, or far larger than its size allows.
+    """
+    packed = path.read_bytes()
+    most = max(FREE_BYTES, MAX_RATIO * len(packed))
+    opened = gzip.open if path.suffix == ".gz" else bz2.open
+    try:
+        with opened(io.BytesIO(packed)) as file:
+            data = file.read(most + 1)
+    except (EOFError, zlib.error, OSError) as error:
+        raise DataError(
+            f"not a whole {path.suffix} file: {error}", where=str(path), hint="Download it again."
+        ) from None
+    if len(data) > most:
+        raise DataError(
+            f"it unpacks to more than {MAX_RATIO} times its size, like a bomb",
+            where=str(path),
+            hint="Download it again from its source.",
+        )
+    return data
 
 
 def _refuse_binary(data: bytes, path: Path) -> None:

@@ -74,7 +74,8 @@ def task_in_world(task: TaskSpec, root: Path | None) -> TaskSpec:
         codes = list(world.languages)
         if task.format == "retrieval":
             codes.remove(world.source_language)
-    sources = [s.model_copy(update={"languages": [], "codes": {}}) for s in task.sources]
+    plain: dict[str, Any] = {"languages": [], "codes": {}, "counts": {}}
+    sources = [source.model_copy(update=plain) for source in task.sources]
     return task.model_copy(
         update={
             "languages": codes,

@@ -57,6 +57,14 @@ def test_counts_against_the_protocol(tmp_path):
     assert found[0].message == "3 rows where the protocol states 2"
 
 
+def test_counts_of_a_copy_come_before_those_of_the_protocol(tmp_path):
+    write(tmp_path, {"de/test.tsv": numbered(3), "de/train.tsv": numbered(5, "anders")})
+    stated = {"counts": {"test": {"de": 100}, "train": {"de": 6}}}
+    found = check(toy(**stated, source={"counts": {"test": {"de": 3}}}), tmp_path)
+    assert kinds(found) == [("train", "de", "count")]
+    assert found[0].message == "5 rows where the protocol states 6"
+
+
 def test_placeholder_labels(tmp_path):
     constant = rows(*((f"Satz {n}", "a") for n in range(20)))
     write(tmp_path, {"de/test.tsv": constant, "en/test.tsv": rows(("x", "a"), ("y", "a"))})

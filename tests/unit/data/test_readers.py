@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
 import random
 from pathlib import Path
@@ -164,6 +166,71 @@ def test_a_file_without_rows_is_refused(tmp_path, content, what):
     error = refused(file(tmp_path, content), tsv(), NLI)
     assert what in error.what
     assert error.where == str(tmp_path / "rows.tsv")
+
+
+@pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress)])
+def test_a_packed_file_is_read_and_a_broken_one_refused(tmp_path, ending, pack):
+    packed = pack(b"Ein Hund .\tEin Tier .\tentailment\n")
+    (row,) = read(file(tmp_path, packed, f"rows.tsv{ending}"), tsv(), NLI)
+    assert (row.fields["text"], row.target) == ("Ein Hund .", "entailment")
+    for broken in (packed[:-9], b"no archive"):
+        error = refused(file(tmp_path, broken, f"rows.tsv{ending}"), tsv(), NLI)
+        assert f"not a whole {ending} file" in error.what
+    bomb = file(tmp_path, pack(b" " * (20 * 2**20)), f"bomb{ending}")
+    assert "200 times its size" in refused(bomb, tsv(), NLI).what
+
+
+def test_rows_of_whole_lines(tmp_path):
+    path = file(tmp_path, "eins\n1\na\nb\nzwei\n0\nc\nd\n")
+    source = {
+        "reader": "blocks",
+        "columns": {"context": 0, "target": 1, "choices": "2, 3"},
+        "options": {"lines": 4},
+    }
+    rows = read(path, source, CHOICE)
+    assert [(row.id, row.place) for row in rows] == [("1", "rows.tsv:1"), ("2", "rows.tsv:5")]
+    assert [row.fields["choices"] for row in rows] == [("a", "b"), ("c", "d")]
+    assert [row.target for row in rows] == ["1", "0"]
+    cut = file(tmp_path, "eins\n1\na\nb\nzwei\n", "cut.tsv")
+    assert "5 lines are no whole number of rows of 4" in refused(cut, source, CHOICE).what
+
+
+def test_the_file_is_the_label_and_ids_do_not_depend_on_the_folder(tmp_path):
+    paths = [file(tmp_path, f"<a>{n}</a>\n", f"rows.{n}") for n in ("pos", "neg")]
+    source = {
+        "reader": "blocks",
+        "columns": {"text": 0, "target": "file"},
+        "label_map": {"rows.pos": "good", "rows.neg": "bad"},
+        "options": {"pattern": "<a>(.*)</a>"},
+    }
+    task = task_of("classification", ("good", "bad"))
+    rows = read(paths, source, task)
+    assert [(row.id, row.fields["text"], row.target) for row in rows] == [
+        ("rows.pos-1", "pos", "good"),
+        ("rows.neg-1", "neg", "bad"),
+    ]
+    error = refused(file(tmp_path, "<a>x</a>\n<b>y</b>\n", "rows.pos"), source, task)
+    assert "does not match the pattern" in error.what
+    assert error.where.endswith("rows.pos:2")
+    for wrong in ("(", "a", "(a)(b)"):
+        bad = {**source, "options": {"pattern": wrong}}
+        with pytest.raises(ConfigError, match=r"regular expression|groups"):
+            read(paths, bad, task)
+
+
+def test_rows_with_several_labels_or_too_many_columns_are_left_out(tmp_path):
+    path = file(tmp_path, "a\t1\nb\t1, 2\nc\t2\tx\n")
+    source = {
+        "reader": "tsv",
+        "columns": {"text": 0, "target": 1},
+        "options": {"label_separator": ",", "width": 2, "long_rows": "drop"},
+    }
+    rows = read(path, source, task_of("classification", ("1", "2")))
+    assert [row.reason for row in rows if isinstance(row, Dropped)] == [
+        "several labels",
+        "too many columns",
+    ]
+    assert [row.target for row in rows if isinstance(row, Example)] == ["1"]
 
 
 def test_a_missing_file_is_not_found(tmp_path):

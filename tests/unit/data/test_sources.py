@@ -252,7 +252,9 @@ def test_one_file_serves_as_two_splits_by_row_range(tmp_path):
     task = task_of("classification", {**source, "options": {"rows": ranges}})
     assert [row.id for row in load(task, "train", "de", tmp_path)] == ["1", "2"]
     assert [row.id for row in load(task, "test", "de", tmp_path)] == ["4", "5"]
-    for wrong in ("0-3", "5", "3-2", "a-b"):
+    every = task_of("classification", {**source, "options": {"rows": {"train": "1-2/4"}}})
+    assert [row.id for row in load(every, "train", "de", tmp_path)] == ["1", "2", "5"]
+    for wrong in ("0-3", "5", "3-2", "a-b", "1-3/2", "1-2/0"):
         bad = task_of("classification", {**source, "options": {"rows": {"train": wrong}}})
         with pytest.raises(ConfigError, match="not first-last"):
             load(bad, "train", "de", tmp_path)

@@ -46,6 +46,8 @@ class SourceSpec(Spec):
         options: What the reader takes besides.
         sha256: File path (filled) to checksum, where the distribution publishes one.
         languages: The languages this source covers; empty means all of the task's.
+        counts: Rows per split and language of this copy where they are not the task's `counts`:
+            a part of the data, or a stand-in for it.
         note: A trap of this copy, shown by `xstilts data show`.
         refused: When set, this source exists but is not used, for this reason.
     """
@@ -60,6 +62,7 @@ class SourceSpec(Spec):
     options: dict[str, Any] = Field(default_factory=dict)
     sha256: dict[str, str] = Field(default_factory=dict)
     languages: list[str] = Field(default_factory=list)
+    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
     note: str = ""
     refused: str = ""
 
