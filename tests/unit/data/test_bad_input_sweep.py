@@ -80,6 +80,20 @@ GOOD = {
             "qasrl_gs/sentences/wikinews.dev.full.csv": "qasrl_id,tokens\ns1,Dogs run é\n",
         },
     ),
+    "blocks": (
+        "pros_cons", "train", "en",
+        {
+            "pros_cons/IntegratedPros.first10000.txt": "<Pros>gut é</Pros>\n<Pros>b</Pros>\n",
+            "pros_cons/IntegratedCons.first10000.txt": "\t<Cons>c é</Cons>\n",
+        },
+    ),
+    "xsid": (
+        "xsid_slots", "train", "da",
+        {
+            "xsid/mt.train.da/sys_text.da": "vis én\nnej\n",
+            "xsid/mt.train.da/sys_label.da": "O B-datetime weather/find\nO weather/find\n",
+        },
+    ),
     "lareqa": ("lareqa", "test", "de", {"lareqa/xquad-r/de.json": LAREQA}),
     "mewslix": (
         "mewslix", "test", "de",
@@ -90,6 +104,10 @@ GOOD = {
     ),
 }  # fmt: skip
 
+XSID = "# text = {0}\n# intent = weather/find\n1\té\tweather/find\tO\n2\tb\tweather/find\tO\n\n"
+GOOD["xsid: CoNLL"] = (
+    "xsid_intent", "test", "da", {"xsid/da.test.conll": XSID.format("é b") + XSID.format("c d")}
+)  # fmt: skip
 EMPTY = SQUAD.replace('"Hund"', '""').replace("4}", "0}")
 GOOD |= {
     "labels apart: lines": (

@@ -233,6 +233,35 @@ def test_rows_with_several_labels_or_too_many_columns_are_left_out(tmp_path):
     assert [row.target for row in rows if isinstance(row, Example)] == ["1"]
 
 
+XSID_TEXT = (
+    "# id = 1\n# text = vis alle  nu\n# intent = show\n1\tvis\tshow\tO\n2\talle\tshow\tB-x\n"
+)
+
+
+def test_utterances_with_intent_and_slots(tmp_path):
+    conll = file(tmp_path, f"{XSID_TEXT}\n{XSID_TEXT}", "da.test.conll")
+    pair = [file(tmp_path, "vis alle\n", "text"), file(tmp_path, "O B-x\tshow\n", "label")]
+    intents = {"reader": "xsid", "columns": {"text": "text", "target": "intent"}}
+    slots = {"reader": "xsid", "columns": {"words": "words", "target": "slots"}}
+    intent_task, slot_task = task_of("classification", ("show",)), task_of("tagging", ("O", "B-x"))
+    rows = read(conll, intents, intent_task)
+    assert [(row.id, row.fields["text"], row.target) for row in rows] == [
+        ("1", "vis alle  nu", "show"),
+        ("7", "vis alle  nu", "show"),
+    ]
+    assert [row.target for row in read(pair, intents, intent_task)] == ["show"]
+    for paths in (conll, pair):
+        row = read(paths, slots, slot_task)[0]
+        assert (row.fields["words"], row.target) == (("vis", "alle"), ("O", "B-x"))
+    wrong = {"O show\n": "2 labels for 2 words", "O B-x show\nO show\n": "2 lines of labels for 1"}
+    for text, what in wrong.items():
+        error = refused([pair[0], file(tmp_path, text, "wrong")], slots, slot_task)
+        assert what in error.what
+        assert "wrong" in error.where
+    assert "columns where" in refused(file(tmp_path, "1\ta\tb\n"), slots, slot_task).what
+    assert "a text and a label file" in refused([conll, *pair], slots, slot_task).what
+
+
 def test_a_missing_file_is_not_found(tmp_path):
     with pytest.raises(NotFoundError, match="no such data file"):
         read(tmp_path / "none.tsv", tsv(), NLI)
@@ -715,8 +744,9 @@ def test_qasrl_ranges_become_offsets(tmp_path):
 
 
 def test_every_reader_states_its_options_and_reads():
-    assert {"bitext", "bucc", "ccg", "conll", "conllu", "csv", "hub", "jsonl", "lareqa", "lines",
-            "mewslix", "qasrl", "squad", "tsv", "udhr"} == set(READERS.names())  # fmt: skip
+    assert {"bitext", "blocks", "bucc", "ccg", "conll", "conllu", "csv", "hub", "jsonl", "lareqa",
+            "lines", "mewslix", "qasrl", "squad", "tsv", "udhr", "xsid",
+            } == set(READERS.names())  # fmt: skip
     for name in READERS:
         module = READERS.get(name)
         assert module.Options(labels="optional", blank="keep")

@@ -103,6 +103,15 @@ ROWS = {
     ("wnut17", "test"): {"en": 1287},
     ("xcopa", "validation"): {"en": 100, **dict.fromkeys(XCOPA, 100)},
     ("xcopa", "test"): dict.fromkeys(XCOPA, 500),
+    **{
+        (task, split): rows
+        for task in ("xsid_intent", "xsid_slots")
+        for split, rows in {
+            "train": {"en": 7268, "da": 7268},
+            "validation": {"en": 300},
+            "test": {**dict.fromkeys(["da", "de", "en", "id", "it", "tr", "zh"], 500), "ja": 250},
+        }.items()
+    },
     ("xnli", "validation"): dict.fromkeys(
         ["de", "el", "en", "es", "fr", "hi", "ru", "sw", "tr", "ur", "zh"], 2490
     ),
@@ -128,8 +137,6 @@ NOT_TASK_DATA = ("LICEN", "README", "CC-BY", "langmeta", "DOCUMENT_IDS", "LANGUA
 WITHHELD = ("tydiqa_goldp/tydiqa.goldp.te.dev.json",)
 # Lines without an emotion: no other language of XED has them.
 NEUTRAL = ("xed/AnnotatedData/neu_en.txt",)
-# Folders that no task reads yet.
-TO_COME = ("xsid",)
 
 
 @pytest.mark.parametrize(("task", "split"), ROWS, ids=lambda value: str(value))
@@ -185,10 +192,7 @@ def test_every_data_file_belongs_to_a_task():
         for path in all_files - used
         if not any(text in path.as_posix() for text in NOT_TASK_DATA)
     }
-    assert {name for name in unused if not name.startswith(TO_COME)} == {*WITHHELD, *NEUTRAL}
-    assert {folder for folder in TO_COME if any(n.startswith(folder) for n in unused)} == set(
-        TO_COME
-    )
+    assert unused == {*WITHHELD, *NEUTRAL}
 
 
 @pytest.mark.parametrize("name", WITHHELD)
@@ -363,3 +367,23 @@ def test_xed_rows_with_one_emotion_are_read_and_the_others_counted(code):
     assert sum(len(part.examples) for part in loaded) == len(single)
     assert all(part.dropped["several labels"] == rows - len(single) for part in loaded)
     assert {row.target for part in loaded for row in part.examples} == set(spec.labels)
+
+
+def test_intents_and_slots_are_those_of_the_same_utterances():
+    intent, slots = load_task("xsid_intent"), load_task("xsid_slots")
+    for split, code in (("train", "en"), ("train", "da"), ("test", "ja")):
+        texts, words = (load(spec, split, code, SHARED) for spec in (intent, slots))
+        assert [row.id for row in texts] == [row.id for row in words]
+        if split == "train":
+            assert all(
+                text.fields["text"].split() == list(row.fields["words"])
+                for text, row in zip(texts, words, strict=True)
+            )
+    train, test = (
+        {row.fields["text"].casefold() for row in load(intent, split, "en", SHARED)}
+        for split in ("train", "test")
+    )
+    assert (len(test), len(test & train)) == (447, 48)
+    raw = (SHARED / "xsid/mt.train.da/label.en").read_text(encoding="utf-8")
+    # The 19 intents as written; one of them is read as another.
+    assert len({line.split()[-1] for line in raw.splitlines()}) == 19 == len(intent.labels) + 1
