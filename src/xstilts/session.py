@@ -584,6 +584,7 @@ class Session:
                 they would make is not evaluated.
         """
         from xstilts.config.load import load_task
+        from xstilts.tasks.formats import FORMATS
         from xstilts.train.plan import plan_phase
 
         requests: list[Request] = []
@@ -592,7 +593,7 @@ class Session:
         for expression in _listed(expressions):
             for task in chosen:
                 used, phase = expression, None
-                if load_task(task).format != "retrieval":
+                if FORMATS.get(load_task(task).format).NEEDS_HEAD:
                     phase = self.head_phase(expression, task, top, overrides, backbone)
                 if phase and plan_only and not plan_phase(phase).known:
                     ahead.append(phase)

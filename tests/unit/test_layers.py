@@ -123,3 +123,16 @@ def test_no_two_public_classes_share_a_name():
                 found.setdefault(node.name, []).append(module)
     twins = {name: modules for name, modules in found.items() if len(modules) > 1}
     assert not twins.keys() - {"Options"}, twins
+
+
+def test_rows_and_cards_ask_formats_without_torch():
+    code = (
+        "import sys; import xstilts.data.check, xstilts.zoo.card; "
+        "from xstilts.data.formats import ROW_FORMATS; "
+        "from xstilts.zoo.head_formats import HEAD_FORMATS; "
+        "headed = [n for n in HEAD_FORMATS if HEAD_FORMATS.get(n).HF_CODE]; "
+        "print([ROW_FORMATS.get(n).FIELDS[0] for n in headed]); "
+        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['text', 'question', 'context', 'words']", "[]"]

@@ -20,6 +20,7 @@ from xstilts.bench.models import adapter, classifier, encoder, rows, vocabulary
 from xstilts.bench.training import steps
 from xstilts.composition import predict
 from xstilts.config.load import load_task
+from xstilts.tasks.formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def test_rows(name: str) -> float:
     counts = task.counts.get("test", {})
     known = [n for code, n in counts.items() if code != "*"]
     usual = counts["*"] if "*" in counts else sum(known) / len(known)
-    sides = 2 if task.format == "retrieval" else 1
+    sides = 2 if FORMATS.get(task.format).TWO_SIDED else 1
     return sides * sum(counts.get(code, usual) for code in task.languages)
 
 

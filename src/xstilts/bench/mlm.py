@@ -57,7 +57,7 @@ def _ours(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> Callable[[], f
     import numpy as np
 
     from xstilts.data.features import Batch
-    from xstilts.tasks.formats.masked_lm import MaskedLMHead
+    from xstilts.tasks.formats._heads import MaskedLMHead
 
     encoder = model.roberta
     head = MaskedLMHead(

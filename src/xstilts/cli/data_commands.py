@@ -241,13 +241,13 @@ def _specs(state: State, names: Sequence[str] | None, suite: str = "") -> list[T
 def _lacking(state: State, specs: Sequence[TaskSpec]) -> Iterator[Finding]:
     """The languages of tasks that have no data to evaluate on, a finding a task."""
     from xstilts.data.findings import Finding
-    from xstilts.data.located import available_languages, tried
+    from xstilts.data.located import available_languages, row_key, tried
 
     for spec in specs:
         there = available_languages(spec, spec.eval_split, state.session.data)
         lacking = [code for code in spec.languages if code not in there]
         if lacking:
-            key = spec.eval_split + (".source" if spec.format == "retrieval" else "")
+            key = row_key(spec, spec.eval_split)
             places = tried(spec, key, lacking[0], state.session.data) or ["(no source has it)"]
             message = f"no {spec.eval_split} rows in {', '.join(lacking)}"
             yield Finding(spec.name, spec.eval_split, lacking[0], "missing", message, places[0])

@@ -137,9 +137,7 @@ def _options_in_force(spec: TaskSpec) -> dict[str, Any]:
     from xstilts.config.layers import Layer, resolve
     from xstilts.tasks.formats import FORMATS
 
-    known = getattr(FORMATS.get(spec.format), "Options", None)
-    if known is None:
-        return dict(spec.options)
+    known = FORMATS.get(spec.format).Options
     where = f"task {spec.name}, options"
     options: dict[str, Any] = resolve(known, [Layer(where, spec.options)]).value.model_dump()
     return options

@@ -10,6 +10,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.check_language import check_languages, check_mixture, check_scripts
 from xstilts.data.examples import Example
 from xstilts.data.findings import MIN_ROWS, Finding, Rows, rows_of, text_of
+from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.layout import filled_paths
 from xstilts.data.located import available_languages, locate, split_names
 from xstilts.errors import XstiltsError
@@ -95,7 +96,7 @@ def check_labels(
     task: TaskSpec, split: str, language: str, rows: Sequence[Example]
 ) -> Iterator[Finding]:
     """Labels that are missing in part, or all the same: placeholders of a withheld test set."""
-    if task.format in ("retrieval", "masked_lm") or not rows:
+    if not ROW_FORMATS.get(task.format).LABELLED or not rows:
         return
     missing = [row for row in rows if row.target is None]
     if missing and len(missing) < len(rows):
@@ -124,11 +125,11 @@ def check_duplicates(
     task: TaskSpec, split: str, language: str, rows: Sequence[Example]
 ) -> Iterator[Finding]:
     """Rows with the same text but different labels, where a text has one label."""
-    if task.format not in ("classification", "multiple_choice"):
-        return
     seen: dict[str, Example] = {}
     clashes = []
     for row in rows:
+        if row.target is not None and not isinstance(row.target, str):
+            return
         first = seen.setdefault(text_of(row), row)
         if first.target != row.target:
             clashes.append((first, row))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 IntArray = NDArray[np.int64]
 
@@ -161,6 +164,8 @@ class Batch:
 
 def collate(features: Features, rows: IntArray, pad_id: int) -> Batch:
     """Pad the given rows to the longest of them; rows of one example must be adjacent."""
+    import torch
+
     width = int(features.lengths[rows].max())
     example = features.example[rows]
     local = np.cumsum(np.concatenate([[0], (np.diff(example) != 0).astype(np.int64)]))
@@ -179,6 +184,8 @@ def collate(features: Features, rows: IntArray, pad_id: int) -> Batch:
 
 
 def _padded(ragged: Ragged, rows: IntArray, width: int, fill: int) -> Tensor:
+    import torch
+
     padded = np.full((len(rows), width), fill, dtype=np.int64)
     for position, row in enumerate(rows):
         values = ragged[int(row)]

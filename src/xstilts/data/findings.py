@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
+from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load_rows
 
@@ -39,7 +40,7 @@ Rows = Mapping[tuple[str, str], Sequence[Example]]
 
 def rows_of(task: TaskSpec, split: str, language: str, root: Path | None) -> Sequence[Example]:
     """The rows of a split, of a bitext those of its foreign side."""
-    if task.format == "retrieval":
+    if ROW_FORMATS.get(task.format).TWO_SIDED:
         return load_pair(task, language, root, split).source
     return load_rows(task, split, language, root).examples
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xstilts.config.load import load_task
 from xstilts.config.specs import HubSource, SourceSpec, TaskSpec
+from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.hub_copy import CARD, split_files
 from xstilts.data.layout import expand, filled_paths, templates
 from xstilts.data.world import task_in_world
@@ -208,11 +209,10 @@ def not_found(task: TaskSpec, split: str, language: str, root: Path | None) -> N
     if root is None:
         hint = "Name the folder with the files: --data DIR or XSTILTS_DATA."
     elif "." not in split:
-        side = ".source" if task.format == "retrieval" else ""
         others = [
             name
             for name in split_names(task)
-            if name != split and _is_local(locate(task, name + side, language, root))
+            if name != split and _is_local(locate(task, row_key(task, name), language, root))
         ]
         if others:
             hint = f"These splits are there: {', '.join(others)} (--split {others[-1]})."
@@ -221,6 +221,11 @@ def not_found(task: TaskSpec, split: str, language: str, root: Path | None) -> N
         where=f"looked for\n{looked}",
         hint=hint,
     )
+
+
+def row_key(task: TaskSpec, split: str) -> str:
+    """What sources call the rows of a split: of a bitext, those of its foreign side."""
+    return f"{split}.source" if ROW_FORMATS.get(task.format).TWO_SIDED else split
 
 
 def _is_local(found: Located | None) -> bool:
@@ -236,7 +241,7 @@ def available_languages(
     """
     codes = list(dict.fromkeys([*task.languages, task.source_language]))
     keys = [split]
-    if task.format == "retrieval":
+    if ROW_FORMATS.get(task.format).TWO_SIDED:
         codes = list(task.languages)
         keys = [f"{split}.source", f"{split}.target"]
     found = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
+from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.located import Located, locate, not_found
 from xstilts.data.readers import READERS
 from xstilts.data.readers.bucc import read_gold
@@ -49,7 +50,7 @@ def load_pair(
         DataError: The sides differ in length, or a gold id is unknown.
         UsageError: The task is no retrieval task.
     """
-    if task.format != "retrieval":
+    if not ROW_FORMATS.get(task.format).TWO_SIDED:
         raise UsageError(f"task {task.name} is not a retrieval task", where=f"it is {task.format}")
     split = split or task.eval_split
     source, source_end = _side(task, split, "source", language, root, offline)

@@ -10,6 +10,7 @@ from pathlib import Path
 from xstilts.config.specs import TaskSpec
 from xstilts.data.conversion import Converted, convert
 from xstilts.data.examples import Example
+from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.located import Located, available_languages, locate, not_found, split_names
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load_rows
@@ -120,7 +121,7 @@ def look(
 
 
 def _located(task: TaskSpec, split: str, language: str, root: Path | None) -> list[Located]:
-    if task.format != "retrieval":
+    if not ROW_FORMATS.get(task.format).TWO_SIDED:
         item = locate(task, split, language, root)
         return [item] if item is not None else []
     sides = [locate(task, f"{split}.{side}", language, root) for side in SIDES]
@@ -132,7 +133,7 @@ def _located(task: TaskSpec, split: str, language: str, root: Path | None) -> li
 def _count(
     task: TaskSpec, split: str, language: str, root: Path | None
 ) -> tuple[int, Mapping[str, int]]:
-    if task.format == "retrieval":
+    if ROW_FORMATS.get(task.format).TWO_SIDED:
         return len(load_pair(task, language, root, split).gold), {}
     loaded = load_rows(task, split, language, root)
     return len(loaded.examples), loaded.dropped
@@ -200,7 +201,7 @@ def show(task: TaskSpec, split: str, language: str, root: Path | None, *, limit:
         DataError: A file is broken.
     """
     presence = look(task, split, language, root)
-    if task.format == "retrieval":
+    if ROW_FORMATS.get(task.format).TWO_SIDED:
         pair = load_pair(task, language, root, split)
         examples = [row for s, t in pair.gold[:limit] for row in (pair.source[s], pair.target[t])]
     else:

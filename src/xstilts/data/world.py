@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.config.specs import TaskSpec
+from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.text import read_json
 from xstilts.errors import DataError
 
@@ -68,11 +69,11 @@ def task_in_world(task: TaskSpec, root: Path | None) -> TaskSpec:
     if world is None:
         return task
     codes = world.tasks.get(task.name)
-    if codes is None and "target" not in task.roles and task.format != "masked_lm":
+    if codes is None and "target" not in task.roles and ROW_FORMATS.get(task.format).LABELLED:
         codes = [world.source_language]
     elif codes is None:
         codes = list(world.languages)
-        if task.format == "retrieval":
+        if ROW_FORMATS.get(task.format).TWO_SIDED:
             codes.remove(world.source_language)
     plain: dict[str, Any] = {"languages": [], "codes": {}, "counts": {}}
     sources = [source.model_copy(update=plain) for source in task.sources]

@@ -12,12 +12,14 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_suite, load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.languages import called
-from xstilts.data.located import available_languages, tried
+from xstilts.data.located import available_languages, row_key, tried
 from xstilts.data.sources import task_in_world
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.request import Request
+from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.formats._fields import options
 from xstilts.tasks.formats.retrieval import Options
+from xstilts.tasks.metrics import METRICS
 
 Precision = Literal["fp32", "bf16", "int8"]
 
@@ -54,9 +56,9 @@ class EvaluationJob:
     @property
     def tunes(self) -> bool:
         """Whether a mining threshold has to be tuned."""
-        return not self.request.alignment and bool(
-            self.settings and self.task.metric == "bucc" and self.settings.threshold is None
-        )
+        if self.request.alignment or self.settings is None or self.settings.threshold is not None:
+            return False
+        return METRICS.get(self.task.metric).SEARCH == "pairs"
 
     @property
     def rows(self) -> tuple[str, str, str, bool]:
@@ -116,7 +118,8 @@ def jobs_of(
     layers: dict[tuple[str, str], set[int]] = defaultdict(set)
     for request in requests:
         task = _task(request, root)
-        settings = _settings(request, task, backbone) if task.format == "retrieval" else None
+        two_sided = FORMATS.get(task.format).TWO_SIDED
+        settings = _settings(request, task, backbone) if two_sided else None
         split = request.split or task.eval_split
         languages = _languages(request, task, split, root)
         if not request.languages:
@@ -139,7 +142,7 @@ def _task(request: Request, root: Path | None) -> TaskSpec:
     if request.suite:
         task = load_suite(request.suite).of(task)
     task = task_in_world(task, root)
-    if request.alignment and task.metric != "tatoeba":
+    if request.alignment and METRICS.get(task.metric).SEARCH != "nearest":
         raise UsageError(
             f"task {task.name} is no bitext of sentences with one translation each",
             hint="Such as tatoeba, ntrex, tico19 or udhr.",
@@ -164,7 +167,7 @@ def _languages(request: Request, task: TaskSpec, split: str, root: Path | None) 
 
 def _looked_for(task: TaskSpec, split: str, language: str, root: Path | None) -> str:
     """The first place where a language's rows would be."""
-    key = f"{split}.source" if task.format == "retrieval" else split
+    key = row_key(task, split)
     return next(iter(tried(task, key, language, root)), "no source has it")
 
 

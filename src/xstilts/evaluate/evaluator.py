@@ -35,7 +35,7 @@ from xstilts.evaluate.score_rows import identity, score_rows
 from xstilts.evaluate.store import ResultCell, ResultStore, Score, cell_key
 from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS
-from xstilts.tasks.prediction_files import comparable, file_suffix, file_text
+from xstilts.tasks.prediction_files import layout_of
 from xstilts.zoo.workspace import Workspace
 
 __all__ = ["EvaluationOutcome", "Evaluator", "Request"]
@@ -244,7 +244,7 @@ class Evaluator:
         features = self.rows.features(data, task)
         done = Count(len(features), progress, self.vectors.padding)
         metric = METRICS.get(task.metric)
-        about = {"language": job.language, "labels": task.labels}
+        about: dict[str, Any] = {"language": job.language, "labels": task.labels}
         with model.attached():
             if not FORMATS.get(task.format).PREDICTS:
                 losses = predict.masked_losses(model, features, head.task.name, done=done)
@@ -257,10 +257,11 @@ class Evaluator:
                 )
             model.frozen = frozen
             predicted = predict.predictions(model, features, data, head.task.name, task, done=done)
-        pair = comparable(task, data, predicted)
+        layout = layout_of(task)
+        pair = layout.pair(data, predicted)
         return Computed(
-            file_text(task, data, predicted),
-            file_suffix(task),
+            layout.text(data, predicted),
+            layout.suffix,
             metric.compute(*pair, **about),
             metric.outcomes(*pair, **about),
             len(data),

@@ -11,7 +11,7 @@ from xstilts.errors import UsageError
 from xstilts.evaluate.names import plain_label
 from xstilts.evaluate.store import ResultCell
 from xstilts.files import atomic_folder
-from xstilts.tasks.prediction_files import suffix_of
+from xstilts.tasks.prediction_files import layout_of
 
 
 def require_own_split(task: str, split: str) -> None:
@@ -62,7 +62,7 @@ def _copy(cells: Sequence[ResultCell], folder: Path, root: Path) -> list[Path]:
     for cell in cells:
         score = cell.scores[0]
         require_own_split(score.task, score.split)
-        suffix = suffix_of(load_task(score.task))
+        suffix = layout_of(load_task(score.task)).suffix
         path = root / score.task / f"test-{score.language}.{suffix}"
         if path in paths:
             raise UsageError(

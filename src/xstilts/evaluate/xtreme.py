@@ -16,8 +16,9 @@ from typing import Any
 from xstilts.config.load import load_task
 from xstilts.config.specs import SuiteSpec
 from xstilts.errors import NotFoundError
+from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS
-from xstilts.tasks.prediction_files import score_file, suffix_of
+from xstilts.tasks.prediction_files import layout_of, score_file
 
 OVERALL = "all_task"
 _OFFICIAL_NAMES = {"map": "map@20"}
@@ -108,7 +109,7 @@ def transfer_gaps(
     """
     gaps: dict[str, tuple[str, float]] = {}
     for task in summary.tasks:
-        if load_task(task).format == "retrieval":
+        if not FORMATS.get(load_task(task).format).NEEDS_HEAD:
             continue
         if source in scores[task] and len(scores[task]) > 1:
             metric = task_metrics(task)[0]
@@ -150,7 +151,7 @@ def score_folder(predictions: Path, labels: Path, suite: SuiteSpec) -> tuple[Sco
             if gold is None:
                 raise NotFoundError(f"no labels {labels / name}.*", hint="Check the label folder.")
             if own is None:
-                missing.append(str(predictions / name) + f".{suffix_of(load_task(task))}")
+                missing.append(str(predictions / name) + f".{layout_of(load_task(task)).suffix}")
                 continue
             found.setdefault(task, {})[code] = score_file(task, own, gold, code)
     if not found and not missing:
@@ -162,7 +163,7 @@ def score_folder(predictions: Path, labels: Path, suite: SuiteSpec) -> tuple[Sco
 
 
 def _file(stem: Path, task: str) -> Path | None:
-    suffixes = dict.fromkeys((suffix_of(load_task(task)), "tsv", "json", "jsonl"))
+    suffixes = dict.fromkeys((layout_of(load_task(task)).suffix, "tsv", "json", "jsonl"))
     paths = (stem.with_name(f"{stem.name}.{suffix}") for suffix in suffixes)
     return next((path for path in paths if path.is_file()), None)
 

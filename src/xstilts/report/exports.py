@@ -11,7 +11,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -25,11 +27,19 @@ from xstilts.evaluate.submission import plain_name
 from xstilts.evaluate.xtreme import official, summarise
 from xstilts.files import atomic_folder, write_bytes, write_json, write_text
 from xstilts.report.tables import counted_blocks
+from xstilts.tasks.metrics import METRICS
 
 SCHEMA = "xstilts.scores/2"
 COLUMNS = (*Score.model_fields, "seconds", "written")
-NO_SHARE = ("perplexity", "loss", "threshold", "hubness")
-"""Scores that are not 0..100."""
+_NO_PERCENT = ("threshold", "hubness")
+"""Scores of retrieval and alignment that are not 0..100."""
+
+
+@cache
+def no_percent() -> frozenset[str]:
+    """Names of the scores that are not 0..100."""
+    of_metrics = (METRICS.get(name).NO_PERCENT for name in METRICS)
+    return frozenset(chain(_NO_PERCENT, *of_metrics))
 
 
 def long_rows(cells: Iterable[ResultCell]) -> list[dict[str, Any]]:
@@ -128,7 +138,7 @@ def write_mteb(cells: Iterable[ResultCell], folder: Path) -> int:
     groups: dict[tuple[str, str], dict[str, list[ResultCell]]] = {}
     for cell in cells:
         score = next((row for row in cell.scores if row.main), None)
-        if score is None or score.metric in NO_SHARE:
+        if score is None or score.metric in no_percent():
             continue
         model = f"{plain_name(plain_label(score))}__{plain_name(score.backbone)}"
         revision = score.digest or score.fingerprint
@@ -158,7 +168,7 @@ def _mteb_task(task: str, cells: Sequence[ResultCell]) -> dict[str, Any]:
     splits: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
         score = next(row for row in cell.scores if row.main)
-        scores = {row.metric: _share(row) for row in cell.scores if row.metric not in NO_SHARE}
+        scores = {row.metric: _share(row) for row in cell.scores if row.metric not in no_percent()}
         entry = {
             **scores,
             "main_score": _share(score),

@@ -13,8 +13,7 @@ from xstilts.evaluate.stats import DRAWS, Runs, Unit, Verdict, collect, compare,
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.report.facts import Facts
 from xstilts.report.tables import NONE, counted_blocks
-
-LOWER_IS_BETTER = ("perplexity",)
+from xstilts.tasks.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,8 @@ class Material:
         A task counts once: by its own split, and by one block where several are pooled. Where no
         task is there in its own split the others' columns are taken.
         """
-        columns = [c for c in self.columns if c.counted and c.metric not in LOWER_IS_BETTER]
+        lower = {m.MAIN for m in map(METRICS.get, METRICS) if m.LOWER_IS_BETTER}
+        columns = [c for c in self.columns if c.counted and c.metric not in lower]
         return tuple([c for c in columns if not c.split] or columns)
 
     def mean(self, label: str, units: Iterable[Unit]) -> float | None:

@@ -22,7 +22,7 @@ from xstilts.data.features import collate
 from xstilts.sandbox.languages import LANGUAGES, lexicon
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.vocabulary import CONCEPTS, POINT, SHARED
-from xstilts.tasks.formats import FORMATS
+from xstilts.tasks.formats import masked_lm
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 SIZES: Mapping[str, tuple[int, int]] = {"sandbox": (4, 128), "sandbox-small": (2, 64)}
@@ -141,7 +141,6 @@ def _pretrain(
     model: Any, tokenizer: Any, data: Path, spec: SandboxSpec, progress: ProgressFn
 ) -> None:
     """Masked language modelling over the seen languages, one language a step."""
-    made = FORMATS.get("masked_lm")
     task = TaskSpec(
         name="mlm",
         format="masked_lm",
@@ -153,7 +152,7 @@ def _pretrain(
     generator = Generator().manual_seed(spec.seed)
     embeddings = model.embeddings.word_embeddings
     width = embeddings.embedding_dim
-    head = made.make_head(width, task, generator, embeddings=embeddings)
+    head = masked_lm.make_head(width, task, generator, embeddings=embeddings)
     features = {
         lang.code: _rows(data, lang.code, tokenizer, task) for lang in LANGUAGES if lang.seen
     }
@@ -168,11 +167,11 @@ def _pretrain(
             rows = features[codes[step % len(codes)]]
             picked = torch.randperm(len(rows), generator=generator)[:64].sort().values
             batch = collate(rows, picked.numpy(), 1)
-            batch = made.corrupt(batch, tokenizer, task, generator)
+            batch = masked_lm.corrupt(batch, tokenizer, task, generator)
             hidden = model(
                 input_ids=batch.input_ids, attention_mask=batch.attention_mask
             ).last_hidden_state
-            made.loss(head(hidden, batch), batch).mean().backward()
+            masked_lm.loss(head(hidden, batch), batch).mean().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress("pretraining its backbone", step / spec.pretraining_steps)
@@ -182,4 +181,4 @@ def _pretrain(
 def _rows(data: Path, code: str, tokenizer: Any, task: TaskSpec) -> Any:
     lines = (data / "mlm" / f"{code}.txt").read_text(encoding="utf-8").splitlines()
     examples = [Example(str(n), code, {"text": line}) for n, line in enumerate(lines)]
-    return FORMATS.get("masked_lm").encode(examples, tokenizer, task, 64)
+    return masked_lm.encode(examples, tokenizer, task, 64)

@@ -34,7 +34,7 @@ from xstilts.files import digest
 from xstilts.modules.methods import METHODS, full
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.metrics import METRICS
-from xstilts.tasks.prediction_files import comparable
+from xstilts.tasks.prediction_files import layout_of
 from xstilts.train.checkpoint import Weights, put, tidy, weights_of
 from xstilts.train.mixing import Mixture, TaskBatches, micro_tokens
 from xstilts.train.parts import MLM, Dev, Part, make_parts
@@ -332,6 +332,6 @@ def _dev_score(
 ) -> float:
     predicted = predict.predictions(model, features, dev.rows, part.head, dev.task, done=done)
     metric = METRICS.get(dev.task.metric)
-    pair = comparable(dev.task, dev.rows, predicted)
-    value: float = metric.compute(*pair, language=dev.language, labels=dev.task.labels)[metric.MAIN]
-    return value
+    pair = layout_of(dev.task).pair(dev.rows, predicted)
+    scores = metric.compute(*pair, language=dev.language, labels=dev.task.labels)
+    return scores[metric.MAIN]

@@ -16,6 +16,7 @@ import yaml
 from xstilts.config.load import load_task, spec_names
 from xstilts.errors import DataError
 from xstilts.files import json_text, write_text
+from xstilts.zoo.head_formats import head_format
 from xstilts.zoo.manifest import CARD, SCORES, SIMULATED, Manifest, read_manifest
 from xstilts.zoo.snippets import card_of, is_difference, snippets
 from xstilts.zoo.strict_json import read_json
@@ -23,13 +24,6 @@ from xstilts.zoo.strict_json import read_json
 ScoreRow = Mapping[str, Any]
 """At least `task`, `language`, `split`, `metric` and `value` (0..100); more keys may be there."""
 
-_PIPELINE = {
-    "classification": "text-classification",
-    "multiple_choice": "multiple-choice",
-    "tagging": "token-classification",
-    "extractive_qa": "question-answering",
-    "masked_lm": "fill-mask",
-}
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _KEYS = ("task", "language", "split", "metric", "value")
@@ -108,7 +102,7 @@ def metadata(manifest: Manifest, rows: Sequence[ScoreRow]) -> dict[str, Any]:
         "library_name": library_of(m),
         "base_model": base_model(m),
         "base_model_relation": card_of(m).relation if base_model(m) else "",
-        "pipeline_tag": _PIPELINE.get(m.format, ""),
+        "pipeline_tag": _pipeline(m.format),
         "language": _languages(m),
         "license": m.license,
         "datasets": datasets(m),
@@ -182,7 +176,12 @@ def _model_index(manifest: Manifest, rows: Sequence[ScoreRow]) -> list[dict[str,
 def _pipeline_of(task: str) -> str:
     if task not in spec_names("tasks"):
         return "other"
-    return _PIPELINE.get(load_task(task).format, "sentence-similarity")
+    return _pipeline(load_task(task).format) or "other"
+
+
+def _pipeline(format_name: str) -> str:
+    form = head_format(format_name)
+    return form.PIPELINE if form else ""
 
 
 # ---------------------------------------------------------------------------------------- text

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from xstilts.errors import IntegrityError
+from xstilts.zoo.head_formats import head_format
 from xstilts.zoo.manifest import HEAD, Manifest
 from xstilts.zoo.tensors import TensorInfo
 
@@ -81,7 +82,8 @@ def _pairs(header: Header) -> Iterator[str]:
 def _head(name: str, header: Header, manifest: Manifest) -> Iterator[str]:
     if name != HEAD:
         return
-    labelled = manifest.format in ("classification", "tagging") and manifest.labels
+    form = head_format(manifest.format)
+    labelled = form is not None and form.LABEL_SET and manifest.labels
     for key, tensor in header.items():
         if key in ("dense.weight", "out_proj.weight", "classifier.weight"):
             if len(tensor.shape) != 2 or tensor.shape[1] != manifest.backbone.hidden_size:

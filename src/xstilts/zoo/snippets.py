@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from xstilts.config.registry import Registry
+from xstilts.zoo.head_formats import head_format
 from xstilts.zoo.manifest import COMPOSITION, HEAD, MERGE, Manifest
 from xstilts.zoo.reference import slug
 
@@ -58,30 +60,6 @@ def card_of(manifest: Manifest) -> MethodCard:
     return _METHODS.get(manifest.method).CARD if known else MethodCard("A module")
 
 
-_CLASSES = {
-    "classification": "AutoModelForSequenceClassification",
-    "tagging": "AutoModelForTokenClassification",
-    "extractive_qa": "AutoModelForQuestionAnswering",
-    "multiple_choice": "AutoModelForMultipleChoice",
-}
-
-_HEADS = {
-    "classification": ["model.classifier.load_state_dict(head)"],
-    "tagging": [
-        'model.classifier.load_state_dict({k[len("classifier.") :]: v for k, v in head.items()})'
-    ],
-    "extractive_qa": [
-        'model.qa_outputs.load_state_dict({k[len("classifier.") :]: v for k, v in head.items()})'
-    ],
-    "multiple_choice": [
-        "pooler = model.base_model.pooler.dense",
-        'pooler.load_state_dict({k: head[f"dense.{k}"] for k in ("weight", "bias")})',
-        'model.classifier.load_state_dict({k: head[f"out_proj.{k}"] for k in ("weight", "bias")})',
-    ],
-}
-"""Our head's parameters have transformers' names; these lines put them in its classes."""
-
-
 def snippets(manifest: Manifest, repo: str = "") -> str:
     """The section "Use" of a card: xstilts first, then the library that owns the format.
 
@@ -118,15 +96,17 @@ def library_code(manifest: Manifest, repo: str = "") -> str:
     if not card.library or is_difference(manifest):
         return ""
     has_head = any(record.path == HEAD for record in manifest.files)
-    class_name = _CLASSES.get(manifest.format, "AutoModel") if has_head else "AutoModel"
-    headed = class_name != "AutoModel"
+    form = head_format(manifest.format) if has_head else None
+    headed = form is not None and bool(form.HF_CODE)
+    class_name = form.HF_CLASS if form is not None and headed else "AutoModel"
     encoder = "model.base_model" if headed else "model"
     lines = _imports(card, class_name, headed, repo)
     lines += ["", f'folder = snapshot_download("{repo}")' if repo else 'folder = "."']
-    lines += _model(manifest, class_name)
+    named = form is not None and headed and form.LABEL_SET
+    lines += _model(manifest, class_name, manifest.labels if named else [])
     lines += [line.format(encoder=encoder) for line in card.code]
-    if headed:
-        lines += [f'head = load_file(f"{{folder}}/{HEAD}")', *_HEADS[manifest.format]]
+    if form is not None and headed:
+        lines += [f'head = load_file(f"{{folder}}/{HEAD}")', *form.HF_CODE]
     return "\n".join([*lines, "model.eval()"])
 
 
@@ -139,13 +119,13 @@ def _imports(card: MethodCard, class_name: str, headed: bool, repo: str) -> list
     return sorted(lines, key=lambda line: (line.startswith("from"), line))
 
 
-def _model(manifest: Manifest, class_name: str) -> list[str]:
+def _model(manifest: Manifest, class_name: str, labels: Sequence[str]) -> list[str]:
     backbone = manifest.backbone
     options = [json.dumps(backbone.repo)]
     if backbone.revision:
         options.append(f"revision={json.dumps(backbone.revision)}")
-    if manifest.labels and class_name in (_CLASSES["classification"], _CLASSES["tagging"]):
-        names = ", ".join(f"{number}: {name!r}" for number, name in enumerate(manifest.labels))
+    if labels:
+        names = ", ".join(f"{number}: {name!r}" for number, name in enumerate(labels))
         options.append(f"id2label={{{names}}}")
     options.append('attn_implementation="sdpa"')
     lines = [f"    {option}," for option in options]

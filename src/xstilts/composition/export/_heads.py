@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from xstilts.composition.task_model import Head, head_tensors
 from xstilts.errors import UsageError
-
-CLASSES: Mapping[str, str] = {
-    "classification": "AutoModelForSequenceClassification",
-    "tagging": "AutoModelForTokenClassification",
-    "extractive_qa": "AutoModelForQuestionAnswering",
-    "multiple_choice": "AutoModelForMultipleChoice",
-    "masked_lm": "AutoModelForMaskedLM",
-}
-"""Format to the class of transformers that has such a head."""
-
-_POOLED = {"dense": "{base}.pooler.dense", "out_proj": "classifier"}
-_ROBERTA: Mapping[str, Mapping[str, str]] = {
-    "classification": {"dense": "classifier.dense", "out_proj": "classifier.out_proj"},
-    "tagging": {"classifier": "classifier"},
-    "extractive_qa": {"classifier": "qa_outputs"},
-    "multiple_choice": _POOLED,
-    "masked_lm": {"dense": "lm_head.dense", "layer_norm": "lm_head.layer_norm", "bias": "lm_head"},
-}
-_BERT: Mapping[str, Mapping[str, str]] = {
-    **_ROBERTA,
-    "classification": _POOLED,
-    "masked_lm": {
-        "dense": "cls.predictions.transform.dense",
-        "layer_norm": "cls.predictions.transform.LayerNorm",
-        "bias": "cls.predictions",
-    },
-}
+from xstilts.tasks.formats import FORMATS
 
 
 def base_prefix(model_type: str) -> str:
@@ -49,8 +22,8 @@ def class_name(head: Head) -> str:
     Raises:
         UsageError: There is none.
     """
-    name = CLASSES.get(head.task.format)
-    if name is None:
+    name = FORMATS.get(head.task.format).HF_CLASS
+    if not name:
         raise UsageError(f"transformers has no class for heads of format {head.task.format}")
     return name
 
@@ -58,7 +31,8 @@ def class_name(head: Head) -> str:
 def transformers_head(head: Head, model_type: str) -> dict[str, Tensor]:
     """The head's tensors under the names of its transformers class."""
     class_name(head)
-    names = (_BERT if model_type == "bert" else _ROBERTA)[head.task.format]
+    form = FORMATS.get(head.task.format)
+    names = (form.HF_NAMES_BERT if model_type == "bert" else {}) or form.HF_NAMES
     base = base_prefix(model_type)
     result = {}
     for key, tensor in head_tensors(head).items():
@@ -71,7 +45,7 @@ def transformers_head(head: Head, model_type: str) -> dict[str, Tensor]:
 def label_options(head: Head) -> dict[str, Any]:
     """Options of a transformers config that name the labels, in order."""
     labels = head.task.labels
-    if head.task.format not in ("classification", "tagging"):
+    if not FORMATS.get(head.task.format).LABEL_SET:
         return {}
     return {
         "num_labels": len(labels),
@@ -80,45 +54,19 @@ def label_options(head: Head) -> dict[str, Any]:
     }
 
 
-_ADAPTERS_TYPES = {
-    "classification": "classification",
-    "tagging": "tagging",
-    "extractive_qa": "question_answering",
-    "multiple_choice": "multiple_choice",
-}
-_CHOICES = 4
-"""The library reshapes scores by a fixed number of choices; users may set another."""
-
-
 def adapters_head(head: Head, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Config and tensors of a flexible head of the adapters library.
 
     Raises:
         UsageError: The library has no such head.
     """
-    kind = _ADAPTERS_TYPES.get(head.task.format)
-    if kind is None:
+    own = FORMATS.get(head.task.format).ADAPTERS_HEAD
+    if own is None:
         raise UsageError(f"the adapters library cannot load heads of format {head.task.format}")
-    deep = head.task.format in ("classification", "multiple_choice")
-    labels = head.task.labels if label_options(head) else []
-    if kind == "question_answering":
-        labels = ["start", "end"]
-    config: dict[str, Any] = {
-        "head_type": kind,
-        "layers": 2 if deep else 1,
-        "activation_function": "tanh",
-        "dropout_prob": None,
-    }
-    if kind == "multiple_choice":
-        labels = [str(number) for number in range(_CHOICES)]
-        config["num_choices"] = _CHOICES
-    else:
-        config["num_labels"] = len(labels)
-    if deep:
-        config["use_pooler"] = False
-    if kind == "classification":
-        config["bias"] = True
-    config["label2id"] = {label: number for number, label in enumerate(labels)}
+    labels = {"label2id": {name: number for number, name in enumerate(head.task.labels)}}
+    config = {"activation_function": "tanh", "dropout_prob": None, **labels, **own}
+    if "num_choices" not in config:
+        config["num_labels"] = len(config["label2id"])
     places = {"dense": "1", "out_proj": "4", "classifier": "1"}
     tensors = {}
     for key, tensor in head_tensors(head).items():

@@ -12,7 +12,9 @@ from torch import Tensor
 from xstilts.composition.export import Source, difference, probe, reference
 from xstilts.composition.export._fold import folded
 from xstilts.composition.export._heads import class_name, label_options, transformers_head
+from xstilts.composition.task_model import Head
 from xstilts.errors import UsageError
+from xstilts.tasks.formats import FORMATS
 
 ABOUT = "A transformers model with its head: load it with the Auto class of its task."
 
@@ -33,7 +35,7 @@ def write(source: Source, folder: Path) -> float | None:
     source.backbone.tokenizer.save_pretrained(folder)
     again = model_class.from_pretrained(folder, attn_implementation="sdpa").eval()
     ids, mask = probe(source.backbone)
-    return difference(logits_of(again, source, ids, mask), reference(source, ids, mask), mask)
+    return difference(logits_of(again, source.head, ids, mask), reference(source, ids, mask), mask)
 
 
 def plain_config(source: Source, **options: Any) -> Any:
@@ -60,16 +62,6 @@ def fill(model: Any, encoder: dict[str, Tensor], head: dict[str, Tensor]) -> Non
 
 
 @torch.inference_mode()
-def logits_of(model: Any, source: Source, ids: Tensor, mask: Tensor) -> Tensor:
+def logits_of(model: Any, head: Head, ids: Tensor, mask: Tensor) -> Tensor:
     """What a plain transformers model says, in the shape of our head."""
-    assert source.head is not None
-    form = source.head.task.format
-    if form == "multiple_choice":  # one row a choice: all rows as the choices of one example
-        output = model(input_ids=ids[None], attention_mask=mask[None]).logits
-        return torch.as_tensor(output[0])
-    output = model(input_ids=ids, attention_mask=mask)
-    if form == "extractive_qa":
-        return torch.stack([output.start_logits, output.end_logits], dim=-1)
-    if form == "masked_lm":
-        return torch.as_tensor(output.logits.flatten(0, 1))
-    return torch.as_tensor(output.logits)
+    return FORMATS.get(head.task.format).transformers_logits(model, ids, mask)

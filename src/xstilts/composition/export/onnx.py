@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from xstilts.composition.export import Source, difference, probe, reference
 from xstilts.errors import UsageError
 from xstilts.files import write_json
+from xstilts.tasks.formats import FORMATS
 
 ABOUT = "An ONNX model for onnxruntime: inputs input_ids and attention_mask, int64 [batch, length]."
 MODEL = "model.onnx"
@@ -45,8 +46,10 @@ class _TracedModel(nn.Module):
 
 def write(source: Source, folder: Path) -> float | None:
     """Write model.onnx, labels.json and the tokenizer; runs it beside our own model."""
-    if source.head is not None and source.head.task.format == "masked_lm":
-        raise UsageError("a masked language model's head cannot be exported to ONNX")
+    head = source.head
+    if head is not None and hasattr(FORMATS.get(head.task.format), "corrupt"):
+        # such a head computes at the positions that a batch says are drawn
+        raise UsageError(f"a head of format {head.task.format} cannot be exported to ONNX")
     _require()
     source.backbone.to("cpu")
     output = "logits" if source.head else "last_hidden_state"

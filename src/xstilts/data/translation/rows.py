@@ -8,10 +8,11 @@ fall back on the translated answer, and are left out when that is not in the tex
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from xstilts.data.examples import Answer, Example
+from xstilts.data.formats import ROW_FORMATS
 from xstilts.errors import UsageError
 
 OPEN, CLOSE = "[", "]"
@@ -19,13 +20,6 @@ OPEN, CLOSE = "[", "]"
 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？؟।])\s+")
-_TEXT_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "classification": ("text", "text_pair"),
-    "multiple_choice": ("context", "question", "choices"),
-    "extractive_qa": ("question", "context"),
-    "masked_lm": ("text",),
-}
-
 Translate = Callable[[Sequence[str]], list[str]]
 """Sentences to their translations, in order."""
 
@@ -63,24 +57,25 @@ def translate_rows(
     Raises:
         UsageError: Rows of this format cannot be translated (tags belong to words).
     """
-    if format_name not in _TEXT_FIELDS:
+    form = ROW_FORMATS.get(format_name)
+    if not form.TRANSLATED:
         raise UsageError(
             f"rows of format {format_name} cannot be translated",
             hint="Their labels belong to words, which translation does not keep.",
         )
-    prepared = [_marked(row) if format_name == "extractive_qa" else row for row in rows]
-    texts = [text for row in prepared for text in _texts(row, format_name)]
+    prepared = [_marked(row, form.SPAN_FIELD) if form.SPAN_FIELD else row for row in rows]
+    texts = [text for row in prepared for text in _texts(row, form.TRANSLATED)]
     cut = [sentences(text) for text in texts]
     flat = list(dict.fromkeys(sentence for parts in cut for sentence in parts))
     table = dict(zip(flat, translate(flat), strict=True))
     done = iter(" ".join(table[sentence] for sentence in parts) for parts in cut)
     result, marked, answers = [], 0, 0
-    answer_texts = _answer_table(rows, translate) if format_name == "extractive_qa" else {}
+    answer_texts = _answer_table(rows, translate) if form.SPAN_FIELD else {}
     for row, source in zip(prepared, rows, strict=True):
-        new = _filled(row, format_name, language, done)
-        if format_name == "extractive_qa" and source.target:
+        new = _filled(row, form.TRANSLATED, language, done)
+        if form.SPAN_FIELD and source.target:
             answers += 1
-            found, by_marker = _answered(new, answer_texts[source.target[0].text])
+            found, by_marker = _answered(new, form.SPAN_FIELD, answer_texts[source.target[0].text])
             marked += by_marker
             if found is None:
                 continue
@@ -90,9 +85,9 @@ def translate_rows(
     return Translated(result, kept, marked / answers if answers else 1.0)
 
 
-def _texts(row: Example, format_name: str) -> list[str]:
+def _texts(row: Example, fields: Sequence[str]) -> list[str]:
     found: list[str] = []
-    for name in _TEXT_FIELDS[format_name]:
+    for name in fields:
         value = row.fields.get(name)
         if isinstance(value, str):
             found.append(value)
@@ -101,11 +96,11 @@ def _texts(row: Example, format_name: str) -> list[str]:
     return found
 
 
-def _filled(row: Example, format_name: str, language: str, texts: Iterable[str]) -> Example:
+def _filled(row: Example, names: Sequence[str], language: str, texts: Iterable[str]) -> Example:
     """The row with its texts replaced by the next ones of `texts`."""
     source = iter(texts)
     fields = dict(row.fields)
-    for name in _TEXT_FIELDS[format_name]:
+    for name in names:
         value = fields.get(name)
         if isinstance(value, str):
             fields[name] = next(source)
@@ -117,15 +112,15 @@ def _filled(row: Example, format_name: str, language: str, texts: Iterable[str])
 # -- answers
 
 
-def _marked(row: Example) -> Example:
+def _marked(row: Example, field: str) -> Example:
     """The row with its first answer between markers; brackets in the text become parentheses."""
-    context = str(row.fields["context"]).replace(OPEN, "(").replace(CLOSE, ")")
+    context = str(row.fields[field]).replace(OPEN, "(").replace(CLOSE, ")")
     if row.target:
         answer = row.target[0]
         end = answer.start + len(answer.text)
         inside = context[answer.start : end]
         context = f"{context[: answer.start]}{OPEN}{inside}{CLOSE}{context[end:]}"
-    return replace(row, fields={**row.fields, "context": context})
+    return replace(row, fields={**row.fields, field: context})
 
 
 def _answer_table(rows: Sequence[Example], translate: Translate) -> dict[str, str]:
@@ -133,9 +128,9 @@ def _answer_table(rows: Sequence[Example], translate: Translate) -> dict[str, st
     return dict(zip(texts, translate(texts), strict=True))
 
 
-def _answered(row: Example, answer: str) -> tuple[Example | None, bool]:
+def _answered(row: Example, field: str, answer: str) -> tuple[Example | None, bool]:
     """The row with its markers turned into an answer, and whether the markers were there."""
-    context = str(row.fields["context"])
+    context = str(row.fields[field])
     begin, end = context.find(OPEN), context.find(CLOSE)
     if context.count(OPEN) == 1 == context.count(CLOSE) and begin < end:
         inside = context[begin + 1 : end]
@@ -143,13 +138,13 @@ def _answered(row: Example, answer: str) -> tuple[Example | None, bool]:
         plain = context[:begin] + inside + context[end + 1 :]
         start = begin + len(inside) - len(inside.lstrip())
         if text:
-            return _with_answer(row, plain, Answer(text, start)), True
+            return _with_answer(row, field, plain, Answer(text, start)), True
     plain = context.replace(OPEN, "").replace(CLOSE, "")
     start = plain.find(answer) if answer.strip() else -1
     if start < 0:
         return None, False
-    return _with_answer(row, plain, Answer(answer, start)), False
+    return _with_answer(row, field, plain, Answer(answer, start)), False
 
 
-def _with_answer(row: Example, context: str, answer: Answer) -> Example:
-    return replace(row, fields={**row.fields, "context": context}, target=(answer,))
+def _with_answer(row: Example, field: str, context: str, answer: Answer) -> Example:
+    return replace(row, fields={**row.fields, field: context}, target=(answer,))

@@ -130,7 +130,7 @@ class Ranker:
                 raise NotFoundError.named("estimate", method, METHODS)
         self.target = task_in_world(load_task(target), workspace.data)
         self.trained = train_task_of(target) or target
-        if self.target.format in ("retrieval", "masked_lm"):
+        if not FORMATS.get(self.target.format).LABELLED:
             raise UsageError(
                 f"task {target} has no labels to learn from",
                 hint="Rank for a task with training rows, such as xnli.",

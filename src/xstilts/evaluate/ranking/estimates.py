@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from xstilts.composition.predict import pool
 from xstilts.composition.task_model import Head
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch, Features, collate
-from xstilts.errors import DataError
+from xstilts.errors import DataError, UsageError
 from xstilts.tasks.formats import FORMATS
 
 Vector = NDArray[np.float64]
@@ -96,8 +95,7 @@ def probe_head(
 
 
 def _losses(task: TaskSpec, head: nn.Module, state: EncodedBatch) -> Tensor:
-    losses: Any = FORMATS.get(task.format).loss(head(state.hidden, state.batch), state.batch)
-    return cast("Tensor", losses)
+    return FORMATS.get(task.format).loss(head(state.hidden, state.batch), state.batch)
 
 
 @torch.no_grad()
@@ -131,7 +129,7 @@ def fisher(backbone: Backbone, task: TaskSpec, features: Features, seed: int) ->
         for batch in single:
             there = batch.to(backbone.device)
             hidden = backbone(there.input_ids, there.attention_mask)
-            loss: Any = FORMATS.get(task.format).loss(head(hidden, there), there)
+            loss = FORMATS.get(task.format).loss(head(hidden, there), there)
             slopes = torch.autograd.grad(loss.sum(), chosen)
             flat = torch.cat([slope.flatten() for slope in slopes])
             total += flat.double().pow(2).cpu().numpy()
@@ -149,36 +147,23 @@ def labelled_vectors(
 ) -> tuple[Vector, NDArray[np.int64]]:
     """Vectors [N, D] and their classes [N]: what the head of this format has to tell apart.
 
-    First tokens and labels (classification), first tokens and right or wrong (multiple_choice),
-    first sub-words and tags (tagging), sub-words inside and outside the answer (extractive_qa).
+    Raises:
+        UsageError: The format does not say.
     """
-    found: list[tuple[Tensor, Tensor]] = [_vectors(task.format, s.batch, s.hidden) for s in train]
+    form = FORMATS.get(task.format)
+    pairs = [form.classes(state.hidden, state.batch) for state in train]
+    found = [pair for pair in pairs if pair is not None]
+    if not found:
+        raise UsageError(
+            f"format {task.format} does not say what its heads tell apart",
+            hint="Rank without it: --methods without logme.",
+        )
     vectors = torch.cat([pair[0] for pair in found]).double().numpy()
     classes = torch.cat([pair[1] for pair in found]).long().numpy()
     if len(vectors) > MAX_VECTORS:
         kept = np.linspace(0, len(vectors) - 1, MAX_VECTORS).astype(int)
         vectors, classes = vectors[kept], classes[kept]
     return vectors, classes
-
-
-def _vectors(format_name: str, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    if format_name == "classification":
-        return hidden[:, 0], batch.scalars["label"]
-    if format_name == "multiple_choice":
-        first = torch.cat(
-            [torch.ones(1, dtype=torch.bool), batch.example[1:] != batch.example[:-1]]
-        )
-        start = torch.where(first)[0][first.cumsum(0) - 1]
-        place = torch.arange(len(batch.example)) - start
-        return hidden[:, 0], (place == batch.scalars["label"]).long()
-    if format_name == "tagging":
-        here = batch.tokens["labels"] >= 0
-        return hidden[here], batch.tokens["labels"][here]
-    here = batch.attention_mask.bool()
-    place = torch.arange(hidden.shape[1])[None]
-    start, end = batch.scalars["start"][:, None], batch.scalars["end"][:, None]
-    inside = (place >= start) & (place <= end) & (start > 0)
-    return hidden[here], inside[here].long()
 
 
 def logme(vectors: Vector, classes: NDArray[np.int64]) -> float:

@@ -1,7 +1,7 @@
 """Retrieval tasks: both sides embedded, compared by the task's rule, scored (protocol section 5).
 
-`tatoeba` looks for the nearest sentence of each pivot sentence, `bucc` mines pairs, `ap_at_k` ranks
-candidates for each query. The metric's name decides which.
+The metric says which: the nearest sentence of each pivot sentence, mined pairs, or candidates
+ranked for each query.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ from xstilts.evaluate.retrieval.mining import (
 )
 from xstilts.evaluate.retrieval.neighbours import Vectors, nearest, recall
 from xstilts.tasks.formats.retrieval import Options
-from xstilts.tasks.metrics import METRICS
+from xstilts.tasks.metrics import METRICS, Metric
 
 Embed = Callable[[Sequence[Example]], Vectors]
 """Sentence vectors of examples."""
-
-KINDS = ("tatoeba", "bucc", "ap_at_k")
 
 
 def retrieve(
@@ -46,7 +44,7 @@ def retrieve(
     """Evaluate a retrieval task.
 
     Args:
-        metric: One of `KINDS`.
+        metric: Its name; it says how sentences are searched.
         pair: Both sides and what belongs together.
         dev: What a mining threshold is tuned on; `pair` itself when None.
         embed: Gives sentence vectors.
@@ -57,16 +55,18 @@ def retrieve(
     Raises:
         UsageError: The metric is not one of a retrieval task.
     """
-    if metric == "tatoeba":
-        return _nearest(pair, embed, language)
-    if metric == "bucc":
-        return _mined(pair, dev or pair, embed, settings, language, progress)
-    if metric == "ap_at_k":
-        return _ranked(pair, embed, settings, language, progress)
-    raise UsageError(f"metric {metric} scores no retrieval", hint=f"Known: {', '.join(KINDS)}.")
+    scorer = METRICS.get(metric)
+    if scorer.SEARCH == "nearest":
+        return _nearest(scorer, pair, embed, language)
+    if scorer.SEARCH == "pairs":
+        return _mined(scorer, pair, dev or pair, embed, settings, language, progress)
+    if scorer.SEARCH == "ranking":
+        return _ranked(scorer, pair, embed, settings, language, progress)
+    known = ", ".join(name for name in METRICS if METRICS.get(name).SEARCH)
+    raise UsageError(f"metric {metric} scores no retrieval", hint=f"Known: {known}.")
 
 
-def _nearest(pair: BitextPair, embed: Embed, language: str) -> Computed:
+def _nearest(metric: Metric, pair: BitextPair, embed: Embed, language: str) -> Computed:
     """Top-1 accuracy with the pivot side as queries, in the order of its sorted lines."""
     order = pivot_order([example.fields["text"] for example in pair.target])
     gold = {target: source for source, target in pair.gold}
@@ -74,7 +74,6 @@ def _nearest(pair: BitextPair, embed: Embed, language: str) -> Computed:
     _, found = nearest(queries, embed(pair.source))
     predicted = [str(int(row[0])) for row in found]
     wanted = [str(gold[number]) for number in order]
-    metric = METRICS.get("tatoeba")
     return Computed(
         "".join(f"{line}\n" for line in predicted),
         "tsv",
@@ -85,6 +84,7 @@ def _nearest(pair: BitextPair, embed: Embed, language: str) -> Computed:
 
 
 def _mined(
+    metric: Metric,
     pair: BitextPair,
     dev: BitextPair,
     embed: Embed,
@@ -96,7 +96,6 @@ def _mined(
 
     `threshold` and, where it was tuned on another split, `validation_f1` stand among the scores.
     """
-    metric = METRICS.get("bucc")
     extra: dict[str, float] = {}
     candidates = None
     threshold = settings.threshold
@@ -107,7 +106,8 @@ def _mined(
             candidates = tuned
         else:
             kept = extract(tuned, threshold)
-            extra["validation_f1"] = metric.compute(kept, dev.gold, language=language)["f1"]
+            scores = metric.compute(kept, dev.gold, language=language)
+            extra[f"validation_{metric.MAIN}"] = scores[metric.MAIN]
     if candidates is None:
         candidates = _candidates(pair, embed, settings, progress)
     if settings.index != "exact":
@@ -142,7 +142,12 @@ def _candidates(
 
 
 def _ranked(
-    pair: BitextPair, embed: Embed, settings: Options, language: str, progress: ProgressFn
+    metric: Metric,
+    pair: BitextPair,
+    embed: Embed,
+    settings: Options,
+    language: str,
+    progress: ProgressFn,
 ) -> Computed:
     """Mean average precision of the first candidates of each source row."""
     golds: list[list[str]] = [[] for _ in pair.source]
@@ -151,7 +156,6 @@ def _ranked(
     depth = settings.depth
     _, found = nearest(embed(pair.source), embed(pair.target), depth, progress)
     ranked = [[pair.target[int(number)].id for number in row] for row in found]
-    metric = METRICS.get("ap_at_k")
     options: dict[str, Any] = {"language": language, "k": depth}
     answers = {e.id: ids for e, ids in zip(pair.source, ranked, strict=True)}
     return Computed(

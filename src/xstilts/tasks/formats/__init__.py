@@ -1,34 +1,16 @@
 """Formats: how rows become tensors, which head reads them, and how scores become predictions.
 
-A format is one file of this package with these names:
+A format is one file of this package, or an entry point of the group `xstilts.formats`; its name is
+the one in task YAMLs. `Format` states what every format has, `TrainedFormat` and `PredictingFormat`
+what those have besides that have a head, and whose head gives predictions. All that other rooms
+must know of a format is asked of it. Rooms below see their own part (`data.formats`,
+`zoo.head_formats`); so that they stay light, a format's file imports torch inside functions.
 
-    FIELDS: tuple[str, ...]         fields of `Example` that must be there
-    NEEDS_HEAD: bool                False for retrieval: then only `encode` is there
-    LABELLED: bool                  True when a training row needs a target
-    PER_TOKEN: bool                 True when logits have a value a sub-word ([B, T, …])
-    PREDICTS: bool                  False for masked_lm and retrieval: there is no `decode`
-    LABEL_SET: bool                 True when targets are names of a fixed set, which may be read
-                                    from the data; may be left out when False
+A format that draws its own targets (masked_lm) also has
 
-    encode(examples, tokenizer, task, max_length) -> Features
-        Rows in the order of the examples; a long example may give several rows. Raises `DataError`
-        naming `example.place` when a field is missing or a label is not among `task.labels`, and
-        `ConfigError` when `task.options` holds something the format does not know.
-    make_head(hidden_size, task, generator, *, embeddings=None) -> nn.Module
-        A new head; its `forward(hidden_BTD, batch) -> Tensor` gives the logits. `embeddings` is
-        the backbone's word embedding module, for a head that is tied to it; others ignore it.
-        Nothing is drawn from a global random state.
-    loss(logits, batch) -> Tensor
-        The loss of each example, shape [examples in the batch], float32; the trainer averages.
-        All rows of an example are in the same batch.
-    decode(logits, features, examples, task) -> list
-        One prediction an example, in order: a label name, a list of tag names, an answer text, a
-        choice index as text. `logits` is a list with one array a row of `features`; padding is cut
-        where PER_TOKEN says that there is any.
     corrupt(batch, tokenizer, task, generator) -> Batch
-        Only in formats that draw their own targets (masked_lm). Where it exists, every batch goes
-        through it on the CPU before the forward pass; `generator` is saved in the checkpoint, and
-        a fixed one gives a dev set the same targets at each look.
+        Every batch goes through it on the CPU before the forward pass; `generator` is saved in the
+        checkpoint, and a fixed one gives a dev set the same targets each time.
 
 masked_lm packs short texts into common rows, so its `Features` count rows, not texts, as examples.
 
@@ -40,17 +22,161 @@ becomes an unknown sub-word. A task whose `labels` are empty gets them from its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from xstilts.config.registry import Registry
-from xstilts.config.specs import TaskSpec
+from xstilts.config.registry import Registry, optional
+from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
+from xstilts.data.features import Batch, Features
+from xstilts.data.formats import RowFormat
 from xstilts.errors import DataError
+from xstilts.tasks.formats._fields import HeadOptions
+from xstilts.tasks.layouts import LINES, Layout
+from xstilts.zoo.head_formats import HeadFormat
 
-FORMATS = Registry[Any]("xstilts.tasks.formats", "format", group="xstilts.formats")
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
 
-__all__ = ["FORMATS", "check_targets", "with_labels"]
+
+class Format(RowFormat, HeadFormat, Protocol):
+    """What every format has; what has a value or a body may be left out.
+
+    Attributes:
+        NEEDS_HEAD: False where sentences are only embedded: then there is no `make_head`, `loss`.
+        PER_TOKEN: True when logits have a value a sub-word ([B, T, …]).
+        PREDICTS: Whether there is a `decode`.
+        Options: What a task's `options` may hold.
+        LAYOUT: Of prediction and label files; None where predictions are not exchanged as files.
+        HF_NAMES: The head's modules (or parameters) to their names in `HF_CLASS`, `{base}` being
+            the encoder's; of RoBERTa's kind, and `HF_NAMES_BERT` of BERT's where those differ.
+        ADAPTERS_HEAD: Config of the adapters library's flexible head; None where it has none.
+    """
+
+    NEEDS_HEAD: bool
+    PER_TOKEN: bool
+    PREDICTS: bool
+    Options: type[Spec] = HeadOptions
+    LAYOUT: Layout | None = LINES
+    HF_NAMES: Mapping[str, str] = {}
+    HF_NAMES_BERT: Mapping[str, str] = {}
+    ADAPTERS_HEAD: Mapping[str, Any] | None = None
+
+    def encode(
+        self, examples: Sequence[Example], tokenizer: Any, task: TaskSpec, max_length: int
+    ) -> Features:
+        """Rows in the order of the examples; a long example may give several rows.
+
+        Raises:
+            DataError: A field is missing, or a label is not among `task.labels`; the message names
+                `example.place`.
+            ConfigError: `task.options` holds something that the format does not know.
+        """
+        ...
+
+    @optional
+    def input_fields(self, row: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of one input of `predict`: a text, texts in the fields' order, or by name.
+
+        Raises:
+            DataError: There are more texts than fields.
+        """
+        names = (*self.FIELDS, *self.OPTIONAL)
+        if isinstance(row, Mapping):
+            return {name: row[name] for name in names if name in row}
+        texts = [row] if isinstance(row, str) else list(row)
+        if len(texts) > len(names):
+            raise DataError(f"an input of {len(texts)} texts", hint=f"Fields: {', '.join(names)}.")
+        return dict(zip(names, texts, strict=False))
+
+    @optional
+    def probabilities(
+        self, logits: Sequence[NDArray[np.float32]], features: Features, task: TaskSpec
+    ) -> Iterator[dict[str, float]]:
+        """Of each example, the probability of each label or choice; empty where there are none."""
+        del logits, task
+        yield from ({} for _ in range(features.num_examples))
+
+    @optional
+    def record(self, value: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """A prediction as plain JSON values under `prediction`, and what explains it beside it."""
+        del fields
+        return {"prediction": value}
+
+    @optional
+    def transformers_logits(self, model: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What a model of `HF_CLASS` says of rows [B, T], in the shape of our head's logits."""
+        logits: Tensor = model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+    @optional
+    def classes(self, hidden_BTD: Tensor, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """Vectors [N, D] and classes [N] that the head has to tell apart; None where unknown."""
+        del hidden_BTD, batch
+        return None
+
+
+class TrainedFormat(Format, Protocol):
+    """What a format has whose tasks are trained (`NEEDS_HEAD`)."""
+
+    def make_head(
+        self,
+        hidden_size: int,
+        task: TaskSpec,
+        generator: torch.Generator,
+        *,
+        embeddings: nn.Module | None = None,
+    ) -> nn.Module:
+        """A new head; its `forward(hidden_BTD, batch) -> Tensor` gives the logits.
+
+        `embeddings` is the backbone's word embedding module, for a head that is tied to it; others
+        ignore it. Nothing is drawn from a global random state.
+        """
+        ...
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss of each example, [examples in the batch], float32; the trainer averages.
+
+        All rows of an example are in the same batch.
+        """
+        ...
+
+
+class PredictingFormat(TrainedFormat, Protocol):
+    """What a format has whose head gives predictions (`PREDICTS`)."""
+
+    def decode(
+        self,
+        logits: Sequence[NDArray[np.float32]],
+        features: Features,
+        examples: Sequence[Example],
+        task: TaskSpec,
+    ) -> list[Any]:
+        """One prediction an example, in order: a label name, tag names, an answer, a choice.
+
+        `logits` has one array a row of `features`; padding is cut where `PER_TOKEN`.
+        """
+        ...
+
+
+FORMATS = Registry[PredictingFormat](
+    "xstilts.tasks.formats",
+    "format",
+    (PredictingFormat, TrainedFormat, Format),
+    "xstilts.formats",
+)
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "PredictingFormat",
+    "TrainedFormat",
+    "check_targets",
+    "with_labels",
+]
 
 
 def with_labels(task: TaskSpec, examples: Iterable[Example]) -> TaskSpec:
@@ -62,7 +188,7 @@ def with_labels(task: TaskSpec, examples: Iterable[Example]) -> TaskSpec:
     Raises:
         DataError: The task states no labels and no example has one.
     """
-    if task.labels or not getattr(FORMATS.get(task.format), "LABEL_SET", False):
+    if task.labels or not FORMATS.get(task.format).LABEL_SET:
         return task
     found: set[str] = set()
     for example in examples:

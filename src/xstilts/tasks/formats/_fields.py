@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xstilts.config.layers import Layer, resolve
 from xstilts.config.specs import Spec, TaskSpec
@@ -132,3 +133,9 @@ def room(max_length: int, taken: int, task: TaskSpec) -> int:
             hint=f"{taken} sub-words are taken by special tokens and questions.",
         )
     return max_length - taken
+
+
+def softmax(scores: NDArray[Any]) -> list[float]:
+    """Scores [N] as shares of 1."""
+    powers = np.exp(scores.astype(np.float64) - scores.max())
+    return [float(share) for share in powers / powers.sum()]

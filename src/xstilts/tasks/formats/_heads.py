@@ -7,12 +7,15 @@ For an export to its other classes: a multiple choice head's `dense` is `pooler.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from xstilts.data.features import Batch
+from xstilts.tasks.formats._fields import IGNORED
 
 INITIAL_STD = 0.02
 """Standard deviation of new weights, as in BERT and XLM-R."""
@@ -61,6 +64,45 @@ class TokenHead(nn.Module):
     def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
         """[B, T, D] to [B, T, L]."""
         return cast("Tensor", self.classifier(self.dropout(hidden_BTD)))
+
+
+class ChoiceHead(FirstTokenHead):
+    """Score of a row, from its first token: [B, T, D] to [B]."""
+
+    def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
+        """[B, T, D] to [B]."""
+        return super().forward(hidden_BTD, batch).squeeze(-1)
+
+
+class MaskedLMHead(nn.Module):
+    """Dense, GELU, layer norm, then the transposed word embeddings and a bias.
+
+    Shapes: B rows, T sub-words, D hidden size, M masked sub-words of the batch in row order, V
+    vocabulary.
+
+    Attributes:
+        inverse: Applied before the embeddings, when set: the reverse of an invertible module that
+            acts after them (Pfeiffer et al., 2020, arXiv:2005.00052). Not part of the head.
+    """
+
+    def __init__(
+        self, hidden_size: int, embeddings: nn.Embedding, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.dense = linear(hidden_size, hidden_size, generator)
+        self.layer_norm = nn.LayerNorm(hidden_size, eps=1e-5)
+        self.bias = nn.Parameter(torch.zeros(embeddings.num_embeddings))
+        self.inverse: Callable[[Tensor], Tensor] | None = None
+        # A plain list hides the module from parameters() and state_dict(): the backbone owns it.
+        self._tied = [embeddings]
+
+    def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
+        """[B, T, D] to [M, V]."""
+        masked_MD = hidden_BTD[batch.tokens["labels"] != IGNORED]
+        masked_MD = self.layer_norm(F.gelu(self.dense(masked_MD)))
+        if self.inverse is not None:
+            masked_MD = self.inverse(masked_MD)
+        return F.linear(masked_MD, self._tied[0].weight, self.bias)
 
 
 def mean_by_example(values: Tensor, example: Tensor, num_examples: int) -> Tensor:

@@ -8,14 +8,11 @@ absent, and a second dense layer on top of it (as some STILTs code has it) hides
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
@@ -28,17 +25,29 @@ from xstilts.tasks.formats._fields import (
     label_table,
     options,
     room,
+    softmax,
     texts,
 )
-from xstilts.tasks.formats._heads import FirstTokenHead
 from xstilts.tasks.formats._pieces import pair_plan, single_plan, template, tokenise
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
 FIELDS: tuple[str, ...] = ("text",)
+OPTIONAL = ("text_pair",)
 NEEDS_HEAD = True
 LABELLED = True
 PER_TOKEN = False
 PREDICTS = True
 LABEL_SET = True
+TRANSLATED = ("text", "text_pair")
+PIPELINE = "text-classification"
+HF_CLASS = "AutoModelForSequenceClassification"
+HF_CODE = ("model.classifier.load_state_dict(head)",)
+HF_NAMES = {"dense": "classifier.dense", "out_proj": "classifier.out_proj"}
+HF_NAMES_BERT = {"dense": "{base}.pooler.dense", "out_proj": "classifier"}
+ADAPTERS_HEAD = {"head_type": "classification", "layers": 2, "use_pooler": False, "bias": True}
 
 
 def encode(
@@ -100,12 +109,16 @@ def make_head(
     embeddings: nn.Module | None = None,
 ) -> nn.Module:
     """Dropout, dense, tanh, dropout, linear on the first token: [B, T, D] to [B, labels]."""
+    from xstilts.tasks.formats._heads import FirstTokenHead
+
     dropout = options(HeadOptions, task).head_dropout
     return FirstTokenHead(hidden_size, len(label_table(task)), dropout, generator)
 
 
 def loss(logits: Tensor, batch: Batch) -> Tensor:
     """Cross-entropy of each example, [E] float32."""
+    from torch.nn import functional as F
+
     return F.cross_entropy(
         logits.float(), batch.scalars["label"], reduction="none", ignore_index=IGNORED
     )
@@ -119,3 +132,17 @@ def decode(
 ) -> list[str]:
     """The label with the highest score, for each example."""
     return [task.labels[int(np.argmax(row))] for row in logits]
+
+
+def probabilities(
+    logits: Sequence[NDArray[np.float32]], features: Features, task: TaskSpec
+) -> Iterator[dict[str, float]]:
+    """The share of each label, by name."""
+    del features
+    for row in logits:
+        yield dict(zip(task.labels, softmax(row), strict=True))
+
+
+def classes(hidden_BTD: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """First tokens, and the labels."""
+    return hidden_BTD[:, 0], batch.scalars["label"]

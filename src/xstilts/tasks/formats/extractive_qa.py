@@ -13,14 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
@@ -28,14 +25,32 @@ from xstilts.data.features import Batch, Features, IntArray
 from xstilts.errors import DataError
 from xstilts.tasks.formats import _spans
 from xstilts.tasks.formats._fields import IGNORED, HeadOptions, options, room, texts
-from xstilts.tasks.formats._heads import TokenHead, mean_by_example
 from xstilts.tasks.formats._pieces import Int32, Pieces, pair_plan, template, tokenise
+from xstilts.tasks.layouts import ANSWERS
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 FIELDS: tuple[str, ...] = ("question", "context")
 NEEDS_HEAD = True
 LABELLED = True
 PER_TOKEN = True
 PREDICTS = True
+TRANSLATED = FIELDS
+SPAN_FIELD = "context"
+LAYOUT = ANSWERS
+PIPELINE = "question-answering"
+HF_CLASS = "AutoModelForQuestionAnswering"
+HF_CODE = (
+    'model.qa_outputs.load_state_dict({k[len("classifier.") :]: v for k, v in head.items()})',
+)
+HF_NAMES = {"classifier": "qa_outputs"}
+ADAPTERS_HEAD = {
+    "head_type": "question_answering",
+    "layers": 1,
+    "label2id": {"start": 0, "end": 1},
+}
 
 best_threshold = _spans.best_threshold
 
@@ -201,6 +216,8 @@ def make_head(
     embeddings: nn.Module | None = None,
 ) -> nn.Module:
     """One linear layer: [B, T, D] to [B, T, 2], scores of being the first and the last sub-word."""
+    from xstilts.tasks.formats._heads import TokenHead
+
     return TokenHead(hidden_size, 2, options(Options, task).head_dropout, generator)
 
 
@@ -209,6 +226,11 @@ def loss(logits: Tensor, batch: Batch) -> Tensor:
 
     Padding takes no part in the softmax, so the loss does not depend on the batch's width.
     """
+    import torch
+    from torch.nn import functional as F
+
+    from xstilts.tasks.formats._heads import mean_by_example
+
     padding = batch.attention_mask[:, :, None] == 0
     scores = logits.float().masked_fill(padding, -torch.inf)
     target = torch.stack([batch.scalars["start"], batch.scalars["end"]], dim=1)
@@ -229,6 +251,25 @@ def decode(
         none = settings.null_answers and ranking.gap > settings.null_threshold
         texts_found.append("" if none or not ranking.spans else ranking.spans[0].text)
     return texts_found
+
+
+def transformers_logits(model: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """[B, T] to [B, T, 2]."""
+    import torch
+
+    output = model(input_ids=input_ids, attention_mask=attention_mask)
+    return torch.stack([output.start_logits, output.end_logits], dim=-1)
+
+
+def classes(hidden_BTD: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Sub-words, and whether they are inside the answer."""
+    import torch
+
+    here = batch.attention_mask.bool()
+    place = torch.arange(hidden_BTD.shape[1])[None]
+    start, end = batch.scalars["start"][:, None], batch.scalars["end"][:, None]
+    inside = (place >= start) & (place <= end) & (start > 0)
+    return hidden_BTD[here], inside[here].long()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,29 +9,39 @@ does not own: a saved head has no copy of them. Its parameters are named as in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, IntArray, Ragged
 from xstilts.errors import DataError, UsageError
 from xstilts.tasks.formats._fields import IGNORED, options, room, texts
-from xstilts.tasks.formats._heads import linear, mean_by_example
 from xstilts.tasks.formats._pieces import Int32, Pieces, RowPlan, template, tokenise
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 FIELDS: tuple[str, ...] = ("text",)
 NEEDS_HEAD = True
 LABELLED = False
 PER_TOKEN = False
 PREDICTS = False
+TRANSLATED = FIELDS
+LAYOUT = None
+PIPELINE = "fill-mask"
+HF_CLASS = "AutoModelForMaskedLM"
+HF_NAMES = {"dense": "lm_head.dense", "layer_norm": "lm_head.layer_norm", "bias": "lm_head"}
+HF_NAMES_BERT = {
+    "dense": "cls.predictions.transform.dense",
+    "layer_norm": "cls.predictions.transform.LayerNorm",
+    "bias": "cls.predictions",
+}
 
 LONG_WORD = 8
 """Sub-words above which a pre-token is masked piecewise even when whole words are asked for: in
@@ -166,6 +176,8 @@ def corrupt(batch: Batch, tokenizer: Any, task: TaskSpec, generator: torch.Gener
         task: Its options say how much is masked and how.
         generator: On the CPU; all draws come from it.
     """
+    import torch
+
     settings = options(Options, task)
     word = batch.tokens["word"]
     chosen = _chosen(word, settings, generator)
@@ -181,6 +193,8 @@ def corrupt(batch: Batch, tokenizer: Any, task: TaskSpec, generator: torch.Gener
 
 def _chosen(word: Tensor, settings: Options, generator: torch.Generator) -> Tensor:
     """[B, T] bool: what is predicted."""
+    import torch
+
     maskable = word != IGNORED
     if settings.whole_words:
         draws = torch.rand(len(word), max(int(word.max()), 0) + 1, generator=generator)
@@ -194,6 +208,8 @@ def _chosen(word: Tensor, settings: Options, generator: torch.Generator) -> Tens
 
 def _random_ids(tokenizer: Any, shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Ids drawn evenly from the vocabulary without its special tokens."""
+    import torch
+
     special = sorted(set(tokenizer.all_special_ids))
     ids = torch.randint(len(tokenizer) - len(special), shape, generator=generator)
     for number in special:
@@ -202,37 +218,6 @@ def _random_ids(tokenizer: Any, shape: torch.Size, generator: torch.Generator) -
 
 
 # ------------------------------------------------------------------------------------- head
-
-
-class MaskedLMHead(nn.Module):
-    """Dense, GELU, layer norm, then the transposed word embeddings and a bias.
-
-    Shapes: B rows, T sub-words, D hidden size, M masked sub-words of the batch in row order, V
-    vocabulary.
-
-    Attributes:
-        inverse: Applied before the embeddings, when set: the reverse of an invertible module that
-            acts after them (Pfeiffer et al., 2020, arXiv:2005.00052). Not part of the head.
-    """
-
-    def __init__(
-        self, hidden_size: int, embeddings: nn.Embedding, generator: torch.Generator
-    ) -> None:
-        super().__init__()
-        self.dense = linear(hidden_size, hidden_size, generator)
-        self.layer_norm = nn.LayerNorm(hidden_size, eps=1e-5)
-        self.bias = nn.Parameter(torch.zeros(embeddings.num_embeddings))
-        self.inverse: Callable[[Tensor], Tensor] | None = None
-        # A plain list hides the module from parameters() and state_dict(): the backbone owns it.
-        self._tied = [embeddings]
-
-    def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
-        """[B, T, D] to [M, V]."""
-        masked_MD = hidden_BTD[batch.tokens["labels"] != IGNORED]
-        masked_MD = self.layer_norm(F.gelu(self.dense(masked_MD)))
-        if self.inverse is not None:
-            masked_MD = self.inverse(masked_MD)
-        return F.linear(masked_MD, self._tied[0].weight, self.bias)
 
 
 def make_head(
@@ -247,6 +232,8 @@ def make_head(
     Raises:
         UsageError: No embeddings were given.
     """
+    from xstilts.tasks.formats._heads import MaskedLMHead
+
     options(Options, task)
     if embeddings is None:
         raise UsageError("a masked language model head needs the backbone's word embeddings")
@@ -255,8 +242,18 @@ def make_head(
 
 def loss(logits: Tensor, batch: Batch) -> Tensor:
     """Mean cross-entropy over each row's masked sub-words, [E] float32."""
+    from torch.nn import functional as F
+
+    from xstilts.tasks.formats._heads import mean_by_example
+
     labels = batch.tokens["labels"]
     here = labels != IGNORED
     values = F.cross_entropy(logits.float(), labels[here], reduction="none")
     example = batch.example[:, None].expand_as(labels)[here]
     return mean_by_example(values, example, batch.num_examples)
+
+
+def transformers_logits(model: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """[B, T] to [B * T, V]: every position is predicted."""
+    logits: Tensor = model(input_ids=input_ids, attention_mask=attention_mask).logits
+    return logits.flatten(0, 1)

@@ -7,28 +7,57 @@ choices may differ between examples; nothing but the batch's rows states it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features
 from xstilts.errors import DataError
-from xstilts.tasks.formats._fields import IGNORED, HeadOptions, lists, options, room, texts
-from xstilts.tasks.formats._heads import FirstTokenHead
+from xstilts.tasks.formats._fields import (
+    IGNORED,
+    HeadOptions,
+    lists,
+    options,
+    room,
+    softmax,
+    texts,
+)
 from xstilts.tasks.formats._pieces import pair_plan, template, tokenise
+from xstilts.tasks.layouts import CHOICES
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 FIELDS: tuple[str, ...] = ("context", "question", "choices")
 NEEDS_HEAD = True
 LABELLED = True
 PER_TOKEN = False
 PREDICTS = True
+TRANSLATED = FIELDS
+LAYOUT = CHOICES
+PIPELINE = "multiple-choice"
+HF_CLASS = "AutoModelForMultipleChoice"
+HF_CODE = (
+    "pooler = model.base_model.pooler.dense",
+    'pooler.load_state_dict({k: head[f"dense.{k}"] for k in ("weight", "bias")})',
+    'model.classifier.load_state_dict({k: head[f"out_proj.{k}"] for k in ("weight", "bias")})',
+)
+HF_NAMES = {"dense": "{base}.pooler.dense", "out_proj": "classifier"}
+ADAPTERS_CHOICES = 4
+"""The adapters library reshapes scores by a fixed number of choices; users may set another."""
+ADAPTERS_HEAD = {
+    "head_type": "multiple_choice",
+    "layers": 2,
+    "use_pooler": False,
+    "num_choices": ADAPTERS_CHOICES,
+    "label2id": {str(number): number for number in range(ADAPTERS_CHOICES)},
+}
 
 
 def encode(
@@ -92,17 +121,17 @@ def make_head(
     embeddings: nn.Module | None = None,
 ) -> nn.Module:
     """Dropout, dense, tanh, dropout, linear on the first token: [B, T, D] to [B], a score a row."""
+    from xstilts.tasks.formats._heads import ChoiceHead
+
     dropout = options(HeadOptions, task).head_dropout
-    return _ChoiceHead(hidden_size, 1, dropout, generator)
-
-
-class _ChoiceHead(FirstTokenHead):
-    def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
-        return super().forward(hidden_BTD, batch).squeeze(-1)
+    return ChoiceHead(hidden_size, 1, dropout, generator)
 
 
 def loss(logits: Tensor, batch: Batch) -> Tensor:
     """Cross-entropy over the choices of each example, [E] float32."""
+    import torch
+    from torch.nn import functional as F
+
     counts = torch.bincount(batch.example, minlength=batch.num_examples)
     first = counts.cumsum(0) - counts
     place = torch.arange(len(batch.example), device=logits.device) - first[batch.example]
@@ -119,7 +148,56 @@ def decode(
     task: TaskSpec,
 ) -> list[str]:
     """The index of the choice with the highest score, as text; the first one on a tie."""
+    return [str(int(np.argmax(scores))) for scores in _scores(logits, features)]
+
+
+def _scores(
+    logits: Sequence[NDArray[np.float32]], features: Features
+) -> Iterator[NDArray[np.float64]]:
+    """The scores of each example's choices."""
     scores = np.array([float(np.asarray(row).reshape(())) for row in logits])
-    bounds = np.searchsorted(features.example, np.arange(features.num_examples + 1))
-    pairs = zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
-    return [str(int(np.argmax(scores[start:end]))) for start, end in pairs]
+    bounds = np.searchsorted(features.example, np.arange(features.num_examples + 1)).tolist()
+    for start, end in pairwise(bounds):
+        yield scores[start:end]
+
+
+def probabilities(
+    logits: Sequence[NDArray[np.float32]], features: Features, task: TaskSpec
+) -> Iterator[dict[str, float]]:
+    """The share of each choice, by its number."""
+    del task
+    for scores in _scores(logits, features):
+        yield {str(number): share for number, share in enumerate(softmax(scores))}
+
+
+def record(value: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The number of the choice, and its text."""
+    return {"prediction": int(value), "choice": fields["choices"][int(value)]}
+
+
+def input_fields(row: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by name: a list of texts would not say which are choices."""
+    if isinstance(row, Mapping):
+        found = {name: row[name] for name in FIELDS if name in row}
+        if isinstance(found.get("choices"), list):
+            found["choices"] = tuple(found["choices"])
+        return found
+    if isinstance(row, str):
+        return {"context": row}
+    raise DataError(f"an input of {len(row)} texts", hint=f"Fields: {', '.join(FIELDS)}.")
+
+
+def transformers_logits(model: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """[B, T] to [B]: all rows are the choices of one example."""
+    logits: Tensor = model(input_ids=input_ids[None], attention_mask=attention_mask[None]).logits
+    return logits[0]
+
+
+def classes(hidden_BTD: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """First tokens, and whether each is that of the right choice."""
+    import torch
+
+    first = torch.cat([torch.ones(1, dtype=torch.bool), batch.example[1:] != batch.example[:-1]])
+    start = torch.where(first)[0][first.cumsum(0) - 1]
+    place = torch.arange(len(batch.example)) - start
+    return hidden_BTD[:, 0], (place == batch.scalars["label"]).long()

@@ -23,6 +23,9 @@ NEEDS_HEAD = False
 LABELLED = False
 PER_TOKEN = True
 PREDICTS = False
+TWO_SIDED = True
+LAYOUT = None
+PIPELINE = "sentence-similarity"
 
 
 class Options(Spec):

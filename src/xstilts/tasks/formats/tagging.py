@@ -8,14 +8,11 @@ sub-words, or with more than a row holds, becomes one unknown sub-word.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
@@ -30,8 +27,12 @@ from xstilts.tasks.formats._fields import (
     options,
     room,
 )
-from xstilts.tasks.formats._heads import TokenHead, mean_by_example
 from xstilts.tasks.formats._pieces import Int32, RowPlan, ranges, single_plan, template, tokenise
+from xstilts.tasks.layouts import TAGS
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 FIELDS: tuple[str, ...] = ("words",)
 NEEDS_HEAD = True
@@ -39,6 +40,14 @@ LABELLED = True
 PER_TOKEN = True
 PREDICTS = True
 LABEL_SET = True
+LAYOUT = TAGS
+PIPELINE = "token-classification"
+HF_CLASS = "AutoModelForTokenClassification"
+HF_CODE = (
+    'model.classifier.load_state_dict({k[len("classifier.") :]: v for k, v in head.items()})',
+)
+HF_NAMES = {"classifier": "classifier"}
+ADAPTERS_HEAD = {"head_type": "tagging", "layers": 1}
 
 
 def encode(
@@ -132,12 +141,18 @@ def make_head(
     embeddings: nn.Module | None = None,
 ) -> nn.Module:
     """Dropout and one linear layer: [B, T, D] to [B, T, labels]."""
+    from xstilts.tasks.formats._heads import TokenHead
+
     dropout = options(HeadOptions, task).head_dropout
     return TokenHead(hidden_size, len(label_table(task)), dropout, generator)
 
 
 def loss(logits: Tensor, batch: Batch) -> Tensor:
     """Mean cross-entropy over the labelled sub-words of each example, [E] float32."""
+    from torch.nn import functional as F
+
+    from xstilts.tasks.formats._heads import mean_by_example
+
     labels = batch.tokens["labels"]
     here = labels != IGNORED
     values = F.cross_entropy(logits[here].float(), labels[here], reduction="none")
@@ -158,3 +173,23 @@ def decode(
         best = np.argmax(scores[word[row] != IGNORED], axis=-1)
         tags[int(features.example[row])].extend(task.labels[number] for number in best.tolist())
     return tags
+
+
+def input_fields(row: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The words of one input; a text is cut at blanks."""
+    if isinstance(row, Mapping):
+        if "words" not in row:
+            return {}
+        row = row["words"]
+    return {"words": tuple(row.split() if isinstance(row, str) else row)}
+
+
+def record(value: Sequence[str], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The tags, and the words beside them."""
+    return {"prediction": list(value), "words": list(fields["words"])}
+
+
+def classes(hidden_BTD: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """First sub-words of words, and their tags."""
+    here = batch.tokens["labels"] >= 0
+    return hidden_BTD[here], batch.tokens["labels"][here]

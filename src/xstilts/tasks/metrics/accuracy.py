@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from xstilts.tasks.metrics import _pooled, percent, require_same_length
 
 MAIN = "accuracy"
-TAKES = "texts"
 pooled = _pooled.mean
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xstilts.errors import DataError
+from xstilts.tasks.layouts import RANKINGS
 from xstilts.tasks.metrics import _pooled, percent, require_same_length
 
 MAIN = "map"
 TAKES = "lists"
+LAYOUT = RANKINGS
+SEARCH = "ranking"
 pooled = _pooled.mean
 
 Ids = Sequence[Sequence[str]]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from xstilts.tasks.layouts import PAIRS
 from xstilts.tasks.metrics import _pooled, percent
 
 MAIN = "f1"
 TAKES = "pairs"
+LAYOUT = PAIRS
+SEARCH = "pairs"
 pooled = _pooled.f1
 
 Pairs = Collection[tuple[str, ...]]

@@ -10,6 +10,8 @@ from xstilts.tasks.metrics import _pooled
 
 MAIN = "perplexity"
 TAKES = "numbers"
+LOWER_IS_BETTER = True
+NO_PERCENT = ("perplexity", "loss")
 pooled = _pooled.perplexity
 
 Losses = Sequence[tuple[float, int]]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from xstilts.tasks.layouts import ANSWERS_OR_NONE
 from xstilts.tasks.metrics import _pooled, percent, squad
 
 MAIN = "f1"
 TAKES = "answers"
+LAYOUT = ANSWERS_OR_NONE
 pooled = _pooled.mean_of_second
 
 Answers = Mapping[str, str]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from xstilts.tasks.layouts import LINES
 from xstilts.tasks.metrics import accuracy
 
 MAIN = "accuracy"
-TAKES = "texts"
+LAYOUT = LINES
+SEARCH = "nearest"
 compute = accuracy.compute
 outcomes = accuracy.outcomes
 pooled = accuracy.pooled
