@@ -212,7 +212,7 @@ def predictor(
     """The expression with its weights and its head; see `Session.load`."""
     if LANGUAGE_SLOT in expression and not language:
         raise UsageError(
-            f"'{expression}' needs a language", hint="Give it with --lang, or language=…."
+            f"'{expression}' needs a language", hint="Give it with --langs, or language=…."
         )
     loaded = load_expression(expression, zoo, backbone, language)
     named = {head.task.name: head for head in loaded.heads}

@@ -534,8 +534,8 @@ class Session:
             precision: See `evaluate`.
             compiled: See `evaluate`.
             force: Compute finished cells again.
-            options: `tasks`, `suite`, `top`, `overrides`, `split`, `layers`, `pooling`, `backbone`:
-                see `suite_requests`.
+            options: `tasks`, `suite`, `top`, `overrides`, `langs`, `split`, `layers`, `pooling`,
+                `backbone`: see `suite_requests`.
         """
         from xstilts.config.load import load_suite
         from xstilts.evaluate.submission import require_own_split, write_submission
@@ -562,6 +562,7 @@ class Session:
         suite: str = "xtreme",
         top: str = "seq_bn",
         overrides: Sequence[str] = (),
+        langs: Sequence[str] = (),
         split: str = "",
         layers: Sequence[int] = (),
         pooling: str = "",
@@ -576,6 +577,7 @@ class Session:
             suite: `xtreme` or `xtreme-r`: tasks and their languages.
             top: New module trained for a target where no head fits.
             overrides: Settings of that training, such as `train.epochs=2`.
+            langs: Languages; those of the suite that have data when empty.
             split: The task's own when empty.
             layers: Blocks pooled for retrieval; the backbone's own when empty.
             pooling: `mean` or `cls`, for retrieval; the task's when empty.
@@ -604,6 +606,7 @@ class Session:
                     used,
                     task,
                     label=expression,
+                    langs=langs,
                     split=split,
                     layers=layers,
                     pooling=pooling,

@@ -186,7 +186,7 @@ def test_translated_rows_are_trained_on(world, tmp_path):
     task = task_in_world(load_task("mnli"), data)
     shutil.rmtree(translated.folder_of(task, "qab", data), ignore_errors=True)
     text = run(moved, tmp_path, *KINDS["single"], "--source-lang", "qab", code=4)
-    assert "data translate mnli --to qab" in text
+    assert "data translate mnli --langs qab" in text
     rows = load(task, "train", task.source_language, data)
     folder = translated.folder_of(task, "qab", data)
     made = translate_rows(rows, "classification", "qab", lambda texts: [t[::-1] for t in texts])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from xstilts.cli.renamed import modernise
 from xstilts.cli.state import State
 from xstilts.session import Session
 
@@ -23,10 +25,15 @@ app = typer.Typer(
 
 _FLAGS = ("--json", "--quiet", "-q", "--offline", "--debug", "--dry-run", "--yes", "-y")
 _VALUES = ("--world", "--data", "--zoo", "--results")
+GROUPS = ("grid", "zoo", "data", "tasks", "recipes", "config", "ls")
+"""Commands that have commands."""
 
 
 def move_global_options(arguments: list[str]) -> list[str]:
-    """Move global options to the front, so that they may stand anywhere before `--`."""
+    """Move global options to the front, so that they may stand anywhere before `--`.
+
+    What follows them is put into today's words, with a note on stderr unless quiet.
+    """
     front: list[str] = []
     rest: list[str] = []
     index = 0
@@ -43,6 +50,11 @@ def move_global_options(arguments: list[str]) -> list[str]:
         else:
             rest.append(argument)
         index += 1
+    count = 2 if rest[:1] and rest[0] in GROUPS else 1
+    rest, notes = modernise(rest[:count], rest[count:])
+    if not {"-q", "--quiet"} & set(front):
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
     return front + rest
 
 
@@ -107,11 +119,13 @@ def _register() -> None:
         grid_commands,
         info_commands,
         language_commands,
+        list_commands,
         predict_commands,
         rank_commands,
         recipe_commands,
         report_commands,
         score_commands,
+        search_commands,
         train_commands,
     )
 
@@ -119,6 +133,7 @@ def _register() -> None:
     app.command("train-adapter")(train_commands.train_adapter)
     app.command("train")(train_commands.train)
     app.command("compose")(compose_commands.compose)
+    app.command("search")(search_commands.search)
     app.command("run")(recipe_commands.run)
     app.add_typer(recipe_commands.app, name="recipes")
     app.add_typer(grid_commands.app, name="grid")
@@ -133,6 +148,7 @@ def _register() -> None:
     _register_zoo()
     app.add_typer(data_commands.app, name="data")
     app.add_typer(info_commands.tasks_app, name="tasks")
+    app.add_typer(list_commands.app, name="ls")
     app.add_typer(info_commands.config_app, name="config")
     app.command("languages")(language_commands.languages)
     app.command("bench")(bench_commands.bench)

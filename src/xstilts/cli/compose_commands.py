@@ -1,4 +1,4 @@
-"""`xstilts compose`: modules combined by an expression, explained, merged, searched or trained."""
+"""`xstilts compose`: modules combined by an expression, explained, merged or trained."""
 
 from __future__ import annotations
 
@@ -23,22 +23,16 @@ def compose(
         str, typer.Option(help="What trains besides fusion: head, seq_bn, lora, …")
     ] = "head",
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts and stop.")] = False,
-    search: Annotated[
-        str, typer.Option(help="`dev`: find the weights on dev examples; trains nothing.")
-    ] = "",
-    head: Annotated[str, typer.Option(help="Module whose head a search uses.")] = "",
-    budget: Annotated[int, typer.Option(help="Weights that a search judges.")] = 60,
-    shots: Annotated[int, typer.Option(help="Examples that a search judges on.")] = 64,
     backbone: Backbone = "",
-    seed: Seed = -1,
-    limit: Limit = 0,
+    seed: Seed = None,
+    limit: Limit = None,
     config: Config = None,
     overrides: Overrides = None,
     force: Force = False,
 ) -> None:
     """Combine modules by an expression and train what is new (fusion, head, top) for a target.
 
-    With --search dev, weights are found instead, for a head that is there (LoraHub).
+    `xstilts search` finds weights instead, for a head that is there.
 
     Example: xstilts compose "fuse(mnli, qqp)" --target xnli --save fused
     Example: xstilts compose "merge_ties(mnli/lora, qqp/lora, density=0.3)" --save merged
@@ -46,15 +40,6 @@ def compose(
     from xstilts.errors import UsageError
 
     state: State = context.obj
-    if search:
-        from xstilts.cli.search_commands import SearchOptions
-        from xstilts.cli.search_commands import search as find
-
-        if search != "dev" or not target:
-            raise UsageError("a search is written --search dev --target TASK")
-        number = seed if seed >= 0 else 42
-        find(state, expression, SearchOptions(target, head, budget, shots, number, backbone, save))
-        return
     if save and not target and not explain and not state.dry_run:
         _print_merged(state, state.session.compose(expression, save, backbone=backbone))
         return

@@ -168,12 +168,12 @@ def show_rows(
     context: typer.Context,
     task: Annotated[str, typer.Argument(help="A task.")],
     split: Annotated[str, typer.Option(help="Empty means the task's own.")] = "",
-    language: Annotated[str, typer.Option("--lang", help="Empty means the first.")] = "",
+    language: Annotated[str, typer.Option("--langs", help="Empty means the first.")] = "",
     limit: Annotated[int, typer.Option(help="Rows to show.")] = 3,
 ) -> None:
     """Show where a split comes from, its first rows, and sources that are not used and why.
 
-    Example: xstilts data show xnli --split validation --lang sw
+    Example: xstilts data show xnli --split validation --langs sw
     """
     from xstilts.data.prepare import show
     from xstilts.data.sources import available_languages

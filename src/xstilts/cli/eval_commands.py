@@ -14,7 +14,7 @@ from xstilts.session import task_requests
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
 Split = Annotated[str, typer.Option(help="Empty means the task's own.")]
-Layer = Annotated[
+Layers = Annotated[
     str,
     typer.Option(help="Blocks pooled for retrieval, such as 7 or 5,7-9; empty: the backbone's."),
 ]
@@ -35,11 +35,11 @@ def evaluate(
     task: Annotated[str, typer.Option(help="The task.")],
     languages: Languages = "",
     split: Split = "",
-    layer: Layer = "",
+    layers: Layers = "",
     pooling: Pooling = "",
-    overrides: Annotated[
+    task_options: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Option of the task: margin=distance, decode=whitespace, …"),
+        typer.Option("--task-option", help="margin=distance, decode=whitespace, …"),
     ] = None,
     precision: Precision = "fp32",
     compiled: Compile = False,
@@ -57,9 +57,9 @@ def evaluate(
         task,
         langs=_split(languages),
         split=split,
-        layers=layers_of(layer),
+        layers=layers_of(layers),
         pooling=pooling,
-        options=_options(overrides),
+        options=_options(task_options),
     )
     evaluator = session.evaluator(backbone=backbone, precision=precision, compiled=compiled)
     if state.dry_run:
@@ -79,8 +79,9 @@ def xtreme(
         str, typer.Option(help="New module trained for a target where no head fits.")
     ] = "seq_bn",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="For that training.")] = None,
+    languages: Languages = "",
     split: Split = "",
-    layer: Layer = "",
+    layers: Layers = "",
     pooling: Pooling = "",
     precision: Precision = "fp32",
     compiled: Compile = False,
@@ -102,8 +103,9 @@ def xtreme(
         "suite": suite,
         "top": top,
         "overrides": overrides or [],
+        "langs": _split(languages),
         "split": split,
-        "layers": layers_of(layer),
+        "layers": layers_of(layers),
         "pooling": pooling,
         "backbone": backbone,
     }
@@ -135,11 +137,11 @@ def _split(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def _options(overrides: list[str] | None) -> dict[str, str]:
+def _options(texts: list[str] | None) -> dict[str, str]:
     from xstilts.errors import UsageError
 
-    for text in overrides or ():
+    for text in texts or ():
         if "=" not in text:
-            raise UsageError(f"--set needs key=value, not '{text}'")
-    pairs = (text.partition("=") for text in overrides or ())
+            raise UsageError(f"--task-option needs key=value, not '{text}'")
+    pairs = (text.partition("=") for text in texts or ())
     return {key.strip(): value.strip() for key, _, value in pairs}

@@ -17,7 +17,7 @@ def export(
     kind: Kind,
     expression: Annotated[str, typer.Argument(help="A module or an expression.")],
     to: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
-    language: Annotated[str, typer.Option("--lang", help="Fills {lang}.")] = "",
+    language: Annotated[str, typer.Option("--langs", help="Fills {lang}.")] = "",
     backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
 ) -> None:
     """Write a module in a form that runs without xstilts, checked by loading it again.

@@ -21,7 +21,7 @@ Backbone = Annotated[
     str, typer.Option("--backbone", help="Instead of the study's: comma-separated backbones.")
 ]
 Seeds = Annotated[str, typer.Option(help="Other seeds, comma-separated.")]
-Rows = Annotated[str, typer.Option(help="Only these intermediates, comma-separated.")]
+Intermediates = Annotated[str, typer.Option(help="Only these, comma-separated.")]
 Cells = Annotated[
     list[str] | None, typer.Option("--cell", help="The start of a cell's hash, or `all`.")
 ]
@@ -33,7 +33,7 @@ def plan(
     study: Study,
     backbone: Backbone = "",
     seeds: Seeds = "",
-    rows: Rows = "",
+    intermediates: Intermediates = "",
     each: Annotated[bool, typer.Option("--cells", help="A line for each cell.")] = False,
 ) -> None:
     """What a study will compute: new, cached and failed cells, steps, hours and disk.
@@ -44,7 +44,7 @@ def plan(
     from xstilts.grid.plan import estimate
 
     state: State = context.obj
-    planned, grid_context = _planned(state, _chosen(state, study, backbone, seeds, rows))
+    planned, grid_context = _planned(state, _chosen(state, study, backbone, seeds, intermediates))
     with state.session.progress("calibrating") as progress:
         lines = estimate(planned, grid_context, progress)
     print_plan(state, planned, lines, each=each)
@@ -54,37 +54,31 @@ def plan(
 def run(
     context: typer.Context,
     study: Study,
-    cells: Cells = None,
     engine: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
-    workers: Annotated[int, typer.Option(help="How many; 0: one a GPU, or a core.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many; one a GPU, or a core, when left out.")
+    ] = None,
     backbone: Backbone = "",
     seeds: Seeds = "",
-    rows: Rows = "",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Option of the engine: key=value.")
+    intermediates: Intermediates = "",
+    engine_options: Annotated[
+        list[str] | None, typer.Option("--engine-option", help="Of the engine: key=value.")
     ] = None,
 ) -> None:
     """Run a study on this machine, on Ray or on SLURM; what is done is never computed again.
 
     At its end the study's answer is read off and printed; `grid answer` does that again.
 
-    With --cell this process computes these cells (and what they need) itself: it is what every
-    engine starts.
-
     Example: xstilts grid run alignment-by-domain --world sandbox --workers 2
-    Example: xstilts grid run alignment-by-domain --cell 3f9a --world sandbox
     """
     from xstilts.cli.grid_answer import make_answer, print_answer
     from xstilts.cli.grid_output import print_status, status_record
     from xstilts.grid import drive
 
     state: State = context.obj
-    if cells:
-        worker(context, study, cells)
-        return
-    chosen = _chosen(state, study, backbone, seeds, rows)
+    chosen = _chosen(state, study, backbone, seeds, intermediates)
     if state.dry_run:
-        plan(context, study, backbone, seeds, rows)
+        plan(context, study, backbone, seeds, intermediates)
         return
     planned, grid_context = _planned(state, chosen)
     with state.session.progress(f"study {planned.name}") as progress:
@@ -92,7 +86,7 @@ def run(
             planned,
             grid_context,
             engine=engine,
-            options=overrides or [],
+            options=engine_options or [],
             workers=workers,
             global_options=_global_options(state),
             note=state.note,
@@ -236,7 +230,7 @@ def logs(context: typer.Context, study: Study, cells: Cells = None) -> None:
 # -- what the commands share
 
 
-def _chosen(state: State, study: str, backbone: str, seeds: str, rows: str) -> StudySpec:
+def _chosen(state: State, study: str, backbone: str, seeds: str, intermediates: str) -> StudySpec:
     """The study with what the command line changes."""
     from xstilts.errors import NotFoundError
     from xstilts.grid.spec import load_study
@@ -247,12 +241,12 @@ def _chosen(state: State, study: str, backbone: str, seeds: str, rows: str) -> S
         update["backbones"] = backbone.split(",")
     if seeds:
         update["seeds"] = seed_numbers(seeds)
-    if rows:
+    if intermediates:
         by_name = {row.name: row for row in spec.intermediates}
-        for name in rows.split(","):
+        for name in intermediates.split(","):
             if name not in by_name:
                 raise NotFoundError.named(f"intermediate of study {spec.name}", name, by_name)
-        update["intermediates"] = [by_name[name] for name in rows.split(",")]
+        update["intermediates"] = [by_name[name] for name in intermediates.split(",")]
     return spec.model_copy(update=update)
 
 

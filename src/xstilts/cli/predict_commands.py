@@ -30,7 +30,7 @@ def predict(
     file: Annotated[
         str, typer.Option("--input", help="JSON lines with the fields; `-` is stdin.")
     ] = "",
-    language: Annotated[str, typer.Option("--lang", help="Of the inputs; fills {lang}.")] = "",
+    language: Annotated[str, typer.Option("--langs", help="Of the inputs; fills {lang}.")] = "",
     task: Annotated[str, typer.Option(help="Which head, for a module with several.")] = "",
     backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
 ) -> None:

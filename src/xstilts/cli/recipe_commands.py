@@ -86,7 +86,7 @@ def run(
     context: typer.Context,
     recipe: Recipe,
     backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
-    rows: Annotated[str, typer.Option(help="Only these intermediates, comma-separated.")] = "",
+    intermediates: Annotated[str, typer.Option(help="Only these, comma-separated.")] = "",
     targets: Annotated[str, typer.Option(help="Only these targets, comma-separated.")] = "",
     seeds: Annotated[str, typer.Option(help="Other seeds, comma-separated.")] = "",
 ) -> None:
@@ -98,7 +98,7 @@ def run(
     from xstilts.train.recipes import RecipeRunner, spell_out
 
     state: State = context.obj
-    chosen = _chosen(load_recipe(recipe), rows, targets, seeds)
+    chosen = _chosen(load_recipe(recipe), intermediates, targets, seeds)
     workspace = state.session.workspace()
     graph = spell_out(chosen, workspace, sandbox=bool(state.session.world))
     session = state.session
@@ -121,17 +121,17 @@ def run(
     _print_scores(state, found.scores, found.outcome.computed, graph)
 
 
-def _chosen(recipe: RecipeSpec, rows: str, targets: str, seeds: str) -> RecipeSpec:
+def _chosen(recipe: RecipeSpec, intermediates: str, targets: str, seeds: str) -> RecipeSpec:
     """The recipe cut down to what the command line names."""
     from xstilts.errors import NotFoundError
 
     update: dict[str, Any] = {}
-    if rows:
+    if intermediates:
         names = {row.name: row for row in recipe.intermediates}
-        for name in rows.split(","):
+        for name in intermediates.split(","):
             if name not in names:
                 raise NotFoundError.named(f"intermediate of recipe {recipe.name}", name, names)
-        update["intermediates"] = [names[name] for name in rows.split(",")]
+        update["intermediates"] = [names[name] for name in intermediates.split(",")]
     if targets:
         for name in targets.split(","):
             if name not in recipe.targets:

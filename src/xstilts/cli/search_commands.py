@@ -1,35 +1,39 @@
-"""`xstilts compose --search`: weights that fit a few examples."""
+"""`xstilts search`: weights that fit a few examples."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 from xstilts.cli.state import State
+from xstilts.cli.train_commands import Backbone
 
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """What the command line says about a search."""
+def search(
+    context: typer.Context,
+    expression: Annotated[str, typer.Argument(help="With weights: average(mnli, qqp), a + b, …")],
+    target: Annotated[str, typer.Option(help="Task whose dev examples judge.")],
+    head: Annotated[str, typer.Option(help="Module whose head is used; empty: a part's.")] = "",
+    budget: Annotated[int, typer.Option(help="Weights that are judged.")] = 60,
+    shots: Annotated[int, typer.Option(help="Examples that they are judged on.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the proposals and of the examples.")] = 42,
+    save: Annotated[str, typer.Option(help="Keep the best under this name.")] = "",
+    backbone: Backbone = "",
+) -> None:
+    """Find the weights of a merge on a few dev examples; nothing is trained (LoraHub).
 
-    target: str
-    head: str
-    budget: int
-    shots: int
-    seed: int
-    backbone: str
-    save: str
-
-
-def search(state: State, expression: str, options: SearchOptions) -> None:
-    """Search, print what was found, keep it with --save."""
+    Example: xstilts search "average(mnli/lora, qqp/lora)" --target xnli --save mixed
+    """
+    state: State = context.obj
     work = state.session.searching(
         expression,
-        options.target,
-        head=options.head,
-        backbone=options.backbone,
-        budget=options.budget,
-        shots=options.shots,
-        seed=options.seed,
+        target,
+        head=head,
+        backbone=backbone,
+        budget=budget,
+        shots=shots,
+        seed=seed,
     )
     if state.dry_run:
         plan = {
@@ -39,7 +43,7 @@ def search(state: State, expression: str, options: SearchOptions) -> None:
         }
         state.emit(plan, lambda: print("\n".join(f"{k}: {v}" for k, v in plan.items())))
         return
-    found = state.session.run_search(work, options.save)
+    found = state.session.run_search(work, save)
     (record,) = found.records()
 
     def human() -> None:

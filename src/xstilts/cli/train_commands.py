@@ -13,17 +13,26 @@ TaskArgument = Annotated[
     str, typer.Argument(help="A task (`xstilts tasks ls`), tasks joined by commas, or multitask.")
 ]
 Backbone = Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
-Limit = Annotated[int, typer.Option(help="At most this many training rows of each task.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="At most this many training rows of each task.")
+]
 Config = Annotated[Path | None, typer.Option(help="A YAML with settings.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value, such as train.lr=3e-4.")
+    list[str] | None,
+    typer.Option("--set", help="Of the training: key=value, such as train.lr=3e-4."),
 ]
 Name = Annotated[str, typer.Option(help="Name in the library; the task's when empty.")]
-On = Annotated[str, typer.Option(help="Expression that acts, frozen, below the new module.")]
+StackOn = Annotated[
+    str, typer.Option("--stack-on", help="Expression that acts, frozen, below the new module.")
+]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option("--method-option", help="Option of the method: rank=16, reduction_factor=8, …"),
+]
 InitFrom = Annotated[str, typer.Option(help="Module whose weights the new one starts from.")]
 Force = Annotated[bool, typer.Option("--force", help="Train again even when it was done before.")]
-SourceLang = Annotated[
+SourceLangs = Annotated[
     str, typer.Option(help="Comma-separated languages of the training rows; empty: the task's.")
 ]
 Mlm = Annotated[
@@ -58,12 +67,12 @@ def train_adapter(
         str, typer.Option("--task", help="The task, when the argument is the module's name.")
     ] = "",
     backbone: Backbone = "",
-    on: On = "none",
+    stack_on: StackOn = "none",
     init_from: InitFrom = "",
     name: Name = "",
-    seed: Seed = -1,
-    limit: Limit = 0,
-    source_lang: SourceLang = "",
+    seed: Seed = None,
+    limit: Limit = None,
+    source_langs: SourceLangs = "",
     mlm: Mlm = 0.0,
     text: Text = None,
     select_on: SelectOn = "",
@@ -72,6 +81,7 @@ def train_adapter(
     nproc: Nproc = 1,
     cache_activations: CacheActivations = False,
     config: Config = None,
+    method_options: MethodOptions = None,
     overrides: Overrides = None,
     force: Force = False,
 ) -> None:
@@ -86,8 +96,9 @@ def train_adapter(
     flags = flags_of(method, backbone, seed, limit)
     if cache_activations:
         flags["train"] = {**flags.get("train", {}), "cache_activations": True}
-    flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
-    job = TrainingJob(task, flags, overrides or [], config, on, init_from, name, force)
+    flags |= _data_flags(source_langs, mlm, text or [], select_on, target)
+    settings = [*(overrides or ()), *(f"options.{option}" for option in method_options or ())]
+    job = TrainingJob(task, flags, settings, config, stack_on, init_from, name, force)
     run_job(context.obj, job, track=track, nproc=nproc)
 
 
@@ -98,12 +109,12 @@ def train(
         bool, typer.Option("--difference", help="Store what differs from the backbone only.")
     ] = False,
     backbone: Backbone = "",
-    on: On = "none",
+    stack_on: StackOn = "none",
     init_from: InitFrom = "",
     name: Name = "",
-    seed: Seed = -1,
-    limit: Limit = 0,
-    source_lang: SourceLang = "",
+    seed: Seed = None,
+    limit: Limit = None,
+    source_langs: SourceLangs = "",
     mlm: Mlm = 0.0,
     text: Text = None,
     select_on: SelectOn = "",
@@ -114,23 +125,23 @@ def train(
     overrides: Overrides = None,
     force: Force = False,
 ) -> None:
-    """Train by full fine-tuning; --on FULL-MODULE starts from its encoder (STILTs).
+    """Train by full fine-tuning; --stack-on FULL-MODULE starts from its encoder (STILTs).
 
     Example: xstilts train multitask --mlm 0.1 --set train.epochs=2
     """
     flags = flags_of("full_delta" if difference else "full", backbone, seed, limit)
-    flags |= _data_flags(source_lang, mlm, text or [], select_on, target)
-    job = TrainingJob(task, flags, overrides or [], config, on, init_from, name, force)
+    flags |= _data_flags(source_langs, mlm, text or [], select_on, target)
+    job = TrainingJob(task, flags, overrides or [], config, stack_on, init_from, name, force)
     run_job(context.obj, job, track=track, nproc=nproc)
 
 
 def _data_flags(
-    source_lang: str, mlm: float, text: list[str], select_on: str, target: str
+    source_langs: str, mlm: float, text: list[str], select_on: str, target: str
 ) -> dict[str, Any]:
     """Nested settings of what is learned from; only those that were given."""
     flags: dict[str, Any] = {}
-    if source_lang:
-        flags["source"] = {"languages": [code for code in source_lang.split(",") if code]}
+    if source_langs:
+        flags["source"] = {"languages": [code for code in source_langs.split(",") if code]}
     beside = {k: v for k, v in (("share", mlm), ("text", text)) if v}
     if beside:
         flags["mlm"] = beside

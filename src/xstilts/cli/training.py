@@ -30,16 +30,15 @@ class TrainingJob:
     force: bool
 
 
-def flags_of(method: str, backbone: str, seed: int, limit: int) -> dict[str, Any]:
+def flags_of(method: str, backbone: str, seed: int | None, limit: int | None) -> dict[str, Any]:
     """Nested settings of a run; only those that were given."""
     flags: dict[str, Any] = {}
     if method:
         flags["method"] = method
     if backbone:
         flags["backbone"] = backbone
-    training = {"seed": seed} if seed >= 0 else {}
-    if limit:
-        training["limit"] = limit
+    given = {"seed": seed, "limit": limit}
+    training = {name: value for name, value in given.items() if value is not None}
     return flags | ({"train": training} if training else {})
 
 

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 def translate(
     context: typer.Context,
     task: Annotated[str, typer.Argument(help="A task (`xstilts tasks ls`) or its YAML.")],
-    to: Annotated[str, typer.Option(help="Comma-separated languages, such as de,ru,sw.")],
+    langs: Annotated[str, typer.Option(help="Comma-separated, such as de,ru,sw.")],
     model: Annotated[str, typer.Option(help="Seq2seq model: org/name@revision or a folder.")],
     split: Annotated[str, typer.Option(help="What is translated.")] = "train",
-    limit: Annotated[int, typer.Option(help="At most this many rows, a nested subset.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many rows, a nested subset.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of that subset.")] = 42,
     code: Annotated[str, typer.Option(help="The model's code of the language.")] = "",
     beams: Annotated[int, typer.Option(help="Beams of the search; 1 is greedy.")] = 4,
 ) -> None:
-    """Translate a task's rows; training finds them with --source-lang. Stopped, it continues.
+    """Translate a task's rows; training finds them with --source-langs. Stopped, it continues.
 
-    Example: xstilts data translate mnli --to de,sw --model facebook/m2m100_418M --limit 50000
+    Example: xstilts data translate mnli --langs de,sw --model facebook/m2m100_418M --limit 50000
     """
     from xstilts.config.load import load_task
     from xstilts.data.sources import load, task_in_world
@@ -42,10 +44,10 @@ def translate(
         spec.source_language,
         root,
         offline=state.session.offline,
-        limit=limit,
+        limit=limit or 0,
         seed=seed,
     )
-    languages = [part for part in to.split(",") if part]
+    languages = [part for part in langs.split(",") if part]
     if state.dry_run:
         record = {"task": spec.name, "rows": len(rows), "languages": languages, "model": model}
         state.emit(record, lambda: print(f"{len(rows):,} rows into {', '.join(languages)}"))

@@ -24,7 +24,7 @@ def list_modules(
         str, typer.Option(help="Of one backbone: its name, repository or fingerprint.")
     ] = "",
     language: Annotated[
-        str, typer.Option("--lang", "--language", help="Trained in or made for a language.")
+        str, typer.Option("--langs", help="Trained in or made for this language.")
     ] = "",
     kind: Annotated[str, typer.Option(help="Such as adapter, lora, composition, merge.")] = "",
     min_dev: Annotated[

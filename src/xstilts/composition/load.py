@@ -266,7 +266,7 @@ def start_from(new: ModuleWeights, entry: Entry, zoo: Zoo, backbone: Backbone) -
     if not isinstance(found, ModuleWeights):
         raise UsageError(
             f"{entry.reference} is a composition, so nothing can start from it",
-            hint="Train on top of it instead, with --on.",
+            hint="Train on top of it instead, with --stack-on.",
         )
     states = new.at.state_dict(), found.at.state_dict()
     shapes = [{key: value.shape for key, value in state.items()} for state in states]

@@ -158,7 +158,8 @@ def _in_language(
         raise NotFoundError(
             f"task {task.name} has no {'translated' if made else 'training'} rows in '{language}'",
             where=f"languages: {', '.join(dict.fromkeys(known))}",
-            hint=f"Translate them: xstilts data translate {task.name} --to {language} --model ID",
+            hint=f"Translate them: xstilts data translate {task.name} --langs {language} "
+            "--model MODEL",
         )
     return translated.read(ready), f"translated by {translated.model_of(ready)}"
 

@@ -3,7 +3,7 @@
 An engine is one file of this package with these names:
 
     Options: type[Spec]
-        What it takes besides, by `--set key=value`.
+        What it takes besides, by `--engine-option key=value`.
     run(pool, options, stop) -> None
         Start `pool.workers` processes of `pool.command` somewhere, start another for each that
         dies, and return when all have ended. When `stop` notes a signal, let them end after a
@@ -37,7 +37,7 @@ class WorkerPool:
     """The workers of a grid.
 
     Attributes:
-        command: Arguments of Python that make a worker: `-m xstilts … grid run STUDY --cell all`.
+        command: Arguments of Python that make a worker: `-m xstilts … grid worker STUDY`.
         workers: How many at a time.
         logs: Folder for what the workers say.
         is_over: Whether nothing is left to be computed.

@@ -114,7 +114,7 @@ def _executor(pool: WorkerPool, options: Options) -> Any:
     except RuntimeError as error:
         raise UsageError(
             f"no SLURM here: {error}",
-            hint="Rehearse with --set cluster=local, or use a login node.",
+            hint="Rehearse with --engine-option cluster=local, or use a login node.",
         ) from None
     parameters: dict[str, Any] = {
         "name": "xstilts",
