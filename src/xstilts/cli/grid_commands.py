@@ -144,15 +144,24 @@ def answer(
 ) -> None:
     """The answer to a study's question, from what is finished: a page, Markdown, JSON, pictures.
 
+    Exit 3 where cells are missing or failed; the verdict's line names them.
+
     Example: xstilts grid answer alignment-by-domain --world sandbox
     """
     from xstilts.cli.grid_answer import make_answer, print_answer
+    from xstilts.errors import FindingsError
 
     state: State = context.obj
     state.refuse_dry_run("grid answer")
     folder, planned = _started(state, study)
     record = make_answer(state, folder, planned, to, draws)
     state.emit(record, lambda: print_answer(record))
+    if record["unfinished"]:
+        raise FindingsError(
+            f"the answer is without {len(record['unfinished'])} cells of the study",
+            where="\n".join(f"  {text}" for text in record["unfinished"][:20]),
+            hint=f"See why: xstilts grid status {planned.name}",
+        )
 
 
 @app.command("retry")

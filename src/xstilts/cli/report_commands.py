@@ -92,7 +92,7 @@ def _show(state: State, result: ReportResult) -> None:
 def _plain(verdict: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {**asdict(verdict), "words": verdict.words}
+    return {**asdict(verdict), "words": verdict.claim}
 
 
 def demo(

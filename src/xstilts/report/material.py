@@ -9,7 +9,7 @@ from functools import cached_property
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import SuiteSpec
 from xstilts.evaluate.names import plain_label, task_title
-from xstilts.evaluate.stats import DRAWS, Runs, Unit, Verdict, collect, compare, family
+from xstilts.evaluate.stats import DRAWS, THESE_RUNS, Runs, Unit, Verdict, collect, compare, family
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.report.facts import Facts
 from xstilts.report.tables import NONE, counted_blocks
@@ -272,6 +272,16 @@ class Material:
 
     def _both(self, label: str, base: str, column: Column) -> bool:
         return all(self.runs[name].on(column.units).table for name in (label, base))
+
+    @cached_property
+    def scope(self) -> str:
+        """What differences hold for, where fewer than three seeds of an expression were trained."""
+        names = {*self.others, *map(self.baseline_of, self.others)}
+        few = {name for name in names if self.runs[name].few_trainings}
+        trained = {name for name in names if self.runs[name].trained}
+        if not few:
+            return ""
+        return THESE_RUNS if few == trained else f"{THESE_RUNS}, below three seeds"
 
     @cached_property
     def means(self) -> dict[str, tuple[Column, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from xstilts.evaluate.stats import NOTHING, UNTESTED, Verdict
+from xstilts.evaluate.stats import NOTHING, Verdict
 
 MINUS = "−"
 
@@ -40,7 +40,12 @@ Item = Value | str | int | float | None
 
 @dataclass(frozen=True)
 class Table:
-    """Column names and rows; the first `names` columns are texts that name the row."""
+    """Column names and rows; the first `names` columns are texts that name the row.
+
+    Attributes:
+        scope: What the numbers of some columns hold for, such as `these runs only, …`.
+        scoped: The starts of these columns' names.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -48,6 +53,16 @@ class Table:
     note: str = ""
     names: int = 1
     task: str = ""
+    scope: str = ""
+    scoped: tuple[str, ...] = ()
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The column names as they are shown, with the scope."""
+        return tuple(
+            f"{name} ({self.scope})" if self.scope and name.startswith(self.scoped) else name
+            for name in self.columns
+        )
 
     def numeric(self, column: int) -> bool:
         """Whether a column holds numbers."""
@@ -137,7 +152,7 @@ def _minus(text: str) -> str:
 def tested(verdict: Verdict, *, full: float = 20.0) -> Value:
     """The effect of a comparison with its interval below."""
     shade = max(-1.0, min(1.0, verdict.effect / full))
-    significant = None if verdict.words == UNTESTED else verdict.words != NOTHING
+    significant = verdict.claim != NOTHING if verdict.decided else None
     note = "; ".join((str(verdict), verdict.test, *verdict.notes))
     return Value(
         signed(verdict.effect),

@@ -52,7 +52,7 @@ def _markdown(table: Table) -> str:
     rule = ["---:" if table.numeric(n) else "---" for n in range(len(table.columns))]
     rows = [line([plain(item) for item in row]) for row in table.rows]
     note = f"\n{table.note}\n" if table.note else ""
-    return "\n".join([f"### {table.title}\n{note}", line(table.columns), line(rule), *rows]) + "\n"
+    return "\n".join([f"### {table.title}\n{note}", line(table.heads), line(rule), *rows]) + "\n"
 
 
 def write_latex(report: Report, path: Path) -> None:
@@ -77,7 +77,7 @@ def _latex(table: Table, title: str) -> str:
             rf"\caption{{{caption}}}",
             rf"\begin{{tabular}}{{{kinds}}}",
             r"\toprule",
-            " & ".join(escaped(column) for column in table.columns) + r" \\",
+            " & ".join(escaped(column) for column in table.heads) + r" \\",
             r"\midrule",
             *rows,
             r"\bottomrule",
@@ -115,6 +115,7 @@ def as_json(report: Report) -> dict[str, object]:
                 {
                     "title": table.title,
                     "columns": table.columns,
+                    "heads": table.heads,
                     "rows": [[_json_item(item) for item in row] for row in table.rows],
                 }
                 for table in section.tables

@@ -280,7 +280,7 @@ class ReportResult(Tabular):
     def views(self) -> list[View]:
         """The tables of the first section."""
         return [
-            View(table.title, table.columns, tuple(_texts(row) for row in table.rows))
+            View(table.title, table.heads, tuple(_texts(row) for row in table.rows))
             for table in self.report.sections[0].tables
         ]
 

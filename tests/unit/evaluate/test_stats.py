@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,15 +14,16 @@ from xstilts.evaluate.stats import (
     HIGHER,
     LOWER,
     NOTHING,
+    THESE_RUNS,
     UNTESTED,
     Measured,
     Runs,
     Unit,
     Verdict,
-    cohens_d,
     cohens_h,
     collect,
     compare,
+    detectable,
     difference_of_differences,
     family,
     holm,
@@ -87,8 +89,6 @@ def test_effect_sizes_by_hand():
     # 2 asin(sqrt(0.75)) - 2 asin(sqrt(0.25)) = 2 pi/3 - pi/3
     assert cohens_h(75, 25) == pytest.approx(math.pi / 3)
     assert cohens_h(40, 40) == 0.0
-    assert cohens_d([1.0, 2.0, 3.0]) == pytest.approx(2.0)
-    assert cohens_d([1.0, 2.0]) is None and cohens_d([1.0, 1.0, 1.0]) is None
 
 
 def test_fewer_than_three_seeds_have_no_standard_deviation():
@@ -408,3 +408,48 @@ def test_intervals_over_three_seeds_cover_95_percent(of_seeds, of_runs):
         low, high = interval(paired.mean(generator))
         inside += low <= 0.0 <= high
     assert 0.93 <= inside / 2000 <= 0.97
+
+
+# -- what may not be claimed
+
+
+def three(label, rows):
+    return runs(label, **{f"s{seed}": {"t/de": rows} for seed in (1, 2, 3)})
+
+
+def test_outcomes_that_never_differ_have_no_interval_and_no_power():
+    right = [1, 0] * 20
+    verdict = compare(three("a", right), three("b", right))
+    assert (verdict.low, verdict.high) == (None, None)
+    assert (verdict.claim, detectable(verdict)) == ("nothing varies", None)
+    assert verdict.numbers == "+0.0 points"
+    # Always right against always wrong: no interval either, since whatever is drawn gives 100.
+    verdict = compare(three("a", [1] * 40), three("b", [0] * 40))
+    assert (verdict.effect, verdict.low, verdict.claim) == (100.0, None, "nothing varies")
+
+
+def test_fewer_than_three_trainings_say_nothing_of_training():
+    ours, none = [1] * 30 + [0] * 10, [1] * 12 + [0] * 28
+    one = compare(runs("a", s1={"t/de": ours}), runs("none", **{"s-1": {"t/de": none}}))
+    assert (one.words, one.claim) == (HIGHER, THESE_RUNS)
+    assert one.low is not None and detectable(one) is None
+    assert not one.decided
+    # The untouched backbone is not trained, so it needs no seeds.
+    base = Runs("none", {-1: {Unit("t", "de"): replace(run(none), trained=False)}})
+    assert not base.few_trainings
+    noisy = {f"s{seed}": {"t/de": [1] * (29 + seed) + [0] * (11 - seed)} for seed in (1, 2, 3)}
+    assert compare(runs("a", **noisy), base).claim == HIGHER
+    # A module whose parts have several seeds has none of its own; it is trained all the same.
+    assert runs("average", **{"s-1": {"t/de": none}}).few_trainings
+
+
+def test_few_examples_have_no_interval_and_few_units_no_sign_test():
+    verdict = compare(three("a", [1, 1, 0, 1]), three("b", [0, 1, 0, 0]))
+    assert (verdict.low, verdict.claim) == (None, "too few examples")
+    rows = {f"t/{code}": [1, 1, 0, 1, 1, 1] for code in ("de", "fr", "it", "es")}
+    less = {unit: [0, 1, 0, 0, 1, 1] for unit in rows}
+    one = compare(runs("a", s1=rows), runs("b", s1=less))
+    assert (one.wins, one.losses, one.sign_p) == (4, 0, None)
+    rows["t/pt"], less["t/pt"] = rows["t/de"], less["t/de"]
+    five = compare(runs("a", s1=rows), runs("b", s1=less))
+    assert five.sign_p == pytest.approx(2 * 0.5**5)  # five of five heads, two-sided

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from xstilts.config.layers import Layer, resolve
 from xstilts.errors import ConfigError, UsageError
 from xstilts.evaluate.stats import Measured, Runs, Unit
 from xstilts.grid.answer import Place, StudyResults, answer_report, answered, record
+from xstilts.grid.cell import GridCell
 from xstilts.grid.spec import StudySpec, load_study
 from xstilts.report import write_html, write_markdown
 
@@ -235,3 +238,51 @@ def test_an_answer_speaks_of_its_own_study_only(tmp_path):
     made = load_study(str(path), sandbox=True)
     with pytest.raises(UsageError, match="does not say how"):
         answered(StudyResults(made, {}, (), (), (), ()))
+
+
+def test_equal_scores_claim_no_power():
+    generator = np.random.default_rng(0)
+    made = study_results({}, places(none=0.5, mnli=0.5))
+    (item,) = list(drawn(0.5, generator, difficulty=generator.random(300)).values())[:1]
+    table = {seed: {Unit("xnli", code, "test"): item for code in LANGUAGES} for seed in (1, 2, 3)}
+    same = {place: Runs(place.row, table) for place in made.runs}
+    found = answered(replace(made, runs=same), draws=500)
+    assert found.line == "Not decided, nothing varies: +0.0 points."
+    assert record(found, answer_report(found))["verdict"]["detectable"] is None
+
+
+def test_fewer_than_three_seeds_decide_nothing():
+    made = study_results({}, places(none=0.5, mnli=0.6))
+    few = {
+        place: replace(runs, table={seed: runs.table[seed] for seed in (1, 2)})
+        for place, runs in made.runs.items()
+    }
+    found = answered(replace(made, runs=few), draws=500)
+    assert found.words == "Not decided, these runs only, not over training"
+    assert "would have been seen" not in found.line
+    page = answer_report(found)
+    assert page.sections[0].tables[0].heads[1] == ("value (these runs only, not over training)")
+
+
+def test_what_is_missing_stands_in_the_verdicts_line():
+    made = study_results({}, places(none=0.5, mnli=0.6))
+    lost = GridCell("f" * 64, "train", "qqp/3", "", (), {})
+    found = answered(replace(made, lacking=[(lost, "failed")], missing=["lareqa"]), draws=500)
+    assert found.line.endswith(" Without qqp/3 (failed), lareqa (no data).")
+    assert record(found, answer_report(found))["unfinished"] == ["qqp/3: failed"]
+
+
+@pytest.mark.parametrize(("unfinished", "code"), [([], 0), (["qqp/3: failed"], 3)])
+def test_the_command_exits_3_where_cells_are_missing(monkeypatch, capsys, unfinished, code):
+    from xstilts.cli import grid_answer, grid_commands, main
+
+    told = {"question": "Does it?", "line": "It does", "html": "x", "unfinished": unfinished}
+    planned = study_results({}, places(none=0.5, mnli=0.5)).study
+    monkeypatch.setattr(grid_commands, "_started", lambda *_: (None, planned))
+    monkeypatch.setattr(grid_answer, "make_answer", lambda *_: told)
+    with pytest.raises(SystemExit) as caught:
+        main(["grid", "answer", "test"])
+    output = capsys.readouterr()
+    assert (caught.value.code or 0) == code
+    assert "It does" in output.out
+    assert ("qqp/3: failed" in output.err) == bool(unfinished)

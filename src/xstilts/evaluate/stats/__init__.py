@@ -11,7 +11,6 @@ from xstilts.evaluate.stats.power import POWER, detectable
 from xstilts.evaluate.stats.resampling import DRAWS, LEVEL
 from xstilts.evaluate.stats.samples import Measured, Runs, Unit, collect, unit_of
 from xstilts.evaluate.stats.significance import (
-    cohens_d,
     cohens_h,
     holm,
     mcnemar,
@@ -23,6 +22,7 @@ from xstilts.evaluate.stats.verdict import (
     HIGHER,
     LOWER,
     NOTHING,
+    THESE_RUNS,
     UNTESTED,
     Verdict,
     family,
@@ -37,13 +37,13 @@ __all__ = [
     "LOWER",
     "NOTHING",
     "POWER",
+    "THESE_RUNS",
     "UNTESTED",
     "Measured",
     "Runs",
     "Term",
     "Unit",
     "Verdict",
-    "cohens_d",
     "cohens_h",
     "collect",
     "combined",

@@ -65,7 +65,14 @@ def _sum(weights: Sequence[float], parts: Sequence[Measured], unit: Unit) -> Mea
     loads = [part.load for part in parts]
     known = [load for load in loads if load is not None]
     load = _beside(known) if len(known) == len(loads) else None
-    return Measured(value, load, _pooled(weights, parts[0].pooled), parts[0].data, parts[0].cell)
+    return Measured(
+        value,
+        load,
+        _pooled(weights, parts[0].pooled),
+        parts[0].data,
+        parts[0].cell,
+        any(part.trained for part in parts),
+    )
 
 
 def _beside(loads: Sequence[Callable[[], Array]]) -> Callable[[], Array]:

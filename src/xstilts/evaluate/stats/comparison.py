@@ -26,7 +26,10 @@ from xstilts.evaluate.stats.significance import (
     sign_test,
     standard_deviation,
 )
-from xstilts.evaluate.stats.verdict import Verdict
+from xstilts.evaluate.stats.verdict import FEWEST_EXAMPLES, Verdict
+
+FEWEST_SIGNS = 5
+"""Units that differ below which no sign test is given: it could not come out below 0.06."""
 
 
 def compare(
@@ -67,7 +70,7 @@ def compare(
         verdict,
         wins=wins,
         losses=losses,
-        sign_p=sign_p if len(shared) > 1 else None,
+        sign_p=sign_p if wins + losses >= FEWEST_SIGNS else None,
         size=size,
         notes=(*verdict.notes, *notes),
     )
@@ -165,7 +168,15 @@ def _contrast(
     """The weighted sum over units of ours minus theirs."""
     effect = sum(w * (_mean_value(ours, u) - _mean_value(theirs, u)) for u, w in weights.items())
     counts = len(ours.table), len(theirs.table)
-    verdict = Verdict(ours.label, theirs.label, what, effect, units=len(weights), seeds=counts)
+    verdict = Verdict(
+        ours.label,
+        theirs.label,
+        what,
+        effect,
+        units=len(weights),
+        seeds=counts,
+        these_runs=ours.few_trainings or theirs.few_trainings,
+    )
     notes = _notes(ours, theirs)
     lacking = [
         unit
@@ -192,7 +203,10 @@ def _contrast(
     single = _mcnemar(loaded[next(iter(loaded))]) if len(loaded) == 1 else None
     if single is not None:
         p, test = single
-    return replace(verdict, low=low, high=high, p=p, test=test, n=n, sd=sd, notes=notes)
+    verdict = replace(verdict, p=p, test=test, n=n, sd=sd, notes=notes)
+    if np.ptp(total) == 0:
+        return replace(verdict, constant=True)
+    return verdict if n < FEWEST_EXAMPLES else replace(verdict, low=low, high=high)
 
 
 def _notes(ours: Runs, theirs: Runs) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ def detectable(verdict: Verdict) -> float | None:
     1988). With few seeds the interval is wider than a normal one, so this errs upwards.
 
     Returns:
-        None where the comparison has no interval.
+        None where the comparison has no interval, or says nothing of training anew.
     """
-    if verdict.low is None or verdict.high is None:
+    if verdict.low is None or verdict.high is None or verdict.these_runs:
         return None
     seen, power = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(POWER)
     return float((verdict.high - verdict.low) / 2 * (seen + power) / seen)

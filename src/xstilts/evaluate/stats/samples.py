@@ -11,6 +11,7 @@ import numpy as np
 from xstilts.errors import IntegrityError
 from xstilts.evaluate.names import task_title
 from xstilts.evaluate.stats.resampling import Array, Pooled
+from xstilts.evaluate.stats.significance import FEWEST_SEEDS
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.tasks.metrics import METRICS
 
@@ -42,6 +43,7 @@ class Measured:
         pooled: From summed outcomes to the score.
         data: What stands for the examples; equal for runs that can be paired.
         cell: Key of the cell; empty for outcomes from elsewhere.
+        trained: Whether anything was trained for it: false for the untouched backbone.
     """
 
     value: float
@@ -49,6 +51,7 @@ class Measured:
     pooled: Pooled
     data: object = ""
     cell: str = ""
+    trained: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,16 @@ class Runs:
     def units(self) -> frozenset[Unit]:
         """The units that some seed has."""
         return frozenset().union(*self.table.values())
+
+    @property
+    def few_trainings(self) -> bool:
+        """Whether something was trained, with too few seeds to know the spread of trainings."""
+        return self.trained and len(self.table) < FEWEST_SEEDS
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything was trained."""
+        return any(item.trained for units in self.table.values() for item in units.values())
 
     def on(self, units: Collection[Unit]) -> Runs:
         """The runs whose seed has all of some units; what has no seed on a unit counts for each."""
@@ -124,7 +137,7 @@ def collect(
             older.setdefault(label, []).append(newest[label, score.seed, unit].key)
         newest[label, score.seed, unit] = cell
         table = tables.setdefault(label, {}).setdefault(score.seed, {})
-        table[unit] = _measured(cell, score.value, pooled)
+        table[unit] = _measured(cell, score, pooled)
     return {
         label: Runs(label, table, tuple(older.get(label, ()))) for label, table in tables.items()
     }
@@ -135,15 +148,16 @@ def unit_of(score: Score) -> Unit:
     return Unit(score.task, score.language, score.split, score.layer, score.pooling)
 
 
-def _measured(cell: ResultCell, value: float, pooled: Pooled) -> Measured:
+def _measured(cell: ResultCell, score: Score, pooled: Pooled) -> Measured:
     """The outcomes of a cell; they are read when they are asked for."""
 
     def load() -> Array:
-        return _checked(cell, value, pooled)
+        return _checked(cell, score.value, pooled)
 
     there = (cell.folder / "outcomes.json").is_file()
     data: Any = cell.identity.get("data", ())
-    return Measured(value, load if there else None, pooled, tuple(data), cell.key)
+    known = load if there else None
+    return Measured(score.value, known, pooled, tuple(data), cell.key, bool(score.digest))
 
 
 def _checked(cell: ResultCell, value: float, pooled: Pooled) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import stdev
 
 from scipy import stats
 
@@ -81,12 +81,3 @@ def cohens_h(first: float, second: float) -> float:
         2 * math.asin(math.sqrt(min(max(value, 0.0), 100.0) / 100)) for value in (first, second)
     )
     return a - b
-
-
-def cohens_d(differences: Sequence[float]) -> float | None:
-    """Mean of paired differences over their standard deviation.
-
-    None for fewer than `FEWEST_SEEDS` of them, or where they are all equal.
-    """
-    spread = standard_deviation(differences)
-    return mean(differences) / spread if spread else None

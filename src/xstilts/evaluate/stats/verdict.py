@@ -12,6 +12,12 @@ from xstilts.evaluate.stats.significance import (
 ALPHA = 0.05
 HIGHER, LOWER, NOTHING = "higher", "lower", "no difference detected"
 UNTESTED = "not tested"
+CONSTANT = "nothing varies"
+"""Said where the difference is the same on whatever examples are drawn."""
+FEW = "too few examples"
+FEWEST_EXAMPLES = 5
+THESE_RUNS = "these runs only, not over training"
+"""Said where fewer than three seeds were trained: another training may turn the sign."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Verdict:
         wins, losses: Units where ours is higher, and lower.
         sign_p: Of the sign test over units; None for one unit.
         notes: What a reader must know.
+        these_runs: Whether too few seeds were trained to say anything of training anew.
+        constant: Whether nothing varies over examples and seeds, so that there is no interval.
     """
 
     ours: str
@@ -54,10 +62,31 @@ class Verdict:
     losses: int = 0
     sign_p: float | None = None
     notes: tuple[str, ...] = ()
+    these_runs: bool = False
+    constant: bool = False
+
+    @property
+    def claim(self) -> str:
+        """What may be said of the methods: `words`, or why nothing may."""
+        if self.p is None:
+            return UNTESTED
+        if self.constant:
+            return CONSTANT
+        if 0 < self.n < FEWEST_EXAMPLES:
+            return FEW
+        return THESE_RUNS if self.these_runs else self.words
+
+    @property
+    def decided(self) -> bool:
+        """Whether it says something of the methods."""
+        return self.claim in (HIGHER, LOWER, NOTHING)
 
     @property
     def words(self) -> str:
-        """`higher`, `lower`, `no difference detected` or `not tested`, at level `ALPHA`."""
+        """What the test says of the runs that were compared, at level `ALPHA`.
+
+        `higher`, `lower`, `no difference detected` or `not tested`; see `claim` for the methods.
+        """
         decisive = self.p if self.p_holm is None else self.p_holm
         if decisive is None:
             return UNTESTED
@@ -74,14 +103,14 @@ class Verdict:
         parts = [f"{self.effect:+.{digits}f} points"]
         if self.low is not None and self.high is not None:
             parts[0] += f" [{self.low:+.{digits}f}, {self.high:+.{digits}f}]"
-        if self.p is not None:
+        if self.p is not None and not self.constant:
             parts.append(f"p {shown_p(self.p)}")
-        if self.p_holm is not None:
+        if self.p_holm is not None and not self.constant:
             parts.append(f"Holm {shown_p(self.p_holm)}")
         return ", ".join(parts)
 
     def __str__(self) -> str:
-        return f"{self.numbers}: {self.words}"
+        return f"{self.numbers}: {self.claim}"
 
 
 def shown_p(value: float) -> str:

@@ -13,6 +13,7 @@ from xstilts.evaluate.stats import (
     DRAWS,
     HIGHER,
     LOWER,
+    NOTHING,
     Runs,
     Term,
     Unit,
@@ -27,6 +28,8 @@ from xstilts.grid.answer.facets import Selection, select, split
 from xstilts.grid.answer.study_results import Place, StudyResults
 from xstilts.grid.answer_spec import AnswerSpec, ContrastSpec, TableSpec
 
+MOST_NAMED = 5
+"""Of what is missing, in the line of the verdict."""
 TABLE_DRAWS = 2000
 """Of each bootstrap in a table; the verdict has more."""
 
@@ -71,34 +74,43 @@ class StudyAnswer:
         verdict = self.main.verdict
         if verdict is None:
             return "Not answered"
-        said = {HIGHER: self.spec.higher, LOWER: self.spec.lower}
-        return said.get(verdict.words, self.spec.nothing)
+        said = {HIGHER: self.spec.higher, LOWER: self.spec.lower, NOTHING: self.spec.nothing}
+        return said.get(verdict.claim) or f"Not decided, {verdict.claim}"
 
     @property
     def line(self) -> str:
         """The answer with its numbers, in one line."""
         verdict = self.main.verdict
         if verdict is None:
-            return f"{self.words}: {self.main.why}."
-        least = detectable(verdict)
+            return f"{self.words}: {self.main.why}.{self._without()}"
+        least = detectable(verdict) if verdict.decided else None
         seen = (
             f" A difference of {least:.1f} points or more would have been seen in four of five "
             "such studies."
             if least is not None
             else ""
         )
-        return f"{self.words}: {verdict.numbers}.{seen}{self._beside_controls()}"
+        return f"{self.words}: {verdict.numbers}.{seen}{self._beside_controls()}{self._without()}"
 
     def _beside_controls(self) -> str:
         """How the answer's rows stand to those that show what any training does."""
+        joined = {HIGHER: "than", LOWER: "than", NOTHING: "from"}
         told = [
-            f"{verdict.words} {'than' if verdict.words in (HIGHER, LOWER) else 'from'} "
+            f"{verdict.claim} {joined.get(verdict.claim, 'beside')} "
             f"{', '.join(line.names)} ({verdict.numbers})"
             for table, lines in self.tables
             for line in lines
             if table.controls and (verdict := line.verdict)
         ]
         return f" Beside controls: {'; '.join(told)}." if told else ""
+
+    def _without(self) -> str:
+        """What the answer is without."""
+        found = self.study_results
+        names = [f"{cell.name} ({status})" for cell, status in found.lacking]
+        names += [f"{text} (no data)" for text in found.missing]
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        return f" Without {', '.join(names[:MOST_NAMED])}{more}." if names else ""
 
 
 def answered(

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from xstilts.evaluate.score_rows import ALIGNMENT
-from xstilts.evaluate.stats import UNTESTED, Verdict, detectable, shown_p
+from xstilts.evaluate.stats import THESE_RUNS, UNTESTED, Verdict, detectable, shown_p
 from xstilts.grid.answer.analysis import Comparison, StudyAnswer
 from xstilts.grid.answer.study_results import StudyResults
 from xstilts.grid.answer_spec import ORDERED, TableSpec
@@ -55,6 +55,7 @@ def record(answer: StudyAnswer, report: Report) -> dict[str, Any]:
         "settings": dict(_settings(answer)),
         "limits": _limits(answer),
         "missing": [line[0] for line in _missing(answer.study_results)],
+        "unfinished": [f"{c.name}: {status}" for c, status in answer.study_results.lacking],
         "cells": len(answer.study_results.cells),
     }
 
@@ -63,7 +64,8 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
     verdict = comparison.verdict
     if verdict is None:
         return {"names": comparison.names, "words": UNTESTED, "why": comparison.why}
-    more = {"words": verdict.words, "detectable": detectable(verdict)}
+    least = detectable(verdict) if verdict.decided else None
+    more = {"words": verdict.claim, "detectable": least}
     return {"names": comparison.names, **asdict(verdict), **more}
 
 
@@ -83,7 +85,7 @@ def _verdict_section(answer: StudyAnswer) -> Section:
         ("95 % interval", interval_text(verdict)),
         ("p", shown_p(verdict.p) if verdict.p is not None else UNTESTED),
         ("test", verdict.test),
-        ("could have seen, points", number(detectable(verdict)).text),
+        ("could have seen, points", _could_have_seen(verdict).text),
         ("deviation over seeds", _deviation(verdict)),
         ("tasks and languages", verdict.units),
         ("examples", verdict.n),
@@ -92,11 +94,24 @@ def _verdict_section(answer: StudyAnswer) -> Section:
     )
     intro = (
         "The comparison that the study names before anything is run; it is one test, so nothing "
-        "is adjusted. Intervals are over examples and seeds. Four in five such studies would have "
-        "seen a difference of the size that this one could have seen."
+        "is adjusted. Intervals are over examples and, from three seeds on, over seeds. Four in "
+        "five such studies would have seen a difference of the size that this one could have seen."
     )
-    table = Table("The verdict", ("", "value"), rows, names=2)
+    table = Table(
+        "The verdict", ("", "value"), rows, names=2, scope=_scope(answer), scoped=("value",)
+    )
     return Section("verdict", "Verdict", intro, (table,))
+
+
+def _could_have_seen(verdict: Verdict) -> Value:
+    return number(detectable(verdict) if verdict.decided else None)
+
+
+def _scope(answer: StudyAnswer) -> str:
+    """What the answer's numbers hold for, where too few seeds were trained."""
+    lines = [answer.main, *(line for _, lines in answer.tables for line in lines)]
+    limited = any(line.verdict and line.verdict.these_runs for line in lines)
+    return THESE_RUNS if limited else ""
 
 
 def _deviation(verdict: Verdict) -> str:
@@ -123,7 +138,15 @@ def _table_section(answer: StudyAnswer, place: int) -> Section:
     )
     rows = tuple(_line(line, plain=plain) for line in lines)
     note = _compared(answer, spec, lines)
-    table = Table(spec.title, columns, rows, note=note, names=len(spec.by))
+    table = Table(
+        spec.title,
+        columns,
+        rows,
+        note=note,
+        names=len(spec.by),
+        scope=_scope(answer),
+        scoped=("difference",),
+    )
     pictures = (_picture(spec, lines, key),) if spec.picture else ()
     return Section(key, spec.title, "", (table,), pictures)
 
@@ -160,8 +183,8 @@ def _line(comparison: Comparison, *, plain: bool) -> tuple[Item, ...]:
         )
     adjusted = None if verdict.p_holm is None else Value(shown_p(verdict.p_holm), verdict.p_holm)
     seeds = " / ".join(map(str, verdict.seeds))
-    least = number(detectable(verdict))
-    return (*names, *means, tested(verdict), verdict.words, adjusted, least, verdict.units, seeds)
+    least = _could_have_seen(verdict)
+    return (*names, *means, tested(verdict), verdict.claim, adjusted, least, verdict.units, seeds)
 
 
 def _picture(spec: TableSpec, lines: Sequence[Comparison], key: str) -> Figure:

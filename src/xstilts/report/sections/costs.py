@@ -34,7 +34,7 @@ def cost_section(material: Material) -> Section:
         "Over all phases behind an expression: what was trained, how long by the times in the "
         "runs' histories (wall time of the machine that trained, pauses left out), and what it "
         "takes on disk. Evaluation is wall time too. A dash: the module or its history is gone.",
-        (Table("Costs", columns, tuple(rows)),),
+        (Table("Costs", columns, tuple(rows), scope=material.scope, scoped=("Δ",)),),
         pictures,
         absent="" if material.facts else "No module behind these scores is in the library.",
     )

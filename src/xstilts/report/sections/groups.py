@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xstilts.data.languages import UNKNOWN, group_by
 from xstilts.errors import NotFoundError
-from xstilts.evaluate.stats import Unit, Verdict, difference_of_differences, family
+from xstilts.evaluate.stats import UNTESTED, Unit, Verdict, difference_of_differences, family
 from xstilts.evaluate.xtreme import transfer_gap
 from xstilts.report.material import Column, Material
 from xstilts.report.model import Item, Section, Table, Value, difference, number, tested
@@ -52,7 +52,7 @@ def _group_table(material: Material, key: str) -> Table:
             shown = (difference(gain, full=20) for gain in gains)
             rows.append((column.name, name, Value(str(len(units)), len(units)), base, *shown))
     columns = ("task", key, "languages", material.baseline, *(f"Δ {n}" for n in material.others))
-    return Table(f"By {key}", columns, tuple(rows), names=2)
+    return Table(f"By {key}", columns, tuple(rows), names=2, scope=material.scope, scoped=("Δ",))
 
 
 def _mean_of_baselines(material: Material, units: list[Unit]) -> Value:
@@ -109,12 +109,20 @@ def _contrast_table(material: Material) -> Table | None:
         return None
     adjusted = family([verdict for _, _, verdict in found])
     rows = tuple(
-        (label, name, tested(verdict), verdict.words, verdict.units, f"{verdict.seeds[0]}")
+        (label, name, tested(verdict), verdict.claim, verdict.units, f"{verdict.seeds[0]}")
         for (label, name, _), verdict in zip(found, adjusted, strict=True)
     )
     columns_ = ("expression", "groups", "difference of Δ", "verdict", "task and language", "seeds")
     note = "What an expression gains on the first group, minus what it gains on the second."
-    return Table("Differences of differences", columns_, rows, note=note, names=2)
+    return Table(
+        "Differences of differences",
+        columns_,
+        rows,
+        note=note,
+        names=2,
+        scope=material.scope,
+        scoped=("difference",),
+    )
 
 
 def _has(column: Column, key: str, *names: str) -> bool:
@@ -186,7 +194,7 @@ def loss_section(material: Material) -> Section:
             column.name,
             unit.language,
             tested(verdict) if verdict else difference(gain),
-            verdict.words if verdict else "not tested",
+            verdict.claim if verdict else UNTESTED,
         )
         for gain, label, column, unit in shown
         for verdict in (verdicts.get((label, f"{column.name} {unit.language}")),)
@@ -197,7 +205,16 @@ def loss_section(material: Material) -> Section:
         "Negative transfer",
         f"{len(losses)} of {every} scores by task and language lie below {material.baseline}."
         f"{more} They were picked for being low, so each looks worse than it is.",
-        (Table("Losses", ("expression", "task", "code", "Δ", "verdict"), rows, names=3),),
+        (
+            Table(
+                "Losses",
+                ("expression", "task", "code", "Δ", "verdict"),
+                rows,
+                names=3,
+                scope=material.scope,
+                scoped=("Δ",),
+            ),
+        ),
         absent="" if rows else _no_losses(material),
         closed=len(rows) > 25,
     )

@@ -35,8 +35,8 @@ def main_section(material: Material) -> Section:
         "Mean over the languages that every expression has (their number in brackets) of the mean "
         f"over seeds. Δ is the difference to {material.baseline}, with its 95 % interval; bold "
         "where a difference was detected after Holm's correction over all differences of this "
-        "table.",
-        (Table("Scores", tuple(columns), rows),),
+        "table, and three seeds were trained.",
+        (Table("Scores", tuple(columns), rows, scope=material.scope, scoped=("Δ",)),),
         absent="" if rows else "The result store has no scores of a task's main metric.",
     )
 
@@ -79,7 +79,7 @@ def verdict_section(material: Material) -> Section:
                 name,
                 Value(signed(verdict.effect), verdict.effect),
                 interval_text(verdict),
-                verdict.words,
+                verdict.claim,
                 _p(verdict.p),
                 _p(verdict.p_holm),
                 verdict.test,
@@ -103,7 +103,16 @@ def verdict_section(material: Material) -> Section:
         "draws); McNemar's test for one run on one language. Holm's correction is over this "
         "table. 'higher – lower' counts languages. The standard deviation is that of the "
         "difference over seeds, and is not given for fewer than three.",
-        (Table("Verdicts", columns, tuple(rows), names=2),),
+        (
+            Table(
+                "Verdicts",
+                columns,
+                tuple(rows),
+                names=2,
+                scope=material.scope,
+                scoped=("Δ", "95 % interval", "p"),
+            ),
+        ),
         absent="" if rows else _no_verdicts(material),
         closed=len(rows) > 40,
     )
@@ -126,7 +135,13 @@ def heat_section(material: Material) -> Section:
         for label in material.others
     )
     columns = ("expression", *(column.name for column in material.columns))
-    table = Table(f"Difference to {material.baseline}", columns, rows)
+    table = Table(
+        f"Difference to {material.baseline}",
+        columns,
+        rows,
+        scope=material.scope,
+        scoped=columns[1:],
+    )
     return Section(
         "heat",
         "Intermediate by target",
