@@ -1051,6 +1051,7 @@ class Session:
             entry.folder,
             target,
             hubs.PushOptions(**options),
+            zoo=self.zoo,
             scores=scores,
             sign=_path(sign),
             offline=self.offline,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from uuid import uuid4
 
 import pytest
@@ -10,9 +11,10 @@ from integration.hub_server import HubServer, use
 from support.zoo_modules import add, build, contents
 
 from xstilts.errors import IntegrityError, NotFoundError, OfflineError, UsageError
-from xstilts.zoo import Zoo, hubs
+from xstilts.zoo import Zoo, hubs, verify_folder
 from xstilts.zoo.hubs import HUBS, PushOptions, parse_address
-from xstilts.zoo.manifest import CARD
+from xstilts.zoo.manifest import CARD, Parent
+from xstilts.zoo.verify import check_file as check
 
 TARGETS = {
     "folder": "folder:{tmp}/shared",
@@ -55,6 +57,17 @@ def test_every_hub_has_a_target_here():
         assert isinstance(hub.CACHES, bool)
 
 
+def references(target, tmp_path):
+    """The modules at an address, as a pull finds them."""
+    try:
+        hubs.pull(target, Zoo(tmp_path / "look"))
+    except NotFoundError:
+        return []
+    except UsageError as error:
+        return error.where.split()
+    return [target]
+
+
 def test_a_module_pushed_and_pulled_is_byte_equal(zoo, target, tmp_path):
     entry = add(zoo)
     ref = hubs.push(entry.folder, target)
@@ -67,25 +80,23 @@ def test_a_module_pushed_and_pulled_is_byte_equal(zoo, target, tmp_path):
 
 
 def test_there_is_nothing_before_the_first_push(target, tmp_path):
-    assert not hubs.exists(target)
-    assert hubs.modules(target) == []
+    assert references(target, tmp_path) == []
     with pytest.raises(NotFoundError):
         hubs.pull(target, Zoo(tmp_path / "other"))
     assert Zoo(tmp_path / "other").entries() == []
 
 
-def test_what_was_pushed_is_listed(zoo, target):
+def test_what_was_pushed_is_there(zoo, target, tmp_path):
     ref = hubs.push(add(zoo).folder, target)
-    assert hubs.exists(target)
-    assert hubs.exists(ref.reference)
-    assert len(hubs.modules(target)) == 1
+    assert len(references(target, tmp_path)) == 1
+    assert len(references(ref.reference, tmp_path)) == 1
 
 
 def test_pushing_again_changes_nothing(zoo, target, tmp_path):
     entry = add(zoo)
     hubs.push(entry.folder, target)
     hubs.push(entry.folder, target)
-    assert len(hubs.modules(target)) == 1
+    assert len(references(target, tmp_path)) == 1
     same(entry.folder, hubs.pull(target, Zoo(tmp_path / "other")).folder)
 
 
@@ -105,12 +116,148 @@ def test_new_scores_reach_the_hub(zoo, target, tmp_path):
     assert "| 60.50 |" in (folder / CARD).read_text(encoding="utf-8")
 
 
-def test_a_broken_module_is_not_pushed(zoo, target):
+OPTIONS = {
+    "private": True,
+    "create_pr": True,
+    "tags": ("v1",),
+    "message": "Better scores",
+    "license": "mit",
+}
+
+
+def test_every_option_is_honoured_or_refused(zoo, target, tmp_path):
+    """Each by itself on a new target; what is honoured is seen in what is there."""
+    hub = HUBS.get(parse_address(target).hub)
+    assert set(hub.OPTIONS) <= OPTIONS.keys()
+    for name, value in OPTIONS.items():
+        place = target + name.replace("_", "")
+        entry, options = add(zoo), PushOptions(**{name: value})
+        if name not in (*hub.OPTIONS, "license"):
+            with pytest.raises(UsageError, match=r"has no --[a-z-]+\n"):
+                hubs.push(entry.folder, place, options)
+            assert references(place, tmp_path) == []
+            continue
+        ref = hubs.push(entry.folder, place, options)
+        if name == "tags":
+            for mark in "@" if target.startswith("hf:") else "@:":
+                got = hubs.pull(f"{place}{mark}v1", Zoo(tmp_path / "tagged"))
+                assert got.manifest.digest == entry.manifest.digest
+        elif name == "create_pr":
+            assert references(place, tmp_path) == []
+            assert "discussions" in ref.url
+        elif name == "license":
+            card = (hubs.pull(place, Zoo(tmp_path / "licensed")).folder / CARD).read_text("utf-8")
+            assert "\nlicense: mit\n" in card
+        else:
+            assert len(references(place, tmp_path)) == 1
+
+
+def test_a_tag_keeps_meaning_the_same_module(zoo, target, tmp_path):
+    hub = HUBS.get(parse_address(target).hub)
+    if "tags" not in hub.OPTIONS:
+        pytest.skip("this hub has no tags")
+    first, second = add(zoo, seed=1), add(zoo, seed=2)
+    options = PushOptions(tags=("v1",))
+    hubs.push(first.folder, target, options)
+    hubs.push(first.folder, target, options)
+    with pytest.raises(UsageError, match="has the tag v1 already"):
+        hubs.push(second.folder, target, options)
+    got = hubs.pull(f"{target}@v1", Zoo(tmp_path / "other"))
+    assert got.manifest.digest == first.manifest.digest
+    with pytest.raises(NotFoundError):
+        hubs.pull(f"{target}@v2", Zoo(tmp_path / "other"))
+
+
+def test_a_licence_stays_until_another_is_given(zoo, target, tmp_path):
+    def stated(name):
+        card = (hubs.pull(target, Zoo(tmp_path / name)).folder / CARD).read_text("utf-8")
+        return card.split("\nlicense: ")[1].split("\n")[0]
+
+    entry = add(zoo, license="")
+    hubs.push(entry.folder, target, PushOptions(license="cc-by-4.0"))
+    hubs.push(entry.folder, target, scores=[_score(50.0)])
+    assert stated("one") == "cc-by-4.0"
+    pulled = hubs.pull(target, Zoo(tmp_path / "two"))
+    hubs.push(pulled.folder, target + "-two")
+    assert stated("three") == "cc-by-4.0"
+    hubs.push(entry.folder, target, PushOptions(license="mit"))
+    assert stated("four") == "mit"
+
+
+def composition(zoo, *parts):
+    """A module that computes nothing without its parts."""
+    return add(
+        zoo,
+        name="fused",
+        kind="composition",
+        composition="fuse(" + ", ".join(f"@{part.manifest.digest}" for part in parts) + ")",
+        parents=[Parent(reference=part.reference, digest=part.manifest.digest) for part in parts],
+    )
+
+
+def test_a_composition_takes_its_parts_along_or_is_refused(zoo, target, tmp_path):
+    first, second = add(zoo, seed=1), add(zoo, seed=2)
+    inner = composition(zoo, first, second)
+    outer = composition(zoo, inner)
+    with pytest.raises(UsageError, match="'fused' cannot do without fused/seq_bn/"):
+        hubs.push(outer.folder, target)
+    if target.startswith("hf:"):
+        with pytest.raises(UsageError, match="holds one module") as caught:
+            hubs.push(outer.folder, target, zoo=zoo)
+        assert "zoo bundle" in caught.value.hint
+        assert references(target, tmp_path) == []
+        return
+    ref = hubs.push(outer.folder, target, zoo=zoo)
+    other = Zoo(tmp_path / "other")
+    got = hubs.pull(ref.reference, other)
+    assert got.manifest.digest == outer.manifest.digest
+    wanted = {entry.manifest.digest for entry in (first, second, inner, outer)}
+    assert {entry.manifest.digest for entry in other.entries()} == wanted
+    zoo.remove(second)
+    with pytest.raises(NotFoundError):
+        hubs.push(outer.folder, target + "-more", zoo=zoo)
+
+
+def test_a_composition_whose_parts_are_nowhere_is_not_pulled(zoo, target, tmp_path):
+    if target.startswith("hf:"):
+        pytest.skip("a repository holds no composition")
+    part = add(zoo, seed=1)
+    whole = composition(zoo, part)
+    ref = hubs.push(whole.folder, target, zoo=zoo)
+    HUBS.get(parse_address(target).hub)
+    where = parse_address(hubs.push(part.folder, target).reference).location
+    if where.startswith("memory:"):
+        import fsspec
+
+        fsspec.filesystem("memory").rm(where, recursive=True)
+    else:
+        shutil.rmtree(where.removeprefix("file://"))
+    other = Zoo(tmp_path / "other")
+    with pytest.raises(NotFoundError, match="neither in the library nor beside it"):
+        hubs.pull(ref.reference, other)
+    assert other.entries() == []
+
+
+def test_a_push_verifies_the_module_once(zoo, target, monkeypatch):
+    entry, seen = add(zoo), []
+    monkeypatch.setattr(hubs, "verify_folder", lambda f: seen.append(f) or verify_folder(f))
+    monkeypatch.setattr(
+        "xstilts.zoo.verify.check_file",
+        lambda path, record: seen.append(path) or check(path, record),
+    )
+    hubs.push(entry.folder, target)
+    assert [path for path in seen if path == entry.folder] == [entry.folder]
+    own = [path.name for path in seen if path.parent == entry.folder]
+    assert sorted(own) == sorted(record.path for record in entry.manifest.files)
+    assert not [path for path in seen if "xstilts-push-" in str(path)]
+
+
+def test_a_broken_module_is_not_pushed(zoo, target, tmp_path):
     entry = add(zoo)
     (entry.folder / "head.safetensors").write_bytes(b"x")
     with pytest.raises(IntegrityError, match=r"head\.safetensors"):
         hubs.push(entry.folder, target)
-    assert not hubs.exists(target)
+    assert references(target, tmp_path) == []
 
 
 def test_a_module_broken_on_the_hub_is_not_kept(zoo, target, tmp_path, monkeypatch):
@@ -166,8 +313,6 @@ def test_nothing_opens_a_socket_offline(address, zoo, tmp_path, monkeypatch):
         hubs.push(entry.folder, address, offline=True)
     with pytest.raises(OfflineError):
         hubs.pull(address, Zoo(tmp_path / "other"), offline=True)
-    with pytest.raises(OfflineError):
-        hubs.exists(address, offline=True)
 
 
 # ------------------------------------------------------------------------------------ addresses

@@ -193,7 +193,7 @@ def test_nobody_there(zoo, other, hub, tmp_path, monkeypatch):
     for work in (
         lambda: hubs.push(add(zoo).folder, NAME),
         lambda: hubs.pull(NAME, other),
-        lambda: hubs.exists(NAME),
+        lambda: hubs.fetch_files(NAME, ["adapter_config.json"], tmp_path),
     ):
         with pytest.raises(NetworkError, match="cannot be reached"):
             work()

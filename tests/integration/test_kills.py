@@ -19,6 +19,7 @@ from integration.hub_server import HubServer
 from support.s3 import s3_server
 from support.zoo_modules import build, contents
 
+from xstilts.errors import UsageError
 from xstilts.zoo import Zoo, hubs, verify_folder
 from xstilts.zoo.maintenance import broken, copy_into, gc
 from xstilts.zoo.manifest import CARD
@@ -135,8 +136,13 @@ class Push(Case):
 
     def seen(self):
         digests = set()
-        for ref in hubs.modules(self.target):
-            entry = hubs.pull(ref.reference, Zoo(self.tmp_path / "look"))
+        try:
+            hubs.pull(self.target, Zoo(self.tmp_path / "look"))
+            references = [self.target]
+        except UsageError as error:  # it lists them
+            references = error.where.split()
+        for reference in references:
+            entry = hubs.pull(reference, Zoo(self.tmp_path / "look"))
             assert same(entry.folder, self.modules[entry.manifest.digest])
             digests.add(entry.manifest.digest)
         shutil.rmtree(self.tmp_path / "look", ignore_errors=True)

@@ -49,6 +49,17 @@ def write_card(
     write_text(folder / CARD, render_card(manifest, rows, repo=repo))
 
 
+def license_in(card: str) -> str:
+    """The licence that a card's head states; empty without one."""
+    match = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    try:
+        head = yaml.safe_load(match[1]) if match else None
+    except yaml.YAMLError:
+        return ""
+    stated = head.get("license") if isinstance(head, dict) else None
+    return stated if isinstance(stated, str) else ""
+
+
 def read_scores(folder: Path) -> list[dict[str, Any]]:
     """The score rows kept with a module; none when there is no `scores.json`.
 

@@ -14,6 +14,7 @@ from xstilts.zoo.index import rebuild_index
 from xstilts.zoo.manifest import UNLISTED, read_manifest
 from xstilts.zoo.staging import discard, locked, sweep
 from xstilts.zoo.store import Zoo
+from xstilts.zoo.strict_json import real_file
 from xstilts.zoo.verify import check_file_list, settled, verify_folder
 
 
@@ -239,13 +240,13 @@ def copy_into(zoo: Zoo, folder: Path) -> Entry:
     """Keep a copy of a module folder in a library; folders in it are left out.
 
     Raises:
-        IntegrityError: It is no whole module, or holds a link: that could lead anywhere.
+        IntegrityError: It is no whole module, or holds a link that is none of the hub's cache.
     """
-    files = _files_of(folder)
+    files = module_files(folder)
 
     def copy(into: Path) -> None:
-        for path in files:
-            shutil.copyfile(path, into / path.name, follow_symlinks=False)
+        for name, path in files.items():
+            shutil.copyfile(path, into / name, follow_symlinks=False)
 
     try:
         return zoo.add(copy)
@@ -255,21 +256,20 @@ def copy_into(zoo: Zoo, folder: Path) -> Entry:
         raise IntegrityError(error.what, where=str(folder), hint=error.hint) from None
 
 
-def _files_of(folder: Path) -> list[Path]:
-    """The files of a module folder, before any is read but the manifest."""
+def module_files(folder: Path) -> dict[str, Path]:
+    """Name to place of the files of a module folder, before any is read but the manifest.
+
+    Raises:
+        IntegrityError: It is no module, or holds a link that is none of the hub's cache.
+    """
     manifest = read_manifest(folder)
     check_file_list(manifest, folder)
     known = {record.path for record in manifest.files} | set(UNLISTED)
-    files = []
+    files = {}
     for path in folder.iterdir():
-        if path.is_symlink():
-            raise IntegrityError(
-                f"{path.name!a} is a link",
-                where=str(folder),
-                hint="From the hub's cache: xstilts --offline zoo pull hf:org/name",
-            )
-        if path.is_file():
+        place = real_file(path)
+        if place.is_file():
             if path.name not in known:
                 raise IntegrityError(f"file {path.name!a} is in no manifest", where=str(folder))
-            files.append(path)
+            files[path.name] = place
     return files

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from xstilts.config.specs import BackboneIdentity, Spec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import digest, json_text, sha256_file, write_json
-from xstilts.zoo.strict_json import read_json
+from xstilts.zoo.strict_json import read_json, real_file
 
 SCHEMA_VERSION = 1
 NAME, CARD, SCORES, SIGNATURE = "manifest.json", "README.md", "scores.json", "model.sig"
@@ -168,6 +168,11 @@ class Manifest(Spec):
         """What tells modules of one name apart in references: the preset, or the method."""
         return self.preset or self.method
 
+    @property
+    def needed(self) -> list[Parent]:
+        """The modules without which it computes nothing: a composition's parts."""
+        return list(self.parents) if self.kind == "composition" else []
+
 
 def require_name(name: str) -> None:
     """Refuse names that cannot be folders or stand in expressions.
@@ -225,7 +230,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / NAME
     if not path.is_symlink() and not path.exists():
         raise IntegrityError("the folder is no module: no manifest.json", where=str(folder))
-    return manifest_of(read_json(path), str(path))
+    return manifest_of(read_json(real_file(path)), str(path))
 
 
 def manifest_of(values: Any, where: str) -> Manifest:

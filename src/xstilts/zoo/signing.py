@@ -12,7 +12,6 @@ from typing import Any
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import write_bytes
 from xstilts.zoo.manifest import CARD, SCORES, SIGNATURE
-from xstilts.zoo.verify import verify_folder
 
 _INSTALL = "pip install 'xstilts[sign]'"
 
@@ -21,15 +20,13 @@ def sign_folder(folder: Path, key: Path) -> None:
     """Write `model.sig` into a module folder.
 
     Args:
-        folder: Of a module; it is verified first.
+        folder: Of a module that was verified.
         key: Private elliptic-curve key, PEM, without a password.
 
     Raises:
-        IntegrityError: The folder is no whole module.
         NotFoundError: No such key file.
         UsageError: The key cannot be read, or the library is not installed.
     """
-    verify_folder(folder)
     _require(key)
     signing = _library("signing")
     with tempfile.TemporaryDirectory(prefix="xstilts-sign-") as temporary:

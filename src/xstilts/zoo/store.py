@@ -150,10 +150,9 @@ class Zoo:
         """The module that a training with this input digest made, or None."""
         return next((e for e in self.entries() if run and e.manifest.run == run), None)
 
-    def children(self, digest: str) -> list[Entry]:
-        """The modules that have this one as a parent."""
-        entries = self.entries()
-        return [e for e in entries if any(p.digest == digest for p in e.manifest.parents)]
+    def has(self, digest: str) -> bool:
+        """Whether the module with this digest is here."""
+        return any(entry.manifest.digest == digest for entry in self.entries())
 
     def _matching(self, wanted: Reference) -> list[Entry]:
         digest = self._tagged(wanted) if wanted.tag else wanted.digest

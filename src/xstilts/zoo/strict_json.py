@@ -45,6 +45,26 @@ def checked_json(data: bytes, name: str, where: str) -> Any:
         raise IntegrityError(f"{name} is broken: {reason}", where=where) from None
 
 
+def real_file(path: Path) -> Path:
+    """The file itself, where `path` is a link of the hub's cache; else `path`.
+
+    The hub's cache keeps files as `snapshots/<commit>/<name>`, links into the same repository.
+
+    Raises:
+        IntegrityError: It is another link: that could lead anywhere.
+    """
+    if not path.is_symlink():
+        return path
+    target, snapshots = path.resolve(), path.parent.resolve().parent
+    if snapshots.name == "snapshots" and target.is_relative_to(snapshots.parent / "blobs"):
+        return target
+    raise IntegrityError(
+        f"{path.name!a} is a link, no regular file",
+        where=str(path.parent),
+        hint="Copy the folder with what the links lead to (cp -rL), or name hf:org/name.",
+    )
+
+
 def read_small(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """The bytes of a regular file that is no link and not larger than `max_bytes`.
 

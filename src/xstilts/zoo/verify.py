@@ -142,26 +142,6 @@ def check_file_name(name: str, where: Path | str) -> None:
         )
 
 
-def real_file(path: Path) -> Path:
-    """The file itself, where `path` is a link of the hub's cache; else `path`.
-
-    The hub's cache keeps files as `snapshots/<commit>/<name>`, links into the same repository.
-
-    Raises:
-        IntegrityError: It is another link: that could lead anywhere.
-    """
-    if not path.is_symlink():
-        return path
-    target, snapshots = path.resolve(), path.parent.resolve().parent
-    if snapshots.name == "snapshots" and target.is_relative_to(snapshots.parent / "blobs"):
-        return target
-    raise IntegrityError(
-        f"{path.name!a} is a link",
-        where=str(path.parent),
-        hint="Copy the folder with what the links lead to (cp -rL), or name hf:org/name.",
-    )
-
-
 def _check_folder(folder: Path, listed: set[str]) -> None:
     """Refuse files that are missing, left over, links or no files."""
     there = set()

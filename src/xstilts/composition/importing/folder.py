@@ -17,8 +17,7 @@ from xstilts.composition.task_model import Head, restore_head
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.methods import read_tensors
-from xstilts.zoo.strict_json import read_json
-from xstilts.zoo.verify import real_file
+from xstilts.zoo.strict_json import read_json, real_file
 
 _PICKLE_READER = """
 import sys, torch

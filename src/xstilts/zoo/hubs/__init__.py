@@ -5,21 +5,29 @@ A hub is one file of this package with these names:
     SCHEMES: tuple[str, ...]        what its addresses start with, such as `("hf:",)`; empty for
                                     the hub that takes every other `scheme://`
     CACHES: bool                    whether `pull` can serve from a cache when offline
+    OPTIONS: tuple[str, ...]        the fields of `PushOptions` that `push` honours; others are
+                                    refused before it is called
 
     push(folder, address, options) -> RemoteRef
         Share a verified module folder, all of it or nothing: until the last step nobody sees it.
     pull(address, into, *, offline) -> RemoteRef
         Fetch the files that the module's manifest lists into the empty folder `into`. The caller
         verifies them and makes the module visible.
-    exists(address) -> bool
-        Whether there is a module at the address.
-    modules(address) -> list[RemoteRef]
-        The modules at or below the address.
+    card(address, manifest) -> str
+        The text of the card that the module has there; empty without.
+
+A hub whose addresses hold many modules also has:
+
+    beside(address, digest) -> Address | None
+        Where the module with this digest is in the same library; None when it is not there.
 
 A hub that holds more than modules may also have:
 
     fetch_files(address, names, into, *, offline) -> str
         Fetch those of some files that are there, for an import; see below.
+    closed(address, *, offline) -> NetworkError | None
+        Why the address cannot be reached now, found out within seconds; None when it can. Raises
+        `UsageError` when it names nothing.
 
 They raise `NotFoundError` (nothing there), `NetworkError` (unreachable, refused, busy), and
 `IntegrityError` (what is there is no module). An address never holds a credential: each hub uses
@@ -32,16 +40,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from xstilts.config.registry import Registry
-from xstilts.errors import OfflineError, UsageError
-from xstilts.zoo import Entry, Zoo, verify_folder
-from xstilts.zoo.card import write_card
+from xstilts.errors import NetworkError, NotFoundError, OfflineError, UsageError
+from xstilts.zoo import Entry, Zoo, read_manifest, verify_folder
+from xstilts.zoo.card import license_in, write_card
+from xstilts.zoo.manifest import CARD, Parent
 
 HUBS = Registry[Any]("xstilts.zoo.hubs", "hub", group="xstilts.hubs")
 
@@ -89,7 +98,7 @@ class RemoteRef:
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """How to share a module; hubs ignore what they do not have.
+    """How to share a module; a hub refuses what it does not have.
 
     Attributes:
         private: Make a new repository private.
@@ -138,48 +147,105 @@ def parse_address(text: str) -> Address:
     return Address("remote", text, text)
 
 
+_FLAGS = {
+    "private": "--private",
+    "create_pr": "--create-pr",
+    "tags": "--tag",
+    "message": "--message",
+}
+"""Options that not every hub has, and what they are called on the command line."""
+
+
 def push(
     folder: Path,
     target: str,
     options: PushOptions | None = None,
     *,
+    zoo: Zoo | None = None,
     scores: Sequence[Any] = (),
     sign: Path | None = None,
     offline: bool = False,
 ) -> RemoteRef:
     """Share a module: verify it, write its card, sign it where asked, upload.
 
+    The modules that a composition is made of go first, where the target holds many.
+
     Args:
         folder: Of a module; it is not changed.
         target: Where to, such as `hf:org/name` or `s3://bucket/zoo`.
         options: See `PushOptions`.
+        zoo: Has the modules that a composition is made of.
         scores: Rows for the card; those already in the folder when empty.
         sign: Private key (PEM, elliptic curve); the signature goes along as `model.sig`.
         offline: Refuse whatever needs a network.
 
     Raises:
         IntegrityError: The folder is no whole module.
+        UsageError: The target lacks an option, or cannot hold what a composition is made of.
         OfflineError: The target needs a network and `offline` is set.
         NetworkError: The hub cannot be reached or refuses.
     """
-    address, hub = _open(target, offline)
     options = options or PushOptions()
-    verify_folder(folder)
+    address = parse_address(target)
+    hub = HUBS.get(address.hub)
+    _require_options(address, hub, options)
+    manifest = verify_folder(folder)
+    closed = _closed(address, hub, offline)
+    if closed is not None:
+        raise _unreachable(target, closed)
+    for part in _parts(Entry(manifest, folder), zoo, target, hub):
+        push(part.folder, target, zoo=zoo, sign=sign, offline=offline)
     with tempfile.TemporaryDirectory(prefix="xstilts-push-") as temporary:
         staged = Path(temporary)
         for path in folder.iterdir():
             _link(path, staged / path.name)
-        if options.create_pr and options.tags:
-            raise UsageError("a pull request cannot be tagged", hint="Tag after it is merged.")
         repo = address.location if address.hub == "huggingface" else ""
-        write_card(staged, scores, repo=repo, license_id=options.license)
+        stated = options.license or manifest.license or _stated_license(staged, hub, address)
+        write_card(staged, scores, repo=repo, license_id=stated)
         if sign is not None:
             from xstilts.zoo.signing import sign_folder
 
             sign_folder(staged, sign)
-        verify_folder(staged)
         reference: RemoteRef = hub.push(staged, address, options)
     return reference
+
+
+def _require_options(address: Address, hub: Any, options: PushOptions) -> None:
+    """Refuse what the hub would ignore."""
+    lacking = [
+        flag
+        for field, flag in _FLAGS.items()
+        if getattr(options, field) and field not in hub.OPTIONS
+    ]
+    if lacking:
+        raise UsageError(f"{address.text} has no {', '.join(lacking)}", hint="Leave it out.")
+    if options.create_pr and options.tags:
+        raise UsageError("a pull request cannot be tagged", hint="Tag after it is merged.")
+
+
+def _parts(entry: Entry, zoo: Zoo | None, target: str, hub: Any) -> list[Entry]:
+    """What a composition is made of, which it cannot do without.
+
+    Raises:
+        NotFoundError: A part is not in the library.
+        UsageError: The hub holds one module at an address.
+    """
+    if not entry.manifest.needed:
+        return []
+    names = ", ".join(parent.reference for parent in entry.manifest.needed)
+    if zoo is None or not hasattr(hub, "beside"):
+        raise UsageError(
+            f"'{entry.manifest.name}' cannot do without {names}, and {target} holds one module",
+            hint="Push it to a library (folder:path, s3://bucket/zoo), or `xstilts zoo bundle` it.",
+        )
+    return [zoo.find(f"@{parent.digest}") for parent in entry.manifest.needed]
+
+
+def _stated_license(staged: Path, hub: Any, address: Address) -> str:
+    """The licence in the module's own card, or in the one that it has on the hub."""
+    own = staged / CARD
+    here = license_in(own.read_text(encoding="utf-8")) if own.is_file() else ""
+    return here or license_in(hub.card(address, read_manifest(staged)))
 
 
 def pull(reference: str, zoo: Zoo, *, key: Path | None = None, offline: bool = False) -> Entry:
@@ -196,16 +262,38 @@ def pull(reference: str, zoo: Zoo, *, key: Path | None = None, offline: bool = F
         NetworkError: The hub cannot be reached or refuses.
         IntegrityError: What came is no whole module, or its signature is missing or wrong.
     """
-    address, hub = _open(reference, offline, fetching=True)
+    address = parse_address(reference)
+    hub = HUBS.get(address.hub)
+    closed = _closed(address, hub, offline)
 
     def fill(folder: Path) -> None:
-        hub.pull(address, folder, offline=offline)
+        with _from_cache(reference, hub, closed):
+            hub.pull(address, folder, offline=closed is not None)
+        for parent in read_manifest(folder).needed:
+            _pull_part(parent, address, hub, zoo, key=key, offline=offline)
         if key is not None:
             from xstilts.zoo.signing import verify_signature
 
             verify_signature(folder, key)
 
     return zoo.add(fill)
+
+
+def _pull_part(
+    parent: Parent, address: Address, hub: Any, zoo: Zoo, *, key: Path | None, offline: bool
+) -> None:
+    """Fetch a module that a composition is made of, unless the library has it."""
+    if zoo.has(parent.digest):
+        return
+    place = hub.beside(address, parent.digest) if hasattr(hub, "beside") else None
+    if place is None:
+        raise NotFoundError(
+            f"{address.text} is made of '{parent.reference}' ({parent.digest[:12]}), which is "
+            "neither in the library nor beside it",
+            where=str(zoo.root),
+            hint="Pull that module first.",
+        )
+    pull(place.text, zoo, key=key, offline=offline)
 
 
 def fetch_files(reference: str, names: Sequence[str], into: Path, *, offline: bool = False) -> str:
@@ -225,36 +313,52 @@ def fetch_files(reference: str, names: Sequence[str], into: Path, *, offline: bo
         NotFoundError: There is no such repository, or it lacks the first file.
         NetworkError: The hub cannot be reached or refuses.
     """
-    address, hub = _open(reference, offline, fetching=True)
+    address = parse_address(reference)
+    hub = HUBS.get(address.hub)
+    closed = _closed(address, hub, offline)
     if not hasattr(hub, "fetch_files"):
         raise UsageError(
             f"nothing can be imported from {reference}",
             hint="Copy the folder to this machine and name it, or name hf:org/name.",
         )
-    return str(hub.fetch_files(address, names, into, offline=offline))
+    with _from_cache(reference, hub, closed):
+        return str(hub.fetch_files(address, names, into, offline=closed is not None))
 
 
-def exists(reference: str, *, offline: bool = False) -> bool:
-    """Whether there is a module at an address."""
-    address, hub = _open(reference, offline)
-    return bool(hub.exists(address))
+def tag_taken(where: str, tags: Sequence[str]) -> UsageError:
+    """The refusal of a push whose tags mean another module already."""
+    return UsageError(
+        f"{where} has the tag {', '.join(tags)} already, for other files",
+        hint="Choose another --tag; a tag keeps meaning the same files.",
+    )
 
 
-def modules(reference: str, *, offline: bool = False) -> list[RemoteRef]:
-    """The modules at or below an address."""
-    address, hub = _open(reference, offline)
-    return list(hub.modules(address))
+def _closed(address: Address, hub: Any, offline: bool) -> NetworkError | None:
+    """Why an address cannot be reached now; None when it can."""
+    if hasattr(hub, "closed"):
+        reason: NetworkError | None = hub.closed(address, offline=offline)
+        return reason
+    return OfflineError("this run is offline") if offline and not address.local else None
 
 
-def _open(text: str, offline: bool, *, fetching: bool = False) -> tuple[Address, ModuleType]:
-    address = parse_address(text)
-    hub = HUBS.get(address.hub)
-    if offline and not address.local and not (fetching and hub.CACHES):
-        raise OfflineError(
-            f"'{text}' needs a network, and this run is offline",
-            hint="Drop --offline, or `xstilts zoo bundle` the module where there is a network.",
-        )
-    return address, hub
+def _unreachable(text: str, closed: NetworkError, more: str = "") -> NetworkError:
+    return type(closed)(
+        f"'{text}' cannot be reached{more}: {closed.what}",
+        hint="Try again with a network, or `xstilts zoo bundle` the module where there is one.",
+    )
+
+
+@contextmanager
+def _from_cache(text: str, hub: Any, closed: NetworkError | None) -> Iterator[None]:
+    """Take what is in the hub's cache where the hub is closed, and say so when it lacks it."""
+    if closed is not None and not hub.CACHES:
+        raise _unreachable(text, closed)
+    try:
+        yield
+    except OfflineError:
+        if closed is None:
+            raise
+        raise _unreachable(text, closed, " and is not in the cache") from None
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
-from xstilts.zoo import Entry, Zoo, read_manifest
-from xstilts.zoo.hubs import Address, PushOptions, RemoteRef
-from xstilts.zoo.maintenance import copy_into
-from xstilts.zoo.manifest import NAME, UNLISTED
+from xstilts.zoo import Entry, Manifest, Zoo, read_manifest
+from xstilts.zoo.entry import full_name
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, parse_address, tag_taken
+from xstilts.zoo.index import INDEX
+from xstilts.zoo.maintenance import copy_into, module_files
+from xstilts.zoo.manifest import CARD, NAME
 
 SCHEMES = ("folder:",)
 CACHES = False
+OPTIONS = ("tags",)
 
 
 def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
-    """Keep a copy in the library at the address, tagged as the options say."""
-    zoo = Zoo(_path(address))
+    """Keep a copy in the library at the address, tagged as the options say.
+
+    Raises:
+        UsageError: A tag means another module already, or the address is no library's.
+    """
+    path, tag = _place(address)
+    if tag:
+        raise UsageError(f"{address.text} names a tag", hint="Push to the library, with --tag.")
+    zoo, manifest = Zoo(path), read_manifest(folder)
+    tags = zoo.tags()
+    own = manifest.digest
+    taken = [name for name in options.tags if tags.get((manifest.name, name), own) != own]
+    if taken:
+        raise tag_taken(address.text, taken)
     entry = copy_into(zoo, folder)
-    for tag in options.tags:
-        zoo.tag(entry, tag)
+    for name in options.tags:
+        zoo.tag(entry, name)
     return _ref(entry)
 
 
@@ -35,28 +51,37 @@ def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
         raise UsageError(
             f"{address.text} holds {len(found)} modules", where=listed, hint="Name one of these."
         )
-    names = {record.path for record in found[0].manifest.files} | set(UNLISTED)
-    for name in sorted(names):
-        source = found[0].folder / name
-        if source.is_symlink():
-            raise IntegrityError(f"'{name}' is a link", where=str(found[0].folder))
-        if source.is_file():
-            shutil.copyfile(source, into / name)
+    for name, source in module_files(found[0].folder).items():
+        shutil.copyfile(source, into / name)
     return _ref(found[0])
 
 
-def exists(address: Address) -> bool:
-    """Whether a module is at or below the address."""
-    return bool(_entries(address))
+def card(address: Address, manifest: Manifest) -> str:
+    """The text of the card that the module has in the library at the address."""
+    path = _place(address)[0] / full_name(manifest) / CARD
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def modules(address: Address) -> list[RemoteRef]:
-    """The modules at or below the address; broken ones are left out."""
-    return [_ref(entry) for entry in _entries(address)]
+def beside(address: Address, digest: str) -> Address | None:
+    """Where the module with this digest is in the same library."""
+    root = _library(_place(address)[0])
+    found = [entry for entry in Zoo(root).entries() if entry.manifest.digest == digest]
+    return parse_address(f"folder:{found[0].folder}") if found else None
 
 
-def _path(address: Address) -> Path:
-    return Path(address.location).expanduser().absolute()
+def _place(address: Address) -> tuple[Path, str]:
+    """The folder that an address means, and the tag after it, as in `zoo@v1` and `zoo/mnli:v1`."""
+    path = Path(address.location).expanduser().absolute()
+    match = re.fullmatch(r"(.+)[@:]([^@:]+)", path.name)
+    if path.exists() or match is None or not path.with_name(match[1]).exists():
+        return path, ""
+    return path.with_name(match[1]), match[2]
+
+
+def _library(path: Path) -> Path:
+    """The library that a folder is, or is in."""
+    above = (path, *path.parents[:3])
+    return next((folder for folder in above if (folder / INDEX).is_file()), path)
 
 
 def _ref(entry: Entry) -> RemoteRef:
@@ -64,8 +89,12 @@ def _ref(entry: Entry) -> RemoteRef:
 
 
 def _entries(address: Address) -> list[Entry]:
-    """The module that the folder is, or those of the library, name or preset that it is."""
-    path = _path(address)
+    """The module that the folder is, or those of the library, name or preset that it is.
+
+    Raises:
+        NotFoundError: The address has a tag that none of them has.
+    """
+    path, tag = _place(address)
     if (path / NAME).exists():
         return [Entry(read_manifest(path), path)]
     found = []
@@ -75,4 +104,10 @@ def _entries(address: Address) -> list[Entry]:
                 found.append(Entry(read_manifest(manifest.parent), manifest.parent))
             except IntegrityError:
                 continue
-    return found
+    if not tag:
+        return found
+    known = Zoo(_library(path)).tags()
+    tagged = [e for e in found if known.get((e.manifest.name, tag)) == e.manifest.digest]
+    if not tagged:
+        raise NotFoundError.named("tag", tag, {name for _, name in known})
+    return tagged

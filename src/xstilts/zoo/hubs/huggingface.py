@@ -23,10 +23,11 @@ from typing import Any
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-from xstilts.errors import IntegrityError, NotFoundError, OfflineError, UsageError
+from xstilts.config.hub_models import no_network
+from xstilts.errors import IntegrityError, NetworkError, NotFoundError, OfflineError, UsageError
 from xstilts.files import sha256_file
-from xstilts.zoo import read_manifest
-from xstilts.zoo.hubs import Address, PushOptions, RemoteRef
+from xstilts.zoo import Manifest, read_manifest
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, tag_taken
 from xstilts.zoo.hubs._hf_errors import ATTEMPTS, lacks_xet, translated
 from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, UNLISTED, FileRecord
 from xstilts.zoo.strict_json import MAX_BYTES
@@ -34,6 +35,13 @@ from xstilts.zoo.verify import check_file_list
 
 SCHEMES = ("hf:",)
 CACHES = True
+OPTIONS = ("private", "create_pr", "tags", "message")
+
+
+def closed(address: Address, *, offline: bool) -> NetworkError | None:
+    """Why the hub cannot be reached now; None when it can."""
+    _repo(address)
+    return no_network(offline)
 
 
 def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
@@ -43,6 +51,11 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
 
     def prepare() -> list[str]:
         api.create_repo(repo, private=options.private or None, exist_ok=True)
+        if options.private and not api.repo_info(repo).private:
+            raise UsageError(
+                f"{address.text} is there already, and public",
+                hint="Make it private in its settings, name another, or leave out --private.",
+            )
         if branch:
             api.create_branch(repo, branch=branch, exist_ok=True)
         return _missing_tags(api, address, folder, options.tags)
@@ -78,10 +91,7 @@ def _missing_tags(api: Any, address: Address, folder: Path, tags: Sequence[str])
     known = [tag for tag in tags if tag in commits]
     taken = [tag for tag in known if not _holds(api, repo, commits[tag], folder)]
     if taken:
-        raise UsageError(
-            f"{address.text} has the tag {', '.join(taken)} already, for other files",
-            hint="Choose another --tag; a tag keeps meaning the same commit.",
-        )
+        raise tag_taken(address.text, taken)
     return [tag for tag in tags if tag not in known]
 
 
@@ -162,25 +172,14 @@ def fetch_files(address: Address, names: Sequence[str], into: Path, *, offline: 
     return f"hf:{repo}@{commit}"
 
 
-def exists(address: Address) -> bool:
-    """Whether the repository holds a module at the revision."""
-    repo = _repo(address)
-    return translated(
-        lambda: bool(_api().file_exists(repo, NAME, revision=address.revision or None)),
-        address.text,
-    )
-
-
-def modules(address: Address) -> list[RemoteRef]:
-    """The repository, or those of an organisation that carry the tag `xstilts`."""
-    if "/" in address.location:
-        return [RemoteRef(address.text)] if exists(address) else []
-    owner = address.location or None
-    found = translated(
-        lambda: [info.id for info in _api().list_models(author=owner, filter="xstilts")],
-        address.text,
-    )
-    return [RemoteRef(f"hf:{name}") for name in sorted(found)]
+def card(address: Address, manifest: Manifest) -> str:
+    """The text of the repository's card; empty without one."""
+    del manifest
+    try:
+        path = _download(_repo(address), CARD, address.revision, offline=False)
+    except NotFoundError:
+        return ""
+    return path.read_text(encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------- details

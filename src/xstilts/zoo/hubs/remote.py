@@ -18,14 +18,15 @@ from uuid import uuid4
 
 from xstilts.errors import IntegrityError, NetworkError, NotFoundError, UsageError
 from xstilts.zoo import Manifest, read_manifest
-from xstilts.zoo.entry import full_name
-from xstilts.zoo.hubs import Address, PushOptions, RemoteRef
+from xstilts.zoo.entry import SHORT, full_name
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, parse_address
 from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, manifest_of
 from xstilts.zoo.strict_json import MAX_BYTES, checked_json
 from xstilts.zoo.verify import check_file_list
 
 SCHEMES: tuple[str, ...] = ()
 CACHES = False
+OPTIONS: tuple[str, ...] = ()
 
 _PARTS = ".parts"
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp", "google", "gcsfs", "azure", "adlfs", "paramiko")
@@ -40,8 +41,7 @@ _WHOLE_WRITES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", 
 
 def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
     """Write every file, the manifest last."""
-    if options.tags:
-        raise UsageError(f"{address.text} has no tags", hint="Leave out --tag.")
+    del options
     manifest = read_manifest(folder)
     with _client(address) as (fs, root):
         base = f"{root}/{full_name(manifest)}"
@@ -139,22 +139,24 @@ def _get(fs: Any, source: str, target: Path, size: int, *, exact: bool) -> None:
     fs.get_file(source, str(target))
 
 
-def exists(address: Address) -> bool:
-    """Whether a module is at or below the address."""
+def card(address: Address, manifest: Manifest) -> str:
+    """The text of the card that the module has in the library at the address."""
     with _client(address) as (fs, root):
-        return bool(_bases(fs, root))
+        path = f"{root}/{full_name(manifest)}/{CARD}"
+        if not fs.exists(path) or _size(fs, path) > MAX_BYTES:
+            return ""
+        return str(fs.cat_file(path).decode("utf-8", "replace"))
 
 
-def modules(address: Address) -> list[RemoteRef]:
-    """The modules at or below the address; what is no module is left out."""
-    refs = []
+def beside(address: Address, digest: str) -> Address | None:
+    """Where the module with this digest is in the same library."""
     with _client(address) as (fs, root):
-        for base in _bases(fs, root):
-            try:
-                refs.append(RemoteRef(fs.unstrip_protocol(base), _manifest(fs, base).digest))
-            except IntegrityError:
-                continue
-    return refs
+        own = fs.exists(f"{root}/{NAME}")
+        library = root.rsplit("/", 3)[0] if own and root.count("/") > 3 else root
+        for base in _bases(fs, library):
+            if base.endswith(digest[:SHORT]) and _manifest(fs, base).digest == digest:
+                return parse_address(fs.unstrip_protocol(base))
+    return None
 
 
 def _bases(fs: Any, root: str) -> list[str]:
