@@ -7,6 +7,9 @@ returns for it. Bugs are never wrapped: they keep their traceback.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -120,6 +123,35 @@ class DiskError(XstiltsError):
     """A file could not be written: the disk is full, read-only, or the folder is not ours."""
 
     code = "XS-DISK"
+
+    @classmethod
+    def of(cls, error: Exception) -> DiskError | None:
+        """What a failed write means; None when it is no matter of the disk.
+
+        safetensors reports the system's error as text.
+        """
+        number, where = 0, ""
+        if isinstance(error, OSError):
+            number, where = error.errno or 0, str(error.filename or "")
+        elif type(error).__name__ == "SafetensorError":
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            number = int(found[1]) if found else 0
+        if number not in _DISK:
+            return None
+        return cls(os.strerror(number).lower(), where=where, hint=_DISK[number])
+
+
+_ROOM = "Make room and run the same command again: finished work is kept, nothing is half-written."
+_ELSEWHERE = "Choose another place with --zoo and --results, or by XSTILTS_HOME and XSTILTS_CACHE."
+_DISK = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+}
+"""What the system says of a disk that cannot be written, and what to do."""
 
 
 class NotFiniteError(XstiltsError):

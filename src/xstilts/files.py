@@ -11,7 +11,21 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let a failed write say which file it was for; the system does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -23,7 +37,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _naming(path), os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -69,7 +83,7 @@ def create_json(path: Path, value: Any) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with _naming(path), os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(json_text(value))
             file.flush()
             os.fsync(file.fileno())
@@ -92,7 +106,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         temporary.chmod(0o755)
-        yield temporary
+        with _naming(path):
+            yield temporary
         replace_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -108,6 +123,17 @@ def replace_folder(new: Path, path: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         new.rename(path)
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a `.npy` file with the bytes of `numpy.save`, which hides why a write falls short."""
+    import numpy as np
+
+    flat = np.ascontiguousarray(array)
+    with _naming(path), path.open("wb") as file:
+        header = np.lib.format.header_data_from_array_1_0(flat)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(flat.tobytes() if flat.size == 0 else flat.data)
 
 
 def sha256_file(path: Path) -> str:

@@ -14,14 +14,16 @@ import pytest
 from xstilts import sandbox
 from xstilts.cli import main
 from xstilts.config import paths
+from xstilts.data.features import Features
 
 
 @pytest.fixture
-def disk(tmp_path):
-    """A disk of a few megabytes."""
+def disk(tmp_path, request):
+    """A disk of a few megabytes, or of as many kilobytes as the test asks for."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2500k", "none", str(folder)]
+    size = getattr(request, "param", 2500)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk needs root")
     yield folder
@@ -61,6 +63,83 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_written(
         code, output = run()
         assert code == 0, output.err
         assert output.out.startswith("mnli/seq_bn/")
+
+
+TRAIN = ("train-adapter", "mnli", "--set", "train.max_steps=2", "--set", "train.select=last")
+PLACES = [
+    ("cache", ("eval", "none", "--task", "tatoeba", "--langs", "qab")),
+    ("cache", TRAIN),
+    ("results", ("eval", "none", "--task", "tatoeba", "--langs", "qab")),
+    ("results", ("eval", "mnli", "--task", "xnli", "--langs", "qab")),
+    ("home", (*TRAIN, "--set", "train.checkpoint_every=1")),
+    ("zoo", TRAIN),
+    ("zoo", ("zoo", "import", "{tmp}/theirs", "--name", "copy")),
+    ("zoo", ("compose", "average(mnli*0.5, mnli*0.5)", "--save", "mean")),
+    ("zoo", ("zoo", "add", "{module}")),
+    ("zoo", ("zoo", "pull", "{module}")),
+    ("push", ("zoo", "push", "mnli", "folder:{disk}/shared")),
+    ("push", ("zoo", "push", "mnli", "file://{disk}/shared")),
+    ("push", ("zoo", "bundle", "{disk}/stick", "mnli")),
+    ("push", ("export", "peft", "mnli", "--to", "{disk}/peft")),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(home):
+    """A library with a module, and what it is as a folder of peft."""
+    world = sandbox.ensure_world(paths.cache_folder())
+    own = ("--data", str(world.data), "--zoo", str(home / "first"), "--offline", "-q")
+    last = ("--backbone", str(world.backbone))
+    for command in (
+        (*TRAIN, "--method", "lora"),
+        ("export", "peft", "mnli", "--to", str(home / "theirs")),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main([*own, *command, *last])
+        assert not caught.value.code
+    return home / "first"
+
+
+@pytest.mark.parametrize("disk", [1000], indirect=True)
+@pytest.mark.parametrize(("place", "command"), PLACES)
+def test_every_write_to_a_full_disk_is_a_clear_error_and_leaves_nothing(
+    place, command, home, disk, trained, tmp_path, capsys
+):
+    world = sandbox.ensure_world(paths.cache_folder())
+    for name in ("cache", "results", "home", "zoo"):
+        (disk if place == name else tmp_path).joinpath(name).mkdir(exist_ok=True)
+    at = {n: (disk if place == n else tmp_path) / n for n in ("cache", "results", "home", "zoo")}
+    module = next(path.parent for path in trained.rglob("manifest.json"))
+    uses_module = "mnli" in " ".join(command) and command[0] != "train-adapter"
+    if uses_module:
+        shutil.copytree(trained, at["zoo"], dirs_exist_ok=True)
+    (disk / "ballast").write_bytes(b"x" * (shutil.disk_usage(disk).free - 4096))
+    before = {path for path in disk.rglob("*") if path.is_file()}
+    names = {"tmp": home, "module": module, "disk": disk}
+    backbone = () if command[0] == "zoo" and command[1] != "import" else ("--backbone",)
+    arguments = [
+        *("--data", str(world.data), "--zoo", str(at["zoo"]), "--offline", "-q"),
+        *("--results", str(at["results"])),
+        *(part.format(**names) for part in command),
+        *(backbone and (*backbone, str(world.backbone))),
+    ]
+    with pytest.raises(SystemExit) as caught, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XSTILTS_HOME", str(at["home"]))
+        patch.setenv("XSTILTS_CACHE", str(at["cache"]))
+        main(arguments)
+    output = capsys.readouterr()
+    assert caught.value.code == 1, output.err
+    assert "error[XS-DISK]: no space left on device" in output.err
+    assert "Make room" in output.err
+    left = {path for path in disk.rglob("*") if path.is_file()} - before
+    seen = [path for path in left if not path.name.endswith(".lock")]
+    if place == "cache":  # what was finished before the disk was full is whole and stays
+        for path in seen:
+            Features.load(path)
+    elif "file://" in command[-1]:  # the next push completes it; nobody sees it without a manifest
+        assert "manifest.json" not in {path.name for path in seen}
+    else:
+        assert seen == []
 
 
 NO_SOCKETS = """

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from xstilts.errors import ConfigError, DiskError, XstiltsError
-
-_ROOM = "Make room and run the same command again: finished work is kept, nothing is half-written."
-_ELSEWHERE = "Choose another place with --zoo and --results, or by XSTILTS_HOME and XSTILTS_CACHE."
-_DISK = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EFBIG: _ROOM,
-    errno.EROFS: _ELSEWHERE,
-    errno.EACCES: _ELSEWHERE,
-    errno.EPERM: _ELSEWHERE,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,21 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Say what to do when a write failed; safetensors reports the system's error as text."""
+    """Say what to do when a write failed."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        hint = _DISK[error.errno]
-        where = str(error.filename or "")
-        raise DiskError(os.strerror(error.errno or 0).lower(), where=where, hint=hint) from error
     except Exception as error:
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        number = int(found[1]) if found else 0
-        if type(error).__name__ != "SafetensorError" or number not in _DISK:
+        known = DiskError.of(error)
+        if known is None:
             raise
-        raise DiskError(os.strerror(number).lower(), hint=_DISK[number]) from error
+        raise known from error
 
 
 def _as_text(error: XstiltsError) -> str:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xstilts.errors import DataError, NetworkError, NotFoundError, OfflineError
+from xstilts.errors import DataError, DiskError, NetworkError, NotFoundError, OfflineError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,9 +35,20 @@ def no_network(offline: bool) -> NetworkError | None:
     return NetworkError(f"{constants.ENDPOINT} does not answer")
 
 
+_CLIENTS = ("requests", "urllib3", "httpx", "httpcore", "httpx2", "httpcore2")
+"""The packages whose errors mean a failed connection: `huggingface_hub` 0, 1 and 2."""
+
+
+def is_connection_error(error: Exception) -> bool:
+    """Whether a connection failed, in any of the clients that the hub library has used."""
+    package = type(error).__module__.partition(".")[0]
+    return package in _CLIENTS or isinstance(error, ConnectionError | TimeoutError)
+
+
 @cache
 def _answers(endpoint: str) -> bool:
-    answered, done = threading.Event(), threading.Event()
+    failures: list[Exception] = []
+    done = threading.Event()
     seconds = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or WAIT_SECONDS)
 
     def ask() -> None:
@@ -45,16 +56,18 @@ def _answers(endpoint: str) -> bool:
 
         try:
             get_session().head(endpoint, timeout=seconds)
-            answered.set()
-        except Exception:  # noqa: BLE001  (each client has errors of its own; all mean no answer)
-            return
+        except Exception as error:  # noqa: BLE001  (raised by whoever waits for it)
+            failures.append(error)
         finally:
             done.set()
 
     # Looking up a name knows no time limit, so it must not be this thread that waits for it.
     threading.Thread(target=ask, daemon=True).start()
-    done.wait(seconds)
-    return answered.is_set()
+    in_time = done.wait(seconds)
+    for failure in failures:
+        if not is_connection_error(failure) and not isinstance(failure, OSError):
+            raise failure
+    return in_time and not failures
 
 
 @contextmanager
@@ -82,6 +95,8 @@ def load_errors(
     except SafetensorError as error:
         raise DataError(f"the weights of {what} '{place}' are broken: {error}") from None
     except OSError as error:
+        if DiskError.of(error) is not None and not isinstance(error, PermissionError):
+            raise
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         if Path(place).expanduser().is_dir():
             raise NotFoundError(f"{what} folder '{place}' is incomplete: {first}") from None

@@ -169,19 +169,24 @@ def _tags(manifest: Manifest) -> list[str]:
 
 
 def _model_index(manifest: Manifest, rows: Sequence[ScoreRow]) -> list[dict[str, Any]]:
-    """One result a task, language and split, each with its metrics."""
-    grouped: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        key = (str(row["task"]), str(row["language"]), str(row["split"]))
-        metric = str(row["metric"])
-        entry = {"type": metric, "name": metric, "value": round(row["value"], 2)}
-        grouped.setdefault(key, []).append(entry)
-    results = []
-    for (task, language, split), metrics in grouped.items():
-        dataset = {"type": task, "name": f"{task} ({language})", "config": language, "split": split}
-        kind = {"type": _pipeline_of(task), "name": task}
-        results.append({"task": kind, "dataset": dataset, "metrics": metrics})
-    return [{"name": manifest.name, "results": results}] if results else []
+    """One result a task, language and split, each with its metrics, as the hub reads them."""
+    from huggingface_hub.repocard_data import EvalResult, eval_results_to_model_index
+
+    results = [
+        EvalResult(
+            task_type=_pipeline_of(str(row["task"])),
+            task_name=str(row["task"]),
+            dataset_type=str(row["task"]),
+            dataset_name=f"{row['task']} ({row['language']})",
+            dataset_config=str(row["language"]),
+            dataset_split=str(row["split"]),
+            metric_type=str(row["metric"]),
+            metric_name=str(row["metric"]),
+            metric_value=round(row["value"], 2),
+        )
+        for row in rows
+    ]
+    return eval_results_to_model_index(manifest.name, results) if results else []
 
 
 def _pipeline_of(task: str) -> str:

@@ -25,7 +25,7 @@ from xstilts.data.features import Features
 from xstilts.errors import IntegrityError
 from xstilts.evaluate.progress import Count
 from xstilts.evaluate.retrieval.neighbours import Vectors
-from xstilts.files import atomic_folder, digest
+from xstilts.files import atomic_folder, digest, write_array
 
 VERSION = 1
 """Raised when the same sentence gets other vectors, so that old ones are not used."""
@@ -74,8 +74,8 @@ class VectorStore:
         packed = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)
         path = self.folder / hashlib.sha256(packed.tobytes()).hexdigest()[:32]
         with atomic_folder(path) as folder:
-            np.save(folder / "keys.npy", packed, allow_pickle=False)
-            np.save(folder / "vectors.npy", vectors, allow_pickle=False)
+            write_array(folder / "keys.npy", packed)
+            write_array(folder / "vectors.npy", vectors)
         self._open(path)
 
     def take(self, keys: Keys) -> Vectors:

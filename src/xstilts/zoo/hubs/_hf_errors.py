@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from xstilts.config.hub_models import is_connection_error
 from xstilts.errors import NetworkError, NotFoundError, OfflineError, UsageError, XstiltsError
 
 T = TypeVar("T")
@@ -30,9 +31,6 @@ WAIT_SECONDS = 1.0
 """Before the second attempt; doubled for each further one."""
 
 _LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may do this."
-_CLIENTS = ("requests", "urllib3", "httpx", "httpcore", "httpx2", "httpcore2")
-"""The packages whose errors mean a failed connection: `huggingface_hub` 0, 1 and 2."""
-
 _XET_STATUS = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
 """In the message of what `hf_xet` raises, which has no response."""
 
@@ -108,11 +106,8 @@ def _wait(error: Exception, attempt: int) -> float:
 
 
 def _broken(error: Exception) -> bool:
-    """Whether the connection failed, in any of the clients that the hub library has used."""
-    if isinstance(error, OfflineModeIsEnabled):
-        return False
-    package = type(error).__module__.partition(".")[0]
-    return package in _CLIENTS or isinstance(error, ConnectionError | TimeoutError)
+    """Whether the connection failed."""
+    return not isinstance(error, OfflineModeIsEnabled) and is_connection_error(error)
 
 
 def _explained(error: Exception, where: str, missing: str) -> XstiltsError | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from xstilts.errors import IntegrityError, NetworkError, NotFoundError, UsageError
+from xstilts.errors import DiskError, IntegrityError, NetworkError, NotFoundError, UsageError
 from xstilts.zoo import Manifest, read_manifest
 from xstilts.zoo.entry import SHORT, full_name
 from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, parse_address
@@ -220,6 +220,8 @@ def _client(address: Address) -> Iterator[tuple[Any, str]]:
             hint="Check the credentials in the environment, or those of the store's own client.",
         ) from None
     except (OSError, TimeoutError) as error:
+        if DiskError.of(error) is not None:
+            raise
         reason = error.strerror or type(error).__name__
         raise NetworkError(f"{address.text}: {reason}", hint="Try again.") from None
     except Exception as error:
