@@ -651,19 +651,19 @@ class Session:
 
         Over a fusion only a head is trained; over everything else `top` and a head.
         """
-        from xstilts.composition.expression import learns
-        from xstilts.composition.load import load_expression
+        from xstilts.composition.expression import learns, references
+        from xstilts.composition.load import has_head
         from xstilts.composition.parser import parse
         from xstilts.config.load import load_task, train_task_of
         from xstilts.data.sources import task_in_world
         from xstilts.files import digest
 
-        loaded = load_expression(expression, self.zoo, self.backbone(backbone))
         task = task_in_world(load_task(target), self.data)
-        if loaded.head_for(task) is not None:
+        if has_head(expression, self.zoo, self.backbone(backbone), task):
             return None
+        some = any(not ref.is_none for ref in references(parse(expression)))
         method = "head" if learns(parse(expression)) else top
-        name = f"{target}-on-{digest(expression)[:8]}" if loaded.entries else f"{target}-alone"
+        name = f"{target}-on-{digest(expression)[:8]}" if some else f"{target}-alone"
         self.note(f"target phase: {train_task_of(target)} as {method} on {expression}")
         return self.target_phase(
             expression,

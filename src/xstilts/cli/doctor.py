@@ -63,11 +63,19 @@ def _package(name: str) -> Item:
 def _devices() -> list[Item]:
     import torch
 
-    threads = Item("cpu threads", str(torch.get_num_threads()))
+    from xstilts.backbone.machine import machine
+
+    found = machine()
+    items = [
+        Item("cpu", found["cpu"]),
+        Item("cpu threads", found["threads"]),
+        Item("cpu kernels", f"{found['kernels']}, oneDNN {found['onednn'] or 'none'}"),
+        Item("blas", found["blas"]),
+    ]
     if not torch.cuda.is_available():
-        return [threads, Item("gpu", "none")]
+        return [*items, Item("gpu", "none")]
     count = torch.cuda.device_count()
-    return [threads, *(Item(f"gpu {n}", torch.cuda.get_device_name(n)) for n in range(count))]
+    return [*items, *(Item(f"gpu {n}", torch.cuda.get_device_name(n)) for n in range(count))]
 
 
 def _folder(name: str, path: Path) -> Item:

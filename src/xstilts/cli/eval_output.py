@@ -10,6 +10,7 @@ from xstilts.cli.state import State
 if TYPE_CHECKING:
     from xstilts.evaluate.cells import EvaluationJob
     from xstilts.evaluate.request import EvaluationOutcome
+    from xstilts.evaluate.store import Score
     from xstilts.report.results import ScoresResult
     from xstilts.train.phases import Phase
 
@@ -91,9 +92,27 @@ def emit_outcome(state: State, outcome: EvaluationOutcome, human: Callable[[], o
             state.note(f"{outcome.padding.share:.1%} of the batches' positions were padding")
         if outcome.differences:
             state.note(_difference(outcome))
+        for line in cut_lines(outcome.scores):
+            state.note(line)
         print_missing(state, outcome.missing)
 
     state.emit(record, told)
+
+
+def cut_lines(scores: Sequence[Score]) -> list[str]:
+    """One line a task whose texts were cut: how many rows, in which languages, at which length."""
+    from xstilts.evaluate.names import title_of
+
+    counts: dict[tuple[str, int], dict[str, int]] = {}
+    for score in scores:
+        if score.num_cut:
+            codes = counts.setdefault((title_of(score), score.max_length), {})
+            codes[score.language] = score.num_cut
+    return [
+        f"{task}: {sum(codes.values()):,} rows were cut at {length} sub-words "
+        f"({', '.join(f'{code} {count:,}' for code, count in codes.items())})"
+        for (task, length), codes in counts.items()
+    ]
 
 
 def _difference(outcome: EvaluationOutcome) -> str:

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from rich.table import Table
 
+WHOLE = 48
+"""Characters up to which a cell is never broken; longer ones are folded, at this width or more."""
+GAP = 2
+
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
-    """A plain table; columns of numbers are right-aligned."""
-    result = Table(title=title or None, box=None, header_style="bold", pad_edge=False)
+    """A plain table; columns of numbers are right-aligned.
+
+    Names stay whole: where the terminal is too narrow for them the table is wider than it.
+    """
+    texts = [[_cell(value) for value in row] for row in rows]
+    widths = [
+        max(len(text) for text in (column, *(row[number] for row in texts)))
+        for number, column in enumerate(columns)
+    ]
+    least = sum(min(width, WHOLE) for width in widths) + GAP * max(0, len(widths) - 1)
+    wide = least > shutil.get_terminal_size((least, 24)).columns
+    result = Table(
+        title=title or None,
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+        width=least if wide else None,
+    )
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
-        result.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        result.add_row(*(_cell(value) for value in row))
+        result.add_column(
+            column,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=min(widths[number], WHOLE),
+        )
+    for row in texts:
+        result.add_row(*row)
     return result
 
 

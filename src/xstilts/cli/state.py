@@ -51,7 +51,7 @@ class State:
         """Standard output, for people."""
         from rich.console import Console
 
-        return Console(soft_wrap=False, width=None if sys.stdout.isatty() else WIDTH)
+        return Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
 
     @property
     def json(self) -> bool:

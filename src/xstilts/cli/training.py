@@ -120,11 +120,12 @@ def _print_plan(state: State, phase: Phase) -> None:
         "peak memory MB": round(expected.peak_bytes / 1e6),
         "disk MB": round(plan.disk_bytes / 1e6, 2),
         "activation cache MB": round(plan.cached_bytes / 1e6, 2),
-        "already there": plan.known.reference if plan.known else "no",
+        "already there": plan.known.reference if plan.known else None,
     }
     if len(plan.shares) > 1:
         record["shares"] = {name: round(share, 4) for name, share in plan.shares.items()}
-    rows = [(key, f"{v:,}" if isinstance(v, int) else v) for key, v in record.items()]
+    shown = {**record, "already there": record["already there"] or "no"}
+    rows = [(key, f"{v:,}" if isinstance(v, int) else v) for key, v in shown.items()]
     state.emit(record, lambda: state.console.print(table(("plan", "value"), rows)))
 
 

@@ -143,11 +143,12 @@ def _print(state: State, entries: Sequence[Entry], means: Means) -> None:
             e.manifest.task,
             e.manifest.seed,
             e.manifest.training.get("dev_score") or "",
-            f"{e.manifest.trainable_parameters:,}",
+            e.manifest.trainable_parameters,
         )
         for e in entries
     ]
     records = [dict(zip(columns, row, strict=True)) for row in rows]
+    rows = [(*row[:-1], f"{row[-1]:,}") for row in rows]
     if means:
         columns = (*columns, "scores")
         found = [means[entry.manifest.digest] for entry in entries]

@@ -45,6 +45,15 @@ def load_heads(entry: Entry, backbone: Backbone) -> tuple[Head, ...]:
     )
 
 
+def head_tasks(entry: Entry) -> tuple[TaskSpec, ...]:
+    """The tasks that the heads kept with a module speak; no weight is read."""
+    return tuple(
+        _head_task(record)
+        for record in head_records(entry.manifest)
+        if (entry.folder / record.file).is_file()
+    )
+
+
 def head_records(manifest: Manifest) -> list[HeadRecord]:
     """The heads that a manifest speaks of."""
     if manifest.heads or not manifest.format:

@@ -20,9 +20,9 @@ from xstilts.composition.expression import (
     references,
     with_fallbacks,
 )
-from xstilts.composition.heads import load_heads
+from xstilts.composition.heads import head_tasks, load_heads
 from xstilts.composition.parser import parse
-from xstilts.composition.task_model import Head, TaskModel, probe
+from xstilts.composition.task_model import Head, TaskModel, probe, serves
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import digest
@@ -150,6 +150,16 @@ def load_expression(
         pinned_digest(expression, entries),
         tuple(replaced),
     )
+
+
+def has_head(text: str, zoo: Zoo, backbone: Backbone, task: TaskSpec, language: str = "") -> bool:
+    """Whether an expression can predict a task, by manifests alone.
+
+    Raises as `resolve_expression` does.
+    """
+    expression, entries = resolve_expression(text, zoo, backbone, language)
+    outer = _outermost(expression, entries)
+    return outer is not None and any(serves(own, task) for own in head_tasks(outer))
 
 
 def pinned(expression: Expression, entries: Mapping[str, Entry]) -> str:

@@ -97,7 +97,8 @@ class _Parser:
         if self.take("("):
             if name not in OPERATOR_NAMES:
                 self.at = start
-                self.fail(f"no operator named '{name}'", near_names(name, OPERATOR_NAMES))
+                near = near_names(name, OPERATOR_NAMES)
+                self.fail(f"no operator named '{name}'", hint=near)
             return self.call(name)
         if name in OPERATOR_NAMES:
             self.fail(f"'{name}' has no parts", f"{name}(a, b)")
@@ -190,9 +191,9 @@ class _Parser:
         self.at = match.end()
         return match.group()
 
-    def fail(self, what: str, legal: str) -> NoReturn:
+    def fail(self, what: str, legal: str = "", hint: str = "") -> NoReturn:
         self.skip()
         pointer = f"  {self.text}\n  {' ' * self.at}^"
         raise UsageError(
-            f"column {self.at + 1}: {what}", where=pointer, hint=f"Legal here: {legal}"
+            f"column {self.at + 1}: {what}", where=pointer, hint=hint or f"Legal here: {legal}"
         )

@@ -40,9 +40,14 @@ class Head:
         return cls(task, module)
 
     def serves(self, task: TaskSpec) -> bool:
-        """Whether it can predict `task`: same format and family, every label known."""
-        same = self.task.format == task.format and self.task.head_family == task.head_family
-        return same and set(task.labels) <= set(self.task.labels)
+        """Whether it can predict `task`; see `serves`."""
+        return serves(self.task, task)
+
+
+def serves(own: TaskSpec, task: TaskSpec) -> bool:
+    """Whether a head of `own` can predict `task`: same format and family, every label known."""
+    same = own.format == task.format and own.head_family == task.head_family
+    return same and set(task.labels) <= set(own.labels)
 
 
 class TaskModel(nn.Module):

@@ -61,6 +61,7 @@ class Features:
             `word`, `start_char`, …); padded with -100 in a batch.
         scalars: Further integers of each row (`label`, `start`, `end`, …).
         num_examples: How many examples there are (an example always has at least one row).
+        cut: How many of them lost sub-words because they were too long.
     """
 
     input_ids: Ragged
@@ -68,6 +69,7 @@ class Features:
     num_examples: int
     tokens: Mapping[str, Ragged] = field(default_factory=dict)
     scalars: Mapping[str, IntArray] = field(default_factory=dict)
+    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -96,6 +98,7 @@ class Features:
             "input_ids.offsets": self.input_ids.offsets,
             "example": self.example,
             "num_examples": np.array([self.num_examples], dtype=np.int64),
+            "cut": np.array([self.cut], dtype=np.int64),
         }
         for name, ragged in self.tokens.items():
             arrays[f"tokens.{name}"] = ragged.values
@@ -119,7 +122,8 @@ class Features:
             if name.startswith("scalars.")
         }
         ids = Ragged(arrays["input_ids.values"], offsets)
-        return cls(ids, arrays["example"], int(arrays["num_examples"][0]), tokens, scalars)
+        count, cut = int(arrays["num_examples"][0]), int(arrays["cut"][0])
+        return cls(ids, arrays["example"], count, tokens, scalars, cut)
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,9 @@ def not_found(task: TaskSpec, split: str, language: str, root: Path | None) -> N
             if name != split and _is_local(locate(task, row_key(task, name), language, root))
         ]
         if others:
-            hint = f"These splits are there: {', '.join(others)} (--split {others[-1]})."
+            # Only training asks for training rows, and has no --split to choose others.
+            choice = f" (--split {others[-1]})" if split != "train" else ""
+            hint = f"These splits are there: {', '.join(others)}{choice}."
     return NotFoundError(
         f"task {task.name} has no rows for split '{split}' in '{language}'",
         where=f"looked for\n{looked}",

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_suite, load_task
@@ -117,7 +117,7 @@ def jobs_of(
     missing: dict[str, str] = {}
     layers: dict[tuple[str, str], set[int]] = defaultdict(set)
     for request in requests:
-        task = _task(request, root)
+        task = _task(request, root, backbone)
         two_sided = FORMATS.get(task.format).TWO_SIDED
         settings = _settings(request, task, backbone) if two_sided else None
         split = request.split or task.eval_split
@@ -136,8 +136,11 @@ def jobs_of(
     return [_with_layers(job, layers[job.request.expression, job.pooling]) for job in jobs], missing
 
 
-def _task(request: Request, root: Path | None) -> TaskSpec:
-    """The task with the request's options."""
+def _task(request: Request, root: Path | None, backbone: Backbone) -> TaskSpec:
+    """The task with the request's options.
+
+    A task without training is cut where its YAML says, or else where the backbone's input ends.
+    """
     task = load_task(request.task)
     if request.suite:
         task = load_suite(request.suite).of(task)
@@ -147,7 +150,10 @@ def _task(request: Request, root: Path | None) -> TaskSpec:
             f"task {task.name} is no bitext of sentences with one translation each",
             hint="Such as tatoeba, ntrex, tico19 or udhr.",
         )
-    return task.model_copy(update={"options": {**task.options, **request.options}})
+    update: dict[str, Any] = {"options": {**task.options, **request.options}}
+    if not FORMATS.get(task.format).NEEDS_HEAD and "max_length" not in task.model_fields_set:
+        update["max_length"] = backbone.max_length
+    return task.model_copy(update=update)
 
 
 def _languages(request: Request, task: TaskSpec, split: str, root: Path | None) -> Sequence[str]:

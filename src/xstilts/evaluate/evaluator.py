@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -15,7 +16,7 @@ from xstilts.backbone.activation_cache import FrozenBlocks, MemoryStore, first_b
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
 from xstilts.composition.expression import needs_language
-from xstilts.composition.load import LoadedExpression, load_expression
+from xstilts.composition.load import LoadedExpression, has_head, load_expression
 from xstilts.composition.parser import parse
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.progress import ProgressFn
@@ -91,6 +92,7 @@ class Evaluator:
         outcome = EvaluationOutcome()
         self.vectors.padding = outcome.padding
         work, outcome.missing = self._jobs(requests)
+        self._require_heads(work)
         # Expressions take turns on the same rows, so that these are read and tokenised once.
         first: dict[Any, int] = {}
         for job in work:
@@ -118,6 +120,7 @@ class Evaluator:
         See `EvaluationOutcome.missing` for the latter, and `run` for what is raised.
         """
         jobs, missing = self._jobs(requests)
+        self._require_heads(jobs)
         there = [self.store.get(cell_key(self._identity(job)[2])) is not None for job in jobs]
         return list(zip(jobs, there, strict=True)), missing
 
@@ -147,6 +150,21 @@ class Evaluator:
     def _jobs(self, requests: Sequence[Request]) -> tuple[list[EvaluationJob], dict[str, str]]:
         return jobs_of(requests, self.backbone, self.workspace.data, self.precision)
 
+    def _require_heads(self, jobs: Sequence[EvaluationJob]) -> None:
+        """Refuse expressions that cannot predict a task before any weight is read."""
+        asked = {}
+        for job in jobs:
+            if job.settings is None:
+                text = job.request.expression
+                language = job.language if needs_language(parse(text)) else ""
+                asked[text, job.task.name, language] = job.task
+        for (text, name, language), task in asked.items():
+            if not has_head(text, self.workspace.zoo, self.backbone, task, language):
+                raise UsageError(
+                    f"'{text}' has no head for task {name}",
+                    hint=f"Train one: xstilts compose '{text}' --target {name} --save NAME",
+                )
+
     # -- one cell
 
     def _cell(
@@ -169,7 +187,9 @@ class Evaluator:
             else:
                 frozen = self._shared_blocks(job, following)
                 computed = self._predict(job, loaded, data[0], frozen, progress)
-        rows = score_rows(job, self.backbone, loaded, computed)
+        lists = [side for rows in data for side in sides(rows)]
+        cut = sum(self.rows.features(rows, job.plain_task).cut for rows in lists)
+        rows = score_rows(job, self.backbone, loaded, replace(computed, num_cut=cut))
         seconds = time.monotonic() - began
         kept = computed.text, computed.suffix, computed.outcomes, seconds
         return self.store.put(key, rows, *kept), True
@@ -234,12 +254,7 @@ class Evaluator:
     ) -> Computed:
         assert not isinstance(data, BitextPair)
         task, head = job.task, loaded.head_for(job.task)
-        if head is None:
-            raise UsageError(
-                f"'{loaded.expression}' has no head for task {task.name}",
-                hint=f"Train one: xstilts compose '{loaded.expression}' --target {task.name} "
-                "--save NAME",
-            )
+        assert head is not None  # see _require_heads
         model = TaskModel(self.engine, loaded.composed, {head.task.name: head})
         features = self.rows.features(data, task)
         done = Count(len(features), progress, self.vectors.padding)

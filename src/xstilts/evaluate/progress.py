@@ -12,7 +12,7 @@ class Within:
     """Tells the share of all cells that is done from the share of one."""
 
     def __init__(self, progress: ProgressFn, job: EvaluationJob, number: int, total: int) -> None:
-        self.name = f"{job.request.expression} {job.task.name} {job.language}"
+        self.name = f"{job.label} {job.task.name} {job.language}"
         self.progress, self.number, self.total = progress, number, total
 
     def __call__(self, text: str, share: float) -> None:

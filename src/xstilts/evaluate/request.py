@@ -74,6 +74,7 @@ class Computed:
         scores: Score name to value.
         outcomes: What each example contributes.
         n: Examples, questions or gold pairs scored.
+        num_cut: Examples of which a text lost its end.
     """
 
     text: str
@@ -81,3 +82,4 @@ class Computed:
     scores: Mapping[str, float]
     outcomes: list[Any]
     n: int
+    num_cut: int = 0

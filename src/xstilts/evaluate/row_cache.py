@@ -18,7 +18,7 @@ from xstilts.data.pairs import BitextPair, load_pair
 from xstilts.data.sources import data_digest, load
 from xstilts.errors import DataError, XstiltsError
 from xstilts.evaluate.cells import EvaluationJob
-from xstilts.tasks.encoding import encode
+from xstilts.tasks.encoding import encode, row_length
 from xstilts.tasks.formats import FORMATS
 from xstilts.zoo.workspace import Workspace
 
@@ -71,7 +71,7 @@ class RowCache:
         count = len(examples)
         chosen = np.random.default_rng(0).permutation(count)[:SAMPLE]
         some = [examples[number] for number in chosen]
-        length = min(task.max_length, self.backbone.max_length)
+        length = row_length(task, self.backbone)
         with self._tokenizer_lock:
             encoded = FORMATS.get(task.format).encode(some, self.backbone.tokenizer, task, length)
         return round(int(encoded.lengths.sum()) * count / max(1, len(some)))

@@ -11,6 +11,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.evaluate.cells import EvaluationJob
 from xstilts.evaluate.request import Computed
 from xstilts.evaluate.store import Score
+from xstilts.tasks.encoding import row_length
 from xstilts.tasks.metrics import METRICS
 from xstilts.zoo import Manifest
 
@@ -67,7 +68,14 @@ def score_rows(
     base = _score(job, backbone, loaded)
     return [
         base.model_copy(
-            update={"metric": name, "value": value, "n": computed.n, "main": name == main}
+            update={
+                "metric": name,
+                "value": value,
+                "n": computed.n,
+                "main": name == main,
+                "num_cut": computed.num_cut,
+                "max_length": row_length(job.task, backbone),
+            }
         )
         for name, value in computed.scores.items()
     ]

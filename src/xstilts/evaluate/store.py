@@ -4,7 +4,7 @@ A *cell* is one expression on one task, one language and one split. Its key is a
 everything that decides the outcome, so a finished cell is found and never computed again:
 
     <root>/cells/<key[:2]>/<key>/
-        cell.json            identity, inputs, score rows, time
+        cell.json            identity, inputs, score rows, time, machine
         predictions.tsv      (.json for question answering) what the model said
         outcomes.json        per-example outcomes, for paired statistics
 
@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from xstilts.backbone.machine import machine
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import atomic_folder, digest, sha256_file, write_json, write_text
@@ -45,6 +46,8 @@ class Score(Spec):
         step: Training steps behind a snapshot; -1 for what training ended with.
         layer: Block pooled, for retrieval; -1 otherwise.
         pooling: `mean` or `cls` for retrieval, empty otherwise.
+        num_cut: Examples of which a text lost its end, of both sides for retrieval.
+        max_length: Sub-words that a text was cut at; 0 for what is not known.
         coverage: Share of the task's languages that this run has rows for; filled in by reports.
         selection: How the checkpoint was picked, such as `best en validation accuracy`.
         flags: Anything a reader must know (`base-mismatch`, `target-dev selection`).
@@ -74,6 +77,8 @@ class Score(Spec):
     trainable_parameters: int = 0
     selection: str = ""
     flags: list[str] = Field(default_factory=list)
+    num_cut: int = 0
+    max_length: int = 0
     predictions_sha256: str = ""
     cell: str = ""
 
@@ -88,6 +93,7 @@ class ResultCell:
         scores: Its rows.
         seconds: Wall time it took.
         written: When it was finished, in UTC, to the microsecond.
+        machine: What computed it, see `xstilts.backbone.machine`; empty for cells of 0.1.
     """
 
     key: str
@@ -96,6 +102,7 @@ class ResultCell:
     seconds: float
     folder: Path
     written: str = ""
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     def outcomes(self) -> Any:
         """Per-example outcomes as the metric gives them, or None."""
@@ -150,6 +157,7 @@ class ResultStore:
                 "identity": dict(identity),
                 "scores": [row.model_dump() for row in rows],
                 "seconds": round(seconds, 3),
+                "machine": machine(),
                 "written": datetime.now(UTC).isoformat(timespec="microseconds"),
             }
             write_json(folder / "cell.json", record)
@@ -177,7 +185,8 @@ def _read(folder: Path) -> ResultCell:
             )
         scores = [Score.model_validate(row) for row in record["scores"]]
         known = folder.name, record["identity"], scores, record["seconds"], folder
-        return ResultCell(*known, written=record.get("written", ""))
+        told = record.get("written", ""), record.get("machine", {})
+        return ResultCell(*known, *told)
     except (OSError, ValueError, KeyError) as error:
         raise IntegrityError(
             f"a result cell is broken: {error}",

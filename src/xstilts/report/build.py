@@ -63,4 +63,16 @@ def _about(material: Material) -> tuple[str, ...]:
         f"Seeds: {', '.join(map(str, seeds)) or 'none'}. Evaluated {when}. "
         f"xstilts {version('xstilts')}.",
         "Every number comes from a stored predictions file; the last section says from which.",
+        *_machines(material),
     )
+
+
+def _machines(material: Material) -> tuple[str, ...]:
+    """What computed the cells, one line."""
+    names = ("cpu", "threads", "kernels", "onednn", "gpu")
+    told = {
+        ", ".join(f"{name} {cell.machine[name]}" for name in names if cell.machine.get(name))
+        for cell in material.newest
+        if cell.machine
+    }
+    return (f"Evaluated on: {'; '.join(sorted(told))}.",) if told else ()

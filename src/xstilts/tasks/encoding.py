@@ -14,7 +14,7 @@ from xstilts.errors import IntegrityError
 from xstilts.files import digest
 from xstilts.tasks.formats import FORMATS
 
-VERSION = 1
+VERSION = 2
 """Raised when a format encodes the same rows differently, so that old files are not used."""
 
 
@@ -41,7 +41,7 @@ def encode(
         DataError: An example lacks a field, or its label is not among the task's.
     """
     make = FORMATS.get(task.format).encode
-    length = min(max_length or task.max_length, backbone.max_length)
+    length = row_length(task, backbone, max_length)
     if cache is None:
         features: Features = make(examples, backbone.tokenizer, task, length)
         return features
@@ -68,6 +68,11 @@ def encode(
     finally:
         temporary.unlink(missing_ok=True)
     return features
+
+
+def row_length(task: TaskSpec, backbone: Backbone, max_length: int = 0) -> int:
+    """Sub-words at which a row is cut: `max_length` or the task's; the backbone's at most."""
+    return min(max_length or task.max_length, backbone.max_length)
 
 
 def _load(path: Path) -> Features:

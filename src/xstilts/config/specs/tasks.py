@@ -90,7 +90,8 @@ class TaskSpec(Spec):
             checkpoint is taken, as the protocol does for extractive QA.
         counts: Rows per split and language that the protocol states, for `xstilts data check`:
             `{split: {language or "*": rows}}`.
-        max_length: Sub-words per encoder run, special tokens included.
+        max_length: Sub-words per encoder run, special tokens included; retrieval that does not
+            state it takes what the backbone holds.
         train: Defaults for `TrainSpec` that belong to the task.
         options: What the format takes besides (document stride, question limit, layer, …).
         domain: `legal`, `medical`, `news`, … for retrieval tasks.

@@ -74,15 +74,17 @@ def encode(
         left, right = longest_first(
             first.lengths, second.lengths, room(max_length, around.size, task)
         )
+        cut = left + right < first.lengths + second.lengths
         plan = pair_plan(around, (first.starts, left), (second.starts, right))
         ids = plan.fill(around.prefix, first.values, around.middle, second.values, around.suffix)
     else:
         around = template(tokenizer, pair=False)
         kept = np.minimum(first.lengths, room(max_length, around.size, task))
+        cut = kept < first.lengths
         plan = single_plan(around, (first.starts, kept))
         ids = plan.fill(around.prefix, first.values, around.suffix)
     index = np.arange(len(examples), dtype=np.int64)
-    return Features(ids, index, len(examples), scalars={"label": labels})
+    return Features(ids, index, len(examples), scalars={"label": labels}, cut=int(cut.sum()))
 
 
 def longest_first(first: IntArray, second: IntArray, budget: int) -> tuple[IntArray, IntArray]:

@@ -118,7 +118,8 @@ def encode(
     begin = len(around.prefix) + asked[example] + len(around.middle)
     start, end = _targets(examples, context, example, first, length, begin)
     scalars = {"begin": begin, "first": first, "length": length, "start": start, "end": end}
-    return Features(ids, example, len(examples), tokens, scalars)
+    cut = int((asked < question.lengths).sum())
+    return Features(ids, example, len(examples), tokens, scalars, cut)
 
 
 def _windows(

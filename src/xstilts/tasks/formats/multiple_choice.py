@@ -92,7 +92,8 @@ def encode(
     left = np.minimum(length, budget - right)
     plan = pair_plan(around, (prompt.starts[example] + length - left, left), (choice.starts, right))
     ids = plan.fill(around.prefix, prompt.values, around.middle, choice.values, around.suffix)
-    return Features(ids, example, len(examples), scalars={"label": labels[example]})
+    cut = len(np.unique(example[(left < length) | (right < choice.lengths)]))
+    return Features(ids, example, len(examples), scalars={"label": labels[example]}, cut=cut)
 
 
 def _label(example: Example, choices: int) -> int:

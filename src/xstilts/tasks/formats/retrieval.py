@@ -68,4 +68,5 @@ def encode(
     ids = single_plan(around, (pieces.starts, kept)).fill(
         around.prefix, pieces.values, around.suffix
     )
-    return Features(ids, np.arange(len(examples), dtype=np.int64), len(examples))
+    index, cut = np.arange(len(examples), dtype=np.int64), kept < pieces.lengths
+    return Features(ids, index, len(examples), cut=int(cut.sum()))

@@ -88,7 +88,9 @@ def encode(
         "word": _beside(plan, first, inside.astype(np.int32)),
         "labels": _beside(plan, first, labels),
     }
-    return Features(ids, example, len(examples), tokens)
+    word_of = np.repeat(np.arange(len(examples)), counts)
+    cut = len(np.unique(word_of[pieces.lengths > budget]))  # such a word is the unknown one
+    return Features(ids, example, len(examples), tokens, cut=cut)
 
 
 def _beside(plan: RowPlan, first: NDArray[np.bool_], of_words: Int32) -> Ragged:

@@ -1,0 +1,46 @@
+"""What a computation ran on, as far as it decides the last bits of a result."""
+
+from __future__ import annotations
+
+import platform
+import re
+from functools import cache
+from pathlib import Path
+
+import torch
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@cache
+def _processor() -> str:
+    """The processor's name, or what the platform says of it."""
+    lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _after(text: str, name: str) -> str:
+    """The word after a name; empty where the name is not there."""
+    return re.split(r"[\s,]", text.partition(name)[2], maxsplit=1)[0]
+
+
+def machine() -> dict[str, str]:
+    """Processor, threads and kernels of this process; equal values give equal bits.
+
+    `kernels` is the instruction set that torch's own kernels were chosen for, `onednn` and `blas`
+    the libraries behind matrix products; `gpu` is there where one is.
+    """
+    built = torch.__config__.show()
+    onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    found = {
+        "cpu": _processor(),
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "onednn": _after(built, "MKL-DNN v") if onednn else "",
+        "blas": _after(built, "BLAS_INFO="),
+    }
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
