@@ -128,7 +128,7 @@ def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") 
     Example: xstilts data check xnli panx --data data
     Example: xstilts data check --suite xtreme-r --data data
     """
-    from xstilts.data.check import check, present
+    from xstilts.data.check import Seen, check, check_between, present
     from xstilts.errors import FindingsError, NotFoundError, UsageError
 
     state: State = context.obj
@@ -145,10 +145,12 @@ def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") 
             hint="`xstilts data ls` lists what is there.",
         )
     findings: list[Finding] = [*_lacking(state, _specs(state, tasks, suite))] if suite else []
+    seen: Seen = {}
     with state.session.progress("checking") as progress:
         for number, spec in enumerate(specs):
             progress(spec.name, number / len(specs))
-            findings += check(spec, state.session.data)
+            findings += check(spec, state.session.data, seen)
+    findings += check_between(specs, seen)
 
     def human() -> None:
         for f in findings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from xstilts.config.specs import TaskSpec
 from xstilts.data.check_language import check_languages, check_mixture, check_scripts
@@ -16,11 +16,15 @@ from xstilts.data.located import available_languages, locate, split_names
 from xstilts.errors import XstiltsError
 from xstilts.files import sha256_file
 
+Seen: TypeAlias = dict[tuple[str, str, str], list[tuple[int, str]]]
+"""Task, split and language to a hash of each row's text, and the row's place."""
 
-def check(task: TaskSpec, root: Path | None) -> list[Finding]:
+
+def check(task: TaskSpec, root: Path | None, seen: Seen | None = None) -> list[Finding]:
     """Everything wrong with the task's data below `root`; an empty list when all is well.
 
-    A file that cannot be read is a finding too, so one broken file does not hide the others.
+    A file that cannot be read is a finding too, so one broken file does not hide the others. What
+    was read is added to `seen`, for `check_between`.
     """
     findings: list[Finding] = []
     rows: dict[tuple[str, str], Sequence[Example]] = {}
@@ -33,6 +37,9 @@ def check(task: TaskSpec, root: Path | None) -> list[Finding]:
                 findings.append(Finding(task.name, split, language, "broken", message, error.where))
                 continue
             rows[split, language] = found
+            if seen is not None:
+                texts = [(hash(text_of(row)), row.place) for row in found]
+                seen[task.name, split, language] = texts
             findings += _checksums(task, split, language, root)
             stated = _stated(task, split, language, root)
             findings += check_count(task, split, language, len(found), stated)
@@ -153,3 +160,16 @@ def check_overlap(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
         if shared:
             message = f"{len(shared)} of {len(evaluated)} rows are training rows too"
             yield Finding(task.name, split, language, "overlap", message, shared[0].place)
+
+
+def check_between(tasks: Sequence[TaskSpec], seen: Seen) -> Iterator[Finding]:
+    """Rows that one of the tasks is scored on and another of its family trains on, as PAWS-X's."""
+    families = {task.name: task.head_family for task in tasks}
+    for (name, split, language), rows in seen.items():
+        others = [o for o, family in families.items() if o != name and family == families[name]]
+        for other in others if split != "train" else []:
+            trained = {text for text, _ in seen.get((other, "train", language), [])}
+            shared = [place for text, place in rows if text in trained]
+            if shared:
+                message = f"{len(shared)} of {len(rows)} rows are training rows of {other}"
+                yield Finding(name, split, language, "overlap", message, shared[0])

@@ -9,11 +9,12 @@ from support.files import SHARED, needs_shared, write
 
 from xstilts.config.load import load_task
 from xstilts.config.specs import SourceSpec, TaskSpec
-from xstilts.data.check import check
+from xstilts.data.check import Seen, check, check_between
 from xstilts.data.check_language import check_languages
 from xstilts.data.conversion import Converted
 from xstilts.data.examples import Example
 from xstilts.data.prepare import Presence, list_data, look, prepare, show
+from xstilts.data.sources import load
 from xstilts.errors import DataError, NotFoundError, OfflineError
 
 
@@ -283,3 +284,109 @@ def test_real_data_is_in_the_languages_it_says():
 def test_half_of_cosmos_qa_is_noticed():
     found = check(load_task("cosmosqa"), SHARED)
     assert [f.message for f in found] == ["1500 rows where the protocol states 2985"]
+
+
+PAWS = "".join(f"{n}\tA satz {n} .\tB satz {n} .\t{n % 2}\r\n" for n in range(1, 31))
+
+
+def between(names, root):
+    seen: Seen = {}
+    tasks = [load_task(name) for name in names]
+    for task in tasks:
+        check(task, root, seen)
+    return list(check_between(tasks, seen))
+
+
+def test_rows_of_paws_x_that_train_as_paws_are_found(tmp_path):
+    # PAWS-X's rows come from the dev file of PAWS-Wiki: here two stand in what is trained on.
+    pawsx = "Neu .\tAnders .\t0\nA satz 7 .\tB satz 7 .\t1\nA satz 8 .\tB satz 8 .\t0\n"
+    write(tmp_path, {"paws_wiki/final/test.tsv": PAWS, "pawsx/dev-en.tsv": pawsx})
+    (found,) = between(["pawsx", "paws_wiki"], tmp_path)
+    assert (found.task, found.split, found.language, found.kind) == (
+        "pawsx", "validation", "en", "overlap",
+    )  # fmt: skip
+    assert found.message == "2 of 3 rows are training rows of paws_wiki"
+    assert found.where == "dev-en.tsv:2"
+    write(tmp_path, {"pawsx/dev-en.tsv": "Neu .\tAnders .\t0\n"})
+    assert between(["pawsx", "paws_wiki"], tmp_path) == []
+    # A task of another family may show the same text: its labels are other labels.
+    write(tmp_path, {"pawsx/dev-en.tsv": pawsx, "mnli/dev_matched.tsv": MNLI})
+    assert between(["mnli", "paws_wiki"], tmp_path) == []
+
+
+MNLI = "sentence1\tsentence2\tgold_label\nA satz 7 .\tB satz 7 .\tneutral\n"
+
+
+@needs_shared
+def test_overlap_between_real_tasks():
+    # README of the data: PAWS-Wiki's test part shares no sentence with PAWS-X, 204 pairs of SNLI's
+    # dev file are in CAD-NLI too.
+    assert between(["paws_wiki", "pawsx"], SHARED) == []
+    found = {(f.task, f.split): f.message for f in between(["snli", "cad_nli"], SHARED)}
+    rows = {
+        (name, split): {
+            (row.fields["text"].casefold(), row.fields["text_pair"].casefold())
+            for row in load(load_task(name), split, "en", SHARED)
+        }
+        for name in ("snli", "cad_nli")
+        for split in ("train", "validation")
+    }
+    both = (
+        rows["snli", "train"] | rows["snli", "validation"],
+        rows["cad_nli", "train"] | rows["cad_nli", "validation"],
+    )
+    assert len(both[0] & both[1]) == 204
+    assert ("cad_nli", "validation") in found
+    assert found["cad_nli", "validation"].endswith("rows are training rows of snli")
+
+
+TRAPS = {
+    "a label that says there is none": (
+        "csv", {"drop_labels": ["-"]},
+        "pairID,sentence1,sentence2,label\na,x,y,neutral\nb,z,w,-\n",
+        {"text": "sentence1", "text_pair": "sentence2", "target": "label"},
+        "label '-' is none of",
+    ),
+    "line ends that change inside a file": (
+        "tsv", {"line_ends": "mixed"}, "x\ty\tneutral\r\nz\tw\tneutral\n",
+        {"text": 0, "text_pair": 1, "target": 2}, "line ends are mixed",
+    ),
+    "a line broken inside its text": (
+        "tsv", {"width": "3", "short_rows": "drop"}, "x\ty\tneutral\n- and\nz\tw\tneutral\n",
+        {"text": 0, "text_pair": 1, "target": 2}, "1 columns where 3 are expected",
+    ),
+    "a column too many": (
+        "tsv", {"width": "3", "long_rows": "drop"}, "x\ty\tneutral\na\tb\tc\td\n",
+        {"text": 0, "text_pair": 1, "target": 2}, "4 columns where 3 are expected",
+    ),
+    "several labels in one column": (
+        "tsv", {"label_separator": ","}, "x\ty\tneutral\nz\tw\tneutral, entailment\n",
+        {"text": 0, "text_pair": 1, "target": 2}, "label 'neutral, entailment' is none of",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_trap_is_found_until_the_task_says_how_to_read_it(trap, tmp_path):
+    reader, options, text, columns, message = TRAPS[trap]
+    (tmp_path / "rows").write_bytes(text.encode())
+    source = {"reader": reader, "files": {"test": "rows"}, "columns": columns}
+    labels = {"labels": ["entailment", "neutral", "contradiction"], "languages": ["en"]}
+    task = toy(**labels)
+    plain = task.model_copy(update={"sources": [SourceSpec(**source)]})
+    (found,) = check(plain, tmp_path)
+    assert found.kind == "broken"
+    assert message in found.message
+    told = task.model_copy(update={"sources": [SourceSpec(**source, options=options)]})
+    assert check(told, tmp_path) == []
+
+
+def test_crlf_and_tabs_in_empty_lines_are_no_part_of_the_data(tmp_path):
+    write(tmp_path, {
+        "paws_wiki/final/test.tsv": PAWS,
+        "wnut17/wnut17train.conll": "a\tO\n\t\nb\tB-person\n\t\n",
+    })  # fmt: skip
+    paws = load(load_task("paws_wiki"), "train", "en", tmp_path)
+    assert {row.target for row in paws} == {"0", "1"}
+    wnut = load(load_task("wnut17"), "train", "en", tmp_path)
+    assert [row.fields["words"] for row in wnut] == [("a",), ("b",)]
