@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,22 +17,12 @@ from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.load import load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
-from xstilts.data.features import Features
-from xstilts.errors import DataError, NotFoundError, UsageError
-from xstilts.tasks.formats import FORMATS
+from xstilts.errors import NotFoundError, UsageError
+from xstilts.tasks.formats import FORMATS, retrieval
 from xstilts.zoo import Zoo
 
 Row = str | Sequence[str] | Mapping[str, Any]
 """One input: a text, several texts, or fields by name."""
-
-_POSITIONS: dict[str, tuple[str, ...]] = {
-    "classification": ("text", "text_pair"),
-    "extractive_qa": ("question", "context"),
-}
-_FIELDS: dict[str, tuple[str, ...]] = _POSITIONS | {
-    "multiple_choice": ("context", "question", "choices"),
-    "tagging": ("words",),
-}
 
 
 @dataclass(frozen=True)
@@ -46,23 +36,21 @@ class Prediction:
         scores: Probability of each label, or of each choice by its number; empty for tags and
             answers.
         fields: The input as the format read it.
+        beside: What stands beside the value in a record, such as the words of the tags.
     """
 
     id: str
     value: Any
     scores: Mapping[str, float]
     fields: Mapping[str, Any]
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """The prediction as plain JSON values."""
         result: dict[str, Any] = {"id": self.id, "prediction": self.value}
         if self.scores:
             result["scores"] = {name: round(score, 6) for name, score in self.scores.items()}
-        if "words" in self.fields:
-            result["words"] = list(self.fields["words"])
-        if "choices" in self.fields:
-            result["choice"] = self.fields["choices"][self.value]
-        return result
+        return {**result, **self.beside}
 
 
 class Predictor:
@@ -95,7 +83,7 @@ class Predictor:
                 f"'{self.expression}' has no head",
                 hint=f"Train one: xstilts compose '{self.expression}' --target TASK --save NAME",
             )
-        if self.head.task.format not in _FIELDS:
+        if not FORMATS.get(self.head.task.format).PREDICTS:
             raise UsageError(f"a head of format {self.head.task.format} gives no predictions")
         return self.head
 
@@ -111,8 +99,7 @@ class Predictor:
         """
         examples = [Example(str(n), "", {"text": text}) for n, text in enumerate(texts)]
         task = load_task("tatoeba")
-        made = FORMATS.get("retrieval")
-        features = made.encode(examples, self.tokenizer, task, self.backbone.max_length)
+        features = retrieval.encode(examples, self.tokenizer, task, self.backbone.max_length)
         chosen = layer if layer >= 0 else self.backbone.retrieval_layer
         with self.model.attached():
             return predict.embed(self.model, features, [chosen], pooling)[chosen]
@@ -143,64 +130,18 @@ class Predictor:
         with self.model.attached():
             scores = predict.logits(self.model, features, task.name)
         values = made.decode(scores, features, examples, task)
-        shares = _shares(task, scores, features)
+        records = [made.record(v, e.fields) for v, e in zip(values, examples, strict=True)]
+        shares = made.probabilities(scores, features, task)
         return [
-            Prediction(e.id, int(v) if task.format == "multiple_choice" else v, s, e.fields)
-            for e, v, s in zip(examples, values, shares, strict=True)
+            Prediction(e.id, r.pop("prediction"), s, e.fields, r)
+            for e, r, s in zip(examples, records, shares, strict=True)
         ]
 
 
 def _example(task: TaskSpec, row: Row, number: int, language: str) -> Example:
-    fields = _fields(task.format, row)
+    fields = FORMATS.get(task.format).input_fields(row)
     name = str(row.get("id", number)) if isinstance(row, Mapping) else str(number)
     return Example(name, language, fields, place=f"input {name}")
-
-
-def _shares(
-    task: TaskSpec, scores: list[NDArray[np.float32]], features: Features
-) -> Iterator[dict[str, float]]:
-    """Softmax over the labels or choices of each example."""
-    if task.format == "classification":
-        for row in scores:
-            yield dict(zip(task.labels, _softmax(row), strict=True))
-    elif task.format == "multiple_choice":
-        bounds = np.searchsorted(features.example, np.arange(features.num_examples + 1))
-        for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            row = np.array([float(np.asarray(s).reshape(())) for s in scores[start:end]])
-            yield {str(number): share for number, share in enumerate(_softmax(row))}
-    else:
-        yield from ({} for _ in range(features.num_examples))
-
-
-def _softmax(row: NDArray[Any]) -> list[float]:
-    powers = np.exp(row.astype(np.float64) - row.max())
-    return [float(share) for share in powers / powers.sum()]
-
-
-def _fields(format_name: str, row: Row) -> dict[str, Any]:
-    """The fields of an input, by the names of the format."""
-    if isinstance(row, Mapping):
-        fields = {name: row[name] for name in _FIELDS[format_name] if name in row}
-    elif format_name == "tagging":
-        fields = {"words": row}
-    elif isinstance(row, str):
-        fields = {_FIELDS[format_name][0]: row}
-    else:
-        names = _POSITIONS.get(format_name, ())
-        if len(row) > len(names):
-            raise DataError(f"an input of {len(row)} texts", hint=fields_hint(format_name))
-        fields = dict(zip(names, row, strict=False))
-    if isinstance(fields.get("words"), str):
-        fields["words"] = fields["words"].split()
-    for name in ("words", "choices"):
-        if isinstance(fields.get(name), list):
-            fields[name] = tuple(fields[name])
-    return fields
-
-
-def fields_hint(format_name: str) -> str:
-    """A sentence with the fields of a format's inputs."""
-    return f"Inputs of format {format_name} have: " + ", ".join(_FIELDS[format_name]) + "."
 
 
 # ------------------------------------------------------------------------------------- loading

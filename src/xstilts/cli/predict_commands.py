@@ -41,15 +41,17 @@ def predict(
 
     Example: xstilts predict mnli --text "A man runs." --text2 "Somebody moves."
     """
+    from xstilts.tasks.formats import FORMATS
+
     state: State = context.obj
     flags = {"text": text, "text_pair": text2, "question": question, "context": passage}
     given = {name: values for name, values in flags.items() if values}
     rows = _from_file(file) if file else iter(_from_flags(given, choice))
     _require_one_source(file, given, choice)
     asked = state.session.load(expression, language=language, task=task, backbone=backbone)
-    form = asked.require_head().task.format
+    names = FORMATS.get(asked.require_head().task.format).FIELDS
     while chunk := list(islice(rows, _CHUNK)):
-        fields = [_as_words(row) if form == "tagging" else row for row in chunk]
+        fields = [_with_text(row, names) for row in chunk]
         for prediction in asked.predict(fields, language=language):
             sys.stdout.write(json.dumps(prediction.record(), ensure_ascii=False) + "\n")
         sys.stdout.flush()
@@ -103,6 +105,7 @@ def _from_file(file: str) -> Iterator[dict[str, Any]]:
             yield {"id": str(number - 1), **row}
 
 
-def _as_words(row: dict[str, Any]) -> dict[str, Any]:
-    """A tagger's words; a text is cut at blanks."""
-    return row if "words" in row or "text" not in row else {**row, "words": row["text"]}
+def _with_text(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The row with its `text` under the one name that the format has, such as a tagger's words."""
+    one = names[0] if len(names) == 1 else "text"
+    return row if one in row or "text" not in row else {**row, one: row["text"]}

@@ -1,28 +1,14 @@
-"""Row to `Example`, one function a format; a format not listed gets its columns as text fields."""
+"""One row of any table to an `Example`, as its task's format reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from xstilts.data.examples import Answer, Example
-from xstilts.data.rows import (
-    Context,
-    Dropped,
-    DropRow,
-    Missing,
-    Row,
-    checked_text,
-    checked_word,
-    is_missing,
-    label_name,
-    plain_text,
-    raw_target,
-    text_field,
-    value_of,
-    wrong,
-)
-from xstilts.data.text import blank_split, of_kind, place, where
+from xstilts.data.formats import ROW_FORMATS
+from xstilts.data.rows import Context, Dropped, DropRow, Row, plain_text, value_of, wrong
+from xstilts.data.text import of_kind, place, where
 from xstilts.errors import DataError
 
 
@@ -32,9 +18,9 @@ def example_of(row: Row, context: Context, default_id: str) -> Example | Dropped
     Raises:
         DataError: A column is missing, required text is blank, or the label is unknown.
     """
-    build = _FORMATS.get(context.task.format, _any_format)
+    read_row = ROW_FORMATS.get(context.task.format).read_row
     try:
-        fields, target = build(row, context)
+        fields, target = read_row(row, context)
         columns = context.source.columns
         row_id = default_id
         if "id" in columns:
@@ -44,93 +30,6 @@ def example_of(row: Row, context: Context, default_id: str) -> Example | Dropped
     except DropRow as drop:
         return Dropped(place(context.path, row.number), drop.reason)
     return Example(row_id, context.language, fields, target, place(context.path, row.number))
-
-
-def _classification(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
-    raw = raw_target(row, context)
-    target = None if raw is None else label_name(raw, context, row.number)
-    names = [name for name in ("text", "text_pair") if name == "text" or _has(context, name)]
-    return {name: text_field(row, context, name) for name in names}, target
-
-
-def _choice(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
-    raw = raw_target(row, context)
-    columns = [c.strip() for c in str(context.source.columns.get("choices", "")).split(",")]
-    try:
-        values = [row.get(column) for column in columns]
-    except Missing:
-        raise wrong(row, context, f"a choice is missing: needs {', '.join(columns)}") from None
-    found = values[0] if len(values) == 1 and isinstance(values[0], list | tuple) else values
-    choices = tuple(_choice_text(c, number, row, context) for number, c in enumerate(found))
-    if len(choices) < 2:
-        raise wrong(row, context, f"{len(choices)} choices; at least two are needed")
-    target = None if raw is None else label_name(raw, context, row.number)
-    if target is not None and not (target.isdecimal() and int(target) < len(choices)):
-        raise wrong(row, context, f"label '{raw}' names none of the {len(choices)} choices")
-    question = (
-        text_field(row, context, "question", required=False) if _has(context, "question") else ""
-    )
-    fields = {"context": text_field(row, context, "context") if _has(context, "context") else ""}
-    return {**fields, "question": question, "choices": choices}, target
-
-
-def _choice_text(value: Any, number: int, row: Row, context: Context) -> str:
-    name = f"choice {number}"
-    return checked_text(plain_text(value, name, context, row.number), name, context, row.number)
-
-
-def _tagging(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
-    words = value_of(row, context, "words")
-    if isinstance(words, str):
-        words = blank_split(words)
-    if not isinstance(words, list | tuple) or not words:
-        raise wrong(row, context, "a sentence without words")
-    texts = (plain_text(word, "word", context, row.number) for word in words)
-    words = [checked_word(text, context, row.number) for text in texts]
-    tags = raw_target(row, context)
-    if isinstance(tags, str):
-        tags = blank_split(tags)
-    if tags is not None and not isinstance(tags, list | tuple):
-        raise wrong(row, context, "the labels are not a list, one for each word")
-    if tags is not None and len(tags) != len(words):
-        raise wrong(row, context, f"{len(words)} words but {len(tags)} labels")
-    target = None if tags is None else tuple(label_name(t, context, row.number) for t in tags)
-    return {"words": tuple(words)}, target
-
-
-def _extractive_qa(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
-    raw = _raw_answers(row, context)
-    if isinstance(raw, str):
-        raw = [{"text": raw, "answer_start": _start(row, context)}]
-    passage = text_field(row, context, "context")
-    question = text_field(row, context, "question")
-    return {"question": question, "context": passage}, answers_of(raw, passage, context, row.number)
-
-
-def _raw_answers(row: Row, context: Context) -> Any:
-    """Gold answers as written; an empty cell is a question without an answer where those belong."""
-    if context.options.unanswerable and _has(context, "target"):
-        value = value_of(row, context, "target")
-        if is_missing(value) or (isinstance(value, str) and not value.strip()):
-            return []
-    return raw_target(row, context)
-
-
-def _start(row: Row, context: Context) -> int:
-    """The offset of an answer that stands in a column of its own; 0 when it is to be looked for."""
-    if _has(context, "answer_start"):
-        value = str(value_of(row, context, "answer_start")).strip()
-        if not value.removeprefix("-").isdecimal():
-            raise wrong(row, context, f"'{value}' is no offset of an answer")
-        return int(value)
-    if context.options.offsets == "nearest":
-        return 0
-    raise DataError(
-        "an answer without its offset",
-        where=where(context.path, row.number),
-        hint="Add `columns: {answer_start: …}`, or `options: {offsets: nearest}` to take its "
-        "first place in the context.",
-    )
 
 
 def answers_of(raw: Any, passage: str, context: Context, number: int) -> tuple[Answer, ...] | None:
@@ -181,28 +80,3 @@ def _checked_answer(text: str, start: int, passage: str, context: Context, spot:
         where=spot,
         hint="Offsets count characters, not bytes.",
     )
-
-
-def _plain_text(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
-    return {"text": text_field(row, context, "text")}, None
-
-
-def _any_format(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
-    names = [name for name in context.source.columns if name not in ("id", "target")]
-    raw = raw_target(row, context) if _has(context, "target") else None
-    target = None if raw is None else label_name(raw, context, row.number)
-    return {name: text_field(row, context, name) for name in names}, target
-
-
-def _has(context: Context, field: str) -> bool:
-    return field in context.source.columns
-
-
-_FORMATS: Mapping[str, Callable[[Row, Context], tuple[dict[str, Any], Any]]] = {
-    "classification": _classification,
-    "multiple_choice": _choice,
-    "tagging": _tagging,
-    "extractive_qa": _extractive_qa,
-    "retrieval": _plain_text,
-    "masked_lm": _plain_text,
-}

@@ -147,6 +147,11 @@ class DropRow(Exception):  # noqa: N818  (control flow inside one row, never lea
 # ------------------------------------------------------------------------------------- columns
 
 
+def has(context: Context, field: str) -> bool:
+    """Whether the source names a column for a field."""
+    return field in context.source.columns
+
+
 def value_of(row: Row, context: Context, field: str) -> Any:
     """What the row holds in the column of a field.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, IntArray
+from xstilts.data.rows import Context, Row, has, label_name, raw_target, text_field
 from xstilts.errors import DataError
 from xstilts.tasks.formats._fields import (
     IGNORED,
@@ -48,6 +49,14 @@ HF_CODE = ("model.classifier.load_state_dict(head)",)
 HF_NAMES = {"dense": "classifier.dense", "out_proj": "classifier.out_proj"}
 HF_NAMES_BERT = {"dense": "{base}.pooler.dense", "out_proj": "classifier"}
 ADAPTERS_HEAD = {"head_type": "classification", "layers": 2, "use_pooler": False, "bias": True}
+
+
+def read_row(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
+    """One or two texts, and the label; see `RowFormat`."""
+    raw = raw_target(row, context)
+    target = None if raw is None else label_name(raw, context, row.number)
+    names = [name for name in ("text", "text_pair") if name == "text" or has(context, name)]
+    return {name: text_field(row, context, name) for name in names}, target
 
 
 def encode(

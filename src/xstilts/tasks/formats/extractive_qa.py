@@ -22,6 +22,9 @@ from pydantic import Field
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.features import Batch, Features, IntArray
+from xstilts.data.row_formats import answers_of
+from xstilts.data.rows import Context, Row, has, is_missing, raw_target, text_field, value_of, wrong
+from xstilts.data.text import read_json, where
 from xstilts.errors import DataError
 from xstilts.tasks.formats import _spans
 from xstilts.tasks.formats._fields import IGNORED, HeadOptions, options, room, texts
@@ -79,6 +82,64 @@ class Options(HeadOptions):
     null_answers: bool = False
     null_threshold: float = 0.0
     decode: Literal["offsets", "whitespace"] = "offsets"
+
+
+def read_row(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
+    """Question, context, and the gold answers, checked against it."""
+    raw = _raw_answers(row, context)
+    if isinstance(raw, str):
+        raw = [{"text": raw, "answer_start": _start(row, context)}]
+    passage = text_field(row, context, "context")
+    question = text_field(row, context, "question")
+    return {"question": question, "context": passage}, answers_of(raw, passage, context, row.number)
+
+
+def _raw_answers(row: Row, context: Context) -> Any:
+    """Gold answers as written; an empty cell is a question without an answer where those belong."""
+    if context.options.unanswerable and has(context, "target"):
+        value = value_of(row, context, "target")
+        if is_missing(value) or (isinstance(value, str) and not value.strip()):
+            return []
+    return raw_target(row, context)
+
+
+def _start(row: Row, context: Context) -> int:
+    """The offset of an answer that stands in a column of its own; 0 when it is to be looked for."""
+    if has(context, "answer_start"):
+        value = str(value_of(row, context, "answer_start")).strip()
+        if not value.removeprefix("-").isdecimal():
+            raise wrong(row, context, f"'{value}' is no offset of an answer")
+        return int(value)
+    if context.options.offsets == "nearest":
+        return 0
+    raise DataError(
+        "an answer without its offset",
+        where=where(context.path, row.number),
+        hint="Add `columns: {answer_start: …}`, or `options: {offsets: nearest}` to take its "
+        "first place in the context.",
+    )
+
+
+def read_targets(examples: Sequence[Example], context: Context) -> list[Any]:
+    """The answers of a SQuAD file, by the questions' ids.
+
+    Raises:
+        DataError: It is no SQuAD file, or lacks a question.
+    """
+    data = read_json(context.path)
+    found: dict[str, Any] = {}
+    try:
+        for article in data["data"] if isinstance(data, dict) else data:
+            for paragraph in article["paragraphs"]:
+                found.update((q["id"], q["answers"]) for q in paragraph["qas"])
+    except (KeyError, TypeError):
+        raise DataError("not SQuAD JSON", where=str(context.path)) from None
+    result = []
+    for row, example in enumerate(examples, 1):
+        if example.id not in found:
+            raise DataError(f"no answers for question {example.id}", where=where(context.path, row))
+        result.append(answers_of(found[example.id], example.fields["context"], context, row))
+    return result
 
 
 def encode(

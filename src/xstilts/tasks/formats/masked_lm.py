@@ -19,6 +19,7 @@ from pydantic import Field
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, IntArray, Ragged
+from xstilts.data.rows import Context, Row, text_field
 from xstilts.errors import DataError, UsageError
 from xstilts.tasks.formats._fields import IGNORED, options, room, texts
 from xstilts.tasks.formats._pieces import Int32, Pieces, RowPlan, template, tokenise
@@ -67,6 +68,11 @@ class Options(Spec):
 
 
 # ------------------------------------------------------------------------------------- rows
+
+
+def read_row(row: Row, context: Context) -> tuple[dict[str, Any], None]:
+    """The text."""
+    return {"text": text_field(row, context, "text")}, None
 
 
 def encode(

@@ -17,6 +17,18 @@ from numpy.typing import NDArray
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features
+from xstilts.data.rows import (
+    Context,
+    Missing,
+    Row,
+    checked_text,
+    has,
+    label_name,
+    plain_text,
+    raw_target,
+    text_field,
+    wrong,
+)
 from xstilts.errors import DataError
 from xstilts.tasks.formats._fields import (
     IGNORED,
@@ -58,6 +70,33 @@ ADAPTERS_HEAD = {
     "num_choices": ADAPTERS_CHOICES,
     "label2id": {str(number): number for number in range(ADAPTERS_CHOICES)},
 }
+
+
+def read_row(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
+    """Context and question where there are such columns, the choices, and the right one."""
+    raw = raw_target(row, context)
+    columns = [c.strip() for c in str(context.source.columns.get("choices", "")).split(",")]
+    try:
+        values = [row.get(column) for column in columns]
+    except Missing:
+        raise wrong(row, context, f"a choice is missing: needs {', '.join(columns)}") from None
+    found = values[0] if len(values) == 1 and isinstance(values[0], list | tuple) else values
+    choices = tuple(_choice_text(c, number, row, context) for number, c in enumerate(found))
+    if len(choices) < 2:
+        raise wrong(row, context, f"{len(choices)} choices; at least two are needed")
+    target = None if raw is None else label_name(raw, context, row.number)
+    if target is not None and not (target.isdecimal() and int(target) < len(choices)):
+        raise wrong(row, context, f"label '{raw}' names none of the {len(choices)} choices")
+    question = (
+        text_field(row, context, "question", required=False) if has(context, "question") else ""
+    )
+    fields = {"context": text_field(row, context, "context") if has(context, "context") else ""}
+    return {**fields, "question": question, "choices": choices}, target
+
+
+def _choice_text(value: Any, number: int, row: Row, context: Context) -> str:
+    name = f"choice {number}"
+    return checked_text(plain_text(value, name, context, row.number), name, context, row.number)
 
 
 def encode(

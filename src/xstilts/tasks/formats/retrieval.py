@@ -15,6 +15,7 @@ from pydantic import Field
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
+from xstilts.data.rows import Context, Row, text_field
 from xstilts.tasks.formats._fields import options, room, texts
 from xstilts.tasks.formats._pieces import single_plan, template, tokenise
 
@@ -51,6 +52,11 @@ class Options(Spec):
     threshold: float | None = None
     depth: int = Field(default=20, gt=0)
     index: Literal["exact", "ivf", "hnsw"] = "exact"
+
+
+def read_row(row: Row, context: Context) -> tuple[dict[str, Any], None]:
+    """The text."""
+    return {"text": text_field(row, context, "text")}, None
 
 
 def encode(

@@ -17,6 +17,17 @@ from numpy.typing import NDArray
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, IntArray, Ragged
+from xstilts.data.rows import (
+    Context,
+    Row,
+    checked_word,
+    label_name,
+    plain_text,
+    raw_target,
+    value_of,
+    wrong,
+)
+from xstilts.data.text import blank_split, is_blank, read_lines
 from xstilts.errors import DataError
 from xstilts.tasks.formats._fields import (
     IGNORED,
@@ -48,6 +59,55 @@ HF_CODE = (
 )
 HF_NAMES = {"classifier": "classifier"}
 ADAPTERS_HEAD = {"head_type": "tagging", "layers": 1}
+
+
+def read_row(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
+    """Words and tags, each a list or a text cut at blanks."""
+    words = value_of(row, context, "words")
+    if isinstance(words, str):
+        words = blank_split(words)
+    if not isinstance(words, list | tuple) or not words:
+        raise wrong(row, context, "a sentence without words")
+    texts = (plain_text(word, "word", context, row.number) for word in words)
+    words = [checked_word(text, context, row.number) for text in texts]
+    tags = raw_target(row, context)
+    if isinstance(tags, str):
+        tags = blank_split(tags)
+    if tags is not None and not isinstance(tags, list | tuple):
+        raise wrong(row, context, "the labels are not a list, one for each word")
+    if tags is not None and len(tags) != len(words):
+        raise wrong(row, context, f"{len(words)} words but {len(tags)} labels")
+    target = None if tags is None else tuple(label_name(t, context, row.number) for t in tags)
+    return {"words": tuple(words)}, target
+
+
+def read_targets(examples: Sequence[Example], context: Context) -> list[tuple[str, ...]]:
+    """A tag a line, a blank line between sentences.
+
+    Raises:
+        DataError: A sentence has not as many tags as words, or a tag is unknown.
+    """
+    targets = _tags(context)
+    for row, (example, target) in enumerate(zip(examples, targets, strict=False), 1):
+        words = len(example.fields["words"])
+        if len(target) != words and len(targets) == len(examples):
+            raise DataError(
+                f"{len(target)} labels for the {words} words of sentence {row} ({example.place})",
+                where=str(context.path),
+            )
+    return targets
+
+
+def _tags(context: Context) -> list[tuple[str, ...]]:
+    sentences: list[tuple[str, ...]] = []
+    current: list[str] = []
+    for row, line in enumerate(read_lines(context.path), 1):
+        if not is_blank(line):
+            current.append(label_name(line, context, row))
+        elif current:
+            sentences.append(tuple(current))
+            current = []
+    return [*sentences, tuple(current)] if current else sentences
 
 
 def encode(
