@@ -1,12 +1,6 @@
 """Export: a trained module as something that runs without xstilts.
 
-A kind is one file of this package with these names:
-
-    ABOUT: str                      one line for the card
-    write(source, folder) -> float | None
-        Write into an empty folder; the largest difference of a reload to our own output, or None
-        where nothing can be reloaded here. Raises `UsageError` when the source cannot be expressed.
-
+A kind is one file of this package; `Export` states what it has.
 The folder appears whole or not at all.
 """
 
@@ -14,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -38,8 +32,6 @@ from xstilts.files import atomic_folder, write_text
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Zoo
 from xstilts.zoo.manifest import COMPOSITION
-
-EXPORTS = Registry[Any]("xstilts.composition.export", "kind of export")
 
 TOLERANCE = 1e-4
 """Largest difference of logits, over their largest size (at least 1), that counts as the same."""
@@ -91,6 +83,29 @@ class Exported:
     difference: float | None
 
 
+class Export(Protocol):
+    """What a kind of export has.
+
+    Attributes:
+        ABOUT: One line for the card.
+    """
+
+    ABOUT: str
+
+    def write(self, source: Source, folder: Path) -> float | None:
+        """Write into an empty folder; the largest difference of a reload to our own output.
+
+        None where nothing can be reloaded here.
+
+        Raises:
+            UsageError: The source cannot be expressed that way.
+        """
+        ...
+
+
+EXPORTS = Registry[Export]("xstilts.composition.export", "kind of export", Export)
+
+
 def export(
     kind: str, text: str, zoo: Zoo, backbone: Backbone, to: Path, language: str = ""
 ) -> Exported:
@@ -113,7 +128,7 @@ def export(
                 where=str(to),
                 hint="Nothing was kept. Please report the versions that `xstilts doctor` prints.",
             )
-        write_text(folder / "README.md", _card(chosen, str(made.ABOUT)))
+        write_text(folder / "README.md", _card(chosen, made.ABOUT))
         for path in folder.rglob("*.safetensors"):
             path.chmod(0o644)  # the library writes files that only their owner may read
     files = sorted(path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file())

@@ -1,13 +1,6 @@
 """Engines: where the workers of a grid run.
 
-An engine is one file of this package with these names:
-
-    Options: type[Spec]
-        What it takes besides, by `--engine-option key=value`.
-    run(pool, options, stop) -> None
-        Start `pool.workers` processes of `pool.command` somewhere, start another for each that
-        dies, and return when all have ended. When `stop` notes a signal, let them end after a
-        checkpoint, and return.
+An engine is one file of this package; `Engine` states what it has.
 
 An engine holds no state: which cells there are, who computes them and what became of them is in the
 result store's folder, so engines may share a grid and may die.
@@ -19,12 +12,11 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from xstilts.config.registry import Registry
+from xstilts.config.specs import Spec
 from xstilts.errors import FindingsError, PreemptedError, XstiltsError
-
-ENGINES = Registry[Any]("xstilts.grid.engines", "engine")
 
 ENDED = (0, FindingsError.exit_code)
 """Exit codes of a worker that found nothing left to do."""
@@ -77,3 +69,24 @@ class WorkerPool:
                 hint="See the newest log there; what was finished is kept.",
             )
         return True
+
+
+class Engine(Protocol):
+    """What an engine has.
+
+    Attributes:
+        Options: What it takes besides, by `--set key=value`.
+    """
+
+    Options: type[Spec]
+
+    def run(self, pool: WorkerPool, options: Any, stop: Any) -> None:
+        """Run `pool.workers` processes of `pool.command` somewhere until all have ended.
+
+        Another is started for each that dies. When `stop` notes a signal, workers end after a
+        checkpoint first.
+        """
+        ...
+
+
+ENGINES = Registry[Engine]("xstilts.grid.engines", "engine", Engine)

@@ -1,20 +1,7 @@
 """Hubs: where modules are shared.
 
-A hub is one file of this package with these names:
-
-    SCHEMES: tuple[str, ...]        what its addresses start with, such as `("hf:",)`; empty for
-                                    the hub that takes every other `scheme://`
-    CACHES: bool                    whether `pull` can serve from a cache when offline
-    OPTIONS: tuple[str, ...]        the fields of `PushOptions` that `push` honours; others are
-                                    refused before it is called
-
-    push(folder, address, options) -> RemoteRef
-        Share a verified module folder, all of it or nothing: until the last step nobody sees it.
-    pull(address, into, *, offline) -> RemoteRef
-        Fetch the files that the module's manifest lists into the empty folder `into`. The caller
-        verifies them and makes the module visible.
-    card(address, manifest) -> str
-        The text of the card that the module has there; empty without.
+A hub is one file of this package, or an entry point of the group `xstilts.hubs`; `Hub` states what
+it has.
 
 A hub whose addresses hold many modules also has:
 
@@ -44,15 +31,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from xstilts.config.registry import Registry
 from xstilts.errors import NetworkError, NotFoundError, OfflineError, UsageError
 from xstilts.zoo import Entry, Zoo, read_manifest, verify_folder
 from xstilts.zoo.card import license_in, write_card
-from xstilts.zoo.manifest import CARD, Parent
-
-HUBS = Registry[Any]("xstilts.zoo.hubs", "hub", group="xstilts.hubs")
+from xstilts.zoo.manifest import CARD, Manifest, Parent
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(//)?")
 _LOCAL_SCHEMES = ("file", "local", "memory")
@@ -113,6 +98,40 @@ class PushOptions:
     tags: tuple[str, ...] = ()
     message: str = ""
     license: str = ""
+
+
+class Hub(Protocol):
+    """What every hub has.
+
+    Attributes:
+        SCHEMES: What its addresses start with, such as `("hf:",)`; empty for the hub that takes
+            every other `scheme://`.
+        CACHES: Whether `pull` can serve from a cache when offline.
+        OPTIONS: The fields of `PushOptions` that `push` honours; others are refused before it.
+    """
+
+    SCHEMES: tuple[str, ...]
+    CACHES: bool
+    OPTIONS: tuple[str, ...]
+
+    def push(self, folder: Path, address: Address, options: PushOptions) -> RemoteRef:
+        """Share a verified module folder, all or nothing: until the last step nobody sees it."""
+        ...
+
+    def pull(self, address: Address, into: Path, *, offline: bool) -> RemoteRef:
+        """Fetch the files that the module's manifest lists into the empty folder `into`.
+
+        The caller verifies them and makes the module visible.
+        """
+        ...
+
+    def card(self, address: Address, manifest: Manifest) -> str:
+        """The text of the card that the module has there; empty without."""
+        ...
+
+
+# Not every hub has all that is listed above, so what `get` gives is not of one type.
+HUBS = Registry[Any]("xstilts.zoo.hubs", "hub", Hub, "xstilts.hubs")
 
 
 def parse_address(text: str) -> Address:
