@@ -12,7 +12,7 @@ from xstilts.data.examples import Example
 from xstilts.data.findings import MIN_ROWS, Finding, Rows, rows_of, text_of
 from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.layout import filled_paths
-from xstilts.data.located import available_languages, locate, split_names
+from xstilts.data.located import available_languages, locate, row_key, split_names
 from xstilts.errors import XstiltsError
 from xstilts.files import sha256_file
 
@@ -71,8 +71,7 @@ def _checksums(task: TaskSpec, split: str, language: str, root: Path | None) -> 
 
 def _stated(task: TaskSpec, split: str, language: str, root: Path | None) -> Mapping[str, int]:
     """Language, or `*`, to the rows of the split: those of the copy at hand, else the task's."""
-    side = f"{split}.source" if task.format == "retrieval" else split
-    located = locate(task, side, language, root)
+    located = locate(task, row_key(task, split), language, root)
     of_copy = located.source.counts.get(split) if located else None
     return of_copy or task.counts.get(split, {})
 

@@ -60,11 +60,18 @@ def adapters_head(head: Head, name: str) -> tuple[dict[str, Any], dict[str, Tens
     Raises:
         UsageError: The library has no such head.
     """
-    own = FORMATS.get(head.task.format).ADAPTERS_HEAD
+    form = FORMATS.get(head.task.format)
+    own = form.ADAPTERS_HEAD
     if own is None:
         raise UsageError(f"the adapters library cannot load heads of format {head.task.format}")
     labels = {"label2id": {name: number for number, name in enumerate(head.task.labels)}}
-    config = {"activation_function": "tanh", "dropout_prob": None, **labels, **own}
+    config = {
+        "head_type": form.ADAPTERS_TYPE,
+        "activation_function": "tanh",
+        "dropout_prob": None,
+        **labels,
+        **own,
+    }
     if "num_choices" not in config:
         config["num_labels"] = len(config["label2id"])
     places = {"dense": "1", "out_proj": "4", "classifier": "1"}

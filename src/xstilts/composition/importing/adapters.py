@@ -16,6 +16,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
 from xstilts.modules.methods import _adapters_lora, bottleneck, language, lora
+from xstilts.tasks.formats import FORMATS
 
 WEIGHTS = ("adapter.safetensors", "pytorch_adapter.bin")
 HEADS = ("model_head.safetensors", "pytorch_model_head.bin")
@@ -103,15 +104,6 @@ def _new_config(
 
 # ------------------------------------------------------------------------------------------ heads
 
-_TYPES = {
-    "classification": "classification",
-    "tagging": "tagging",
-    "extractive_qa": "question_answering",
-    "multiple_choice": "multiple_choice",
-    "masked_lm": "masked_lm",
-}
-"""Format to the library's type of head."""
-
 
 def _head(
     tensors: Mapping[str, Tensor], task: TaskSpec | None, backbone: Backbone, folder: ForeignFolder
@@ -138,7 +130,7 @@ def _head_problem(config: Mapping[str, Any], task: TaskSpec) -> str:
 
     The head of a plain transformers class has no type and no layers of its own choice.
     """
-    kind, wanted = config.get("head_type"), _TYPES.get(task.format)
+    kind, wanted = config.get("head_type"), FORMATS.get(task.format).ADAPTERS_TYPE
     if kind not in (None, wanted):
         return f"a head of type {kind} does not fit task '{task.name}'"
     if config.get("use_pooler"):
@@ -155,7 +147,7 @@ def _order(labels: Any, task: TaskSpec, folder: ForeignFolder) -> list[int] | No
     Raises:
         IntegrityError: The head names other labels.
     """
-    if not task.labels or task.format not in ("classification", "tagging"):
+    if not task.labels or not FORMATS.get(task.format).LABEL_SET:
         return None
     if not labels or all(re.fullmatch(r"LABEL_\d+", str(label)) for label in labels):
         folder.notes.append(

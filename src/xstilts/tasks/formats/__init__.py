@@ -53,7 +53,8 @@ class Format(RowFormat, HeadFormat, Protocol):
         LAYOUT: Of prediction and label files; None where predictions are not exchanged as files.
         HF_NAMES: The head's modules (or parameters) to their names in `HF_CLASS`, `{base}` being
             the encoder's; of RoBERTa's kind, and `HF_NAMES_BERT` of BERT's where those differ.
-        ADAPTERS_HEAD: Config of the adapters library's flexible head; None where it has none.
+        ADAPTERS_TYPE: What the adapters library calls such a head; empty where it has none.
+        ADAPTERS_HEAD: Config of its flexible head of that type; None where none can be written.
     """
 
     NEEDS_HEAD: bool
@@ -63,6 +64,7 @@ class Format(RowFormat, HeadFormat, Protocol):
     LAYOUT: Layout | None = LINES
     HF_NAMES: Mapping[str, str] = {}
     HF_NAMES_BERT: Mapping[str, str] = {}
+    ADAPTERS_TYPE: str = ""
     ADAPTERS_HEAD: Mapping[str, Any] | None = None
 
     def encode(

@@ -48,7 +48,8 @@ HF_CLASS = "AutoModelForSequenceClassification"
 HF_CODE = ("model.classifier.load_state_dict(head)",)
 HF_NAMES = {"dense": "classifier.dense", "out_proj": "classifier.out_proj"}
 HF_NAMES_BERT = {"dense": "{base}.pooler.dense", "out_proj": "classifier"}
-ADAPTERS_HEAD = {"head_type": "classification", "layers": 2, "use_pooler": False, "bias": True}
+ADAPTERS_TYPE = "classification"
+ADAPTERS_HEAD = {"layers": 2, "use_pooler": False, "bias": True}
 
 
 def read_row(row: Row, context: Context) -> tuple[dict[str, Any], Any]:

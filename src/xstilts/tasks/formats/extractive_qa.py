@@ -49,8 +49,8 @@ HF_CODE = (
     'model.qa_outputs.load_state_dict({k[len("classifier.") :]: v for k, v in head.items()})',
 )
 HF_NAMES = {"classifier": "qa_outputs"}
+ADAPTERS_TYPE = "question_answering"
 ADAPTERS_HEAD = {
-    "head_type": "question_answering",
     "layers": 1,
     "label2id": {"start": 0, "end": 1},
 }

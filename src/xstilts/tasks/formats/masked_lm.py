@@ -37,6 +37,7 @@ TRANSLATED = FIELDS
 LAYOUT = None
 PIPELINE = "fill-mask"
 HF_CLASS = "AutoModelForMaskedLM"
+ADAPTERS_TYPE = "masked_lm"
 HF_NAMES = {"dense": "lm_head.dense", "layer_norm": "lm_head.layer_norm", "bias": "lm_head"}
 HF_NAMES_BERT = {
     "dense": "cls.predictions.transform.dense",

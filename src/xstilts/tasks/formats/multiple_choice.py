@@ -63,8 +63,8 @@ HF_CODE = (
 HF_NAMES = {"dense": "{base}.pooler.dense", "out_proj": "classifier"}
 ADAPTERS_CHOICES = 4
 """The adapters library reshapes scores by a fixed number of choices; users may set another."""
+ADAPTERS_TYPE = "multiple_choice"
 ADAPTERS_HEAD = {
-    "head_type": "multiple_choice",
     "layers": 2,
     "use_pooler": False,
     "num_choices": ADAPTERS_CHOICES,

@@ -58,7 +58,8 @@ HF_CODE = (
     'model.classifier.load_state_dict({k[len("classifier.") :]: v for k, v in head.items()})',
 )
 HF_NAMES = {"classifier": "classifier"}
-ADAPTERS_HEAD = {"head_type": "tagging", "layers": 1}
+ADAPTERS_TYPE = "tagging"
+ADAPTERS_HEAD = {"layers": 1}
 
 
 def read_row(row: Row, context: Context) -> tuple[dict[str, Any], Any]:
