@@ -15,6 +15,18 @@ LINE_SECONDS = 60.0
 """Between two lines where stderr is no terminal."""
 
 
+BAR, BESIDE = 20, 40
+"""Columns of the bar, and of everything beside the text: the bar, both times, gaps."""
+
+
+def fitted(text: str, width: int) -> str:
+    """The text, its middle left out where it is longer than `width`."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
 def silent(_text: str, _share: float) -> None:
     """A `ProgressFn` that shows nothing."""
 
@@ -43,7 +55,7 @@ class Progress:
 
             columns = (
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=BAR),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
             )
@@ -73,7 +85,9 @@ class Progress:
         if not self.wanted:
             return
         if self._bar is not None:
-            self._bar.update(self._task, description=f"{self.title}: {text}", completed=share)
+            room = max(len(self.title), self._bar.console.width - BESIDE)
+            shown = fitted(f"{self.title}: {text}", room)
+            self._bar.update(self._task, description=shown, completed=share)
             return
         self._shown = time.monotonic()
         done = share - self.start
