@@ -54,8 +54,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Readable JSON with sorted keys and a final newline."""
-    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    """Readable JSON with sorted keys and a final newline.
+
+    Raises:
+        ValueError: A number is NaN or infinite, which JSON has no word for; see `without_nan`.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False)
+    return text + "\n"
 
 
 def without_nan(value: Any) -> Any:

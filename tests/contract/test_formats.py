@@ -106,6 +106,18 @@ def test_the_shipped_formats_are_found():
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_rows_that_lose_sub_words_are_counted_and_the_count_is_kept(name, tokenizer, tmp_path):
+    form, rows = FORMATS.get(name), examples(name)
+    short = form.encode(rows, tokenizer, task(name), LENGTH)
+    assert form.encode(rows, tokenizer, task(name), 400).cut <= short.cut
+    alone = [form.encode([row], tokenizer, task(name), LENGTH).cut for row in rows]
+    assert set(alone) <= {0, 1}
+    assert short.cut == sum(alone)
+    short.save(tmp_path / "rows.safetensors")
+    assert Features.load(tmp_path / "rows.safetensors").cut == short.cut
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_it_has_the_names_of_the_contract(name):
     form = FORMATS.get(name)
     assert isinstance(form.FIELDS, tuple) and form.FIELDS

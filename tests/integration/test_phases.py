@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from xstilts import sandbox
 from xstilts.backbone.activation_cache import FrozenBlocks
+from xstilts.backbone.backbone import Backbone
 from xstilts.cli import main
 from xstilts.config import paths
 from xstilts.config.load import config_folder, load_task
@@ -118,6 +119,37 @@ def test_a_mixture_keeps_its_heads_and_says_its_shares(world, tmp_path):
     trained = [record for record in records if "loss" in record]
     assert trained
     assert all(0 < record["tokens"] <= record["positions"] for record in trained)
+
+
+def test_training_says_which_rows_are_cut(world, tmp_path, capsys):
+    short = (*FAST, "--set", "train.max_steps=2", "--set", "train.max_length=12")
+    plan = run(world, tmp_path, "--dry-run", "train-adapter", "mnli", *short)
+    loud = [
+        part
+        for part in command(world, tmp_path, "train-adapter", "mnli", *short)[3:]
+        if part != "-q"
+    ]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setenv("XSTILTS_HOME", str(tmp_path / "home"))
+        main(loud)
+    output = capsys.readouterr()
+    manifest = json.loads((Path(json.loads(output.out)["folder"]) / "manifest.json").read_text())
+    said = manifest["training"]["rows_cut"]
+    assert plan["rows cut"] == said
+    assert said["mnli"]["rows"] == 120
+    assert said["mnli"]["max_length"] == 12
+    tokenizer = Backbone.load(str(world.backbone), offline=True).tokenizer
+    task = task_in_world(load_task("mnli"), world.data)
+    rows = load(task, "train", task.source_language, world.data, offline=True)
+    pairs = [(row.fields["text"], row.fields["text_pair"]) for row in rows]
+    lengths = [len(tokenizer(*pair)["input_ids"]) for pair in pairs]
+    assert said["mnli"]["cut"] == sum(length > 12 for length in lengths) > 0
+    note = f"mnli: {said['mnli']['cut']} of 120 training rows lose sub-words; a row holds 12"
+    assert note in output.err
+    versions = manifest["versions"]
+    assert versions.keys() == {"xstilts", "torch", "transformers"}
+    long = run(world, tmp_path, "--dry-run", "train-adapter", "mnli", *FAST)
+    assert long["rows cut"]["mnli"]["cut"] == 0
 
 
 def test_training_starts_from_another_module(world, tmp_path):

@@ -20,7 +20,7 @@ def make_answer(
         UsageError: The study does not say how its answer is read.
     """
     from xstilts import report as reports
-    from xstilts.files import write_json
+    from xstilts.files import without_nan, write_json
     from xstilts.grid import answer as answers
 
     study_results = answers.collect_results(planned, folder, state.session.results)
@@ -33,7 +33,7 @@ def make_answer(
     reports.write_figures(pictures, at / "figures", ["svg"])
     reports.write_markdown(page, at / "answer.md", "figures")
     record = answers.record(answer, page)
-    write_json(at / "answer.json", record)
+    write_json(at / "answer.json", without_nan(record))
     return {**record, "html": str((at / "answer.html").absolute())}
 
 

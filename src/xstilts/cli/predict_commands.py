@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from xstilts.cli.state import State
+from xstilts.files import without_nan
 
 _CHUNK = 1024
 """Inputs predicted at once."""
@@ -53,7 +54,8 @@ def predict(
     while chunk := list(islice(rows, _CHUNK)):
         fields = [_with_text(row, names) for row in chunk]
         for prediction in asked.predict(fields, language=language):
-            sys.stdout.write(json.dumps(prediction.record(), ensure_ascii=False) + "\n")
+            record = without_nan(prediction.record())
+            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
 

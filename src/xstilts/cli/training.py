@@ -126,6 +126,10 @@ def _print_plan(state: State, phase: Phase) -> None:
         record["shares"] = {name: round(share, 4) for name, share in plan.shares.items()}
     shown = {**record, "already there": record["already there"] or "no"}
     rows = [(key, f"{v:,}" if isinstance(v, int) else v) for key, v in shown.items()]
+    for name, part in plan.rows_cut.items():
+        cut = f"{part['cut']:,} of {part['rows']:,} at {part['max_length']} sub-words"
+        rows.append((f"rows cut, {name}", cut))
+    record["rows cut"] = plan.rows_cut
     state.emit(record, lambda: state.console.print(table(("plan", "value"), rows)))
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from torch import Generator
@@ -13,6 +11,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression, Ref
 from xstilts.composition.load import load_modules, resolve_expression
+from xstilts.composition.manifests import new_manifest
 from xstilts.errors import NotFiniteError, UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
@@ -53,19 +52,17 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
         METHODS.get(merged.method).save(merged, folder, name, backbone)
         return write_manifest(
             folder,
-            Manifest(
-                name=name,
+            new_manifest(
+                name,
+                merged.method,
+                backbone,
+                options=merged.options,
                 kind=MERGE,
-                method=merged.method,
                 preset=presets.pop() if len(presets) == 1 else "",
-                options=merged.options.model_dump(),
-                backbone=backbone.identity,
                 parents=parents,
                 source_language=_languages(list(entries.values())),
                 training={"expression": str(tree), "relative_error": round(merged.error, 8)},
-                versions={"xstilts": version("xstilts"), "torch": version("torch")},
                 trainable_parameters=merged.num_parameters,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
             ),
         )
 

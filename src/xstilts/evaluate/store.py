@@ -151,7 +151,7 @@ class ResultStore:
             stamp = {"cell": key, "predictions_sha256": sha256_file(path)}
             rows = [score.model_copy(update=stamp) for score in scores]
             if outcomes is not None:
-                write_text(folder / "outcomes.json", json.dumps(outcomes) + "\n")
+                write_text(folder / "outcomes.json", json.dumps(outcomes, allow_nan=False) + "\n")
             record = {
                 "schema": SCHEMA,
                 "identity": dict(identity),

@@ -20,8 +20,10 @@ from xstilts.config.specs import MethodSpec, MixSpec, Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS
+from xstilts.tasks.encoding import row_length
 from xstilts.tasks.formats.masked_lm import language_shares
 from xstilts.train import parts as phase_parts
+from xstilts.train.mixing import Mixture
 from xstilts.train.parts import MLM, Part
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
@@ -103,6 +105,17 @@ class Phase:
         beside = {k: v for k, v in self.run.mix.beside.items() if k != MLM}
         beside |= {name: whole * share for name, share in shares.items()}
         return self.run.mix.model_copy(update={"beside": beside})
+
+    def rows_cut(self, mixture: Mixture) -> dict[str, dict[str, int]]:
+        """Part to how many of its training rows lost sub-words, of how many, at which length."""
+        return {
+            part.name: {
+                "cut": mixture.batches[part.name].features.cut,
+                "rows": len(part.rows),
+                "max_length": row_length(part.task, self.backbone, self.run.train.max_length),
+            }
+            for part in self.parts
+        }
 
     @cached_property
     def identity_values(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Plan:
     Attributes:
         tokens: Sub-words without padding over the whole run.
         shares: Part to its stated share of the steps.
+        rows_cut: Part to how many training rows lose sub-words, of how many, at which length.
         cached_bytes: Of cached activations of frozen blocks; 0 without them.
         known: The module, when this very training was done before.
     """
@@ -35,6 +36,7 @@ class Plan:
     steps: int
     tokens: int
     shares: Mapping[str, float]
+    rows_cut: Mapping[str, Mapping[str, int]]
     trainable_parameters: int
     backbone_parameters: int
     disk_bytes: int
@@ -73,6 +75,7 @@ def plan_phase(phase: Phase) -> Plan:
         steps=steps,
         tokens=round(steps * sum(mean[name] * s for name, s in mixture.shares.items())),
         shares=mixture.shares,
+        rows_cut=phase.rows_cut(mixture),
         trainable_parameters=built.num_trained,
         backbone_parameters=sum(p.numel() for p in phase.backbone.encoder.parameters()),
         disk_bytes=4 * built.num_trained,
@@ -101,7 +104,7 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
     with (
         tempfile.TemporaryDirectory() as folder,
         built.model.attached(),
-        trainer_of(phase, built, Path(folder), processes) as trainer,
+        trainer_of(phase, training_mixture(phase), built, Path(folder), processes) as trainer,
     ):
         tokens, taken = trainer.calibrate(seconds)
         evaluations = trainer.dev_evaluations()

@@ -137,17 +137,20 @@ def _tell_that_another_trains(phase: Phase) -> None:
 
 def _train_and_save(phase: Phase, folder: Path, processes: Processes) -> Entry:
     """Train a phase's module and keep it; checkpoints are in `folder` until then."""
+    mixture = training_mixture(phase)
+    if processes.first and not phase.workspace.quiet:
+        _tell_what_is_cut(phase, mixture)
     if phase.run.train.shard and processes.count > 1:
-        result, weights = _train_in_shards(phase, folder, processes)
+        result, weights = _train_in_shards(phase, mixture, folder, processes)
         built = build_model(phase)
         with built.model.attached():
             put(built.trained, weights)
     else:
         built = build_model(phase)
-        result = _train(phase, built, folder, processes)
+        result = _train(phase, mixture, built, folder, processes)
     if processes.first:
-        save_snapshots(phase, built, result, folder)
-        saved = save_module(phase, built, result)
+        save_snapshots(phase, mixture, built, result, folder)
+        saved = save_module(phase, mixture, built, result)
         tidy(folder)
     processes.wait()
     kept = saved if processes.first else phase.workspace.zoo.find_run(phase.run_key)
@@ -180,6 +183,16 @@ def training_mixture(phase: Phase) -> Mixture:
         for part in phase.parts
     }
     return Mixture(batches, spec, phase.mix)
+
+
+def _tell_what_is_cut(phase: Phase, mixture: Mixture) -> None:
+    for name, of_part in phase.rows_cut(mixture).items():
+        if of_part["cut"]:
+            print(
+                f"{name}: {of_part['cut']:,} of {of_part['rows']:,} training rows lose sub-words; "
+                f"a row holds {of_part['max_length']} (train.max_length)",
+                file=sys.stderr,
+            )
 
 
 # -- model
@@ -249,18 +262,20 @@ def _frozen_blocks(phase: Phase, composed: ComposedModules) -> FrozenBlocks | No
 # -- trainer
 
 
-def _train(phase: Phase, built: PhaseModel, folder: Path, processes: Processes) -> TrainResult:
-    with built.model.attached(), trainer_of(phase, built, folder, processes) as trainer:
+def _train(
+    phase: Phase, mixture: Mixture, built: PhaseModel, folder: Path, processes: Processes
+) -> TrainResult:
+    with built.model.attached(), trainer_of(phase, mixture, built, folder, processes) as trainer:
         return trainer.run()
 
 
 def _train_in_shards(
-    phase: Phase, folder: Path, processes: Processes
+    phase: Phase, mixture: Mixture, folder: Path, processes: Processes
 ) -> tuple[TrainResult, Weights]:
     """Train on a copy of the backbone that is spread over the processes; the weights, whole."""
     built = build_model(phase, copied=phase.backbone.copy())
     with built.model.attached():
-        with trainer_of(phase, built, folder, processes) as trainer:
+        with trainer_of(phase, mixture, built, folder, processes) as trainer:
             result = trainer.run()
         # spreading puts other parameters in the place of those that were built
         trained = {name: built.model.get_parameter(name) for name in built.trained}
@@ -269,7 +284,7 @@ def _train_in_shards(
 
 @contextmanager
 def trainer_of(
-    phase: Phase, built: PhaseModel, folder: Path, processes: Processes
+    phase: Phase, mixture: Mixture, built: PhaseModel, folder: Path, processes: Processes
 ) -> Iterator[Trainer]:
     """A trainer of the attached model; the encoder is frozen again when the block ends."""
     spec, encoder = phase.run.train, built.backbone.encoder
@@ -279,7 +294,7 @@ def trainer_of(
     try:
         yield Trainer(
             built.model,
-            training_mixture(phase),
+            mixture,
             spec,
             folder,
             run_key=phase.run_key,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from xstilts.composition.heads import save_heads
 from xstilts.composition.load import pinned, save_operator_parameters
+from xstilts.composition.manifests import new_manifest, parents_of
 from xstilts.composition.task_model import Head, TaskModel, probe
 from xstilts.config.run import short_name
 from xstilts.data.examples import Example
 from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world
 from xstilts.train.checkpoint import bring_back, put, weights_of
+from xstilts.train.mixing import Mixture
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase, PhaseModel
 from xstilts.train.trainer import TrainResult
@@ -23,21 +23,19 @@ from xstilts.zoo import Entry, Manifest, write_manifest
 from xstilts.zoo.manifest import COMPOSITION, SIMULATED, HeadRecord, Parent
 
 
-def save_module(phase: Phase, built: PhaseModel, result: TrainResult) -> Entry:
+def save_module(phase: Phase, mixture: Mixture, built: PhaseModel, result: TrainResult) -> Entry:
     """The module in the library."""
-    return phase.workspace.zoo.add(lambda folder: _save(phase, built, result, folder))
+    return phase.workspace.zoo.add(lambda folder: _save(phase, mixture, built, result, folder))
 
 
 def save_snapshots(
-    phase: Phase,
-    built: PhaseModel,
-    result: TrainResult,
-    folder: Path,
+    phase: Phase, mixture: Mixture, built: PhaseModel, result: TrainResult, folder: Path
 ) -> None:
     """Keep the weights of `train.save_every` as modules called `<name>-step<step>`.
 
     Args:
         phase: What trained them.
+        mixture: Its rows.
         built: Its model; the weights are the same afterwards.
         result: How training went.
         folder: Where training left them.
@@ -53,7 +51,7 @@ def save_snapshots(
         step = {"name": f"{phase.name}-step{number}", "run": phase.step_key(number)}
 
         def build(at: Path, then: TrainResult = then, step: Mapping[str, str] = step) -> Manifest:
-            whole = _save(phase, built, then, at)
+            whole = _save(phase, mixture, built, then, at)
             return write_manifest(at, whole.model_copy(update=step))
 
         phase.workspace.zoo.add(build)
@@ -61,52 +59,51 @@ def save_snapshots(
         put(built.trained, final)
 
 
-def _save(phase: Phase, built: PhaseModel, result: TrainResult, folder: Path) -> Manifest:
+def _save(
+    phase: Phase, mixture: Mixture, built: PhaseModel, result: TrainResult, folder: Path
+) -> Manifest:
     phase.method.save(built.own, folder, phase.name, phase.backbone)
     if not phase.standalone:
         save_operator_parameters(built.base, folder)
     heads = {name: Head(task, built.model.heads[name]) for name, task in phase.heads.items()}
     records = save_heads(heads, folder)
-    return write_manifest(folder, _manifest(phase, built, result, records))
+    return write_manifest(folder, _manifest(phase, mixture, built, result, records))
 
 
 def _manifest(
-    phase: Phase, built: PhaseModel, result: TrainResult, heads: Sequence[HeadRecord]
+    phase: Phase,
+    mixture: Mixture,
+    built: PhaseModel,
+    result: TrainResult,
+    heads: Sequence[HeadRecord],
 ) -> Manifest:
     within = bool(phase.parents) and not phase.standalone
-    parents = [Parent(reference=n, digest=e.manifest.digest) for n, e in phase.parents.items()]
+    parents = parents_of(phase.parents)
     if phase.init:
         start = phase.init.manifest
         parents.append(Parent(reference=start.name, digest=start.digest, role="init"))
     single = len(heads) == 1
     languages = sorted({code for part in phase.parts for code in part.languages})
-    return Manifest(
-        name=phase.name,
+    return new_manifest(
+        phase.name,
+        phase.preset.method,
+        phase.backbone,
+        options=phase.options,
+        head=phase.task if single else None,
         kind=COMPOSITION if within else phase.method.KIND,
         task=phase.task.name if single else short_name(",".join(phase.tasks)),
-        format=heads[0].format if single else "",
-        family=heads[0].family if single else "",
         heads=[] if single else list(heads),
-        method=phase.preset.method,
         preset=phase.run.method,
-        options=phase.options.model_dump(),
-        backbone=phase.backbone.identity,
         composition=pinned(phase.base, phase.parents) if within else "none",
         parents=parents,
-        labels=heads[0].labels if single else [],
         languages=languages if list(phase.tasks) == [MLM] and len(languages) == 1 else [],
         source_language=",".join(languages),
         seed=phase.run.train.seed,
         run=phase.run_key,
-        training=_training(phase, result),
+        training=_training(phase, mixture, result),
         data=_data(phase),
-        versions={
-            "xstilts": version("xstilts"),
-            **{p: version(p) for p in ("torch", "transformers")},
-        },
         trainable_parameters=built.num_trained,
         probe=[] if phase.standalone else _probe(built.model),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
@@ -115,7 +112,7 @@ def _probe(model: TaskModel) -> list[float]:
         return probe(model)
 
 
-def _training(phase: Phase, result: TrainResult) -> dict[str, Any]:
+def _training(phase: Phase, mixture: Mixture, result: TrainResult) -> dict[str, Any]:
     record: dict[str, Any] = {
         "settings": phase.run.train.model_dump(),
         "steps": result.steps,
@@ -124,6 +121,7 @@ def _training(phase: Phase, result: TrainResult) -> dict[str, Any]:
         "stopped_early": result.stopped_early,
         "selection": _selection(phase),
         "labels": phase.run.labels,
+        "rows_cut": phase.rows_cut(mixture),
     }
     if len(phase.parts) > 1:
         total = max(1, sum(result.steps_taken.values()))

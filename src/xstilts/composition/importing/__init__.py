@@ -9,7 +9,6 @@ nothing but tensors.
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition.heads import save_heads
 from xstilts.composition.importing import adapters, peft
 from xstilts.composition.importing.folder import ForeignFolder, Imported
+from xstilts.composition.manifests import new_manifest
 from xstilts.composition.task_model import head_tensors, restore_head
 from xstilts.config.load import load_task
 from xstilts.config.specs import BackboneIdentity
@@ -98,21 +98,15 @@ def add_to(
         method.save(found.adapter, folder, name, backbone)
         if head is not None:
             save_heads({head.task.name: head}, folder)
-        task = head.task if head else None
-        manifest = Manifest(
-            name=name,
-            kind=method.KIND,
-            task=task.name if task else "",
-            format=task.format if task else "",
-            family=task.head_family if task else "",
-            method=found.adapter.method,
+        manifest = new_manifest(
+            name,
+            found.adapter.method,
+            backbone,
+            options=found.adapter.options,
+            head=head.task if head else None,
             preset="imported",
-            options=found.adapter.options.model_dump(),
-            backbone=backbone.identity,
-            labels=task.labels if task else [],
             training={"imported": imported},
             trainable_parameters=found.adapter.num_parameters,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         return write_manifest(folder, manifest)
 

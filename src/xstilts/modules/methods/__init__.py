@@ -41,6 +41,7 @@ class Method(Protocol):
         LOW_RANK: Whether what acts at its sites are `lora.LowRank`, so that a merge of its modules
             is a LoRA module.
         DIFFERENCES: Whether `Options(stored="difference")` keeps what differs from the backbone.
+        LIBRARIES: Packages that compute its modules; a module records their versions.
         WRITERS: Library to what writes a module in its format, for exports. A method whose own
             format is a library's names `save`.
     """
@@ -54,6 +55,7 @@ class Method(Protocol):
     IS_UPDATE: bool = False
     LOW_RANK: bool = False
     DIFFERENCES: bool = False
+    LIBRARIES: Sequence[str] = ()
     WRITERS: Mapping[str, Save] = MappingProxyType({})
 
     def create(self, shape: EncoderShape, options: Any, generator: Generator) -> ModuleWeights:

@@ -36,6 +36,7 @@ from xstilts.zoo.snippets import MethodCard
 KIND = "external"
 CARD = MethodCard("A module")
 EXTERNAL = True
+LIBRARIES = ("adapters",)
 
 CONFIGS = (
     "compacter",

@@ -35,6 +35,7 @@ from xstilts.zoo.snippets import MethodCard
 KIND = "external"
 CARD = MethodCard("A module")
 EXTERNAL = True
+LIBRARIES = ("peft",)
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Target = Literal["query", "key", "value", "attention_output", "intermediate", "output"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from xstilts.composition.heads import save_heads
 from xstilts.composition.load import pinned
+from xstilts.composition.manifests import new_manifest, parents_of
 from xstilts.composition.task_model import probe
 from xstilts.data.sources import data_digest
 from xstilts.files import digest
 from xstilts.train.search import Found, Search
 from xstilts.zoo import Entry, Manifest, write_manifest
-from xstilts.zoo.manifest import COMPOSITION, DataRecord, Parent
+from xstilts.zoo.manifest import COMPOSITION, DataRecord
 
 
 def keep(search: Search, found: Found, name: str) -> Entry:
@@ -34,7 +34,7 @@ def keep(search: Search, found: Found, name: str) -> Entry:
 
 
 def _manifest(search: Search, found: Found, name: str, run: str, values: list[float]) -> Manifest:
-    head, rows = search.head.task, search.rows
+    rows = search.rows
     judged = DataRecord(
         task=search.task.name,
         split=search.task.select_split or "validation",
@@ -42,21 +42,15 @@ def _manifest(search: Search, found: Found, name: str, run: str, values: list[fl
         rows=len(rows),
         sha256=data_digest(rows),
     )
-    return Manifest(
-        name=name,
+    return new_manifest(
+        name,
+        "head",
+        search.backbone,
+        head=search.head.task,
         kind=COMPOSITION,
-        task=head.name,
-        format=head.format,
-        family=head.head_family,
-        method="head",
         preset="search",
-        backbone=search.backbone.identity,
         composition=pinned(found.expression, search.entries),
-        parents=[
-            Parent(reference=key, digest=entry.manifest.digest)
-            for key, entry in search.entries.items()
-        ],
-        labels=head.labels,
+        parents=parents_of(search.entries),
         source_language=search.task.source_language,
         seed=search.spec.seed,
         run=run,
@@ -69,5 +63,4 @@ def _manifest(search: Search, found: Found, name: str, run: str, values: list[fl
         },
         data=[judged],
         probe=values,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
