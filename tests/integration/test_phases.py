@@ -23,11 +23,13 @@ from xstilts import sandbox
 from xstilts.backbone.activation_cache import FrozenBlocks
 from xstilts.backbone.backbone import Backbone
 from xstilts.cli import main
+from xstilts.composition import predict
 from xstilts.config import paths
 from xstilts.config.load import config_folder, load_task
 from xstilts.data import translated
 from xstilts.data.sources import load, task_in_world
 from xstilts.data.translation.rows import translate_rows
+from xstilts.train.trainer import Trainer
 
 
 @pytest.fixture
@@ -119,6 +121,42 @@ def test_a_mixture_keeps_its_heads_and_says_its_shares(world, tmp_path):
     trained = [record for record in records if "loss" in record]
     assert trained
     assert all(0 < record["tokens"] <= record["positions"] for record in trained)
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_dev_evaluation_is_interrupted_between_batches(kind, code, world, tmp_path, monkeypatch):
+    arguments = ("train-adapter", "mnli", *FAST, "--set", "train.eval_every=4")
+    arguments = (*arguments, "--set", "train.max_steps=8", "--set", "train.checkpoint_every=100")
+    whole = run(world, tmp_path / "whole", *arguments)
+    folder = tmp_path / "cut"
+    logits, calls = predict.logits, []
+
+    def interrupted(*given, done, **named):
+        calls.append(1)
+        if len(calls) == 2:  # the second of two dev evaluations, at the last step
+            os.kill(os.getpid(), kind)
+        return logits(*given, done=done, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "logits", interrupted)
+        told = run(world, folder, *arguments, code=code)
+    assert "stopped after step 8, checkpoint written" in told
+    assert not (folder / "zoo").exists() or not run(world, folder, "zoo", "ls")
+    steps = []
+    monkeypatch.setattr(Trainer, "_step", lambda *_: steps.append(1))
+    assert run(world, folder, *arguments)["digest"] == whole["digest"]
+    assert steps == []
+
+
+def test_a_diverging_training_ends_at_its_step_and_keeps_nothing(world, tmp_path):
+    arguments = ("train-adapter", "mnli", *FAST, "--set", "train.lr=1e30", "--set", "train.clip=0")
+    told = run(world, tmp_path, *arguments, code=1)
+    assert "training diverged at step" in told
+    assert "train.lr" in told
+    assert not (tmp_path / "zoo").exists() or not run(world, tmp_path, "zoo", "ls")
+    history = next((tmp_path / "home" / "runs").rglob("history.jsonl")).read_text()
+    assert "NaN" not in history
+    assert "Infinity" not in history
 
 
 def test_training_says_which_rows_are_cut(world, tmp_path, capsys):

@@ -138,7 +138,7 @@ def test_a_tired_part_leaves_its_steps_to_the_others(tmp_path):
     assert parts == ["a", "a", "a"]
 
 
-def test_the_average_is_the_mean_of_the_looks(tmp_path):
+def test_the_average_is_the_mean_over_dev_evaluations(tmp_path):
     made = mixture({"a": 40}, select="average", eval_every=4, max_steps=12, average_from=0.5)
     seen = []
     model = Toy()

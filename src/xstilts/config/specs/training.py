@@ -28,14 +28,14 @@ class TrainSpec(Spec):
             everywhere (Howard and Ruder, 2018, arXiv:1801.06146).
         clip: Largest gradient norm of an optimiser step; 0 switches clipping off.
         precision: `bf16` runs the forward pass in bfloat16 autocast; weights stay float32.
-        eval_every: Optimiser steps between looks at the dev set; 0 means once an epoch.
-        patience: Looks without gain before stopping early; 0 means never.
+        eval_every: Optimiser steps between dev evaluations; 0 means once an epoch.
+        patience: Dev evaluations without gain before stopping early; 0 means never.
         select: `best` keeps the checkpoint with the best dev score, the earliest of equal ones;
-            `last` the final one; `average` the mean of the weights at the looks (Schmidt et al.,
-            2023, arXiv:2305.16834).
-        average_from: Share of the steps before which looks do not count for `average`.
-        checkpoint_every: Optimiser steps between resumable checkpoints; 0 means at each look. A
-            checkpoint is also written when the last one is ten minutes old.
+            `last` the final one; `average` the mean of the weights at dev evaluations (Schmidt et
+            al., 2023, arXiv:2305.16834).
+        average_from: Share of the steps before which evaluations do not count for `average`.
+        checkpoint_every: Optimiser steps between resumable checkpoints; 0 means once an epoch. One
+            is also written before each dev evaluation, at the last step, and every ten minutes.
         save_every: Optimiser steps between copies of the weights that are kept for curves over
             time, the start included; 0 means none.
         limit: At most this many training rows, the same nested subset for a seed; 0 means all.
