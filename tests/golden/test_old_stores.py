@@ -11,9 +11,13 @@ import torch
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.export import probe, reference, source
+from xstilts.config.specs import TaskSpec
+from xstilts.data.examples import Example
 from xstilts.evaluate.store import ResultStore
+from xstilts.files import digest
 from xstilts.train import checkpoint
 from xstilts.train.checkpoint import Position
+from xstilts.train.parts import Dev, Part, identity
 from xstilts.zoo import Zoo, verify_folder
 
 STORE = Path(__file__).parent / "stores" / "v0.1.zip"
@@ -81,3 +85,23 @@ def test_a_checkpoint_goes_on(tmp_path):
     path.write_text(json.dumps(values))
     assert checkpoint.restore(tmp_path, "x", {"w": parameter}, optimizer) == position
     assert parameter.tolist() == [0.0, 0.0]
+
+
+def test_a_training_of_before_is_found_again():
+    """The digest is what version 0.1 made of the same task and rows."""
+    task = TaskSpec(
+        name="toy",
+        format="classification",
+        languages=["en", "de"],
+        more_languages=["fr"],
+        labels=["no", "yes"],
+        metric="accuracy",
+        sources=[],
+    )
+    rows = [
+        Example("1", "en", {"text": "a man runs"}, "yes"),
+        Example("2", "en", {"text": "nobody"}, "no"),
+    ]
+    part = Part("toy", task, ("en",), rows, [Dev(task, "en", "validation", rows[:1])], head="toy")
+    expected = "54519612d569c946b7ba28bd665b8c9e5cc033cc46d44d1b28bae6d8aa762d46"
+    assert digest(identity(part)) == expected

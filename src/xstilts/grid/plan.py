@@ -121,7 +121,7 @@ class _Planning:
             job |= {"alignment": score_rows.ALIGNMENT_VERSION, "curve": self.study.curve}
         identity = {
             "version": score_rows.VERSION,
-            "task": task.model_dump(exclude={"sources", "note", "title", "counts", "citation"}),
+            "task": task.identity_values(),
             "backbone": encoder.identity.fingerprint,
             **job,
         }

@@ -319,7 +319,7 @@ def identity(part: Part) -> dict[str, object]:
     """Everything of a part that decides what is learned from it."""
     return {
         "name": part.name,
-        "task": part.task.model_dump(exclude={"sources", "note", "title", "counts", "citation"}),
+        "task": part.task.identity_values(),
         "languages": list(part.languages),
         "head": part.head,
         "rows": data_digest(part.rows),

@@ -147,6 +147,15 @@ class TaskSpec(Spec):
         """All languages that the data has."""
         return [*self.languages, *self.more_languages]
 
+    def identity_values(self) -> dict[str, Any]:
+        """What of the task decides a result; equal values, the same task, wherever its rows lie.
+
+        A key that is added to `TaskSpec` belongs here only where it changes what is computed:
+        digests of trainings and cells are made of these values.
+        """
+        outside = {"sources", "note", "title", "counts", "citation", "more_languages"}
+        return self.model_dump(exclude=outside)
+
     @property
     def head_family(self) -> str:
         """Tasks with the same value may share a head."""

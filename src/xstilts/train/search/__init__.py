@@ -172,7 +172,9 @@ class Search:
             {
                 "version": 1,
                 "expression": pinned(self.expression, self.entries),
-                "task": self.head.task.model_dump(exclude={"sources", "note", "title"}),
+                "task": self.head.task.model_dump(
+                    exclude={"sources", "note", "title", "more_languages"}
+                ),
                 "head": self.head_entry.manifest.digest,
                 "rows": data_digest(self.rows),
                 "backbone": self.backbone.identity.fingerprint,
