@@ -9,9 +9,11 @@ from support.models import backbone, fresh, randomise, tokens
 from xstilts.composition.compose import compose
 from xstilts.composition.parser import parse
 from xstilts.config.load import load_method, spec_names
+from xstilts.modules.methods import METHODS
 
 PRESETS = spec_names("methods")
-WITH_PARAMETERS = [p for p in PRESETS if load_method(p).method not in ("full", "head")]
+PARAMETERS = [m for m in METHODS if METHODS.get(m).ACTS and not METHODS.get(m).REPLACES_ENCODER]
+WITH_PARAMETERS = [p for p in PRESETS if load_method(p).method in PARAMETERS]
 
 
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "xlm-roberta-xl", "bert"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.models import takes
 from support.trained import add_composition, add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
@@ -16,8 +17,6 @@ from xstilts.composition.load import load_expression
 from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Zoo
 
-LORA_ONLY = ("merge_svd", "merge_cat", "average_factors")
-MIXED = ("stack", "fuse", "parallel")
 PARTS = {
     "bottleneck": "mnli/seq_bn, qqp/seq_bn",
     "lora": "mnli/lora, qqp/lora",
@@ -25,13 +24,8 @@ PARTS = {
 }
 
 
-def takes(operator, kind):
-    if kind == "mixed":
-        return operator in MIXED
-    return kind == "lora" or operator not in LORA_ONLY
-
-
-CASES = [(o, kind) for o in sorted(OPERATORS) for kind in PARTS if takes(o, kind)]
+METHODS_OF = {"bottleneck": ["bottleneck"], "lora": ["lora"], "mixed": ["bottleneck", "lora"]}
+CASES = [(o, kind) for o in OPERATORS for kind in PARTS if takes(o, *METHODS_OF[kind])]
 CHILD = """
 import sys
 from pathlib import Path

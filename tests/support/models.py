@@ -16,7 +16,9 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.pretrained import fingerprint
 from xstilts.config.load import load_method
 from xstilts.config.specs import BackboneIdentity
+from xstilts.errors import UsageError
 from xstilts.modules.methods import METHODS
+from xstilts.modules.operators import OPERATORS, PartInfo
 
 SIZES = {
     "vocab_size": 99,
@@ -75,6 +77,18 @@ def tokens(batch: int = 4, width: int = 11, seed: int = 3, vocab: int = 99):
         mask[row, width - 2 * row :] = 0
     ids[mask == 0] = 1
     return ids, mask
+
+
+def takes(operator: str, *methods: str) -> bool:
+    """Whether an operator can combine a module of each method, or two of a single one."""
+    kinds = methods if len(methods) > 1 else methods * 2
+    try:
+        OPERATORS.get(operator).check(
+            [PartInfo(f"part{n}", m, {}, True) for n, m in enumerate(kinds)]
+        )
+    except UsageError:
+        return False
+    return True
 
 
 def fresh(preset: str, shape, seed: int = 0, **options):

@@ -111,11 +111,21 @@ def config_schema(context: typer.Context) -> None:
 def doctor(
     context: typer.Context,
     hub: Annotated[bool, typer.Option("--hub", help="Ask the hub too.")] = False,
+    plugins: Annotated[
+        bool, typer.Option("--plugins", help="List every implementation, and check others'.")
+    ] = False,
 ) -> None:
     """Show versions, devices, folders, offline state and, with --hub, who the hub says you are.
 
-    Example: xstilts doctor --hub
+    With --plugins, show instead every method, operator, format, metric, reader, hub, engine and
+    export with the package that it comes from; those of other packages are checked against their
+    contracts, and the exit code is 3 when one breaks its.
+
+    Example: xstilts doctor --plugins
     """
+    if plugins:
+        _show_plugins(context.obj)
+        return
     from xstilts.cli.doctor import diagnose
 
     state: State = context.obj
@@ -130,6 +140,25 @@ def doctor(
     rows = [(item.name, item.value, item.advice) for item in report]
     record = {item.name: {"value": item.value, "advice": item.advice} for item in report}
     state.emit(record, lambda: _print(state, ("what", "value", "advice"), rows))
+
+
+def _show_plugins(state: State) -> None:
+    from xstilts.cli.plugins import implementations
+    from xstilts.errors import FindingsError
+
+    found = list(implementations())
+    rows = [(i.kind, i.name, i.package, "; ".join(i.problems)) for i in found]
+    records = [
+        {"kind": i.kind, "name": i.name, "package": i.package, "problems": list(i.problems)}
+        for i in found
+    ]
+    state.emit(records, lambda: _print(state, ("kind", "name", "package", "problems"), rows))
+    broken = sum(1 for i in found if i.problems)
+    if broken:
+        raise FindingsError(
+            f"{broken} of {len(found)} implementations break their contract",
+            hint="docs/guides/extending.md states the contracts; update or uninstall the package.",
+        )
 
 
 def _options_in_force(spec: TaskSpec) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from xstilts.composition.load import (
     within_encoder,
 )
 from xstilts.composition.task_model import Head, TaskModel
+from xstilts.config.layers import Layer, resolve
 from xstilts.config.load import load_method
 from xstilts.config.run import RunSpec, short_name, tasks_of
 from xstilts.config.specs import TaskSpec
@@ -91,7 +92,9 @@ def resolve_phase(
         parts=make_parts(names, run, workspace.data, offline=workspace.offline),
         run=run,
         preset=preset,
-        options=METHODS.get(preset.method).Options.model_validate(run.options),
+        options=resolve(
+            METHODS.get(preset.method).Options, [Layer(f"options of {preset.name}", run.options)]
+        ).value,
         backbone=backbone,
         workspace=workspace,
         base=expression,
