@@ -10,6 +10,7 @@ needs it, so that a session itself is made at once.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -63,7 +64,8 @@ class Session:
         backbone: Preset, folder or `org/name@revision`; empty: the world's, or else
             xlm-roberta-base.
         zoo: The module library; that of `xstilts zoo ls` when None.
-        data: Folder with the tasks' files; `XSTILTS_DATA` when None, and else a hub serves.
+        data: Folder with the tasks' files, or several that are read as one; `XSTILTS_DATA` when
+            None, and else a hub serves.
         results: The result store; `XSTILTS_RESULTS` or one in your home when None.
         cache: Folder for what can be computed again; `XSTILTS_CACHE` when None.
         device: Such as `cuda:0`; the best one when empty.
@@ -80,7 +82,7 @@ class Session:
         *,
         backbone: str = "",
         zoo: str | Path | None = None,
-        data: str | Path | None = None,
+        data: str | Path | Sequence[str | Path] | None = None,
         results: str | Path | None = None,
         cache: str | Path | None = None,
         device: str = "",
@@ -91,7 +93,9 @@ class Session:
         name = world.partition(":")[0]
         if name and name not in WORLDS:
             raise NotFoundError.named("world", name, WORLDS)
-        self.backbone_option, self.data_option = backbone, _path(data)
+        given = [data] if isinstance(data, str | Path) else list(data or ())
+        self.backbone_option = backbone
+        self.data_option = [folder for item in given for folder in paths.split_folders(str(item))]
         self.zoo_option, self.results_option = _path(zoo), _path(results)
         self.cache = _path(cache) or paths.cache_folder()
         self.device_option = device
@@ -128,17 +132,33 @@ class Session:
             return sandbox.ensure_world(self.cache, spec, progress)
 
     @property
-    def data(self) -> Path | None:
-        """Folder with the tasks' files, or None when only a hub can serve.
+    def data_folders(self) -> list[Path]:
+        """Folders with the tasks' files, the first one first; none when only a hub can serve.
 
         Raises:
-            NotFoundError: The folder that was named is not there.
+            NotFoundError: One that was named is not there.
         """
+        for folder in self.data_option:
+            if not folder.is_dir():
+                raise NotFoundError(f"no data folder {folder}", hint="Check --data.")
         if self.data_option:
-            if not self.data_option.is_dir():
-                raise NotFoundError(f"no data folder {self.data_option}", hint="Check --data.")
             return self.data_option
-        return self.sandbox.data if self.world else paths.data_folder()
+        return [self.sandbox.data] if self.world else paths.data_folders()
+
+    @property
+    def data(self) -> Path | None:
+        """The folder that is read: the data folder, or one of links to several."""
+        folders = self.data_folders
+        if len(folders) < 2:
+            return folders[0] if folders else None
+        from xstilts.data.several import joined_folder
+
+        return joined_folder(folders, self.cache)
+
+    @property
+    def data_target(self) -> Path | None:
+        """The folder that data are written to: the first one."""
+        return next(iter(self.data_folders), None)
 
     @property
     def zoo_folder(self) -> Path:
@@ -208,11 +228,26 @@ class Session:
     # -- backbone and device
 
     @property
+    def backbone_default(self) -> tuple[str, str]:
+        """The backbone of whatever names none, and where that is said.
+
+        Of the session, the world, `XSTILTS_BACKBONE` and `xstilts.toml` the first one that says it.
+        """
+        from xstilts.config.layers import place_setting
+
+        if self.backbone_option:
+            return self.backbone_option, "session"
+        if self.world:
+            return str(self.sandbox.backbone), "world"
+        if os.environ.get("XSTILTS_BACKBONE"):
+            return os.environ["XSTILTS_BACKBONE"], "XSTILTS_BACKBONE"
+        value, origin = place_setting("backbone", Path.cwd(), paths.home_folder())
+        return (str(value), str(origin)) if value else (DEFAULT_BACKBONE, "default")
+
+    @property
     def backbone_reference(self) -> str:
         """The backbone of whatever names none."""
-        if self.backbone_option:
-            return self.backbone_option
-        return str(self.sandbox.backbone) if self.world else DEFAULT_BACKBONE
+        return self.backbone_default[0]
 
     def backbone(self, reference: str = "") -> Backbone:
         """A backbone on the session's device, loaded once.
@@ -221,13 +256,86 @@ class Session:
             NotFoundError: There is no such preset, folder or repository.
             OfflineError: It is not on this machine, and the session is offline.
         """
-        from xstilts.backbone.backbone import Backbone
-
         name = reference or self.backbone_reference
         if name not in self._backbones:
+            self.note(f"loading backbone {name}")
+            from xstilts.backbone.backbone import Backbone
+
             loaded = Backbone.load(name, offline=self.offline or bool(self.world))
             self._backbones[name] = loaded.to(self.device)
         return self._backbones[name]
+
+    def backbone_for(self, expressions: str | Iterable[str], reference: str = "") -> Backbone:
+        """The backbone named, or else that of the modules in some expressions.
+
+        Raises:
+            NotFoundError: The modules' own backbone is not at hand; every place is listed.
+        """
+        return self.backbone(self.reference_for(expressions, reference))
+
+    def reference_for(self, expressions: str | Iterable[str], reference: str = "") -> str:
+        """As `backbone_for`, before it is loaded."""
+        if reference or self.backbone_option:
+            return reference or self.backbone_option
+        default = self.backbone_reference
+        from xstilts.backbone.pretrained import backbone_spec
+        from xstilts.composition.parser import module_names
+
+        owners: dict[str, Entry] = {}
+        for name in module_names(_listed(expressions)):
+            try:
+                entry = self.zoo.find(name)
+            except (NotFoundError, UsageError):
+                return default  # whoever needs it says what is wrong, or which of several fits
+            owners.setdefault(entry.manifest.backbone.fingerprint, entry)
+        if len(owners) != 1:
+            return default
+        (entry,) = owners.values()
+        own = entry.manifest.backbone
+        spec = backbone_spec(default)
+        if own.repo in (spec.repo, Path(spec.repo).name) or own.name == spec.name:
+            return default
+        found = self._located(entry)
+        self.note(f"backbone {own.name}, on which {entry.reference} was trained: {found}")
+        return found
+
+    def _located(self, entry: Entry) -> str:
+        """Where a module's backbone is."""
+        own = entry.manifest.backbone
+        if own.on_hub:
+            return f"{own.repo}@{own.revision}" if own.revision else own.repo
+        if self.world and (sized := self.sandbox.sized(own.repo)):
+            return str(sized)
+        known = self._known_backbones().get(own.fingerprint)
+        near = (Path.cwd(), self.zoo_folder.parent, self.zoo_folder)
+        tried = [*([Path(known)] if known else []), *(folder / own.repo for folder in near)]
+        for place in dict.fromkeys(tried):
+            if (place / "config.json").is_file():
+                return str(place)
+        raise NotFoundError(
+            f"{entry.reference} was trained on the backbone '{own.name}' "
+            f"(fingerprint {own.fingerprint[:12]}), which is not at hand",
+            where="looked for " + ", ".join(str(place) for place in dict.fromkeys(tried)),
+            hint='Name its folder: --backbone FOLDER, or backbone = "FOLDER" in xstilts.toml.',
+        )
+
+    def _known_backbones(self) -> dict[str, str]:
+        """Fingerprint to folder, of the backbones that something was trained on."""
+        path = paths.home_folder() / "backbones.json"
+        if not path.is_file():
+            return {}
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+    def _remember(self, reference: str, backbone: Backbone) -> None:
+        """Keep where a backbone's folder is: manifests know its name only."""
+        from xstilts.files import write_json
+
+        folder = Path(reference).expanduser()
+        known = self._known_backbones()
+        own = backbone.identity.fingerprint
+        if folder.is_dir() and not self.world and known.get(own) != str(folder.absolute()):
+            known[own] = str(folder.absolute())
+            write_json(paths.home_folder() / "backbones.json", known)
 
     def study_backbone(self, name: str) -> str:
         """Reference of the backbone that a study names; a world has smaller ones of its own."""
@@ -253,9 +361,9 @@ class Session:
     # -- what the person is told
 
     def note(self, text: str) -> None:
-        """A line on stderr, unless quiet."""
-        if not self.quiet:
-            print(text, file=sys.stderr)
+        """A line on stderr, at once, unless quiet; of several processes the first one speaks."""
+        if not self.quiet and os.environ.get("RANK", "0") == "0":
+            print(text, file=sys.stderr, flush=True)
 
     def progress(self, title: str) -> AbstractContextManager[ProgressFn]:
         """A progress bar on stderr, unless quiet."""
@@ -313,8 +421,10 @@ class Session:
         own = {k: v for k, v in train.items() if v is not None}
         if own:
             flags["train"] = {**flags.get("train", {}), **own}
-        default, world = self.backbone_reference, self.training_defaults
-        run = resolve_run(task, flags, overrides, config, default, world).value
+        (default, origin), world = self.backbone_default, self.training_defaults
+        if base != "none" or init:
+            default = self.reference_for([base, *([init] if init else [])])
+        run = resolve_run(task, flags, overrides, config, default, world, origin).value
         workspace, loaded = self.workspace(track), self.backbone(run.backbone)
         return resolve_phase(
             task, run, loaded, workspace, base=base, init=init, name=name, command=command
@@ -336,6 +446,7 @@ class Session:
         from xstilts.train.run import train_phase
 
         began = time.monotonic()
+        self._remember(phase.run.backbone, phase.backbone)
         entry = train_phase(phase, force=force)
         return ModuleResult(entry, seconds=round(time.monotonic() - began, 1))
 
@@ -373,7 +484,7 @@ class Session:
         from xstilts.composition.merge import keep_merged
         from xstilts.report.results import ModuleResult
 
-        backbone = self.backbone(options.get("backbone", ""))
+        backbone = self.backbone_for(expression, options.get("backbone", ""))
         return ModuleResult(keep_merged(expression, save, self.zoo, backbone))
 
     def target_phase(
@@ -405,7 +516,7 @@ class Session:
         """What an expression is made of, part by part, and what it costs."""
         from xstilts.composition.explain import explain
 
-        return explain(expression, self.zoo, self.backbone(backbone))
+        return explain(expression, self.zoo, self.backbone_for(expression, backbone))
 
     def searching(
         self, expression: str, target: str, *, head: str = "", backbone: str = "", **settings: Any
@@ -414,7 +525,7 @@ class Session:
         from xstilts.train.search import Search, SearchSpec
 
         spec = SearchSpec(**settings)
-        loaded = self.backbone(backbone)
+        loaded = self.backbone_for([expression, *([head] if head else [])], backbone)
         return Search(expression, target, head, loaded, self.workspace(), spec)
 
     def search(
@@ -513,7 +624,8 @@ class Session:
             pooling=pooling,
             options=options or {},
         )
-        evaluator = self.evaluator(backbone=backbone, precision=precision, compiled=compiled)
+        chosen = self.reference_for(expressions, backbone)
+        evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
         return self.run_requests(evaluator, requests, force=force)
 
     def xtreme(
@@ -544,10 +656,9 @@ class Session:
             suite = load_suite(options.get("suite", "xtreme"))
             for task in options.get("tasks") or suite.tasks:
                 require_own_split(task, options.get("split", ""))
-        requests, _ = self.suite_requests(expressions, **options)
-        evaluator = self.evaluator(
-            backbone=options.get("backbone", ""), precision=precision, compiled=compiled
-        )
+        chosen = self.reference_for(expressions, options.pop("backbone", ""))
+        requests, _ = self.suite_requests(expressions, backbone=chosen, **options)
+        evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
         result = self.run_requests(evaluator, requests, force=force)
         if submit_dir is not None:
             files = write_submission(result.outcome.cells, Path(submit_dir))
@@ -695,10 +806,9 @@ class Session:
             options: `langs`, `layers`, `steps`, `split`, `pooling`, `backbone`: see
                 `alignment_requests`.
         """
-        requests = self.alignment_requests(expressions, tasks, **options)
-        evaluator = self.evaluator(
-            backbone=options.get("backbone", ""), precision=precision, compiled=compiled
-        )
+        chosen = self.reference_for(expressions, options.pop("backbone", ""))
+        requests = self.alignment_requests(expressions, tasks, backbone=chosen, **options)
+        evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
         return self.run_requests(evaluator, requests, force=force)
 
     def alignment_requests(
@@ -763,7 +873,8 @@ class Session:
         from xstilts.evaluate.ranking import METHODS, Ranker, RankSpec
 
         spec = RankSpec(methods=tuple(methods) or METHODS, shots=shots, seed=seed)
-        return Ranker(target, list(modules), self.backbone(backbone), self.workspace(), spec)
+        loaded = self.backbone_for(modules, backbone)
+        return Ranker(target, list(modules), loaded, self.workspace(), spec)
 
     def rank(self, target: str, modules: Sequence[str] = (), **options: Any) -> RankResult:
         """Order modules as intermediates for a target, before any training.
@@ -857,7 +968,8 @@ class Session:
         """
         from xstilts.api import predictor
 
-        return predictor(expression, self.zoo, self.backbone(backbone), language, task)
+        loaded = self.backbone_for(expression, backbone)
+        return predictor(expression, self.zoo, loaded, language, task)
 
     def predict(
         self, expression: str, rows: Row | Sequence[Row], *, language: str = "", **options: Any
@@ -890,7 +1002,7 @@ class Session:
         from xstilts.config.load import load_task, train_task_of
         from xstilts.data.sources import task_in_world
 
-        loaded = self.backbone(backbone)
+        loaded = self.backbone_for(expression, backbone)
         spec = task_in_world(load_task(train_task_of(task) or task), self.data)
         whole = load_expression(expression, self.zoo, loaded, language)
         return TrainableModel(whole, loaded, spec, seed)

@@ -52,6 +52,7 @@ def align(
 
     state: State = context.obj
     session = state.session
+    backbone = session.reference_for(expressions, backbone)
     requests = session.alignment_requests(
         expressions,
         task.split(","),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ app = typer.Typer(
 )
 
 _FLAGS = ("--json", "--quiet", "-q", "--offline", "--debug", "--dry-run", "--yes", "-y")
-_VALUES = ("--world", "--data", "--zoo", "--results")
+_VALUES = ("--world", "--data", "--include", "--zoo", "--results")
 GROUPS = ("grid", "zoo", "data", "tasks", "recipes", "config", "ls")
 """Commands that have commands."""
 
@@ -82,7 +83,11 @@ def options(
         ),
     ] = "",
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder with original data files.")
+        list[Path] | None,
+        typer.Option("--data", help="Folder with original data files; repeat it for several."),
+    ] = None,
+    include: Annotated[
+        list[Path] | None, typer.Option("--include", help="Folder of your own task YAMLs.")
     ] = None,
     zoo: Annotated[Path | None, typer.Option("--zoo", help="The module library.")] = None,
     results: Annotated[Path | None, typer.Option("--results", help="The result store.")] = None,
@@ -94,6 +99,9 @@ def options(
     del version, debug
     if offline:
         _go_offline()
+    if include:  # in the environment, so that workers have it, too
+        folders = [str(folder.absolute()) for folder in include]
+        os.environ["XSTILTS_INCLUDE"] = os.pathsep.join(folders)
     session = Session(
         data=data, zoo=zoo, results=results, offline=offline, world=world, quiet=quiet
     )
@@ -102,8 +110,6 @@ def options(
 
 def _go_offline() -> None:
     """Tell the hub libraries before they are imported: they read this only then."""
-    import os
-
     for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
         os.environ[variable] = "1"
 

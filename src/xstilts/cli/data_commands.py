@@ -259,13 +259,13 @@ def _target(state: State, raw: Path | None) -> Path | None:
     """The data folder; with `--raw` it may be new."""
     from xstilts.errors import UsageError
 
-    if raw is None:
-        return state.session.data
-    if state.session.data_option is not None:
-        state.session.data_option.mkdir(parents=True, exist_ok=True)
-    if state.session.data is None:
-        raise UsageError("no data folder to write to", hint="Name it: --data DIR or XSTILTS_DATA.")
-    return state.session.data
+    if raw is not None:
+        for folder in state.session.data_option:
+            folder.mkdir(parents=True, exist_ok=True)
+        if state.session.data_target is None:
+            hint = "Name it: --data DIR or XSTILTS_DATA."
+            raise UsageError("no data folder to write to", hint=hint)
+    return state.session.data_target
 
 
 def _split(text: str) -> list[str]:

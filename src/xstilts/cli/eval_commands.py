@@ -52,6 +52,7 @@ def evaluate(
     """
     state: State = context.obj
     session = state.session
+    backbone = session.reference_for(expressions, backbone)
     requests = task_requests(
         expressions,
         task,
@@ -98,6 +99,7 @@ def xtreme(
     """
     state: State = context.obj
     session = state.session
+    backbone = session.reference_for(expressions, backbone)
     shared: dict[str, Any] = {
         "tasks": _split(tasks),
         "suite": suite,

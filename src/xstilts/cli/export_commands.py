@@ -33,7 +33,7 @@ def export(
 
     state: State = context.obj
     EXPORTS.get(kind)
-    encoder = state.session.backbone(backbone)
+    encoder = state.session.backbone_for(expression, backbone)
     zoo = state.session.zoo
     if state.dry_run:
         chosen = source(expression, zoo, encoder, language)

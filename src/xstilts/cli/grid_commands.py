@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -264,7 +265,7 @@ def _global_options(state: State) -> list[str]:
     session = state.session
     given = {
         "--world": session.world or None,
-        "--data": session.data_option,
+        "--data": os.pathsep.join(map(str, session.data_option)) or None,
         "--zoo": session.zoo_folder,
         "--results": session.results_folder,
     }

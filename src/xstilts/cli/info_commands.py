@@ -83,14 +83,13 @@ def show_config(
     state: State = context.obj
     flags = {"method": method} if method else {}
     world = state.session.training_defaults
-    resolved = resolve_run(
-        task, flags, overrides or [], config, state.session.backbone_reference, world
-    )
+    default, where = state.session.backbone_default
+    resolved = resolve_run(task, flags, overrides or [], config, default, world, where)
     columns = ("setting", "value", "origin") if origin else ("setting", "value")
     rows = []
-    for key, where in resolved.origins.items():
+    for key, set_by in resolved.origins.items():
         value = _at(resolved.value.model_dump(), key)
-        rows.append((key, str(value), where) if origin else (key, str(value)))
+        rows.append((key, str(value), set_by) if origin else (key, str(value)))
     record = {"settings": resolved.value.model_dump(), "origins": dict(resolved.origins)}
     state.emit(record, lambda: _print(state, columns, rows))
 

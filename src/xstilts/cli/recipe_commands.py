@@ -74,12 +74,10 @@ def cp(
 
 
 def _path(recipe: str) -> Path:
-    from xstilts.config.load import config_folder, load_recipe
+    from xstilts.config.load import load_recipe, spec_path
 
     load_recipe(recipe)
-    if recipe.endswith((".yaml", ".yml")):
-        return Path(recipe)
-    return config_folder() / "recipes" / f"{recipe}.yaml"
+    return spec_path("recipes", "recipe", recipe)
 
 
 def run(

@@ -53,7 +53,17 @@ def translate(
         state.emit(record, lambda: print(f"{len(rows):,} rows into {', '.join(languages)}"))
         return
     done = [
-        _into(state, root, spec, rows, split, language, model, code, beams)
+        _into(
+            state,
+            state.session.data_target or root,
+            spec,
+            rows,
+            split,
+            language,
+            model,
+            code,
+            beams,
+        )
         for language in languages
     ]
     state.emit(done, lambda: [print(_line(record)) for record in done])

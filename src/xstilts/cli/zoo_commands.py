@@ -126,7 +126,7 @@ def shrink(
     from xstilts.composition.shrink import shrink as store
 
     state: State = context.obj
-    encoder = state.session.backbone(backbone)
+    encoder = state.session.backbone_for(reference, backbone)
     zoo = state.session.zoo
     made = store(zoo.find(reference, encoder.identity), zoo, encoder)
     before, after = made.before / 1e6, made.after / 1e6

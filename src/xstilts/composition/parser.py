@@ -15,9 +15,18 @@ Expressions are values: frozen, comparable, and `parse(str(expression)) == expre
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NoReturn
 
-from xstilts.composition.expression import LANGUAGE_SLOT, SUM, Call, Expression, Operand, Ref
+from xstilts.composition.expression import (
+    LANGUAGE_SLOT,
+    SUM,
+    Call,
+    Expression,
+    Operand,
+    Ref,
+    references,
+)
 from xstilts.errors import UsageError, near_names
 from xstilts.modules.operators import OPERATORS, Option
 
@@ -197,3 +206,9 @@ class _Parser:
         raise UsageError(
             f"column {self.at + 1}: {what}", where=pointer, hint=hint or f"Legal here: {legal}"
         )
+
+
+def module_names(texts: Sequence[str]) -> list[str]:
+    """The modules that expressions name, left to right; those with a `{lang}` are left out."""
+    found = (ref.name for text in texts for ref in references(parse(text)))
+    return [name for name in dict.fromkeys(found) if LANGUAGE_SLOT not in name]

@@ -116,18 +116,36 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     return result
 
 
+PLACES = ("backbone", "include")
+"""Keys of `xstilts.toml` that are no settings of a training: `place_setting` reads them."""
+
+
+def place_setting(key: str, folder: Path, user_folder: Path) -> tuple[Any, Path | None]:
+    """What the project's or else the user's `xstilts.toml` says of one of `PLACES`, and which."""
+    for path in (folder / "xstilts.toml", user_folder / "xstilts.toml"):
+        values = _read_toml(path)
+        if key in values:
+            return values[key], path
+    return None, None
+
+
 def settings_layers(folder: Path, user_folder: Path) -> list[Layer]:
     """The user's and the project's `xstilts.toml`, where they exist, weakest first."""
     layers = []
     for path in (user_folder / "xstilts.toml", folder / "xstilts.toml"):
-        if path.is_file():
-            try:
-                layers.append(Layer(str(path), tomllib.loads(path.read_text(encoding="utf-8"))))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise ConfigError(
-                    str(path), [Problem("file", f"not valid TOML: {error}")]
-                ) from None
+        values = {key: value for key, value in _read_toml(path).items() if key not in PLACES}
+        if values:
+            layers.append(Layer(str(path), values))
     return layers
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [Problem("file", f"not valid TOML: {error}")]) from None
 
 
 # ------------------------------------------------------------------------------------- merging

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from xstilts.config.layers import Layer, read_yaml, resolve
+from xstilts.config import paths
+from xstilts.config.layers import Layer, place_setting, read_yaml, resolve
 from xstilts.config.registry import Registry
 from xstilts.config.specs import (
     BackboneSpec,
@@ -17,7 +20,7 @@ from xstilts.config.specs import (
     SuiteSpec,
     TaskSpec,
 )
-from xstilts.errors import NotFoundError
+from xstilts.errors import ConfigError, NotFoundError, Problem
 
 T = TypeVar("T", bound=Spec)
 
@@ -35,9 +38,61 @@ def config_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "configs"
 
 
+def include_folders() -> list[Path]:
+    """Folders of own YAMLs: of `XSTILTS_INCLUDE`, or `include` in an `xstilts.toml`.
+
+    Raises:
+        NotFoundError: One of them is not there.
+        ConfigError: `include` is no list of texts.
+    """
+    folders = paths.split_folders(os.environ.get("XSTILTS_INCLUDE", ""))
+    if not folders:
+        listed, origin = place_setting("include", Path.cwd(), paths.home_folder())
+        if isinstance(listed, str):
+            listed = [listed]
+        if origin is not None and not (
+            isinstance(listed, list) and all(isinstance(item, str) for item in listed)
+        ):
+            raise ConfigError(str(origin), [Problem("include", "not a list of folders.")])
+        folders = [origin.parent / Path(item).expanduser() for item in listed or [] if origin]
+    for folder in folders:
+        if not folder.is_dir():
+            raise NotFoundError(f"no folder {folder}", hint="Check --include.")
+    return folders
+
+
+def _own_files(kind: str) -> Iterator[Path]:
+    """YAMLs of a kind in the folders included: tasks lie in them, other kinds below them."""
+    for folder in include_folders():
+        yield from sorted((folder / kind).glob("*.yaml"))
+        if kind == "tasks":
+            yield from sorted(folder.glob("*.yaml"))
+
+
 def spec_names(kind: str) -> list[str]:
-    """The names in `configs/<kind>`, sorted."""
-    return sorted(path.stem for path in (config_folder() / kind).glob("*.yaml"))
+    """The names in `configs/<kind>` and in the folders included, sorted."""
+    shipped = (config_folder() / kind).glob("*.yaml")
+    return sorted({path.stem for path in (*shipped, *_own_files(kind))})
+
+
+def spec_path(kind: str, singular: str, name: str) -> Path:
+    """The YAML of a name, or the path itself.
+
+    Raises:
+        NotFoundError: There is no such name.
+        ConfigError: Two files have the name.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    shipped = config_folder() / kind / f"{name}.yaml"
+    found = [path for path in (shipped, *_own_files(kind)) if path.stem == name and path.is_file()]
+    if not found:
+        raise NotFoundError.named(singular, name, spec_names(kind))
+    if len(found) > 1:
+        raise ConfigError(
+            str(found[1]), [Problem("name", f"{found[0]} has it, too.", "Rename it.")]
+        )
+    return found[0]
 
 
 def load_spec(spec: type[T], path: Path) -> T:
@@ -55,11 +110,7 @@ _RENAMED = {("methods", "full_diff"): "full_delta"}
 
 def _named(spec: type[T], kind: str, singular: str, name: str) -> T:
     name = _RENAMED.get((kind, name), name)
-    if name.endswith((".yaml", ".yml")):
-        return load_spec(spec, Path(name))
-    if name not in spec_names(kind):
-        raise NotFoundError.named(singular, name, spec_names(kind))
-    return load_spec(spec, config_folder() / kind / f"{name}.yaml")
+    return load_spec(spec, spec_path(kind, singular, name))
 
 
 def load_task(name: str) -> TaskSpec:
@@ -91,18 +142,12 @@ def load_recipe(name: str) -> RecipeSpec:
 
     An intermediate that is only a name stands for the task or mixture of that name.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else _recipe_path(name)
+    path = spec_path("recipes", "recipe", name)
     values = read_yaml(path)
     rows = values.get("intermediates")
     if isinstance(rows, list):
         values["intermediates"] = [{"name": r} if isinstance(r, str) else r for r in rows]
     return resolve(RecipeSpec, [Layer(str(path), {"name": path.stem, **values})]).value
-
-
-def _recipe_path(name: str) -> Path:
-    if name not in spec_names("recipes"):
-        raise NotFoundError.named("recipe", name, spec_names("recipes"))
-    return config_folder() / "recipes" / f"{name}.yaml"
 
 
 def load_method(name: str) -> MethodSpec:

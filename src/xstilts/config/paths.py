@@ -4,7 +4,9 @@
 |---|---|---|
 | home: results, runs, worlds | the platform's user data folder | `XSTILTS_HOME` |
 | cache: tokenised rows, embeddings | the platform's user cache folder | `XSTILTS_CACHE` |
-| data: original files | none | `XSTILTS_DATA` |
+| data: original files; several folders are read as one | none | `XSTILTS_DATA` |
+| include: folders of own task YAMLs | none | `XSTILTS_INCLUDE`, or `include` in `xstilts.toml` |
+| backbone | xlm-roberta-base | `XSTILTS_BACKBONE`, or `backbone` in `xstilts.toml` |
 | zoo: the module library | `./adapters_zoo` if there, else in home | `XSTILTS_ZOO` |
 | results: predictions and scores | `<home>/results` | `XSTILTS_RESULTS` |
 """
@@ -30,9 +32,14 @@ def cache_folder() -> Path:
     return _from_environment("XSTILTS_CACHE") or _platform("user_cache_path")
 
 
-def data_folder() -> Path | None:
-    """Folder with the original data files, or None."""
-    return _from_environment("XSTILTS_DATA")
+def data_folders() -> list[Path]:
+    """Folders with original data files, the first one first."""
+    return split_folders(os.environ.get("XSTILTS_DATA", ""))
+
+
+def split_folders(text: str) -> list[Path]:
+    """The folders of a text that joins them as `PATH` does, absolute."""
+    return [Path(part).expanduser().absolute() for part in text.split(os.pathsep) if part]
 
 
 def zoo_folder() -> Path:

@@ -115,6 +115,7 @@ def resolve_run(
     config: Path | None,
     backbone: str,
     world: Mapping[str, Mapping[str, Any]] | None = None,
+    backbone_origin: str = "default",
 ) -> Resolved[RunSpec]:
     """Settings from every layer: default, task, method, world, user, project, file, --set, flags.
 
@@ -126,12 +127,13 @@ def resolve_run(
         backbone: The default when no layer names one.
         world: Method preset or task to the training defaults of the data's world; `""` holds for
             all.
+        backbone_origin: Where that default comes from.
 
     Raises:
         ConfigError: Unknown keys, wrong values or an unknown method; all are listed.
         NotFoundError: No such task or file.
     """
-    layers = [Layer("default", {"backbone": backbone})]
+    layers = [Layer(backbone_origin, {"backbone": backbone})]
     layers.append(_task_layer(task))
     chosen: list[Layer] = settings_layers(Path.cwd(), paths.home_folder())
     if config is not None:

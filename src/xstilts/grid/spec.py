@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from xstilts.config.layers import Layer, read_yaml, resolve
-from xstilts.config.load import config_folder, spec_names
+from xstilts.config.load import spec_path
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, Spec
-from xstilts.errors import ConfigError, NotFoundError, Problem
+from xstilts.errors import ConfigError, Problem
 from xstilts.grid.answer_spec import AnswerSpec
 
 SECTIONS = ("intermediate", "target", "language")
@@ -78,7 +77,7 @@ def load_study(name: str, *, sandbox: bool) -> StudySpec:
         NotFoundError: There is none of that name; near names are shown.
         ConfigError: The file has problems; all of them are listed.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else _path(name)
+    path = spec_path("studies", "study", name)
     values = read_yaml(path)
     replaced = values.pop("sandbox", None) or {}
     if sandbox:
@@ -131,9 +130,3 @@ def _spelt(values: dict[str, Any]) -> dict[str, Any]:
         return values
     spelt = [{"name": row} if isinstance(row, str) else row for row in rows]
     return {**values, "intermediates": spelt}
-
-
-def _path(name: str) -> Path:
-    if name not in spec_names("studies"):
-        raise NotFoundError.named("study", name, spec_names("studies"))
-    return config_folder() / "studies" / f"{name}.yaml"

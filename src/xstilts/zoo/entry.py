@@ -84,8 +84,15 @@ def _mismatch(
     return BackboneMismatchError(
         f"module '{reference}' was trained on {_described(other)}; "
         f"this backbone is {_described(backbone)}{told}",
-        hint=f"Use --backbone {other.repo}, or train the module on {backbone.name}.",
+        hint=f"{_use(other)}, or train the module on {backbone.name}.",
     )
+
+
+def _use(other: BackboneIdentity) -> str:
+    """What to type: a hub id as it is; the manifest knows only the name of a folder."""
+    if not other.on_hub:
+        return f"Use --backbone FOLDER, its folder was called '{other.repo}'"
+    return f"Use --backbone {other.repo}{'@' if other.revision else ''}{other.revision}"
 
 
 def _described(identity: BackboneIdentity) -> str:
