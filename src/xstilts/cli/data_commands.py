@@ -36,20 +36,26 @@ def list_files(
     long: Annotated[bool, typer.Option("--long", help="A line for each language.")] = False,
     suite: Suite = "",
 ) -> None:
-    """List what data is there: splits, languages, sizes, licences.
+    """List what data is there: splits, languages, sizes, licences; exit 3 if any is broken.
 
     Example: xstilts data ls xnli tatoeba --count
     """
     from xstilts.cli.output import table
-    from xstilts.data.prepare import list_data
+    from xstilts.data.prepare import list_data, no_data
+    from xstilts.errors import FindingsError
 
     state: State = context.obj
+    _require_folder(state, "list")
     specs = _specs(state, tasks, suite)
     found: list[Presence] = []
     with state.session.progress("data") as progress:
         for number, spec in enumerate(specs):
             progress(spec.name, number / len(specs))
             found += list_data([spec], state.session.data, count=count, checksums=checksums)
+    absent = [spec for spec in specs if spec.name not in {item.task for item in found}]
+    if not found:
+        raise no_data(absent, state.session.data, "list")
+    broken = [item for item in found if item.broken]
     rows = _long_rows(found) if long else _short_rows(found)
     columns = (*_COLUMNS, "place") if long else _COLUMNS
 
@@ -59,11 +65,18 @@ def list_files(
             for item in found:
                 for name, value in item.sha256.items():
                     print(f"{value}  {name}")
+        for item in broken:
+            print(f"{item.task} {item.split} {item.language}: broken: {item.broken}")
         for finding in _lacking(state, specs) if suite else ():
             state.note(f"{finding.task}: {finding.message}")
-        state.note(f"data folder: {state.session.data or 'none (--data DIR or XSTILTS_DATA)'}")
+        for spec in absent if tasks else ():
+            state.note(str(no_data([spec], state.session.data, "list")))
+        state.note(f"data folder: {state.session.data}")
 
     state.emit([_record(item) for item in found], human)
+    if broken:
+        names = ", ".join(sorted({item.task for item in broken}))
+        raise FindingsError(f"{len(broken)} of {len(found)} cannot be read, in {names}")
 
 
 @app.command("prepare")
@@ -77,40 +90,35 @@ def prepare_task(
     splits: Annotated[str, typer.Option(help="Comma-separated; empty means all.")] = "",
     suite: Suite = "",
 ) -> None:
-    """Make a task ready: convert original files, fetch what a hub has, read all of it once.
+    """Make a task ready: convert original files (--raw) or fetch what a hub has, and read it all.
 
     Example: xstilts data prepare panx --raw downloads/panx --data data
     """
     from xstilts.cli.output import table
-    from xstilts.data.prepare import Presence, prepare
+    from xstilts.data.prepare import Presence, prepare, require_rows
 
     state: State = context.obj
     state.refuse_dry_run("data prepare")
     target = _target(state, raw)
     (spec,) = _specs(state, [task], suite)
     found: list[Any] = []
+    asked: dict[str, Any] = {"languages": _split(languages), "splits": _split(splits)}
+    offline = state.session.offline
     with state.session.progress("preparing") as progress:
-        steps = prepare(
-            spec,
-            target,
-            raw_dir=raw,
-            languages=_split(languages),
-            splits=_split(splits),
-            offline=state.session.offline,
-        )
+        steps = prepare(spec, target, raw_dir=raw, offline=offline, **asked)
         for item in steps:
             found.append(item)
             progress(f"{task}: {len(found)} done", 0.0)
     ready = [item for item in found if isinstance(item, Presence)]
     written = [item for item in found if not isinstance(item, Presence)]
+    if not ready:
+        require_rows(spec, target, offline=offline or raw is not None, **asked)
 
     def human() -> None:
         for item in written:
             files = len(item.rows) + len(item.label_rows)
             print(f"converted {files} files into {item.folder}, labels into {item.labels}")
         state.console.print(table(_COLUMNS, _short_rows(ready)))
-        if not ready:
-            state.note("nothing was found; `xstilts data show` lists the places that are tried")
 
     record = {
         "converted": [asdict(item) for item in written],
@@ -123,28 +131,25 @@ def prepare_task(
 def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") -> None:
     """Look for placeholder labels, wrong languages, repeats, overlap, wrong counts; exit 3 if any.
 
-    With --suite a language that it names and that has no data is a finding, too.
+    Every task is checked, also when another one has no data (exit 4) or is broken. With --suite a
+    language that it names and that has no data is a finding, too.
 
     Example: xstilts data check xnli panx --data data
     Example: xstilts data check --suite xtreme-r --data data
     """
     from xstilts.data.check import Seen, check, check_between, present
-    from xstilts.errors import FindingsError, NotFoundError, UsageError
+    from xstilts.data.findings import UNSURE
+    from xstilts.data.prepare import no_data
+    from xstilts.errors import FindingsError
 
     state: State = context.obj
-    if state.session.data is None:
-        raise UsageError("no data folder to check", hint="Name it: --data DIR or XSTILTS_DATA.")
-    specs = [
-        spec for spec in _specs(state, tasks, suite) if tasks or present(spec, state.session.data)
-    ]
-    absent = [spec.name for spec in specs if not present(spec, state.session.data)]
-    if absent or not specs:
-        raise NotFoundError(
-            f"no data of {', '.join(absent) or 'any task'} to check",
-            where=str(state.session.data),
-            hint="`xstilts data ls` lists what is there.",
-        )
-    findings: list[Finding] = [*_lacking(state, _specs(state, tasks, suite))] if suite else []
+    _require_folder(state, "check")
+    every = _specs(state, tasks, suite)
+    specs = [spec for spec in every if present(spec, state.session.data)]
+    absent = [spec for spec in every if spec not in specs] if tasks or not specs else []
+    if not specs:
+        raise no_data(absent, state.session.data, "check")
+    findings: list[Finding] = [*_lacking(state, every)] if suite else []
     seen: Seen = {}
     with state.session.progress("checking") as progress:
         for number, spec in enumerate(specs):
@@ -160,9 +165,12 @@ def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") 
             print(f"{len(specs)} tasks checked, nothing found")
 
     state.emit({"tasks": len(specs), "findings": [asdict(f) for f in findings]}, human)
-    if findings:
-        names = sorted({finding.task for finding in findings})
-        raise FindingsError(f"{len(findings)} findings in {', '.join(names)}")
+    if absent:
+        raise no_data(absent, state.session.data, "check")
+    wrong = [finding for finding in findings if finding.kind != UNSURE]
+    if wrong:
+        names = sorted({finding.task for finding in wrong})
+        raise FindingsError(f"{len(wrong)} findings in {', '.join(names)}")
 
 
 @app.command("show")
@@ -208,13 +216,10 @@ def bundle_files(
     Example: xstilts data bundle xnli tatoeba --out xnli.tar
     """
     from xstilts.data.bundle import bundle
-    from xstilts.errors import UsageError
 
     state: State = context.obj
     state.refuse_dry_run("data bundle")
-    if state.session.data is None:
-        raise UsageError("no data folder to pack", hint="Name it: --data DIR or XSTILTS_DATA.")
-    packed = bundle(_specs(state, tasks), state.session.data, out)
+    packed = bundle(_specs(state, tasks), _require_folder(state, "pack"), out)
 
     def human() -> None:
         print(f"{packed.path}: {packed.files} files, {packed.num_bytes / 1e6:.1f} MB")
@@ -255,16 +260,26 @@ def _lacking(state: State, specs: Sequence[TaskSpec]) -> Iterator[Finding]:
             yield Finding(spec.name, spec.eval_split, lacking[0], "missing", message, places[0])
 
 
-def _target(state: State, raw: Path | None) -> Path | None:
-    """The data folder; with `--raw` it may be new."""
+def _require_folder(state: State, verb: str) -> Path:
+    """The data folder.
+
+    Raises:
+        UsageError: There is none.
+    """
     from xstilts.errors import UsageError
 
-    if raw is not None:
-        for folder in state.session.data_option:
-            folder.mkdir(parents=True, exist_ok=True)
-        if state.session.data_target is None:
-            hint = "Name it: --data DIR or XSTILTS_DATA."
-            raise UsageError("no data folder to write to", hint=hint)
+    if state.session.data is None:
+        raise UsageError(f"no data folder to {verb}", hint="Name it: --data DIR or XSTILTS_DATA.")
+    return state.session.data
+
+
+def _target(state: State, raw: Path | None) -> Path | None:
+    """The data folder; with `--raw` it may be new."""
+    if raw is None:
+        return state.session.data_target
+    for folder in state.session.data_option:
+        folder.mkdir(parents=True, exist_ok=True)
+    _require_folder(state, "write to")
     return state.session.data_target
 
 

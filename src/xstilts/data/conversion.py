@@ -77,7 +77,9 @@ def convert(
     for folder in (out, labels):
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(
-                "the folder already holds files", where=str(folder), hint="Choose a new one."
+                "the folder already holds files",
+                where=str(folder),
+                hint="Choose a new one, or leave out --raw to read what is there.",
             )
     if labels == out / "labels":
         with atomic_folder(out) as rows_now, _unpacked(raw) as found:

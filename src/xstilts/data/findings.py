@@ -12,6 +12,8 @@ from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load_rows
 
+UNSURE = "unsure"
+"""Kind of a finding that is no fault: there is too little text to tell."""
 MIN_ROWS = 20
 """Fewer rows say nothing about labels or language."""
 
@@ -21,7 +23,7 @@ class Finding:
     """One thing found.
 
     Attributes:
-        kind: `broken`, `count`, `labels`, `language`, `overlap`, `duplicate`, `checksum`
+        kind: `broken`, `count`, `labels`, `language`, `unsure`, `overlap`, `duplicate`, `checksum`
             or `missing`.
         message: What, in one sentence.
         where: File and row of the first case, where there is one.

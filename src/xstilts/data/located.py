@@ -234,6 +234,16 @@ def _is_local(found: Located | None) -> bool:
     return found is not None and not found.remote
 
 
+def languages_of(task: TaskSpec) -> list[str]:
+    """The languages that a task has rows in: its own and what it trains on.
+
+    Retrieval trains on nothing: its source language is the side that sentences are paired with.
+    """
+    if ROW_FORMATS.get(task.format).TWO_SIDED:
+        return list(task.languages)
+    return list(dict.fromkeys([*task.languages, task.source_language]))
+
+
 def available_languages(
     task: TaskSpec, split: str, root: Path | None, *, remote: bool = False
 ) -> list[str]:
@@ -241,10 +251,9 @@ def available_languages(
 
     With `remote` those that a hub has count, too.
     """
-    codes = list(dict.fromkeys([*task.languages, task.source_language]))
+    codes = languages_of(task)
     keys = [split]
     if ROW_FORMATS.get(task.format).TWO_SIDED:
-        codes = list(task.languages)
         keys = [f"{split}.source", f"{split}.target"]
     found = []
     for code in codes:

@@ -64,8 +64,9 @@ def _side(
 ) -> tuple[list[Example], str]:
     """The sentences of a side, and where its last one is."""
     located = locate(task, f"{split}.{side}", language, root)
-    if located is None:
+    if located is None or located.remote:
         require_language(task, language)
+    if located is None:
         raise not_found(task, f"{split}.{side}", language, root)
     if located.remote and offline:
         raise OfflineError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,12 +11,23 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.conversion import Converted, convert
 from xstilts.data.examples import Example
 from xstilts.data.formats import ROW_FORMATS
-from xstilts.data.located import Located, available_languages, locate, not_found, split_names
+from xstilts.data.located import (
+    Located,
+    available_languages,
+    languages_of,
+    locate,
+    not_found,
+    split_names,
+    tried,
+)
 from xstilts.data.pairs import load_pair
-from xstilts.data.sources import load_rows
+from xstilts.data.sources import load_rows, require_language
+from xstilts.errors import NotFoundError, XstiltsError
 from xstilts.files import sha256_file
 
 SIDES = ("source", "target", "gold", "order")
+MANY = 5
+"""Names or places that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +35,14 @@ class Presence:
     """A split of a task in a language, where it is or could be had from.
 
     Attributes:
-        place: The data folder's name for the files, or `hub repo@revision`.
+        place: The data folder's names for the files, or `hub repo@revision`.
         files: Files in reading order; empty when the rows are only on a hub.
         num_bytes: Size of the files together.
         rows: Rows, sentences, questions or gold pairs; None when not counted.
         dropped: Reason to number of rows that the data set says to leave out.
         sha256: File to checksum; empty when not asked for.
         remote: The rows have to come from a hub.
+        broken: Why the rows cannot be read, and where; empty when they can or were not read.
     """
 
     task: str
@@ -46,6 +58,7 @@ class Presence:
     sha256: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     remote: bool = False
+    broken: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,16 +83,37 @@ def list_data(
     Args:
         tasks: What to look for.
         root: The data folder.
-        count: Read the rows and count them; slow for large files.
+        count: Read the rows and count them; slow for large files. What is broken is listed as such.
         checksums: Give each file's sha256.
-
-    Raises:
-        DataError: `count` is set and a file is broken.
     """
     for task in tasks:
         for split in split_names(task):
             for language in available_languages(task, split, root):
-                yield look(task, split, language, root, count=count, checksums=checksums)
+                found = look(task, split, language, root, checksums=checksums)
+                try:
+                    rows, dropped = _count(task, split, language, root) if count else (None, {})
+                    yield replace(found, rows=rows, dropped=dropped)
+                except XstiltsError as error:
+                    yield replace(found, broken=" ".join(f"{error.what} ({error.where})".split()))
+
+
+def places(task: TaskSpec, root: Path | None) -> list[str]:
+    """Where rows of a task are looked for: its own split, in its first language."""
+    side = ".source" if ROW_FORMATS.get(task.format).TWO_SIDED else ""
+    return list(dict.fromkeys(tried(task, task.eval_split + side, task.languages[0], root)))
+
+
+def no_data(tasks: Sequence[TaskSpec], root: Path | None, verb: str) -> NotFoundError:
+    """An error that says that tasks have no data, and where that was looked for, to raise."""
+    names = ", ".join(task.name for task in tasks) if len(tasks) <= MANY else "any task"
+    shown = [place for task in tasks for place in places(task, root)]
+    more = f"\n  … {len(shown) - MANY} more" if len(shown) > MANY else ""
+    looked = "\n".join(f"  {place}" for place in shown[:MANY])
+    return NotFoundError(
+        f"no data of {names} to {verb}",
+        where=f"{root or 'no data folder'}: looked for\n{looked}{more}",
+        hint="Check --data and XSTILTS_DATA; `xstilts data ls` lists what is there.",
+    )
 
 
 def look(
@@ -108,7 +142,7 @@ def look(
         split=split,
         language=language,
         reader=first.source.reader or "parts",
-        place=_place(first, root),
+        place=_place(found, root),
         license=task.license,
         files=files,
         num_bytes=sum(path.stat().st_size for path in files),
@@ -131,20 +165,20 @@ def _located(task: TaskSpec, split: str, language: str, root: Path | None) -> li
 
 
 def _count(
-    task: TaskSpec, split: str, language: str, root: Path | None
+    task: TaskSpec, split: str, language: str, root: Path | None, *, offline: bool = False
 ) -> tuple[int, Mapping[str, int]]:
     if ROW_FORMATS.get(task.format).TWO_SIDED:
-        return len(load_pair(task, language, root, split).gold), {}
-    loaded = load_rows(task, split, language, root)
+        return len(load_pair(task, language, root, split, offline=offline).gold), {}
+    loaded = load_rows(task, split, language, root, offline=offline)
     return len(loaded.examples), loaded.dropped
 
 
-def _place(located: Located, root: Path | None) -> str:
-    if located.remote and located.source.hub is not None:
-        hub = located.source.hub
+def _place(found: Sequence[Located], root: Path | None) -> str:
+    hub = found[0].source.hub
+    if found[0].remote and hub is not None:
         return f"hub {hub.repo}@{hub.revision[:12]}"
-    paths = located.paths or located.files
-    return _shown(paths[0], root) if paths else "hub"
+    names = dict.fromkeys(_shown(path, root) for item in found for path in item.files)
+    return ", ".join(names) or "hub"
 
 
 def _shown(path: Path, root: Path | None) -> str:
@@ -161,13 +195,14 @@ def prepare(
     splits: Sequence[str] = (),
     offline: bool = False,
 ) -> Iterator[Presence | Converted]:
-    """Make a task's rows ready to use: convert original files, fetch what a hub has, read it all.
+    """Make a task's rows ready: convert original files, or fetch what a hub has; read it all.
 
     Args:
         task: What to prepare.
         root: The data folder. With `raw_dir`, `root/<task>` and `root/labels/<task>` are written.
-        raw_dir: Original files or archives to convert into XTREME's layout first.
-        languages: Only these; by default all of the task's and its source language.
+        raw_dir: Original files or archives to convert into XTREME's layout first; nothing is
+            fetched then.
+        languages: Only these; by default all of the task's and what it trains on.
         splits: Only these; by default all that some source has.
         offline: Fetch nothing.
 
@@ -179,18 +214,37 @@ def prepare(
     """
     if raw_dir is not None and root is not None:
         yield convert(task.name, raw_dir, root / task.name, root / "labels" / task.name)
-    codes = list(languages) or list(dict.fromkeys([*task.languages, task.source_language]))
+        offline = True
+    codes = list(languages) or languages_of(task)
+    for code in languages:
+        require_language(task, code)
     for split in list(splits) or split_names(task):
         for language in codes:
             found = _located(task, split, language, root)
-            wanted = bool(splits) and bool(languages)
-            if wanted and not found:
-                raise not_found(task, split, language, root)
             unreachable = offline and any(item.remote for item in found)
-            if wanted and unreachable:
-                load_rows(task, split, language, root, offline=True)
+            if splits and languages and (unreachable or not found):
+                _count(task, split, language, root, offline=True)  # says what is wrong
             if found and not unreachable:
                 yield look(task, split, language, root, count=True)
+
+
+def require_rows(
+    task: TaskSpec,
+    root: Path | None,
+    *,
+    languages: Sequence[str] = (),
+    splits: Sequence[str] = (),
+    offline: bool = False,
+) -> None:
+    """Read a split in a language, the task's own where none is asked for.
+
+    Raises:
+        NotFoundError: It is nowhere; every place that was tried is listed.
+        OfflineError: It is only on a hub, and `offline` is set.
+        DataError: A file is broken.
+    """
+    split = (*splits, task.eval_split)[0]
+    _count(task, split, (*languages, *languages_of(task))[0], root, offline=offline)
 
 
 def show(task: TaskSpec, split: str, language: str, root: Path | None, *, limit: int = 3) -> Shown:

@@ -16,7 +16,13 @@ from xstilts.data.examples import Answer, Example
 from xstilts.data.labels import attach_labels
 from xstilts.data.languages import called
 from xstilts.data.layout import known_as
-from xstilts.data.located import Located, available_languages, locate, not_found
+from xstilts.data.located import (
+    Located,
+    available_languages,
+    languages_of,
+    locate,
+    not_found,
+)
 from xstilts.data.readers import READERS
 from xstilts.data.rows import Dropped, chosen_rows, options_of
 from xstilts.data.world import task_in_world
@@ -104,7 +110,7 @@ def require_language(task: TaskSpec, language: str) -> None:
     Raises:
         NotFoundError: It has none of that code; the nearest ones are shown.
     """
-    known = [*task.every_language, task.source_language]
+    known = [*languages_of(task), *task.more_languages]
     if language not in known:
         hint = called(language, known)
         raise NotFoundError.named(f"language of task {task.name}", language, known, hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -133,7 +134,9 @@ def _rows(
             task, language, root, offline, made=made
         )
         if run.source.check:
-            require_language(task, by_language[language], language, root)
+            unsure = require_language(task, by_language[language], language, root)
+            if unsure:
+                print(f"{task.name}: {unsure}", file=sys.stderr)
     rows = mix_languages(by_language, run.source, run.train.seed)
     rows = subset(rows, run.train.limit, run.train.seed)
     wanted = run.source.rows

@@ -85,6 +85,79 @@ def test_check_of_what_is_not_there_is_no_success(run, tmp_path):
     assert found["tasks"] == 2
 
 
+def test_ls_goes_on_after_a_broken_file_and_ends_with_three(run, data):
+    (data / "xnli/dev-de.tsv").write_text("a\tb\tmaybe\n", encoding="utf-8")
+    found, error = run("data", "ls", "xnli", "tatoeba", "--count", code=3)
+    assert [(f["task"], f["split"], f["rows"]) for f in found] == [
+        ("xnli", "validation", None), ("xnli", "test", 1), ("tatoeba", "test", 1),
+    ]  # fmt: skip
+    assert "label 'maybe' is none of" in found[0]["broken"]
+    assert f"{data}/xnli/dev-de.tsv:1" in found[0]["broken"]
+    assert "1 of 3 cannot be read, in xnli" in error
+
+
+def test_long_ls_names_every_file(data, capsys):
+    with pytest.raises(SystemExit):
+        main(["-q", "--data", str(data), "data", "ls", "tatoeba", "--long"])
+    text = capsys.readouterr().out
+    assert "tatoeba/tatoeba.deu-eng.deu, tatoeba/tatoeba.deu-eng.eng" in text
+
+
+def test_nothing_there_says_where_it_looked(run, tmp_path, data, monkeypatch):
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    error, _ = run("data", "ls", root=wrong, code=4)
+    assert error["what"] == "no data of any task to list"
+    assert error["where"].startswith(f"{wrong}: looked for")
+    error, _ = run("data", "ls", "xnli", root=wrong, code=4)
+    assert str(wrong / "xnli/test-ar.tsv") in error["where"]
+    monkeypatch.delenv("XSTILTS_DATA", raising=False)
+    monkeypatch.chdir(wrong)
+    with pytest.raises(SystemExit) as caught:
+        main(["-q", "data", "ls"])
+    assert caught.value.code == 2
+
+
+def test_a_task_without_data_hides_no_findings_of_another(run):
+    found, error = run("data", "check", "nusax_senti", "xnli", code=4)
+    assert {f["task"] for f in found["findings"]} == {"xnli"}
+    assert "no data of nusax_senti to check" in error
+    assert "looked for" in error
+
+
+def test_preparing_nothing_is_no_success(run, tmp_path):
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    error, _ = run("data", "prepare", "ccg", root=wrong, code=4)
+    assert str(wrong / "ccg") in error["where"]
+    error, _ = run("data", "prepare", "xquad", root=wrong, code=6)
+    assert "only on a hub" in error["what"]
+    error, _ = run("data", "prepare", "tatoeba", root=wrong, code=6)
+    assert "only on a hub" in error["what"]
+
+
+def test_preparing_a_bitext_asks_for_no_pivot_and_fetches_nothing_after_a_conversion(
+    run, tmp_path, data, monkeypatch, capsys
+):
+    import datasets
+
+    asked = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *more, **_: asked.append(more))
+    new = tmp_path / "new"
+    with pytest.raises(SystemExit) as caught:
+        raw = str(data / "tatoeba")
+        main(["-q", "--data", str(new), "data", "prepare", "tatoeba", "--raw", raw])
+    assert not caught.value.code, capsys.readouterr().err
+    assert asked == []
+    capsys.readouterr()
+    found, _ = run("data", "prepare", "tatoeba", root=new)
+    assert [(f["language"], f["rows"]) for f in found["ready"]] == [("de", 1)]
+    error, _ = run("data", "prepare", "tatoeba", "--raw", raw, root=new, code=2)
+    assert "leave out --raw" in error["hint"]
+    error, _ = run("data", "show", "tatoeba", "--lang", "en", code=4)
+    assert "no language of task tatoeba named 'en'" in error["what"]
+
+
 OWN = """format: classification
 languages: {languages}
 labels: [a, b]

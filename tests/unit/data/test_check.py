@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
 import pytest
 from support.files import SHARED, needs_shared, write
@@ -10,9 +11,10 @@ from support.files import SHARED, needs_shared, write
 from xstilts.config.load import load_task
 from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.check import Seen, check, check_between
-from xstilts.data.check_language import check_languages
+from xstilts.data.check_language import check_languages, require_language
 from xstilts.data.conversion import Converted
 from xstilts.data.examples import Example
+from xstilts.data.findings import UNSURE
 from xstilts.data.prepare import Presence, list_data, look, prepare, show
 from xstilts.data.sources import load
 from xstilts.errors import DataError, NotFoundError, OfflineError
@@ -187,6 +189,51 @@ def test_a_file_that_is_not_the_published_one(tmp_path):
     assert check(toy(source={"sha256": {"de/test.tsv": digest}}), tmp_path) == []
     found = check(toy(source={"sha256": {"de/test.tsv": "0" * 64}}), tmp_path)
     assert kinds(found) == [("test", "de", "checksum")]
+
+
+def sentences(words: list[str], count: int, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(words, k=8)) for _ in range(count)]
+
+
+FAMILIAR = list(dict.fromkeys(" ".join(GERMAN).split()))
+IDEOGRAPHS = [chr(n) for n in range(0x4E00, 0x4E00 + 3000)]
+
+
+def labelled(texts: list[str]) -> str:
+    return rows(*((text, "ab"[n % 2]) for n, text in enumerate(texts)))
+
+
+def test_a_language_with_little_reference_text_is_not_called_another(tmp_path):
+    # 3,000 ideographs: fifty reference rows share hardly a sequence with the training rows, and
+    # the German word in each of these made them "closer to de".
+    chinese = [text.replace(" ", "") for text in sentences(IDEOGRAPHS, 300, 1)]
+    train = [f"{text}. Hund und Haus {text}" for text in chinese[50:]]
+    german = sentences(FAMILIAR, 50, 2)
+    files = {"zh/train.tsv": labelled(train), "zh/test.tsv": labelled(chinese[:50])}
+    write(tmp_path, {**files, "de/test.tsv": labelled(german)})
+    task = toy(languages=["zh", "de"], source_language="zh")
+    assert [f for f in check(task, tmp_path) if f.kind in ("language", "unsure")] == []
+    assert require_language(task, load(task, "train", "zh", tmp_path), "zh", tmp_path) == ""
+    mixed = [*train, *sentences(FAMILIAR, 60, 3)]
+    write(tmp_path, {"zh/train.tsv": labelled(mixed)})
+    (found,) = [f for f in check(task, tmp_path) if f.kind == "language"]
+    assert "60 of 310 rows looked at are closer to de" in found.message
+
+
+def test_too_little_evidence_is_said_and_not_refused(tmp_path):
+    draw = random.Random(5)
+    letters = "abcdefghijklmnopqrstuvwxyzäöüßéèçñøåœæ"
+    words = ["".join(draw.choices(letters, k=7)) for _ in range(4000)]
+    own = sentences(words, 300, 1)
+    files = {"sw/train.tsv": labelled(own[20:]), "sw/test.tsv": labelled(own[:20])}
+    write(tmp_path, {**files, "de/test.tsv": labelled(sentences(FAMILIAR, 50, 2))})
+    task = toy(languages=["sw", "de"], source_language="sw")
+    found = [f for f in check(task, tmp_path) if f.kind in ("language", UNSURE)]
+    assert [f.kind for f in found] == [UNSURE]
+    assert "too little text of 'sw'" in found[0].message
+    said = require_language(task, load(task, "train", "sw", tmp_path), "sw", tmp_path)
+    assert "too little text of 'sw'" in said
 
 
 # --------------------------------------------------------------------------- ls, show, prepare
