@@ -130,7 +130,9 @@ class TaskSpec(Spec):
             return values
         if "en" in (*languages, *(values.get("more_languages") or ())):
             return values
-        return {**values, "source_language": languages[0] if len(languages) == 1 else ""}
+        if len(languages) == 1:
+            return {**values, "source_language": languages[0]}
+        return {**values, "source_language": ""} if values.get("train_task") else values
 
     @field_validator("source_language")
     @classmethod
