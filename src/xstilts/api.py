@@ -17,7 +17,8 @@ from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.load import load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
-from xstilts.errors import NotFoundError, UsageError
+from xstilts.data.inputs import input_example
+from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.tasks.formats import FORMATS, retrieval
 from xstilts.zoo import Zoo
 
@@ -116,7 +117,8 @@ class Predictor:
 
         Raises:
             UsageError: There is no head that gives predictions.
-            DataError: An input lacks a field; the message says which.
+            DataError: An input lacks a field, or has one that is unknown, blank or no text; the
+                message says which.
         """
         task = self.require_head().task
         listed: Sequence[Row] = [rows] if isinstance(rows, str | Mapping) else list(rows)
@@ -139,9 +141,12 @@ class Predictor:
 
 
 def _example(task: TaskSpec, row: Row, number: int, language: str) -> Example:
-    fields = FORMATS.get(task.format).input_fields(row)
-    name = str(row.get("id", number)) if isinstance(row, Mapping) else str(number)
-    return Example(name, language, fields, place=f"input {name}")
+    if isinstance(row, Mapping):
+        return input_example(row, task, number, language)
+    if not isinstance(row, Sequence):
+        kind = type(row).__name__
+        raise DataError(f"an input is a {kind}, no text and no mapping", where=f"input {number}")
+    return input_example(FORMATS.get(task.format).input_fields(row), task, number, language)
 
 
 # ------------------------------------------------------------------------------------- loading

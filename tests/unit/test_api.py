@@ -101,7 +101,7 @@ def test_the_backbone_is_left_as_it_was(loaded):
     asked = loaded("mnli")
     ids = torch.arange(5, 12)[None]
     before = asked.backbone(ids, torch.ones_like(ids))
-    asked.predict(["a man"])
+    asked.predict([("a man", "nobody")])
     assert torch.equal(asked.backbone(ids, torch.ones_like(ids)), before)
     assert asked.predict([]) == []
 
@@ -113,6 +113,18 @@ def test_the_backbone_is_left_as_it_was(loaded):
         ("hellaswag", ["a man"], "'choices'"),
         ("mnli", [("a", "b", "c")], "3 texts"),
         ("udpos", [{"text": "a"}], "'words'"),
+        ("mnli", ["a man"], r"'text_pair' of row '0' is missing \(mnli is a task of pairs\)"),
+        ("mnli", [{"text": "a", "text_pair": "b"}, {"text": "a", "hypothesis": "b"}], "row '1'"),
+        ("mnli", [{"text": "a", "text_pair": "b", "premise": "c"}], "'premise' of row '0' is none"),
+        ("mnli", [("a", "\ud83d")], "half of a character"),
+        ("mnli", [("a", " ")], "'text_pair' is blank"),
+        ("mnli", [("a", float("nan"))], "'text_pair' is blank"),
+        ("mnli", [{"text": "a", "text_pair": ["b"]}], "'text_pair' is not text but list"),
+        ("mnli", [None], "an input is a NoneType"),
+        ("hellaswag", [{"choices": ["a", None]}], "'choice 1' is blank"),
+        ("hellaswag", [{"choices": ["a"]}], "1 choices"),
+        ("udpos", [["Ada", "\ud83d"]], "half of a character"),
+        ("udpos", [["Ada", ""]], "the word is blank"),
     ],
 )
 def test_missing_fields_are_named(loaded, expression, rows, words):
@@ -191,6 +203,30 @@ def test_a_broken_line_is_named(place, capsys, tmp_path):
     rows.write_text('{"text": "a"}\nno json\n', "utf-8")
     assert run(place, "mnli", "--input", str(rows)) == 1
     assert "rows.jsonl:2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'{"text": "caf\xe9", "text_pair": "b"}\n', "not UTF-8: byte 0xe9"),
+        (b'{"text": "\\ud83d", "text_pair": "b"}\n', "half of a surrogate pair"),
+        (b'{"text": NaN, "text_pair": "b"}\n', "'text' is blank"),
+        (b'{"text": "A man sleeps", "hypothesis": "b"}\n', "'text_pair' of row '0' is missing"),
+        (b'["a", "b"]\n', "no JSON object"),
+    ],
+)
+def test_inputs_are_read_as_strictly_as_data(place, capsys, tmp_path, data, words):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_bytes(data)
+    assert run(place, "mnli", "--input", str(rows)) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert words in output.err
+
+
+def test_bytes_of_the_command_line_that_are_no_text_are_an_error(place, capsys):
+    assert run(place, "mnli", "--text", "caf\udce9", "--text2", "b") == 1
+    assert "half of a character" in capsys.readouterr().err
 
 
 def test_importing_the_package_is_light():

@@ -84,30 +84,25 @@ def _from_flags(given: dict[str, list[str]], choice: Texts) -> list[dict[str, An
         {name: values[i] for name, values in given.items()} for i in range(counts.pop())
     ]
     if choice:
-        rows[0] = {"context": "", "question": "", **rows[0], "choices": choice}
+        rows[0] = {**rows[0], "choices": choice}
     return rows
 
 
 def _from_file(file: str) -> Iterator[dict[str, Any]]:
-    from xstilts.errors import DataError, NotFoundError
+    from xstilts.data.inputs import input_lines
+    from xstilts.errors import NotFoundError
 
     if file != "-" and not Path(file).is_file():
         raise NotFoundError(f"no file {file}", hint="Check --input.")
-    source = sys.stdin if file == "-" else Path(file).open(encoding="utf-8")  # noqa: SIM115
+    source = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115
     with source as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"no JSON: {error}", where=f"{file}:{number}") from None
-            if not isinstance(row, dict):
-                raise DataError("the line holds no JSON object", where=f"{file}:{number}")
+        for number, row in input_lines(lines, file):
             yield {"id": str(number - 1), **row}
 
 
 def _with_text(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """The row with its `text` under the one name that the format has, such as a tagger's words."""
     one = names[0] if len(names) == 1 else "text"
-    return row if one in row or "text" not in row else {**row, one: row["text"]}
+    if one in row or "text" not in row:
+        return row
+    return {**{name: value for name, value in row.items() if name != "text"}, one: row["text"]}

@@ -244,7 +244,7 @@ def input_fields(row: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Any]
         if "words" not in row:
             return {}
         row = row["words"]
-    return {"words": tuple(row.split() if isinstance(row, str) else row)}
+    return {"words": tuple(blank_split(row) if isinstance(row, str) else row)}
 
 
 def record(value: Sequence[str], fields: Mapping[str, Any]) -> dict[str, Any]:
