@@ -65,7 +65,7 @@ def run(place, *commands, more=()):
     """Run commands in one fresh process: the exit code, output and errors of each."""
     words = [[*shlex.split(line)[1:], "-q", "--json", "--offline"] for line in commands]
     for each in words:
-        if each[0] in ("train-adapter", "eval", "compose"):
+        if each[0] in ("train", "train-adapter", "eval", "compose"):
             each += ["--backbone", str(place / "pico")]
         if each[0] == "train-adapter" or "--target" in each:
             each += ["--set", "train.max_steps=2"]
@@ -108,7 +108,13 @@ def manifest(place, name):
 def test_the_doctor_lists_them_with_their_package(outcomes):
     listed = outcomes["xstilts doctor --plugins"]
     theirs = [(i["kind"], i["name"]) for i in listed if i["package"] == "acme-xstilts"]
-    assert {("method", "shift"), ("operator", "merge_magnitude")} <= set(theirs)
+    assert set(theirs) == {
+        ("method", "shift"),
+        ("operator", "merge_magnitude"),
+        ("metric", "macro_f1"),
+        ("format", "ordinal"),
+        ("reader", "record_jar"),
+    }
     assert all(not i["problems"] for i in listed)
     assert ("operator", "fuse", "xstilts") in [(i["kind"], i["name"], i["package"]) for i in listed]
 
@@ -180,6 +186,80 @@ def test_what_cannot_be_is_refused(place, outcomes):
     words = ("of method lora", "takes LoRA", "Did you mean 'density'", "Did you mean 'sites'")
     for (_, _, err), word in zip(found, words, strict=True):
         assert word in err
+
+
+def macro_f1(predicted, gold, labels):
+    """From its definition, label by label, in percent."""
+    total = 0.0
+    for label in labels:
+        right = sum(p == g == label for p, g in zip(predicted, gold, strict=True))
+        precision = right / max(predicted.count(label), 1)
+        recall = right / max(gold.count(label), 1)
+        total += 2 * precision * recall / (precision + recall) if right else 0.0
+    return 100 * total / len(labels)
+
+
+def scored(place, outcome):
+    """The main score of a command `eval`, and its predictions."""
+    (score,) = [row for row in outcome["scores"] if row["main"]]
+    assert score["metric"] == "macro_f1"
+    (cell,) = (place / "results").glob(f"cells/*/{score['cell']}")
+    predicted = (cell / "predictions.tsv").read_text(encoding="utf-8").split()
+    assert score["n"] == len(predicted)
+    return score["value"], predicted
+
+
+def test_a_task_of_their_format_metric_and_reader_is_trained_and_scored(place, outcomes):
+    assert outcomes["xstilts data check stars.yaml"] == {"findings": [], "tasks": 1}
+    kept = manifest(place, "stars")[1]
+    assert (kept["format"], kept["labels"]) == ("ordinal", ["poor", "fair", "good"])
+    evaluated = outcomes["xstilts eval stars --task stars.yaml --langs de"]
+    value, predicted = scored(place, evaluated)
+    gold = ["good", "poor", "fair"]
+    assert value == pytest.approx(macro_f1(predicted, gold, kept["labels"]))
+    said = outcomes['xstilts predict stars --text "Nobody is there"']
+    poor, fair, _ = said["scores"].values()
+    assert max(poor, 1 - poor - fair) < 0.5 and said["prediction"] == "fair"  # the median
+
+
+OWN = {
+    "nobody is": "poor",
+    "somebody moves": "fair",
+    "the old man": "good",
+}
+"""What begins a text, and its stars."""
+
+
+def test_predictions_of_several_labels_have_the_macro_f1_of_their_file(place, outcomes):
+    """Also what breaks the reader's layout, and what the format does not export to."""
+    rows = [(f"{a} {b}", c) for a, c in OWN.items() for b in ("there", "runs", "home", "quickly")]
+    jar = "".join(f"review: {text}\nstars: {stars}\n%%\n" for text, stars in rows)
+    (place / "stars" / "own-en.txt").write_text(jar, encoding="utf-8")
+    (place / "stars" / "torn-en.txt").write_text(jar.replace("%%", "%", 1), encoding="utf-8")
+    for name in ("own", "torn"):
+        text = FILES["stars.yaml"].replace("train_task: stars", f"train_task: {name}")
+        text = re.sub(r"stars/\w+-", f"stars/{name}-", text.replace("[en, de]", "[en]"))
+        (place / f"{name}.yaml").write_text(text, encoding="utf-8")
+    found = run(
+        place,
+        "xstilts train own.yaml --set train.max_steps=60 --set train.lr=3e-3",
+        "xstilts eval own --task own.yaml --langs en",
+        "xstilts export hf own --to exported",
+        "xstilts data check torn.yaml",
+        "xstilts train-adapter torn.yaml",
+    )
+    assert [code for code, _, _ in found] == [0, 0, 2, 3, 1]
+    value, predicted = scored(place, json.loads(found[1][1]))
+    gold = [stars for _, stars in rows]
+    assert len(set(predicted)) > 1
+    assert value == pytest.approx(macro_f1(predicted, gold, ["poor", "fair", "good"]))
+    assert "no class for heads of format ordinal" in found[2][2]
+    findings = json.loads(found[3][1])["findings"]
+    assert {(f["kind"], f["split"], f["message"]) for f in findings} == {
+        ("broken", split, "the line is no `name: value`") for split in ("train", "test")
+    }
+    assert all(f["where"].endswith("torn-en.txt:3") for f in findings)
+    assert "torn-en.txt:3" in found[4][2]
 
 
 BROKEN = {
