@@ -765,7 +765,7 @@ class Session:
         from xstilts.composition.expression import learns, references
         from xstilts.composition.load import has_head
         from xstilts.composition.parser import parse
-        from xstilts.config.load import load_task, train_task_of
+        from xstilts.config.load import load_task, short_name, train_task_of
         from xstilts.data.sources import task_in_world
         from xstilts.files import digest
 
@@ -774,8 +774,9 @@ class Session:
             return None
         some = any(not ref.is_none for ref in references(parse(expression)))
         method = "head" if learns(parse(expression)) else top
-        name = f"{target}-on-{digest(expression)[:8]}" if some else f"{target}-alone"
-        self.note(f"target phase: {train_task_of(target)} as {method} on {expression}")
+        name = f"{task.name}-on-{digest(expression)[:8]}" if some else f"{task.name}-alone"
+        trained = short_name(train_task_of(target))
+        self.note(f"target phase: {trained} as {method} on {expression}")
         return self.target_phase(
             expression,
             target,
@@ -1076,7 +1077,7 @@ class Session:
 
         Args:
             html: One self-contained page.
-            tasks: Rows of these tasks only.
+            tasks: Rows of these tasks only, by name or by the path of a YAML.
             labels: Only these labels, with the baseline.
             backbone: Only this backbone, by its short name.
             baseline: Label that differences are taken to.
@@ -1088,20 +1089,26 @@ class Session:
                 `xtreme_json`, `figures` (a folder).
 
         Raises:
-            NotFoundError: There is no such reference or suite.
+            NotFoundError: There is no such reference, suite or task.
         """
         from xstilts import report as reports
-        from xstilts.config.load import load_suite
+        from xstilts.config.load import load_suite, short_name, spec_names
         from xstilts.grid.state import GridFolder, study_problems
         from xstilts.report.results import ReportResult
 
         if reference not in ("", "paper"):
             raise NotFoundError.named("reference", reference, ["paper"])
         wanted = {*labels, baseline} if labels else set()
+        stored = list(self.results.cells())
+        names = {short_name(task) for task in tasks}
+        known = {*spec_names("tasks"), *(cell.scores[0].task for cell in stored)}
+        for name in tasks:
+            if short_name(name) not in known and not Path(name).is_file():
+                raise NotFoundError.named("task", name, known)
         cells = [
             cell
-            for cell in self.results.cells()
-            if (not tasks or cell.scores[0].task in tasks)
+            for cell in stored
+            if (not names or cell.scores[0].task in names)
             and (not wanted or cell.scores[0].intermediate in wanted)
             and backbone in ("", cell.scores[0].backbone)
         ]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from xstilts.config.load import config_folder, load_recipe, load_task, spec_names, train_task_of
-from xstilts.config.run import tasks_of
+from xstilts.config.load import (
+    config_folder,
+    load_recipe,
+    load_task,
+    spec_names,
+    tasks_of,
+    train_task_of,
+)
 
 TINY = """
 intermediates: [none, mnli, {name: both, tasks: "mnli,qqp", settings: {mlm: {share: 0.2}}}]

@@ -73,10 +73,11 @@ def align(
 def _show(state: State, result: ScoresResult, requests: Sequence[Request]) -> None:
     from xstilts.cli.eval_output import emit_outcome
     from xstilts.cli.output import table
+    from xstilts.config.load import short_name
     from xstilts.report.alignment import alignment_table
 
     def human() -> None:
-        for name in dict.fromkeys(request.task for request in requests):
+        for name in dict.fromkeys(short_name(request.task) for request in requests):
             view = alignment_table([row for row in result.scores if row.task == name])
             state.console.print(table(view.columns, view.rows, view.title))
 

@@ -121,6 +121,7 @@ def run(
 
 def _chosen(recipe: RecipeSpec, intermediates: str, targets: str, seeds: str) -> RecipeSpec:
     """The recipe cut down to what the command line names."""
+    from xstilts.config.load import short_name
     from xstilts.errors import NotFoundError
 
     update: dict[str, Any] = {}
@@ -131,10 +132,11 @@ def _chosen(recipe: RecipeSpec, intermediates: str, targets: str, seeds: str) ->
                 raise NotFoundError.named(f"intermediate of recipe {recipe.name}", name, names)
         update["intermediates"] = [names[name] for name in intermediates.split(",")]
     if targets:
+        own = {short_name(target): target for target in recipe.targets}
         for name in targets.split(","):
-            if name not in recipe.targets:
-                raise NotFoundError.named(f"target of recipe {recipe.name}", name, recipe.targets)
-        update["targets"] = targets.split(",")
+            if short_name(name) not in own:
+                raise NotFoundError.named(f"target of recipe {recipe.name}", name, own)
+        update["targets"] = [own[short_name(name)] for name in targets.split(",")]
     if seeds:
         update["seeds"] = seed_numbers(seeds)
     return recipe.model_copy(update=update)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from xstilts.config import paths
 from xstilts.config.layers import Layer, place_setting, read_yaml, resolve
@@ -20,7 +20,7 @@ from xstilts.config.specs import (
     SuiteSpec,
     TaskSpec,
 )
-from xstilts.errors import ConfigError, NotFoundError, Problem
+from xstilts.errors import ConfigError, NotFoundError, Problem, near_names
 
 T = TypeVar("T", bound=Spec)
 
@@ -28,7 +28,12 @@ EXTERNAL = {"adapters": ("external_adapters", "config"), "peft": ("external_peft
 """Library to the method that runs its modules, and the option that says which kind."""
 
 METHODS = Registry[object]("xstilts.modules.methods", "method", group="xstilts.methods")
-"""The names of implementations; `xstilts.modules.methods` gives them by their contract."""
+FORMATS = Registry[object]("xstilts.tasks.formats", "format", group="xstilts.formats")
+METRICS = Registry[object]("xstilts.tasks.metrics", "metric", group="xstilts.metrics")
+READERS = Registry[object]("xstilts.data.readers", "reader", group="xstilts.readers")
+"""The names of implementations; their packages give them by their contracts."""
+
+_YAML = (".yaml", ".yml")
 
 
 @cache
@@ -82,8 +87,8 @@ def spec_path(kind: str, singular: str, name: str) -> Path:
         NotFoundError: There is no such name.
         ConfigError: Two files have the name.
     """
-    if name.endswith((".yaml", ".yml")):
-        return Path(name)
+    if name.endswith(_YAML):
+        return Path(name).expanduser()
     shipped = config_folder() / kind / f"{name}.yaml"
     found = [path for path in (shipped, *_own_files(kind)) if path.stem == name and path.is_file()]
     if not found:
@@ -114,8 +119,63 @@ def _named(spec: type[T], kind: str, singular: str, name: str) -> T:
 
 
 def load_task(name: str) -> TaskSpec:
-    """The task called `name`, or the one in the YAML file of that path."""
-    return _named(TaskSpec, "tasks", "task", name)
+    """The task called `name`, or the one in the YAML file of that path.
+
+    Raises:
+        NotFoundError: There is no such task; near names are shown.
+        ConfigError: The file has problems, such as an unknown format, metric or reader; all of
+            them are listed.
+    """
+    task = _named(TaskSpec, "tasks", "task", name)
+    named = [("format", FORMATS, task.format), ("metric", METRICS, task.metric)]
+    named += [
+        (f"sources[{number}].reader", READERS, source.reader)
+        for number, source in enumerate(task.sources)
+        if source.reader
+    ]
+    problems = [
+        Problem(place, f"no {known.kind} named '{value}'.", near_names(value, known))
+        for place, known, value in named
+        if value not in known
+    ]
+    if problems:
+        raise ConfigError(str(spec_path("tasks", "task", name)), problems)
+    return task
+
+
+def tasks_of(name: str) -> list[str]:
+    """The tasks of a mixture, or of a comma-separated list, or the task itself; YAMLs by path."""
+    if name in spec_names("mixtures"):
+        return list(load_mixture(name).tasks)
+    return [part for part in name.split(",") if part]
+
+
+def short_name(name: str) -> str:
+    """What a mixture, some tasks or a task's YAML are called."""
+    if name in spec_names("mixtures"):
+        return name
+    return "-".join(Path(p).stem if p.endswith(_YAML) else p for p in tasks_of(name))
+
+
+def located(name: str, folder: Path | None = None) -> str:
+    """A task, or several joined by commas, as any process finds it from any folder.
+
+    Own tasks are given by their file's absolute path; all else stays as it is.
+
+    Args:
+        name: Of the task, or its YAML's path from `folder`, or else from where one works.
+        folder: Of the file that names it.
+    """
+    own = {path.stem: path for path in _own_files("tasks")}
+
+    def one(part: str) -> str:
+        if not part.endswith(_YAML):
+            return str(own[part].absolute()) if part in own else part
+        path = Path(part).expanduser()
+        beside = folder / path if folder else path
+        return str((beside if beside.is_file() else path).absolute())
+
+    return ",".join(map(one, name.split(",")))
 
 
 def train_task_of(name: str) -> str:
@@ -143,11 +203,32 @@ def load_recipe(name: str) -> RecipeSpec:
     An intermediate that is only a name stands for the task or mixture of that name.
     """
     path = spec_path("recipes", "recipe", name)
-    values = read_yaml(path)
-    rows = values.get("intermediates")
-    if isinstance(rows, list):
-        values["intermediates"] = [{"name": r} if isinstance(r, str) else r for r in rows]
+    values = spelt(read_yaml(path), path.parent)
     return resolve(RecipeSpec, [Layer(str(path), {"name": path.stem, **values})]).value
+
+
+def spelt(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What a recipe or study in `folder` says, its rows spelt out and its tasks `located`.
+
+    A row that is only a task gets the task's short name.
+    """
+    changed = dict(values)
+    for key in ("targets", "alignment"):
+        if isinstance(names := values.get(key), list):
+            changed[key] = [located(n, folder) if isinstance(n, str) else n for n in names]
+    if isinstance(rows := values.get("intermediates"), list):
+        changed["intermediates"] = [_spelt_row(row, folder) for row in rows]
+    return changed
+
+
+def _spelt_row(row: Any, folder: Path) -> Any:
+    row = {"name": row} if isinstance(row, str) else row
+    name = row.get("name") if isinstance(row, dict) else None
+    if not isinstance(name, str) or not isinstance(row.get("tasks", ""), str):
+        return row
+    tasks = located(row.get("tasks") or name, folder)
+    short = short_name(name) if name.endswith(_YAML) else name
+    return {**row, "name": short, **({"tasks": tasks} if tasks != name else {})}
 
 
 def load_method(name: str) -> MethodSpec:

@@ -17,7 +17,7 @@ from xstilts.config.layers import (
     resolve,
     settings_layers,
 )
-from xstilts.config.load import load_method, load_mixture, load_task, spec_names
+from xstilts.config.load import load_method, load_mixture, load_task, spec_names, tasks_of
 from xstilts.config.specs import MixSpec, Spec, TrainSpec
 from xstilts.errors import ConfigError, NotFoundError, Problem, near_names
 
@@ -93,21 +93,6 @@ class RunSpec(Spec):
     target: str = ""
 
 
-def tasks_of(name: str) -> list[str]:
-    """The tasks of a mixture, or of a comma-separated list, or the task itself; YAMLs by path."""
-    if name in spec_names("mixtures"):
-        return list(load_mixture(name).tasks)
-    return [part for part in name.split(",") if part]
-
-
-def short_name(name: str) -> str:
-    """What a mixture, some tasks or a task's YAML are called."""
-    parts = (
-        Path(part).stem if part.endswith((".yaml", ".yml")) else part for part in tasks_of(name)
-    )
-    return name if name in spec_names("mixtures") else "-".join(parts)
-
-
 def resolve_run(
     task: str,
     flags: Mapping[str, Any],
@@ -164,5 +149,7 @@ def _task_layer(name: str) -> Layer:
             f"mixture {name}", {"train": mixture.train, "mix": mixture.mix, "mlm": mixture.mlm}
         )
     if "," in name:
+        for part in tasks_of(name):
+            load_task(part)
         return Layer(f"tasks {name}", {})
     return Layer(f"task {name}", {"train": load_task(name).train})

@@ -6,12 +6,10 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from xstilts.config.load import load_task
 from xstilts.errors import UsageError
-from xstilts.evaluate.names import plain_label
+from xstilts.evaluate.names import own_split, plain_label
 from xstilts.evaluate.store import ResultCell
 from xstilts.files import atomic_folder
-from xstilts.tasks.prediction_files import layout_of
 
 
 def require_own_split(task: str, split: str) -> None:
@@ -20,8 +18,8 @@ def require_own_split(task: str, split: str) -> None:
     Raises:
         UsageError: `split` is neither empty nor the task's own.
     """
-    own = load_task(task).eval_split
-    if split not in ("", own):
+    own = own_split(task)
+    if own and split not in ("", own):
         raise UsageError(
             f"a submission of {task} holds predictions for '{own}', not for '{split}'",
             hint="Leave out --split, or --submit-dir.",
@@ -62,8 +60,7 @@ def _copy(cells: Sequence[ResultCell], folder: Path, root: Path) -> list[Path]:
     for cell in cells:
         score = cell.scores[0]
         require_own_split(score.task, score.split)
-        suffix = layout_of(load_task(score.task)).suffix
-        path = root / score.task / f"test-{score.language}.{suffix}"
+        path = root / score.task / f"test-{score.language}{cell.predictions.suffix}"
         if path in paths:
             raise UsageError(
                 f"two results for {score.task} in {score.language}",

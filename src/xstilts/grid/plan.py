@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xstilts.config.load import located, short_name
 from xstilts.config.progress import ProgressFn
 from xstilts.errors import NotFoundError, OfflineError
 from xstilts.evaluate import score_rows
@@ -47,9 +48,10 @@ def plan_study(study: StudySpec, context: GridContext, progress: ProgressFn) -> 
             where="; ".join(dict.fromkeys(missing)),
             hint="Name the folder with the tasks' files: --data.",
         )
-    return PlannedStudy(
-        study.name, study.model_dump(), tuple(cells.values()), tuple(dict.fromkeys(missing))
-    )
+    # scores know a task by its short name, which is what an answer is read off by
+    shown = {key: [*map(short_name, getattr(study, key))] for key in ("targets", "alignment")}
+    spec = {**study.model_dump(), **shown}
+    return PlannedStudy(study.name, spec, tuple(cells.values()), tuple(dict.fromkeys(missing)))
 
 
 @dataclass
@@ -82,7 +84,7 @@ class _Planning:
                 continue
             below = [self.nodes[key] for key in node.below]
             job = {
-                "tasks": node.tasks,
+                "tasks": located(node.tasks),
                 "run": phase.run.model_dump(),
                 "apart": phase.standalone,
                 "module": phase.name,
@@ -125,7 +127,8 @@ class _Planning:
             "backbone": encoder.identity.fingerprint,
             **job,
         }
-        # What only says how long it takes is no part of the identity.
+        # Where its YAML is and how long it takes are no part of the identity.
+        job["reference"] = located(evaluated.task)
         job["tokens"] = sum(inputs.tokens for inputs in found)
         job["models"] = self._models(groups[0]["parts"]) if self.study.curve else 1
         seeds = f"/{evaluated.seed}" if parents else ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from pydantic import Field
 
 from xstilts.config.layers import Layer, read_yaml, resolve
-from xstilts.config.load import spec_path
+from xstilts.config.load import short_name, spec_path, spelt
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, Spec
 from xstilts.errors import ConfigError, Problem
-from xstilts.grid.answer_spec import AnswerSpec
+from xstilts.grid.answer_spec import AnswerSpec, TableSpec
+
+Part = TypeVar("Part", AnswerSpec, TableSpec)
 
 SECTIONS = ("intermediate", "target", "language")
 
@@ -82,17 +84,17 @@ def load_study(name: str, *, sandbox: bool) -> StudySpec:
     replaced = values.pop("sandbox", None) or {}
     if sandbox:
         values |= replaced
-    layer = Layer(str(path), {"name": path.stem, **_spelt(values)})
+    layer = Layer(str(path), {"name": path.stem, **spelt(values, path.parent)})
     study = resolve(StudySpec, [layer]).value
     study = _checked(study, str(path))
     if not sandbox:  # a mistake in the part that is not used is one all the same
-        other = Layer(str(path), {"name": path.stem, **_spelt(values | replaced)})
+        other = Layer(str(path), {"name": path.stem, **spelt(values | replaced, path.parent)})
         _checked(resolve(StudySpec, [other]).value, str(path))
     return study
 
 
 def _checked(study: StudySpec, where: str) -> StudySpec:
-    """The study with its answer's rows spelt out.
+    """The study with its answer's rows spelt out, rows and tasks by their short names.
 
     Raises:
         ConfigError: The answer speaks of what the study does not have.
@@ -100,11 +102,13 @@ def _checked(study: StudySpec, where: str) -> StudySpec:
     answer = study.answer
     if answer is None:
         return study
+    tables = [_short(table) for table in answer.tables]
+    answer = _short(answer).model_copy(update={"tables": tables})
     rows = [row.name for row in study.intermediates if row.name not in answer.theirs]
     answer = answer.model_copy(update={"ours": answer.ours or rows})
     known = {
         "rows": {row.name for row in study.intermediates},
-        "tasks": {*study.targets, *study.alignment},
+        "tasks": {short_name(name) for name in (*study.targets, *study.alignment)},
     }
     problems = []
     for place, part in (
@@ -124,9 +128,12 @@ def _checked(study: StudySpec, where: str) -> StudySpec:
     return study.model_copy(update={"answer": answer})
 
 
-def _spelt(values: dict[str, Any]) -> dict[str, Any]:
-    rows = values.get("intermediates")
-    if not isinstance(rows, list):
-        return values
-    spelt = [{"name": row} if isinstance(row, str) else row for row in rows]
-    return {**values, "intermediates": spelt}
+def _short(part: Part) -> Part:
+    """A part of an answer in which what is given by a YAML's path has its short name."""
+    names = {key: getattr(part, key) for key in ("ours", "theirs", "tasks")}
+    return part.model_copy(
+        update={
+            key: [short_name(name) if name.endswith(".yaml") else name for name in own]
+            for key, own in names.items()
+        }
+    )

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.config.load import load_task, train_task_of
-from xstilts.config.run import resolve_run, short_name
+from xstilts.config.load import load_task, short_name, tasks_of, train_task_of
+from xstilts.config.run import resolve_run
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
 from xstilts.data.sources import available_languages, task_in_world
 from xstilts.errors import ConfigError, NotFoundError, Problem
@@ -95,18 +95,12 @@ def _check(recipe: RecipeSpec) -> None:
     ):
         for name in names:
             try:
-                for task in _tasks(name) if name != NONE else []:
+                for task in tasks_of(name) if name != NONE else []:
                     load_task(task)
             except NotFoundError as error:
                 problems.append(Problem(place, error.what, error.hint))
     if problems:
         raise ConfigError(f"recipe {recipe.name}", problems)
-
-
-def _tasks(name: str) -> list[str]:
-    from xstilts.config.run import tasks_of
-
-    return tasks_of(name)
 
 
 class _Spelling:
@@ -165,7 +159,7 @@ class _Spelling:
         spec = task_in_world(load_task(target), self.workspace.data)
         languages = available_languages(spec, spec.eval_split, self.workspace.data)
         if not languages:
-            self.missing.append(f"{target}: no data")
+            self.missing.append(f"{spec.name}: no data")
             return
         parts = own
         if FORMATS.get(spec.format).NEEDS_HEAD:
@@ -178,7 +172,7 @@ class _Spelling:
         chosen = tuple(code for code in languages if code in self.languages)
         left_out = [code for code in languages if self.languages and code not in chosen]
         if left_out:
-            self.missing.append(f"{target}: no language adapter for {', '.join(left_out)}")
+            self.missing.append(f"{spec.name}: no language adapter for {', '.join(left_out)}")
         self.evaluated.append(Evaluated(row.name, target, parts, chosen, seed))
 
     def _target_flags(self, target: TaskSpec, trained: str, seed: int) -> dict[str, Any]:
@@ -201,7 +195,10 @@ class _Spelling:
 
 def _flags(section: SectionSpec, tasks: str, seed: int) -> dict[str, Any]:
     values = section.model_dump(exclude={"by_task"}, exclude_defaults=True)
-    flags = _merged({"method": section.method, **values}, section.by_task.get(tasks, {}))
+    flags = _merged(
+        {"method": section.method, **values},
+        section.by_task.get(short_name(tasks), section.by_task.get(tasks, {})),
+    )
     flags["train"] = {**flags.get("train", {}), "seed": seed}
     return flags
 

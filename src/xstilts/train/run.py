@@ -25,8 +25,8 @@ from xstilts.composition.load import (
 )
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.layers import Layer, resolve
-from xstilts.config.load import load_method
-from xstilts.config.run import RunSpec, short_name, tasks_of
+from xstilts.config.load import load_method, short_name, tasks_of
+from xstilts.config.run import RunSpec
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features

@@ -10,7 +10,7 @@ from xstilts.composition.heads import save_heads
 from xstilts.composition.load import pinned, save_operator_parameters
 from xstilts.composition.manifests import new_manifest, parents_of
 from xstilts.composition.task_model import Head, TaskModel, probe
-from xstilts.config.run import short_name
+from xstilts.config.load import short_name
 from xstilts.data.examples import Example
 from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world

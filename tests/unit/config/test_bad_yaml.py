@@ -58,3 +58,36 @@ def test_a_missing_file_is_not_found(command, tmp_path, capsys):
     status, output = run([part.replace("{}", str(path)) for part in COMMANDS[command]], capsys)
     assert status == 4
     assert "none.yaml" in output.err.replace("\n", "")
+
+
+WRONG = """
+format: clasification
+languages: [en]
+metric: acc
+sources: [{reader: jsonlines, files: {test: own.jsonl}}]
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tasks", "show", "{}"],
+        ["--data", "configs", "data", "ls", "{}"],
+        ["--dry-run", "train-adapter", "{}"],
+        ["--dry-run", "train-adapter", "mnli,{}"],
+    ],
+)
+def test_a_task_names_what_there_is(command, tmp_path, capsys, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise AssertionError("a backbone is loaded")
+
+    monkeypatch.setattr("xstilts.backbone.backbone.Backbone.load", refuse)
+    path = tmp_path / "own.yaml"
+    path.write_text(WRONG)
+    status, output = run([part.replace("{}", str(path)) for part in command], capsys)
+    text = " ".join(output.err.split())
+    assert status == 2
+    assert "own.yaml: 3 problems" in text
+    assert "format: no format named 'clasification'. Did you mean 'classification'?" in text
+    assert "metric: no metric named 'acc'. Did you mean 'bucc' or 'accuracy'?" in text
+    assert "sources[0].reader: no reader named 'jsonlines'. Did you mean " in text

@@ -23,7 +23,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.load import load_module
 from xstilts.composition.parser import parse
-from xstilts.config.load import load_task, train_task_of
+from xstilts.config.load import load_task, short_name, train_task_of
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
@@ -214,12 +214,15 @@ class Ranker:
         values: dict[str, float] = {}
         notes: list[str] = []
         wanted = self.spec.methods
+        own = entry.manifest.task
+        if own == short_name(self.trained):
+            own = self.trained  # which may be a YAML's path
         try:
             if "text" in wanted:
-                pair = self._text(self.trained), self._text(entry.manifest.task)
+                pair = self._text(self.trained), self._text(own)
                 values["text"] = estimates.cosine(*pair)
             if "task" in wanted:
-                pair = self._task(self.trained), self._task(entry.manifest.task)
+                pair = self._task(self.trained), self._task(own)
                 values["task"] = estimates.cosine(*pair)
         except XstiltsError as error:
             notes.append(f"{entry.manifest.task}: {error.what}")

@@ -27,7 +27,7 @@ def requests(cell: GridCell, context: GridContext) -> list[Request]:
     return [
         Request(
             expression,
-            job["task"],
+            job.get("reference", job["task"]),
             label,
             languages=tuple(group["languages"]),
             layer=layer,
