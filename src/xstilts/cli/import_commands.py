@@ -37,13 +37,14 @@ def import_module(
     import tempfile
 
     from xstilts.composition import importing
-    from xstilts.zoo import hubs, require_name
+    from xstilts.composition.parser import require_readable
+    from xstilts.zoo import hubs
 
     state: State = context.obj
     remote = place.startswith("hf:")
     stem = place.partition("@")[0].rpartition("/")[2] if remote else Path(place).resolve().name
     called = name or stem.lower()
-    require_name(called)
+    require_readable(called)
     with tempfile.TemporaryDirectory(prefix="xstilts-import-") as temporary:
         path, origin = Path(temporary) if remote else Path(place), ""
         if remote:

@@ -12,6 +12,7 @@ from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression, Ref
 from xstilts.composition.load import load_modules, resolve_expression
 from xstilts.composition.manifests import new_manifest
+from xstilts.composition.parser import require_readable
 from xstilts.errors import NotFiniteError, UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
@@ -29,6 +30,7 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
         NotFoundError: A module is not in the library.
         NotFiniteError: The merge overflows.
     """
+    require_readable(name)
     tree, entries = resolve_expression(text, zoo, backbone)
     modules = load_modules(entries, zoo, backbone)
     merged = merge(tree, modules, backbone.shape, Generator().manual_seed(0))

@@ -29,8 +29,9 @@ from xstilts.composition.expression import (
 )
 from xstilts.errors import UsageError, near_names
 from xstilts.modules.operators import OPERATORS, Option
+from xstilts.zoo.manifest import require_name
 
-__all__ = ["Call", "Expression", "Operand", "Option", "Ref", "parse"]
+__all__ = ["Call", "Expression", "Operand", "Option", "Ref", "parse", "require_readable"]
 
 OPERATOR_NAMES = tuple(name for name in OPERATORS if name != SUM)
 
@@ -45,10 +46,28 @@ def parse(text: str) -> Expression:
     return _Parser(text).parse()
 
 
+def require_readable(name: str) -> None:
+    """Refuse a name for a new module that an expression could not say.
+
+    Raises:
+        UsageError: It cannot be a folder's name, or it is read as an operator or a number.
+    """
+    require_name(name)
+    try:
+        readable = parse(name) == Ref(name)
+    except UsageError:
+        readable = False
+    if not readable:
+        raise UsageError(
+            f"{name!r} cannot name a module: an expression reads it as something else",
+            hint=f"Add a word to it, such as {name}-1; operators and numbers are taken.",
+        )
+
+
 # ------------------------------------------------------------------------------------- parsing
 
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w./@:{}~-])")
-_NAME = re.compile(r"(?:[A-Za-z0-9_{~@]|\.{0,2}/)[\w./@:{}~-]*")
+_NAME = re.compile(r"(?:[A-Za-z0-9_{~@]|\.{0,2}/)(?:[\w./@:{}~-]|\+(?=[\w.]))*")
 _SPACE = re.compile(r"\s*")
 
 

@@ -23,6 +23,7 @@ from xstilts.composition.load import (
     start_from,
     within_encoder,
 )
+from xstilts.composition.parser import require_readable
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.layers import Layer, resolve
 from xstilts.config.load import load_method, short_name, tasks_of
@@ -44,7 +45,6 @@ from xstilts.train.processes import Processes
 from xstilts.train.save import save_module, save_snapshots
 from xstilts.train.trainer import Between, Evaluate, Trainer, TrainResult
 from xstilts.zoo import Entry
-from xstilts.zoo.store import require_name
 from xstilts.zoo.workspace import Workspace
 
 # -- resolve
@@ -82,7 +82,7 @@ def resolve_phase(
         DataError: A row is broken, or fewer rows are there than the budget states.
     """
     name = name or short_name(tasks)
-    require_name(name)
+    require_readable(name)
     preset = load_method(run.method)
     expression, parents = resolve_expression(base, workspace.zoo, backbone)
     names = tasks_of(tasks)

@@ -14,7 +14,7 @@ from xstilts.composition.expression import (
     references,
     with_fallbacks,
 )
-from xstilts.composition.parser import OPERATOR_NAMES, parse
+from xstilts.composition.parser import OPERATOR_NAMES, parse, require_readable
 from xstilts.errors import UsageError
 from xstilts.modules.operators import PartInfo
 
@@ -166,3 +166,20 @@ def test_what_makes_sense_passes():
     infos = {"a": info("a"), "b": info("b"), "l": info("l", "lora")}
     for text in ("none", "stack(a, l)", "fuse(a, average(a, b))", "stack(fuse(a, b), l)", "a - b"):
         assert check(parse(text), infos).name
+
+
+@pytest.mark.parametrize("name", ["mnli+squad", "a.b-c_1", "2024-mnli", "xnli+2", "1e5x"])
+def test_every_name_that_may_be_saved_is_read_again(name):
+    require_readable(name)
+    assert parse(f"average({name}*0.5, {name}/lora*0.5)").parts[0].expression == Ref(name)
+    assert parse(f"{name} + {name}").parts[1].expression == Ref(name)
+
+
+@pytest.mark.parametrize("name", ["stack", "average", "fuse", "7", "1.5", "1e5", "none", "Ünder"])
+def test_a_name_that_means_something_else_is_not_saved(name):
+    with pytest.raises(UsageError, match="cannot name a module"):
+        require_readable(name)
+
+
+def test_sums_without_blanks_round_their_weights_stay_sums():
+    assert parse("a*0.5+b") == parse("a*0.5 + b")

@@ -7,6 +7,7 @@ from pathlib import Path
 from xstilts.composition.heads import save_heads
 from xstilts.composition.load import pinned
 from xstilts.composition.manifests import new_manifest, parents_of
+from xstilts.composition.parser import require_readable
 from xstilts.composition.task_model import probe
 from xstilts.data.sources import data_digest
 from xstilts.files import digest
@@ -18,6 +19,7 @@ from xstilts.zoo.manifest import COMPOSITION, DataRecord
 def keep(search: Search, found: Found, name: str) -> Entry:
     """The expression with its weights and the head that judged; nothing is trained."""
     zoo = search.workspace.zoo
+    require_readable(name)
     run = digest({"search": search.key, "budget": search.spec.budget, "name": name})
     known = zoo.find_run(run)
     if known:
