@@ -55,7 +55,8 @@ def read(
     """The sentences of word-per-line files; a place is the row of the sentence's first word.
 
     Raises:
-        DataError: A line has another number of columns, or a label is unknown.
+        DataError: A line has another number of columns, a label is unknown, or a column of the
+            source is no number.
     """
     del split
     options = options_of(Options, source, task)
@@ -86,8 +87,7 @@ def _example(
     sentence: list[tuple[int, str]], context: Context, options: Options, sentence_id: str
 ) -> Example | Dropped:
     first = sentence[0][0]
-    columns = context.source.columns
-    word_at, tag_at = int(columns.get("words", 0)), int(columns.get("target", 1))
+    word_at, tag_at = _column("words", 0, context), _column("target", 1, context)
     width = options.width or max(word_at, tag_at) + 1
     words: list[str] = []
     tags: list[str] = []
@@ -113,6 +113,17 @@ def _example(
     target = tuple(tags) or None
     fields = {"words": tuple(words)}
     return Example(sentence_id, context.language, fields, target, place(context.path, first))
+
+
+def _column(field: str, default: int, context: Context) -> int:
+    column = str(context.source.columns.get(field, default))
+    if not column.isdecimal():
+        raise DataError(
+            f"column '{column}' (for '{field}') is no number",
+            where=f"task {context.task.name}, reader {context.source.reader}",
+            hint="These files have no header: count their columns from 0.",
+        )
+    return int(column)
 
 
 def _word(cell: str, row: int, context: Context, options: Options) -> str:

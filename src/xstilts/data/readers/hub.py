@@ -28,13 +28,19 @@ def read(
     """The rows of a hub data set: from the folder in `paths`, a local copy, else from the hub.
 
     Raises:
-        DataError: The data set is a loading script, a file is broken, or a row does not fit.
+        DataError: The data set is a loading script, a file is broken, a row does not fit, or the
+            source names no data set.
         NotFoundError: It has no such configuration or split.
         NetworkError: The hub cannot be reached.
     """
     options = options_of(Options, source, task)
     hub = source.hub
-    assert hub is not None
+    if hub is None:
+        raise DataError(
+            "the source names no data set of a hub",
+            where=f"task {task.name}, reader {source.reader}",
+            hint="Add `hub: {repo: …, revision: …}`, or take the reader of its files.",
+        )
     config, name = hub_copy.names_of(task, source, split, language)
     if paths:
         yield from _copy(paths[0], source, task, language, split)
