@@ -14,21 +14,28 @@ import pytest
 
 import xstilts
 from xstilts.config.registry import Registry
+from xstilts.data.readers import READERS
 from xstilts.modules.methods import METHODS
 from xstilts.modules.operators import OPERATORS
 from xstilts.tasks.formats import FORMATS
+from xstilts.tasks.metrics import METRICS
 
 ROOT = Path(xstilts.__file__).parent
 REGISTRIES: dict[str, Registry] = {
     "modules/methods": METHODS,
     "modules/operators": OPERATORS,
     "tasks/formats": FORMATS,
+    "tasks/metrics": METRICS,
+    "data/readers": READERS,
 }
 """Folder to the implementations in it."""
-WORDS = {"average", "full", "head", "language", "retrieval", "sum"}
-"""Names that are also columns, fields or rules of something else: they count where the other side
-of the comparison speaks of an implementation."""
-SPEAKS = ("method", "operator", "preset", "kind", "work", "format", "form")
+WORDS = {
+    *("average", "full", "head", "language", "retrieval", "sum"),
+    *("blocks", "csv", "lines", "mlqa", "tatoeba"),
+}
+"""Names that are also columns, fields, rules or tasks of something else: they count where the other
+side of the comparison speaks of an implementation."""
+SPEAKS = ("method", "operator", "preset", "kind", "work", "format", "form", "metric", "reader")
 
 
 def constants(node: ast.AST) -> list[str]:
