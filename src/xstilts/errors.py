@@ -44,6 +44,10 @@ class UsageError(XstiltsError):
     exit_code = 2
 
 
+class AmbiguousError(UsageError):
+    """A reference that several modules fit; a backbone may decide which of them is meant."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong in a config: `place` is the key path, `hint` may be empty."""

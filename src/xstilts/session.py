@@ -15,13 +15,14 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from xstilts.config import paths
-from xstilts.errors import NotFoundError, UsageError
+from xstilts.config.paths import require_writable
+from xstilts.errors import AmbiguousError, NotFoundError, UsageError
 from xstilts.sandbox import TRAINING, WORLDS, chosen_world
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Session:
         self.device_option = device
         self.offline, self.world, self.quiet = offline, world, quiet
         self._backbones: dict[str, Backbone] = {}
+        self._told: set[str] = set()
 
     def __repr__(self) -> str:
         world = f", world={self.world!r}" if self.world else ""
@@ -258,12 +260,18 @@ class Session:
         """
         name = reference or self.backbone_reference
         if name not in self._backbones:
-            self.note(f"loading backbone {name}")
+            self._tell_loading(name)
             from xstilts.backbone.backbone import Backbone
 
             loaded = Backbone.load(name, offline=self.offline or bool(self.world))
             self._backbones[name] = loaded.to(self.device)
         return self._backbones[name]
+
+    def _tell_loading(self, name: str) -> None:
+        """Say once, before anything slow is imported, that a backbone will be loaded."""
+        if name not in self._told:
+            self._told.add(name)
+            self.note(f"loading backbone {name}")
 
     def backbone_for(self, expressions: str | Iterable[str], reference: str = "") -> Backbone:
         """The backbone named, or else that of the modules in some expressions.
@@ -274,9 +282,13 @@ class Session:
         return self.backbone(self.reference_for(expressions, reference))
 
     def reference_for(self, expressions: str | Iterable[str], reference: str = "") -> str:
-        """As `backbone_for`, before it is loaded."""
-        if reference or self.backbone_option:
-            return reference or self.backbone_option
+        """As `backbone_for`, before it is loaded; raises as `require_parts` does."""
+        given = reference or self.backbone_option
+        if given:
+            self._tell_loading(given)
+        self.require_parts(expressions)
+        if given:
+            return given
         default = self.backbone_reference
         from xstilts.backbone.pretrained import backbone_spec
         from xstilts.composition.parser import module_names
@@ -371,6 +383,51 @@ class Session:
 
         return Progress(title, quiet=self.quiet)
 
+    # -- what is refused before a backbone is loaded
+
+    def require_parts(self, expressions: str | Iterable[str]) -> None:
+        """Refuse expressions that do not parse, or that name modules that are not there.
+
+        Parts that depend on a language are looked for later.
+
+        Raises:
+            UsageError: An expression or a reference does not parse.
+            NotFoundError: A module is nowhere; near names are shown.
+        """
+        from xstilts.composition.expression import LANGUAGE_SLOT, references
+        from xstilts.composition.parser import parse
+
+        for text in _listed(expressions):
+            for ref in references(parse(text)):
+                if LANGUAGE_SLOT not in ref.name and not ref.fallback:
+                    with suppress(AmbiguousError):  # the backbone decides
+                        self.zoo.find(ref.name)
+
+    def require_heads(self, requests: Iterable[Request], backbone: str = "") -> None:
+        """Refuse tasks that are unknown, expressions without a head, results that cannot be kept.
+
+        Raises:
+            UsageError: An expression has no head for a task, or the results' folder is unusable.
+            NotFoundError: There is no such task.
+        """
+        from xstilts.config.load import load_task
+
+        require_writable(self.results_folder, "Name another folder: --results DIR.")
+        asked = dict.fromkeys((request.expression, request.task) for request in requests)
+        specs = {name: load_task(name) for _, name in asked}
+        self._tell_loading(backbone or self.backbone_reference)
+        from xstilts.composition.expression import needs_language
+        from xstilts.composition.load import require_head
+        from xstilts.composition.parser import parse
+        from xstilts.data.sources import task_in_world
+        from xstilts.tasks.formats import FORMATS
+
+        for text, name in asked:
+            task = task_in_world(specs[name], self.data)
+            if FORMATS.get(task.format).NEEDS_HEAD and not needs_language(parse(text)):
+                with suppress(AmbiguousError):
+                    require_head(text, self.zoo, None, task)
+
     # -- training
 
     def phase(
@@ -412,7 +469,6 @@ class Session:
             NotFoundError: A task, method, module or backbone is not there.
         """
         from xstilts.config.run import resolve_run
-        from xstilts.train.run import resolve_phase
 
         train = {"seed": seed, "limit": limit}
         given = {"method": method or None, "backbone": backbone or None}
@@ -425,6 +481,12 @@ class Session:
         if base != "none" or init:
             default = self.reference_for([base, *([init] if init else [])])
         run = resolve_run(task, flags, overrides, config, default, world, origin).value
+        require_writable(self.zoo_folder, "Name another folder: --zoo DIR.")
+        require_writable(self.runs, "Set XSTILTS_HOME to a folder of yours.")
+        self._tell_loading(run.backbone)
+        from xstilts.train.run import require_training, resolve_phase
+
+        require_training(task, run, name)
         workspace, loaded = self.workspace(track), self.backbone(run.backbone)
         return resolve_phase(
             task, run, loaded, workspace, base=base, init=init, name=name, command=command
@@ -481,6 +543,10 @@ class Session:
         if target:
             phase = self.target_phase(expression, target, top=top, name=save, **options)
             return self.run_phase(phase, force=force)
+        from xstilts.composition.parser import require_readable
+
+        require_readable(save)
+        require_writable(self.zoo_folder, "Name another folder: --zoo DIR.")
         from xstilts.composition.merge import keep_merged
         from xstilts.report.results import ModuleResult
 
@@ -522,9 +588,11 @@ class Session:
         self, expression: str, target: str, *, head: str = "", backbone: str = "", **settings: Any
     ) -> Search:
         """A search of weights before it runs; `settings` are those of `SearchSpec`."""
+        from xstilts.config.load import load_task
         from xstilts.train.search import Search, SearchSpec
 
         spec = SearchSpec(**settings)
+        load_task(target)
         loaded = self.backbone_for([expression, *([head] if head else [])], backbone)
         return Search(expression, target, head, loaded, self.workspace(), spec)
 
@@ -556,19 +624,31 @@ class Session:
     # -- evaluating
 
     def evaluator(
-        self, *, backbone: str = "", precision: str = "fp32", compiled: bool = False
+        self,
+        requests: Iterable[Request] = (),
+        *,
+        backbone: str = "",
+        precision: str = "fp32",
+        compiled: bool = False,
     ) -> Evaluator:
         """What evaluates on a backbone, with the session's result store.
+
+        Args:
+            requests: Refused before the backbone is loaded where `require_heads` does.
+            backbone: Instead of the session's.
+            precision: See `evaluate`.
+            compiled: See `evaluate`.
 
         Raises:
             UsageError: There is no such precision, or none with `compiled`.
         """
-        from xstilts.evaluate.evaluator import Evaluator
-
         if precision not in PRECISIONS:
             known = ", ".join(sorted(PRECISIONS))
             raise UsageError(f"no precision named '{precision}'", hint=f"Known: {known}.")
         used = cast("Any", precision)
+        self.require_heads(requests, backbone)
+        from xstilts.evaluate.evaluator import Evaluator
+
         loaded = self.backbone(backbone)
         return Evaluator(loaded, self.workspace(), self.results, used, compiled=compiled)
 
@@ -625,7 +705,9 @@ class Session:
             options=options or {},
         )
         chosen = self.reference_for(expressions, backbone)
-        evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
+        evaluator = self.evaluator(
+            requests, backbone=chosen, precision=precision, compiled=compiled
+        )
         return self.run_requests(evaluator, requests, force=force)
 
     def xtreme(
@@ -703,6 +785,10 @@ class Session:
         requests: list[Request] = []
         ahead: list[Phase] = []
         chosen = list(tasks) or self.suite_tasks(suite)
+        for task in chosen:
+            load_task(task)
+        for folder, option in ((self.results_folder, "--results"), (self.zoo_folder, "--zoo")):
+            require_writable(folder, f"Name another folder: {option} DIR.")
         for expression in _listed(expressions):
             for task in chosen:
                 used, phase = expression, None
@@ -836,8 +922,12 @@ class Session:
             pooling: `mean` or `cls`; the task's when empty.
             backbone: Instead of the session's.
         """
+        from xstilts.config.load import load_task
         from xstilts.evaluate.request import Request
 
+        require_writable(self.results_folder, "Name another folder: --results DIR.")
+        for task in _listed(tasks):
+            load_task(task)
         loaded = self.backbone(backbone)
         blocks = list(layers) or list(range(len(loaded.blocks) + 1))
         return [
@@ -871,6 +961,9 @@ class Session:
         backbone: str = "",
     ) -> Ranker:
         """A ranking before it is computed; see `rank`."""
+        from xstilts.config.load import load_task
+
+        load_task(target)
         from xstilts.evaluate.ranking import METHODS, Ranker, RankSpec
 
         spec = RankSpec(methods=tuple(methods) or METHODS, shots=shots, seed=seed)

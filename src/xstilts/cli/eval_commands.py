@@ -62,7 +62,9 @@ def evaluate(
         pooling=pooling,
         options=_options(task_options),
     )
-    evaluator = session.evaluator(backbone=backbone, precision=precision, compiled=compiled)
+    evaluator = session.evaluator(
+        requests, backbone=backbone, precision=precision, compiled=compiled
+    )
     if state.dry_run:
         print_plan(state, evaluator.plan(requests), [])
         return

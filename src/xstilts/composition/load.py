@@ -72,11 +72,12 @@ class LoadedExpression:
 
 
 def resolve_expression(
-    text: str, zoo: Zoo, backbone: Backbone, language: str = ""
+    text: str, zoo: Zoo, backbone: Backbone | None, language: str = ""
 ) -> tuple[Expression, dict[str, Entry]]:
     """Parse, fill `{lang}`, find every module, and check the whole, without loading weights.
 
-    What compositions are made of is found and checked with them, down to the last module.
+    What compositions are made of is found and checked with them, down to the last module. Without a
+    backbone a module of any fits.
 
     Raises:
         UsageError: The expression does not parse or makes no sense.
@@ -91,7 +92,7 @@ def resolve_expression(
     return expression, entries
 
 
-def _for_language(text: str, zoo: Zoo, backbone: Backbone, language: str) -> Expression:
+def _for_language(text: str, zoo: Zoo, backbone: Backbone | None, language: str) -> Expression:
     """The expression for a language, what it lacks replaced as the expression says."""
     expression = parse(text)
     if not language:
@@ -101,21 +102,24 @@ def _for_language(text: str, zoo: Zoo, backbone: Backbone, language: str) -> Exp
     )
 
 
-def _exists(name: str, zoo: Zoo, backbone: Backbone) -> bool:
+def _exists(name: str, zoo: Zoo, backbone: Backbone | None) -> bool:
     try:
-        zoo.find(name, backbone.identity)
+        zoo.find(name, backbone.identity if backbone else None)
     except NotFoundError:
         return False
     return True
 
 
-def _find_parts(expression: Expression, zoo: Zoo, backbone: Backbone) -> dict[str, Entry]:
-    entries = {ref.name: zoo.find(ref.name, backbone.identity) for ref in references(expression)}
+def _find_parts(expression: Expression, zoo: Zoo, backbone: Backbone | None) -> dict[str, Entry]:
+    identity = backbone.identity if backbone else None
+    entries = {ref.name: zoo.find(ref.name, identity) for ref in references(expression)}
     check(expression, {name: _info(name, entry.manifest) for name, entry in entries.items()})
     return entries
 
 
-def _check_lineage(entry: Entry, zoo: Zoo, backbone: Backbone, above: tuple[str, ...] = ()) -> None:
+def _check_lineage(
+    entry: Entry, zoo: Zoo, backbone: Backbone | None, above: tuple[str, ...] = ()
+) -> None:
     """Find everything below a composition, before any weight is read."""
     if entry.manifest.kind != COMPOSITION:
         return
@@ -152,7 +156,24 @@ def load_expression(
     )
 
 
-def has_head(text: str, zoo: Zoo, backbone: Backbone, task: TaskSpec, language: str = "") -> bool:
+def require_head(
+    text: str, zoo: Zoo, backbone: Backbone | None, task: TaskSpec, language: str = ""
+) -> None:
+    """Refuse an expression that cannot predict a task, before any weight is read.
+
+    Raises:
+        UsageError: It has no head for the task, or as `resolve_expression` does.
+    """
+    if not has_head(text, zoo, backbone, task, language):
+        raise UsageError(
+            f"'{text}' has no head for task {task.name}",
+            hint=f"Train one: xstilts compose '{text}' --target {task.name} --save NAME",
+        )
+
+
+def has_head(
+    text: str, zoo: Zoo, backbone: Backbone | None, task: TaskSpec, language: str = ""
+) -> bool:
     """Whether an expression can predict a task, by manifests alone.
 
     Raises as `resolve_expression` does.

@@ -16,6 +16,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from xstilts.errors import UsageError
+
 
 def _from_environment(variable: str) -> Path | None:
     value = os.environ.get(variable, "")
@@ -61,3 +63,16 @@ def _platform(kind: str) -> Path:
 
     path: Path = getattr(platformdirs, kind)("xstilts", appauthor=False)
     return path
+
+
+def require_writable(folder: Path, hint: str) -> None:
+    """Refuse a folder that nothing can be written to; it need not be there yet.
+
+    Raises:
+        UsageError: It or one above it is a file, or does not let this user write; with `hint`.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"cannot write to {folder}: {nearest} is a file", hint=hint)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write to {folder}: {nearest} is read-only", hint=hint)

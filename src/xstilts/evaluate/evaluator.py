@@ -16,7 +16,7 @@ from xstilts.backbone.activation_cache import FrozenBlocks, MemoryStore, first_b
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
 from xstilts.composition.expression import needs_language
-from xstilts.composition.load import LoadedExpression, has_head, load_expression
+from xstilts.composition.load import LoadedExpression, load_expression, require_head
 from xstilts.composition.parser import parse
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.progress import ProgressFn
@@ -158,12 +158,8 @@ class Evaluator:
                 text = job.request.expression
                 language = job.language if needs_language(parse(text)) else ""
                 asked[text, job.task.name, language] = job.task
-        for (text, name, language), task in asked.items():
-            if not has_head(text, self.workspace.zoo, self.backbone, task, language):
-                raise UsageError(
-                    f"'{text}' has no head for task {name}",
-                    hint=f"Train one: xstilts compose '{text}' --target {name} --save NAME",
-                )
+        for (text, _, language), task in asked.items():
+            require_head(text, self.workspace.zoo, self.backbone, task, language)
 
     # -- one cell
 

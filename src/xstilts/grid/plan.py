@@ -69,8 +69,8 @@ class _Planning:
 
     def add_all(self) -> None:
         recipe, workspace = self.study.recipe(), self.context.workspace
-        encoder = self.context.backbone(self.backbone)
         graph = spell_out(recipe, workspace, sandbox=self.context.world is not None)
+        encoder = self.context.backbone(self.backbone)
         self.missing += graph.missing
         runner = RecipeRunner(recipe, encoder, workspace, self.context.world, "")
         for number, node in enumerate(graph.nodes):

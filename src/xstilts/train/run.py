@@ -26,9 +26,9 @@ from xstilts.composition.load import (
 from xstilts.composition.parser import require_readable
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.layers import Layer, resolve
-from xstilts.config.load import load_method, short_name, tasks_of
+from xstilts.config.load import load_method, load_task, short_name, tasks_of
 from xstilts.config.run import RunSpec
-from xstilts.config.specs import TaskSpec
+from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features
 from xstilts.errors import UsageError
@@ -92,9 +92,7 @@ def resolve_phase(
         parts=make_parts(names, run, workspace.data, offline=workspace.offline),
         run=run,
         preset=preset,
-        options=resolve(
-            METHODS.get(preset.method).Options, [Layer(f"options of {preset.name}", run.options)]
-        ).value,
+        options=method_options(run),
         backbone=backbone,
         workspace=workspace,
         base=expression,
@@ -103,6 +101,31 @@ def resolve_phase(
         standalone=standalone,
         command=command,
     )
+
+
+def require_training(tasks: str, run: RunSpec, name: str) -> None:
+    """Refuse what is wrong with a training before its rows and its backbone are read.
+
+    Raises:
+        UsageError: The module's name is not allowed.
+        ConfigError: An option of the method is unknown or wrong.
+        NotFoundError: There is no such target task.
+    """
+    require_readable(name or short_name(tasks))
+    method_options(run)
+    if run.target:
+        load_task(run.target)
+
+
+def method_options(run: RunSpec) -> Spec:
+    """The options of a run's method.
+
+    Raises:
+        ConfigError: One is unknown or has a wrong value; all are listed.
+    """
+    preset = load_method(run.method)
+    layer = Layer(f"options of {preset.name}", run.options)
+    return resolve(METHODS.get(preset.method).Options, [layer]).value
 
 
 def train_phase(phase: Phase, *, force: bool = False) -> Entry:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xstilts.config.specs import BackboneIdentity
-from xstilts.errors import BackboneMismatchError, UsageError
+from xstilts.errors import AmbiguousError, BackboneMismatchError
 from xstilts.zoo.manifest import Manifest
 from xstilts.zoo.reference import Reference, slug
 
@@ -70,7 +70,7 @@ def fitting(
         fits = found
     if len(fits) > 1:
         listed = "\n".join(f"  {entry.reference}  seed {entry.manifest.seed}" for entry in fits)
-        raise UsageError(
+        raise AmbiguousError(
             f"'{reference}' fits {len(fits)} modules", where=listed, hint="Name one of these."
         )
     return fits[0]
