@@ -275,7 +275,9 @@ def test_labels_of_a_conversion_score_what_was_predicted(run, place):
 
 
 def test_several_blocks_at_once(run, place):
-    found = run("eval", "none", "--task", "bucc2018", "--langs", "de", "--layer", "0,2-3")
+    found = run(
+        "eval", "none", "--task", "bucc2018", "--langs", "de", "--layer", "0,2-3", "--force"
+    )
     assert found["computed"] == 3
     rows = [(row["intermediate"], row["layer"]) for row in found["scores"] if row["main"]]
     assert rows == [("none", 0), ("none", 2), ("none", 3)]
@@ -349,8 +351,8 @@ def test_a_dry_run_lists_cells_and_computes_none(run, place):
     arguments = ("eval", reference, "--task", "udpos", "--langs", "el,de", "--dry-run")
     run("eval", reference, "--task", "udpos", "--langs", "de")
     cells = {"expression": reference, "task": "udpos", "cells": 2, "to compute": 1}
-    assert run(*arguments) == {"train": [], "evaluate": [cells]}
-    assert run(*arguments) == {"train": [], "evaluate": [cells]}
+    assert run(*arguments) == {"train": [], "evaluate": [cells], "missing": []}
+    assert run(*arguments) == {"train": [], "evaluate": [cells], "missing": []}
     modules = sorted((place / "zoo").iterdir())
     found = run("xtreme", "none", "--tasks", "mlm,bucc2018", "--dry-run")
     assert [(row["module"], row["on"]) for row in found["train"]] == [("mlm-alone", "none")]

@@ -14,7 +14,7 @@ FAST = ("--set", "train.epochs=1", "--set", "train.lr=1e-3")
 def test_path(run, home):
     plan = run("train-adapter", "mnli", *FAST, "--dry-run")
     assert plan["rows"] == 120
-    assert plan["already there"] == "no"
+    assert plan["already there"] is None
     assert run("zoo", "ls") == []
 
     first = run("train-adapter", "mnli", *FAST)
