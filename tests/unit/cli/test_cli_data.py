@@ -96,7 +96,8 @@ def test_ls_goes_on_after_a_broken_file_and_ends_with_three(run, data):
     assert "1 of 3 cannot be read, in xnli" in error
 
 
-def test_long_ls_names_every_file(data, capsys):
+def test_long_ls_names_every_file(data, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit):
         main(["-q", "--data", str(data), "data", "ls", "tatoeba", "--long"])
     text = capsys.readouterr().out
