@@ -12,7 +12,7 @@ Site keys are `<block>_<name>`, such as `3_ffn`; the embeddings are `-1_embeddin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from xstilts.backbone.lazy_tensors import num_parameters
 from xstilts.config.specs import Spec
-from xstilts.errors import UsageError, near_names
 
 LINEARS: Mapping[str, str] = {
     "query": "attention.self.query",
@@ -129,21 +128,3 @@ class ModuleWeights(nn.Module):
         """How many numbers it holds."""
         own = sum(parameter.numel() for parameter in self.parameters())
         return own + num_parameters(self.encoder_weights or {})
-
-
-def linear_module(block: nn.Module, name: str) -> nn.Linear:
-    """The projection of a linear site inside a block."""
-    module = block.get_submodule(LINEARS[name])
-    assert isinstance(module, nn.Linear)
-    return module
-
-
-def require_sites(names: Iterable[str], legal: Iterable[str]) -> None:
-    """Refuse site names that do not exist.
-
-    Raises:
-        UsageError: One of `names` is not among `legal`.
-    """
-    for name in names:
-        if name not in legal:
-            raise UsageError(f"no site named '{name}'", hint=near_names(name, legal))

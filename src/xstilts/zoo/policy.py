@@ -20,7 +20,7 @@ from xstilts.zoo.config_keys import (
     PEFT,
     TRANSFORMERS,
 )
-from xstilts.zoo.manifest import SCORES, Manifest
+from xstilts.zoo.manifest import Manifest
 
 _CODE = ("auto_map", "auto_mapping", "trust_remote_code", "tokenizer_kwargs", "custom_pipelines")
 _CODE_START = ("megatron_", "loftq_", "_attn_implementation", "_target_", "__")
@@ -169,8 +169,3 @@ def _other_backbone(values: Mapping[str, Any], manifest: Manifest) -> Iterator[s
         value = values.get(key)
         if value not in (None, "", wanted):
             yield f"its {key} is {value!r}, but the manifest says {wanted!r}"
-
-
-def is_config(name: str) -> bool:
-    """Whether a file of a module is a config that `check_config` judges."""
-    return name.endswith(".json") and name != SCORES
