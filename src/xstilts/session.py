@@ -10,19 +10,19 @@ needs it, so that a session itself is made at once.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from xstilts.config import paths
 from xstilts.config.paths import require_writable
-from xstilts.errors import AmbiguousError, NotFoundError, UsageError
+from xstilts.errors import NotFoundError, UsageError
 from xstilts.sandbox import TRAINING, WORLDS, chosen_world
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
         SearchResult,
     )
     from xstilts.sandbox import World
-    from xstilts.sandbox.demo import DemoModule
     from xstilts.train.phases import Phase
     from xstilts.train.search import Search
     from xstilts.zoo import Entry, Zoo
@@ -175,13 +174,10 @@ class Session:
         from xstilts.zoo import Zoo
 
         def fetch(reference: str) -> Path:
-            from xstilts.zoo import hubs
-
             self.note(f"pulling {reference}")
-            return hubs.pull(reference, zoo, offline=self.offline).folder
+            return self.pull(reference).folder
 
-        zoo = Zoo(self.zoo_folder, fetch)
-        return zoo
+        return Zoo(self.zoo_folder, fetch)
 
     @property
     def results_folder(self) -> Path:
@@ -291,63 +287,20 @@ class Session:
             return given
         default = self.backbone_reference
         from xstilts.backbone.pretrained import backbone_spec
-        from xstilts.composition.parser import module_names
+        from xstilts.composition.refusals import only_backbone_of
+        from xstilts.zoo.backbones import locate_backbone
 
-        owners: dict[str, Entry] = {}
-        for name in module_names(_listed(expressions)):
-            try:
-                entry = self.zoo.find(name)
-            except (NotFoundError, UsageError):
-                return default  # whoever needs it says what is wrong, or which of several fits
-            owners.setdefault(entry.manifest.backbone.fingerprint, entry)
-        if len(owners) != 1:
+        entry = only_backbone_of(_listed(expressions), self.zoo)
+        if entry is None:
             return default
-        (entry,) = owners.values()
-        own = entry.manifest.backbone
-        spec = backbone_spec(default)
+        own, spec = entry.manifest.backbone, backbone_spec(default)
         if own.repo in (spec.repo, Path(spec.repo).name) or own.name == spec.name:
             return default
-        found = self._located(entry)
+        sized = self.sandbox.sized(own.repo) if self.world and not own.on_hub else None
+        near = (Path.cwd(), self.zoo_folder.parent, self.zoo_folder)
+        found = str(sized) if sized else locate_backbone(entry, near)
         self.note(f"backbone {own.name}, on which {entry.reference} was trained: {found}")
         return found
-
-    def _located(self, entry: Entry) -> str:
-        """Where a module's backbone is."""
-        own = entry.manifest.backbone
-        if own.on_hub:
-            return f"{own.repo}@{own.revision}" if own.revision else own.repo
-        if self.world and (sized := self.sandbox.sized(own.repo)):
-            return str(sized)
-        known = self._known_backbones().get(own.fingerprint)
-        near = (Path.cwd(), self.zoo_folder.parent, self.zoo_folder)
-        tried = [*([Path(known)] if known else []), *(folder / own.repo for folder in near)]
-        for place in dict.fromkeys(tried):
-            if (place / "config.json").is_file():
-                return str(place)
-        raise NotFoundError(
-            f"{entry.reference} was trained on the backbone '{own.name}' "
-            f"(fingerprint {own.fingerprint[:12]}), which is not at hand",
-            where="looked for " + ", ".join(str(place) for place in dict.fromkeys(tried)),
-            hint='Name its folder: --backbone FOLDER, or backbone = "FOLDER" in xstilts.toml.',
-        )
-
-    def _known_backbones(self) -> dict[str, str]:
-        """Fingerprint to folder, of the backbones that something was trained on."""
-        path = paths.home_folder() / "backbones.json"
-        if not path.is_file():
-            return {}
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-
-    def _remember(self, reference: str, backbone: Backbone) -> None:
-        """Keep where a backbone's folder is: manifests know its name only."""
-        from xstilts.files import write_json
-
-        folder = Path(reference).expanduser()
-        known = self._known_backbones()
-        own = backbone.identity.fingerprint
-        if folder.is_dir() and not self.world and known.get(own) != str(folder.absolute()):
-            known[own] = str(folder.absolute())
-            write_json(paths.home_folder() / "backbones.json", known)
 
     def study_backbone(self, name: str) -> str:
         """Reference of the backbone that a study names; a world has smaller ones of its own."""
@@ -394,14 +347,9 @@ class Session:
             UsageError: An expression or a reference does not parse.
             NotFoundError: A module is nowhere; near names are shown.
         """
-        from xstilts.composition.expression import LANGUAGE_SLOT, references
-        from xstilts.composition.parser import parse
+        from xstilts.composition.refusals import require_parts
 
-        for text in _listed(expressions):
-            for ref in references(parse(text)):
-                if LANGUAGE_SLOT not in ref.name and not ref.fallback:
-                    with suppress(AmbiguousError):  # the backbone decides
-                        self.zoo.find(ref.name)
+        require_parts(_listed(expressions), self.zoo)
 
     def require_heads(self, requests: Iterable[Request], backbone: str = "") -> None:
         """Refuse tasks that are unknown, expressions without a head, results that cannot be kept.
@@ -414,19 +362,11 @@ class Session:
 
         require_writable(self.results_folder, "Name another folder: --results DIR.")
         asked = dict.fromkeys((request.expression, request.task) for request in requests)
-        specs = {name: load_task(name) for _, name in asked}
+        specs = [(expression, load_task(task)) for expression, task in asked]
         self._tell_loading(backbone or self.backbone_reference)
-        from xstilts.composition.expression import needs_language
-        from xstilts.composition.load import require_head
-        from xstilts.composition.parser import parse
-        from xstilts.data.sources import task_in_world
-        from xstilts.tasks.formats import FORMATS
+        from xstilts.composition.refusals import require_heads
 
-        for text, name in asked:
-            task = task_in_world(specs[name], self.data)
-            if FORMATS.get(task.format).NEEDS_HEAD and not needs_language(parse(text)):
-                with suppress(AmbiguousError):
-                    require_head(text, self.zoo, None, task)
+        require_heads(specs, self.zoo, self.data)
 
     # -- training
 
@@ -470,13 +410,11 @@ class Session:
         """
         from xstilts.config.run import resolve_run
 
-        train = {"seed": seed, "limit": limit}
-        given = {"method": method or None, "backbone": backbone or None}
-        flags: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-        flags |= dict(settings or {})
-        own = {k: v for k, v in train.items() if v is not None}
-        if own:
-            flags["train"] = {**flags.get("train", {}), **own}
+        given = {"method": method, "backbone": backbone}
+        flags: dict[str, Any] = {k: v for k, v in given.items() if v} | dict(settings or {})
+        train = {k: v for k, v in (("seed", seed), ("limit", limit)) if v is not None}
+        if train:
+            flags["train"] = {**flags.get("train", {}), **train}
         (default, origin), world = self.backbone_default, self.training_defaults
         if base != "none" or init:
             default = self.reference_for([base, *([init] if init else [])])
@@ -506,9 +444,11 @@ class Session:
         """Train what `phase` says, or find it."""
         from xstilts.report.results import ModuleResult
         from xstilts.train.run import train_phase
+        from xstilts.zoo.backbones import remember_backbone
 
         began = time.monotonic()
-        self._remember(phase.run.backbone, phase.backbone)
+        if not self.world:
+            remember_backbone(phase.run.backbone, phase.backbone.identity.fingerprint)
         entry = train_phase(phase, force=force)
         return ModuleResult(entry, seconds=round(time.monotonic() - began, 1))
 
@@ -695,20 +635,38 @@ class Session:
             UsageError: An expression has no head for the task.
             NotFoundError: A module, task or language is unknown, or there is no data.
         """
-        requests = task_requests(
+        evaluator, requests = self.evaluation(
             expressions,
             task,
+            precision=precision,
+            compiled=compiled,
+            backbone=backbone,
             langs=langs,
             split=split,
             layers=layers,
             pooling=pooling,
-            options=options or {},
-        )
-        chosen = self.reference_for(expressions, backbone)
-        evaluator = self.evaluator(
-            requests, backbone=chosen, precision=precision, compiled=compiled
+            options=options,
         )
         return self.run_requests(evaluator, requests, force=force)
+
+    def evaluation(
+        self,
+        expressions: str | Iterable[str],
+        task: str,
+        *,
+        precision: str = "fp32",
+        compiled: bool = False,
+        backbone: str = "",
+        **which: Any,
+    ) -> tuple[Evaluator, list[Request]]:
+        """An evaluation before it runs; see `evaluate`."""
+        from xstilts.evaluate.request import task_requests
+
+        texts = _listed(expressions)
+        chosen = self.reference_for(texts, backbone)
+        requests = task_requests(texts, task, **which)
+        how: dict[str, Any] = {"precision": precision, "compiled": compiled}
+        return self.evaluator(requests, backbone=chosen, **how), requests
 
     def xtreme(
         self,
@@ -755,12 +713,9 @@ class Session:
         suite: str = "xtreme",
         top: str = "seq_bn",
         overrides: Sequence[str] = (),
-        langs: Sequence[str] = (),
-        split: str = "",
-        layers: Sequence[int] = (),
-        pooling: str = "",
         backbone: str = "",
         plan_only: bool = False,
+        **which: Any,
     ) -> tuple[list[Request], list[Phase]]:
         """What `xtreme` evaluates; target heads that are missing are trained on the way.
 
@@ -770,45 +725,30 @@ class Session:
             suite: `xtreme` or `xtreme-r`: tasks and their languages.
             top: New module trained for a target where no head fits.
             overrides: Settings of that training, such as `train.epochs=2`.
-            langs: Languages; those of the suite that have data when empty.
-            split: The task's own when empty.
-            layers: Blocks pooled for retrieval; the backbone's own when empty.
-            pooling: `mean` or `cls`, for retrieval; the task's when empty.
             backbone: Instead of the session's.
             plan_only: Train nothing; phases that are left to run stand in the second list, and what
                 they would make is not evaluated.
+            which: `langs`, `split`, `layers` and `pooling`, see `evaluate`; languages are those of
+                the suite that have data when empty.
         """
         from xstilts.config.load import load_task
-        from xstilts.tasks.formats import FORMATS
+        from xstilts.evaluate.request import task_requests
         from xstilts.train.plan import plan_phase
 
-        requests: list[Request] = []
-        ahead: list[Phase] = []
         chosen = list(tasks) or self.suite_tasks(suite)
         for task in chosen:
             load_task(task)
         for folder, option in ((self.results_folder, "--results"), (self.zoo_folder, "--zoo")):
             require_writable(folder, f"Name another folder: {option} DIR.")
-        for expression in _listed(expressions):
-            for task in chosen:
-                used, phase = expression, None
-                if FORMATS.get(load_task(task).format).NEEDS_HEAD:
-                    phase = self.head_phase(expression, task, top, overrides, backbone)
-                if phase and plan_only and not plan_phase(phase).known:
-                    ahead.append(phase)
-                    continue
-                if phase:
-                    used = "@" + self.run_phase(phase).digest
-                requests += task_requests(
-                    used,
-                    task,
-                    label=expression,
-                    langs=langs,
-                    split=split,
-                    layers=layers,
-                    pooling=pooling,
-                    suite=suite,
-                )
+        requests: list[Request] = []
+        ahead: list[Phase] = []
+        for expression, task in product(_listed(expressions), chosen):
+            phase = self.head_phase(expression, task, top, overrides, backbone)
+            if phase and plan_only and not plan_phase(phase).known:
+                ahead.append(phase)
+                continue
+            used = "@" + self.run_phase(phase).digest if phase else expression
+            requests += task_requests([used], task, label=expression, suite=suite, **which)
         return requests, ahead
 
     def suite_tasks(self, suite: str) -> list[str]:
@@ -817,17 +757,10 @@ class Session:
         Raises:
             NotFoundError: None has.
         """
-        from xstilts.config.load import load_suite, load_task
-        from xstilts.data.sources import available_languages, task_in_world
+        from xstilts.config.load import load_suite
+        from xstilts.data.located import tasks_with_data
 
-        there: list[str] = []
-        absent: list[str] = []
-        chosen = load_suite(suite)
-        for name in chosen.tasks:
-            task = task_in_world(chosen.of(load_task(name)), self.data)
-            on_hub = self.data is None and any(source.hub for source in task.sources)
-            found = on_hub or available_languages(task, task.eval_split, self.data)
-            (there if found else absent).append(name)
+        there, absent = tasks_with_data(load_suite(suite), self.data)
         if not there:
             raise NotFoundError(
                 f"no task of {suite} has data", hint="Give --data DIR; see `xstilts data ls`."
@@ -844,23 +777,16 @@ class Session:
         overrides: Sequence[str] = (),
         backbone: str = "",
     ) -> Phase | None:
-        """The training that gives an expression a head for a target; None when it has one.
-
-        Over a fusion only a head is trained; over everything else `top` and a head.
-        """
-        from xstilts.composition.expression import learns, references
-        from xstilts.composition.load import has_head
-        from xstilts.composition.parser import parse
+        """The training that gives an expression a head for a target; None when it needs none."""
+        from xstilts.composition.refusals import missing_head
         from xstilts.config.load import load_task, short_name, train_task_of
         from xstilts.data.sources import task_in_world
-        from xstilts.files import digest
 
         task = task_in_world(load_task(target), self.data)
-        if has_head(expression, self.zoo, self.backbone(backbone), task):
+        lacking = missing_head(expression, task, self.zoo, self.backbone(backbone), top)
+        if lacking is None:
             return None
-        some = any(not ref.is_none for ref in references(parse(expression)))
-        method = "head" if learns(parse(expression)) else top
-        name = f"{task.name}-on-{digest(expression)[:8]}" if some else f"{task.name}-alone"
+        method, name = lacking
         trained = short_name(train_task_of(target))
         self.note(f"target phase: {trained} as {method} on {expression}")
         return self.target_phase(
@@ -877,8 +803,6 @@ class Session:
         expressions: str | Iterable[str],
         tasks: str | Iterable[str],
         *,
-        precision: str = "fp32",
-        compiled: bool = False,
         force: bool = False,
         **options: Any,
     ) -> ScoresResult:
@@ -887,68 +811,37 @@ class Session:
         Args:
             expressions: Such as `none` or `mnli`.
             tasks: Bitexts, such as `tatoeba`.
-            precision: See `evaluate`.
-            compiled: See `evaluate`.
             force: Compute finished cells again.
-            options: `langs`, `layers`, `steps`, `split`, `pooling`, `backbone`: see
-                `alignment_requests`.
+            options: `langs`, `split`, `pooling`, `precision`, `compiled`, `backbone`: see
+                `evaluate`; `layers`, blocks, 0 for the embeddings, all of them when empty; `steps`,
+                the snapshots of each module's training too.
         """
-        chosen = self.reference_for(expressions, options.pop("backbone", ""))
-        requests = self.alignment_requests(expressions, tasks, backbone=chosen, **options)
-        evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
+        evaluator, requests = self.alignment(expressions, tasks, **options)
         return self.run_requests(evaluator, requests, force=force)
 
-    def alignment_requests(
+    def alignment(
         self,
         expressions: str | Iterable[str],
         tasks: str | Iterable[str],
         *,
-        langs: Sequence[str] = (),
-        layers: Sequence[int] = (),
-        steps: bool = False,
-        split: str = "",
-        pooling: str = "",
+        precision: str = "fp32",
+        compiled: bool = False,
         backbone: str = "",
-    ) -> list[Request]:
-        """What `align` measures.
-
-        Args:
-            expressions: Such as `none` or `mnli`.
-            tasks: Bitexts, such as `tatoeba`.
-            langs: Languages; all that have data when empty.
-            layers: Blocks, 0 for the embeddings; all of them when empty.
-            steps: The snapshots of each module's training too.
-            split: The task's own when empty.
-            pooling: `mean` or `cls`; the task's when empty.
-            backbone: Instead of the session's.
-        """
+        **which: Any,
+    ) -> tuple[Evaluator, list[Request]]:
+        """What `align` measures, before it does."""
         from xstilts.config.load import load_task
-        from xstilts.evaluate.request import Request
 
         require_writable(self.results_folder, "Name another folder: --results DIR.")
-        for task in _listed(tasks):
+        texts, bitexts = _listed(expressions), _listed(tasks)
+        chosen = self.reference_for(texts, backbone)
+        for task in bitexts:
             load_task(task)
-        loaded = self.backbone(backbone)
-        blocks = list(layers) or list(range(len(loaded.blocks) + 1))
-        return [
-            Request(used, task, label, tuple(langs), split, block, pooling, alignment=True)
-            for expression in _listed(expressions)
-            for label, used in self._checkpoints(expression, loaded, steps=steps)
-            for task in _listed(tasks)
-            for block in blocks
-        ]
+        from xstilts.evaluate.alignment.snapshots import alignment_requests
 
-    def _checkpoints(
-        self, expression: str, backbone: Backbone, *, steps: bool
-    ) -> list[tuple[str, str]]:
-        """(label, expression) of what is measured: snapshots in order, then the module itself."""
-        from xstilts.evaluate.alignment.snapshots import snapshot_label, snapshots
-
-        own = [(expression, expression)]
-        if not steps or expression == "none":
-            return own
-        kept = snapshots(expression, self.zoo, backbone)
-        return [(snapshot_label(expression, n), f"@{e.manifest.digest}") for n, e in kept] + own
+        evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
+        loaded = self.backbone(chosen)
+        return evaluator, alignment_requests(texts, bitexts, self.zoo, loaded, **which)
 
     def ranking(
         self,
@@ -1008,39 +901,22 @@ class Session:
 
     def _demo_requests(self, seed: int) -> list[Request]:
         """Train what the demo needs of one seed; what is to be evaluated."""
-        from xstilts.sandbox import demo
+        from xstilts.evaluate.request import Request
+        from xstilts.sandbox.demo import DemoModule, tour
 
-        pinned = {}
-        for module in demo.MODULES:
-            digest = self._demo_module(module, module.base, seed)
-            pinned[f"{module.name}/{module.method}"] = f"@{digest}"
+        def train(module: DemoModule) -> str:
+            how: dict[str, Any] = {
+                "method": module.method,
+                "name": module.name,
+                "base": module.base,
+            }
+            phase = self.phase(module.task, **how, seed=seed)
+            verb = "found" if self.zoo.find_run(phase.run_key) else "trained"
+            made = self.run_phase(phase)
+            self.note(f"{verb} {made.reference}  seed {seed}  dev {made.dev_score:.1f}")
+            return made.digest
 
-        def of_this_seed(expression: str) -> str:
-            for name, reference in pinned.items():
-                expression = expression.replace(name, reference)
-            return expression
-
-        requests = [
-            request
-            for label in demo.ALONE
-            for request in task_requests(of_this_seed(label), "xnli", label=label)
-        ]
-        for label, module in demo.TARGETS:
-            digest = self._demo_module(module, of_this_seed(module.base), seed)
-            requests += task_requests(f"@{digest}", "xnli", label=label)
-        for label in (*demo.ALONE, *(label for label, _ in demo.TARGETS)):
-            requests += task_requests(of_this_seed(label), "tatoeba", label=label)
-        return requests
-
-    def _demo_module(self, module: DemoModule, base: str, seed: int) -> str:
-        """Train one module of the demo, or find it; its digest."""
-        phase = self.phase(
-            module.task, method=module.method, name=module.name, base=base, seed=seed
-        )
-        verb = "found" if self.zoo.find_run(phase.run_key) else "trained"
-        made = self.run_phase(phase)
-        self.note(f"{verb} {made.reference}  seed {seed}  dev {made.dev_score:.1f}")
-        return made.digest
+        return [Request(*evaluated) for evaluated in tour(train)]
 
     # -- asking
 
@@ -1129,26 +1005,19 @@ class Session:
             DataError: A row is broken; file and row are named.
         """
         from xstilts.config.load import load_task
-        from xstilts.data.as_dataset import dataset_of, tokenised_dataset
-        from xstilts.data.sources import load, task_in_world
-        from xstilts.tasks.formats import FORMATS, with_labels
+        from xstilts.data.sources import task_in_world
+        from xstilts.tasks.dataset import task_dataset
 
-        spec = task_in_world(load_task(task), self.data)
-        offline = self.offline or bool(self.world)
-        rows = [
-            row
-            for code in langs or (spec.source_language,)
-            for row in load(
-                spec, split, code, self.data, offline=offline, limit=limit or 0, seed=seed
-            )
-        ]
-        if not tokenized:
-            return dataset_of(rows)
-        loaded, form = self.backbone(backbone), FORMATS.get(spec.format)
-        length = min(spec.max_length, loaded.max_length)
-        features = form.encode(rows, loaded.tokenizer, with_labels(spec, rows), length)
-        several = len(features) > features.num_examples and not form.PER_TOKEN
-        return tokenised_dataset(rows, features, grouped=several)
+        return task_dataset(
+            task_in_world(load_task(task), self.data),
+            split,
+            langs,
+            self.data,
+            backbone=self.backbone(backbone) if tokenized else None,
+            offline=self.offline or bool(self.world),
+            limit=limit or 0,
+            seed=seed,
+        )
 
     # -- reporting
 
@@ -1185,40 +1054,21 @@ class Session:
             NotFoundError: There is no such reference, suite or task.
         """
         from xstilts import report as reports
-        from xstilts.config.load import load_suite, short_name, spec_names
+        from xstilts.config.load import load_suite
         from xstilts.grid.state import GridFolder, study_problems
         from xstilts.report.results import ReportResult
+        from xstilts.report.selection import selected_cells
 
         if reference not in ("", "paper"):
             raise NotFoundError.named("reference", reference, ["paper"])
-        wanted = {*labels, baseline} if labels else set()
-        stored = list(self.results.cells())
-        names = {short_name(task) for task in tasks}
-        known = {*spec_names("tasks"), *(cell.scores[0].task for cell in stored)}
-        for name in tasks:
-            if short_name(name) not in known and not Path(name).is_file():
-                raise NotFoundError.named("task", name, known)
-        cells = [
-            cell
-            for cell in stored
-            if (not names or cell.scores[0].task in names)
-            and (not wanted or cell.scores[0].intermediate in wanted)
-            and backbone in ("", cell.scores[0].backbone)
-        ]
+        wanted = [*labels, baseline] if labels else []
+        cells = selected_cells(self.results, tasks=tasks, labels=wanted, backbone=backbone)
         problems, missing = study_problems(GridFolder(self.results_folder))
         scores = [score for cell in cells for score in cell.scores]
-        facts = reports.facts(scores, self.zoo, self.runs)
-        chosen = load_suite(suite)
+        facts, chosen = reports.facts(scores, self.zoo, self.runs), load_suite(suite)
         with self.progress("report") as progress:
             material = reports.Material(
-                cells,
-                chosen,
-                baseline,
-                facts,
-                [reports.UnfinishedCell(*problem) for problem in problems],
-                missing,
-                draws,
-                progress,
+                cells, chosen, baseline, facts, problems, missing, draws, progress
             )
             warning = reports.SIMULATION if self.world else ""
             made = reports.build(material, reference=bool(reference), warning=warning)
@@ -1258,7 +1108,7 @@ class Session:
         from xstilts.zoo import hubs
 
         entry = self.zoo.find(reference)
-        scores = self.module_scores(entry)
+        scores = self.results.of_module(entry.manifest.digest)
         made = hubs.push(
             entry.folder,
             target,
@@ -1269,13 +1119,6 @@ class Session:
             offline=self.offline,
         )
         return PushResult(entry.reference, target, len(scores), made.reference, made.url)
-
-    def module_scores(self, entry: Entry) -> list[dict[str, Any]]:
-        """Stored main scores of a module by itself, for its card."""
-        from xstilts.files import digest
-
-        own = digest(f"@{entry.manifest.digest}")
-        return [row.model_dump() for row in self.results.scores() if row.main and row.digest == own]
 
     def pull(self, reference: str, *, key: str | Path | None = None) -> ModuleResult:
         """Fetch a module into the zoo; it appears there verified, or not at all.
@@ -1309,38 +1152,6 @@ class Session:
         if not dry_run:
             zoo.remove(entry)
         return entry
-
-
-def task_requests(
-    expressions: str | Iterable[str],
-    task: str,
-    *,
-    label: str = "",
-    layers: Sequence[int] = (),
-    langs: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None,
-    split: str = "",
-    pooling: str = "",
-    suite: str = "",
-) -> list[Request]:
-    """One request an expression and block."""
-    from xstilts.evaluate.request import Request
-
-    return [
-        Request(
-            expression,
-            task,
-            label or expression,
-            tuple(langs),
-            split,
-            block,
-            pooling,
-            options or {},
-            suite=suite,
-        )
-        for expression in _listed(expressions)
-        for block in layers or (-1,)
-    ]
 
 
 def _listed(value: str | Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ from xstilts.data.several import joined_folder
 from xstilts.errors import ConfigError, NotFoundError
 from xstilts.session import DEFAULT_BACKBONE, Session
 from xstilts.zoo import Zoo
+from xstilts.zoo.backbones import remember_backbone
 
 OWN = """
 title: Own
@@ -124,7 +125,7 @@ def test_a_backbone_that_moved_is_looked_for_and_named(home, monkeypatch):
     assert f"{home / 'other'}" in caught.value.where
     assert "--backbone FOLDER" in caught.value.hint
     assert session.load("mnli", backbone=str(away)).head is not None
-    session._remember(str(away), session.backbone(str(away)))
+    remember_backbone(str(away), session.backbone(str(away)).identity.fingerprint)
     assert session.reference_for("mnli") == str(away)
 
 

@@ -52,18 +52,18 @@ def align(
 
     state: State = context.obj
     session = state.session
-    backbone = session.reference_for(expressions, backbone)
-    requests = session.alignment_requests(
+    evaluator, requests = session.alignment(
         expressions,
         task.split(","),
+        precision=precision,
+        compiled=compiled,
+        backbone=backbone,
         langs=[code for code in languages.split(",") if code],
         layers=() if layers == "all" else layers_of(layers),
         steps=steps,
         split=split,
         pooling=pooling,
-        backbone=backbone,
     )
-    evaluator = session.evaluator(backbone=backbone, precision=precision, compiled=compiled)
     if state.dry_run:
         print_plan(state, evaluator.plan(requests), [])
         return

@@ -9,7 +9,6 @@ import typer
 
 from xstilts.cli.eval_output import print_plan, print_scores
 from xstilts.cli.state import State
-from xstilts.session import task_requests
 
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
@@ -52,18 +51,17 @@ def evaluate(
     """
     state: State = context.obj
     session = state.session
-    backbone = session.reference_for(expressions, backbone)
-    requests = task_requests(
+    evaluator, requests = session.evaluation(
         expressions,
         task,
+        precision=precision,
+        compiled=compiled,
+        backbone=backbone,
         langs=_split(languages),
         split=split,
         layers=layers_of(layers),
         pooling=pooling,
         options=_options(task_options),
-    )
-    evaluator = session.evaluator(
-        requests, backbone=backbone, precision=precision, compiled=compiled
     )
     if state.dry_run:
         print_plan(state, evaluator.plan(requests), [])

@@ -79,7 +79,7 @@ def push(
         record: dict[str, object] = {
             "module": entry.reference,
             "target": target,
-            "scores": len(session.module_scores(entry)),
+            "scores": len(session.results.of_module(entry.manifest.digest)),
             "files": len(entry.manifest.files),
             "mb": round(size, 2),
         }

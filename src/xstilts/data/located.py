@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xstilts.config.load import load_task
-from xstilts.config.specs import HubSource, SourceSpec, TaskSpec
+from xstilts.config.specs import HubSource, SourceSpec, SuiteSpec, TaskSpec
 from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.hub_copy import CARD, split_files
 from xstilts.data.layout import expand, filled_paths, templates
@@ -261,6 +261,18 @@ def available_languages(
         if all(item is not None and (remote or not item.remote) for item in located):
             found.append(code)
     return found
+
+
+def tasks_with_data(suite: SuiteSpec, root: Path | None) -> tuple[list[str], list[str]]:
+    """The tasks of a suite that have data to evaluate on, and those that have none."""
+    there: list[str] = []
+    absent: list[str] = []
+    for name in suite.tasks:
+        task = task_in_world(suite.of(load_task(name)), root)
+        on_hub = root is None and any(source.hub for source in task.sources)
+        found = on_hub or available_languages(task, task.eval_split, root)
+        (there if found else absent).append(name)
+    return there, absent
 
 
 def split_names(task: TaskSpec) -> list[str]:

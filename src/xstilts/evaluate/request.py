@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,42 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     alignment: bool = False
     suite: str = ""
+
+
+def task_requests(
+    expressions: Iterable[str],
+    task: str,
+    *,
+    label: str = "",
+    layers: Sequence[int] = (),
+    langs: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> list[Request]:
+    """One request an expression and block.
+
+    Args:
+        expressions: As written.
+        task: Name of the task.
+        label: See `Request`.
+        layers: Blocks pooled for retrieval; the task's when empty.
+        langs: Languages; every one that has data when empty.
+        options: See `Request`.
+        values: Its other fields, such as `split`, `pooling` and `suite`.
+    """
+    return [
+        Request(
+            expression,
+            task,
+            label or expression,
+            tuple(langs),
+            layer=block,
+            options=options or {},
+            **values,
+        )
+        for expression in expressions
+        for block in layers or (-1,)
+    ]
 
 
 @dataclass

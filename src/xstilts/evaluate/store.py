@@ -172,6 +172,11 @@ class ResultStore:
         """Every row of every cell."""
         return [score for cell in self.cells() for score in cell.scores]
 
+    def of_module(self, module_digest: str) -> list[dict[str, Any]]:
+        """The main scores of a module by itself, as plain values for its card."""
+        own = digest(f"@{module_digest}")
+        return [row.model_dump() for row in self.scores() if row.main and row.digest == own]
+
 
 def _read(folder: Path) -> ResultCell:
     path = folder / "cell.json"

@@ -19,13 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from xstilts.errors import IntegrityError, NotFoundError
 from xstilts.files import create_json, write_json
 from xstilts.grid.cell import GridCell
 from xstilts.grid.lease import Lease, newest
 from xstilts.grid.retries import lost_record, used_up
+
+if TYPE_CHECKING:
+    from xstilts.report.material import UnfinishedCell
 
 SCHEMA = "xstilts.grid/1"
 
@@ -209,13 +212,15 @@ class GridFolder:
         return "ready" if all(status == "done" for status in parents) else "waiting"
 
 
-def study_problems(folder: GridFolder) -> tuple[list[tuple[str, str, str, str]], list[str]]:
-    """What has no result: (study, cell, status, why) of each such cell; and missing data, in words.
+def study_problems(folder: GridFolder) -> tuple[list[UnfinishedCell], list[str]]:
+    """The cells that have no result, and missing data in words.
 
     Raises:
         IntegrityError: A plan cannot be read.
     """
-    problems: list[tuple[str, str, str, str]] = []
+    from xstilts.report.material import UnfinishedCell
+
+    problems: list[UnfinishedCell] = []
     missing: list[str] = []
     for path in sorted(folder.root.glob("studies/*/plan.json")):
         study = folder.load(path.parent.name)
@@ -224,7 +229,7 @@ def study_problems(folder: GridFolder) -> tuple[list[tuple[str, str, str, str]],
             if status != "done":
                 failures = folder.failures(cell.key)
                 why = str(failures[-1].get("what", "")) if failures else ""
-                problems.append((study.name, cell.name, status, why))
+                problems.append(UnfinishedCell(study.name, cell.name, status, why))
     return problems, missing
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,25 @@ TARGETS = (
 )
 ALONE = ("mnli/seq_bn", "mnli/lora", "mnli/full")
 """Modules whose own head serves XNLI."""
+
+
+def tour(train: Callable[[DemoModule], str]) -> list[tuple[str, str, str]]:
+    """Train what the tour needs; expression, task and label of what is to be evaluated.
+
+    Args:
+        train: Trains a module, or finds it; its digest.
+    """
+    pinned = {f"{module.name}/{module.method}": f"@{train(module)}" for module in MODULES}
+
+    def of_these(expression: str) -> str:
+        for name, reference in pinned.items():
+            expression = expression.replace(name, reference)
+        return expression
+
+    alone = [(of_these(label), "xnli", label) for label in ALONE]
+    targets = [
+        (f"@{train(replace(module, base=of_these(module.base)))}", "xnli", label)
+        for label, module in TARGETS
+    ]
+    labels = (*ALONE, *(label for label, _ in TARGETS))
+    return [*alone, *targets, *((of_these(label), "tatoeba", label) for label in labels)]

@@ -1,12 +1,16 @@
-"""The snapshots that a training kept of a module, as expressions."""
+"""What an alignment measures: expressions in every block, and snapshots of their training."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.expression import Ref
 from xstilts.composition.load import resolve_expression
 from xstilts.composition.parser import parse
 from xstilts.errors import NotFoundError, UsageError
+from xstilts.evaluate.request import Request, task_requests
 from xstilts.files import digest
 from xstilts.zoo import Entry, Zoo
 
@@ -47,3 +51,40 @@ def snapshots(text: str, zoo: Zoo, backbone: Backbone) -> list[tuple[int, Entry]
             hint="Train it with --set train.save_every=N.",
         )
     return sorted(found, key=lambda item: item[0])
+
+
+def alignment_requests(
+    expressions: Sequence[str],
+    tasks: Sequence[str],
+    zoo: Zoo,
+    backbone: Backbone,
+    *,
+    layers: Sequence[int] = (),
+    steps: bool = False,
+    **values: Any,
+) -> list[Request]:
+    """One request an expression or snapshot, bitext and block.
+
+    Args:
+        expressions: Such as `none` or `mnli`.
+        tasks: Bitexts, such as `tatoeba`.
+        zoo: Has the modules and their snapshots.
+        backbone: What they act in.
+        layers: Blocks, 0 for the embeddings; all of them when empty.
+        steps: The snapshots of each module's training too, before the module itself.
+        values: `langs`, `split` and `pooling`, see `task_requests`.
+    """
+    blocks = list(layers) or range(len(backbone.blocks) + 1)
+    measured = []
+    for expression in expressions:
+        kept = snapshots(expression, zoo, backbone) if steps and expression != "none" else ()
+        measured += [(snapshot_label(expression, n), f"@{e.manifest.digest}") for n, e in kept]
+        measured.append((expression, expression))
+    return [
+        request
+        for label, used in measured
+        for task in tasks
+        for request in task_requests(
+            [used], task, label=label, layers=blocks, alignment=True, **values
+        )
+    ]

@@ -5,18 +5,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xstilts.backbone.backbone import Backbone
+from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
+from xstilts.data.sources import load
+from xstilts.tasks.formats import FORMATS, with_labels
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _NAMES = {"label": "labels", "start": "start_positions", "end": "end_positions"}
 """Integers of a row to the names that transformers' models have for them."""
 
 
-def dataset_of(examples: Sequence[Example]) -> Any:
+def task_dataset(
+    task: TaskSpec,
+    split: str,
+    langs: Sequence[str],
+    root: Path | None,
+    *,
+    backbone: Backbone | None = None,
+    **options: Any,
+) -> Dataset:
+    """Rows of a task, as texts, or as the tokenizer of a backbone cuts them.
+
+    Args:
+        task: Whose rows.
+        split: Such as `train`.
+        langs: Languages; the source language when empty.
+        root: Data folder; None where the hub serves.
+        backbone: Has the tokenizer; None for texts.
+        options: `limit`, `seed` and `offline` of `xstilts.data.sources.load`.
+
+    Raises:
+        NotFoundError: There is no such language or split, or no data.
+        DataError: A row is broken; file and row are named.
+    """
+    codes = langs or (task.source_language,)
+    rows = [row for code in codes for row in load(task, split, code, root, **options)]
+    if backbone is None:
+        return dataset_of(rows)
+    form, length = FORMATS.get(task.format), min(task.max_length, backbone.max_length)
+    features = form.encode(rows, backbone.tokenizer, with_labels(task, rows), length)
+    several = len(features) > features.num_examples and not form.PER_TOKEN
+    return tokenised_dataset(rows, features, grouped=several)
+
+
+def dataset_of(examples: Sequence[Example]) -> Dataset:
     """One row an example: `id`, `language`, the fields of its format, and `target`."""
     from datasets import Dataset
 
@@ -29,7 +70,7 @@ def dataset_of(examples: Sequence[Example]) -> Any:
 
 def tokenised_dataset(
     examples: Sequence[Example], features: Features, *, grouped: bool = False
-) -> Any:
+) -> Dataset:
     """One row an encoder run: `input_ids`, `attention_mask`, and labels as transformers has them.
 
     Args:
