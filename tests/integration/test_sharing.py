@@ -68,7 +68,7 @@ def test_the_guide(run, lora, hub, tmp_path, monkeypatch):
     keys(tmp_path)
     blocks = re.findall(r"```console\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
     commands = [line[2:] for block in blocks for line in block.splitlines()]
-    assert len(commands) == 18
+    assert len(commands) == 19
     for command in commands:
         if command.startswith("xstilts "):
             run(*shlex.split(command)[1:], as_json=False)

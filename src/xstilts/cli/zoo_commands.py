@@ -189,3 +189,27 @@ def verify(
         for entry in [zoo.find(reference)] if reference else zoo.entries():
             verify_signature(entry.folder, key)
     state.emit({"broken": []}, lambda: print("every module is whole"))
+
+
+@app.command("page")
+def page(
+    context: typer.Context,
+    to: Annotated[Path, typer.Option(help="Folder that index.html is written into.")],
+    title: Annotated[str, typer.Option(help="Of the page.")] = "Module library",
+    key: Annotated[
+        Path | None, typer.Option(help="Public key (PEM) to check signatures with.")
+    ] = None,
+) -> None:
+    """Write the library as one page for any web server: search, lineage, snippets, signatures.
+
+    Example: xstilts zoo page --to public
+    """
+    from xstilts.config.paths import require_writable
+    from xstilts.zoo.page import write_page
+
+    state: State = context.obj
+    state.refuse_dry_run("zoo page")
+    require_writable(to, "--to")
+    path, modules = write_page(state.session.zoo, to, title=title, key=key)
+    record = {"page": str(path), "modules": len(modules)}
+    state.emit(record, lambda: print(f"{path}  {len(modules)} modules"))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from xstilts.config.registry import Registry
+from xstilts.zoo.entry import pair
 from xstilts.zoo.head_formats import head_format
 from xstilts.zoo.manifest import COMPOSITION, HEAD, MERGE, Manifest
-from xstilts.zoo.reference import slug
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def snippets(manifest: Manifest, repo: str = "") -> str:
         manifest: Of the module.
         repo: Of the hub, such as `org/name`; empty where the module is in a folder or a store.
     """
-    fetch, variant = f"pull hf:{repo}" if repo else "add .", slug(manifest.variant)
     where = "" if repo else ", in this folder"
+    fetch = f"xstilts zoo {f'pull hf:{repo}' if repo else 'add .'}"
     parts = [
         f"With xstilts, which checks every file and the backbone{where}:\n\n"
-        f"```bash\nxstilts zoo {fetch}\nxstilts xtreme {manifest.name}/{variant}\n```"
+        f"```bash\n{fetch}\nxstilts xtreme {pair(manifest)}\n```"
     ]
     code = library_code(manifest, repo)
     if code:

@@ -19,6 +19,7 @@ REFUSES = (
     ("zoo", "pull", "org/name"),
     ("zoo", "bundle", "folder"),
     ("zoo", "tag", "mnli", "best"),
+    ("zoo", "page", "--to", "site"),
     ("grid", "answer", "scripts"),
     ("grid", "retry", "scripts"),
     ("grid", "cancel", "scripts"),
