@@ -259,7 +259,7 @@ class Session:
             self._tell_loading(name)
             from xstilts.backbone.backbone import Backbone
 
-            loaded = Backbone.load(name, offline=self.offline or bool(self.world))
+            loaded = Backbone.load(name, offline=self.offline)
             self._backbones[name] = loaded.to(self.device)
         return self._backbones[name]
 
@@ -936,9 +936,9 @@ class Session:
             NotFoundError: A module or the backbone is not there.
             BackboneMismatchError: A module belongs to another backbone.
         """
+        loaded = self.backbone_for(expression, backbone)  # says so before torch is imported
         from xstilts.api import predictor
 
-        loaded = self.backbone_for(expression, backbone)
         return predictor(expression, self.zoo, loaded, language, task)
 
     def predict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def test_every_module_gives_the_outputs_that_it_gave(old, base):
     expected = json.loads((old / "expected.json").read_text())["outputs"]
     assert len(expected) == len(zoo.entries()) == 15
     for name, values in expected.items():
+        if "/adapters-" in name and find_spec("adapters") is None:
+            continue
         found = reference(source(name, zoo, base), *ids).flatten()[: len(values)]
         assert torch.allclose(found, torch.tensor(values), atol=2e-6), name
 

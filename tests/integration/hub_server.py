@@ -130,6 +130,7 @@ def use(
     monkeypatch, hub: HubServer, folder: Path, token: str = "hf_owner", *, xet: bool = False
 ) -> None:
     """Point the client in this process at the hub, with a cache and no stored login in `folder`."""
+    import transformers.utils.hub as library
     from huggingface_hub import constants, file_download
 
     monkeypatch.setenv("HF_TOKEN", token)
@@ -145,6 +146,8 @@ def use(
         monkeypatch.setattr(constants, name, value)
         if hasattr(file_download, name):  # some are bound there when it is imported
             monkeypatch.setattr(file_download, name, value)
+    if hasattr(library, "TRANSFORMERS_CACHE"):  # transformers 4 bound it there, too
+        monkeypatch.setattr(library, "TRANSFORMERS_CACHE", str(folder / "cache"))
 
 
 class _Handler(BaseHTTPRequestHandler):
