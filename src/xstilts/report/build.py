@@ -6,9 +6,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 from xstilts.errors import NotFoundError
-from xstilts.report.material import Material
-from xstilts.report.model import Report, Section, period
+from xstilts.report.material import Material, described
+from xstilts.report.model import Choices, Report, Section, period
 from xstilts.report.sections import alignment, costs, groups, results, sources
+from xstilts.report.summary import summary
 
 SIMULATION = (
     "These scores come from the sandbox world, a simulation of artificial languages. "
@@ -46,8 +47,24 @@ def build(material: Material, *, reference: bool = False, warning: str = "") -> 
         raise NotFoundError("the result store has no scores", hint="Run `xstilts eval` first.")
     chosen = [*SECTIONS, *([sources.reference_section] if reference else [])]
     chosen.append(sources.provenance_section)
-    return Report("Cross-lingual transfer by composed modules", _about(material), warning,
-                  tuple(make(material) for make in chosen))  # fmt: skip
+    return Report(
+        "Cross-lingual transfer by composed modules",
+        _about(material),
+        warning,
+        tuple(make(material) for make in chosen),
+        summary(material),
+        _choices(material),
+    )
+
+
+def _choices(material: Material) -> Choices:
+    codes = dict.fromkeys(score.language for score in material.scores)
+    return Choices(
+        {column.name: (column.task, column.layer) for column in material.columns},
+        material.others,
+        {code: described(code) for code in codes},
+        tuple(sorted({score.layer for score in material.scores if score.layer >= 0})),
+    )
 
 
 def _about(material: Material) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ FORMATS = ("svg", "pdf", "png")
 COLOURS = ("#8a8a8a", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#a89c00")
 """Okabe and Ito, 2008, with greys that show on black and on white."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GLYPHS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "★")
+"""The same marks as letters."""
 GAIN, LOSS = (33, 102, 172), (200, 90, 20)
 _SAID = ("Creator", "Date", "Format", "Type")
 """What matplotlib would say of an SVG, links and the time among it."""

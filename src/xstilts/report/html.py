@@ -1,67 +1,245 @@
-"""A report as one self-contained HTML page."""
+"""Self-contained pages: one base and style, made from templates below `page/`; and the report's."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from xstilts.files import write_text
 from xstilts.report import figures
-from xstilts.report.model import Figure, Item, Report, Value, number
+from xstilts.report.model import Choices, Figure, Item, Report, Table, Value, number
+from xstilts.report.plain import plain
 
 
-def write_html(report: Report, path: Path) -> None:
-    """Write the page; it loads nothing from anywhere."""
+def page(
+    template: str,
+    title: str,
+    *,
+    scripts: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> str:
+    """A page that loads nothing from anywhere, from a template that extends `base.html.j2`.
+
+    Args:
+        template: Its file below `page/`; its blocks are `top`, `side_title`, `side`, `content`.
+        title: Of the page.
+        scripts: Files below `page/`, run in this order at the end.
+        data: By the id of the element that scripts read them from, as JSON.
+        values: What the template shows.
+    """
     environment = Environment(
-        loader=PackageLoader("xstilts", "report"),
+        loader=PackageLoader("xstilts", "report/page"),
         autoescape=select_autoescape(("html", "j2")),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": _cell, "picture": _picture}
-    page = environment.get_template("template.html.j2").render(
-        report=report, style=_text("style.css"), script=_text("script.js")
+    environment.globals["asset"] = _asset
+    environment.filters |= {
+        "json": _json,
+        "view": _view,
+        "picture": _picture,
+        "colour": lambda number: figures.style(number)["color"],
+        "glyph": lambda number: figures.GLYPHS[number % figures.MOST],
+        "sign": lambda tone: {"gain": "▲ ", "loss": "▼ "}.get(tone, ""),
+    }
+    made = environment.get_template(template)
+    return made.render(title=title, scripts=("side.js", *scripts), data=data or {}, **values)
+
+
+def write_html(report: Report, path: Path) -> None:
+    """Write the report's page."""
+    long = next((t for section in report.sections for t in section.tables if t.long), None)
+    scripts, data = ["sort.js"], dict[str, Any]()
+    if long:
+        scripts.append("rows.js")
+        data["rows"] = _coded(long)
+    if report.choices:
+        scripts.append("filter.js")
+        data["choices"] = asdict(report.choices)
+    made = page(
+        "report.html.j2",
+        report.title,
+        scripts=scripts,
+        data=data,
+        report=report,
+        choices=report.choices,
+        filters=_filters(report.choices) if report.choices else (),
+        absent=[section for section in report.sections if section.absent],
     )
-    write_text(path, page)
+    write_text(path, made)
 
 
-def _text(name: str) -> Markup:
-    return Markup(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))  # noqa: S704
+def _filters(choices: Choices) -> list[tuple[str, str, list[str]]]:
+    """What is chosen by, its title and what there is, in the order in which it stands beside."""
+    tasks = dict.fromkeys(task for task, _ in choices.columns.values())
+    groups = {
+        key: sorted({known[key] for known in choices.languages.values() if known[key]})
+        for key in ("script", "family", "tier")
+    }
+    return [
+        ("task", "Tasks", list(tasks)),
+        ("expression", "Expressions", list(choices.expressions)),
+        ("block", "Blocks", list(map(str, choices.blocks))),
+        ("script", "Languages by script", groups["script"]),
+        ("family", "Languages by family", groups["family"]),
+        ("tier", "Languages by tier", groups["tier"]),
+    ]
+
+
+def _asset(name: str) -> Markup:
+    text = resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+    return Markup(text)  # noqa: S704
+
+
+def _json(value: Any) -> Markup:
+    """As JSON that no text in it can end the element of."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704
 
 
 def _picture(figure: Figure) -> Markup:
     return Markup(figures.svg(figure))  # noqa: S704
 
 
-def _cell(item: Item, *, named: bool) -> Markup:
-    """One table cell; what a number is sorted by stands in `data-v` where its text is no number."""
+# -- tables
+
+
+@dataclass(frozen=True)
+class _Head:
+    """A heading: its text, what it sorts, and what filters need to know.
+
+    Attributes:
+        delta: Text of the button that sorts by the difference below the scores.
+        facet: What its cells, or the column as a whole, can be chosen by.
+        of: Which of these the column as a whole is.
+    """
+
+    text: str
+    numeric: bool
+    delta: str = ""
+    facet: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class _View:
+    heads: list[_Head]
+    rows: list[Markup]
+
+
+FACETS = {
+    name: name for name in ("expression", "task", "code", "block", "script", "family", "tier")
+}
+FACETS |= {"target": "task"}
+"""Name of a column to what its cells are chosen by; in rows of scores, expressions are labels."""
+OF_SCORES = {"label": "expression", "task": "task", "language": "code", "block": "block"}
+
+
+def _view(table: Table) -> _View:
+    """A table as the page shows it: without what is empty, differences below their scores."""
+    shown = table.shown
+    texts = dict(zip(shown.columns, shown.heads, strict=True))
+    pairs = {a: b for a, b in shown.pairs.items() if a in texts and b in texts}
+    hidden = set(pairs.values())
+    facets = OF_SCORES if table.long else FACETS
+    heads, places = [], []
+    for place, name in enumerate(shown.columns):
+        if name in hidden:
+            continue
+        of = shown.of.get(name, "")
+        facet = shown.across if of else facets.get(name, "")
+        delta = texts[pairs[name]].replace(pairs[name], "Δ") if name in pairs else ""
+        heads.append(_Head(texts[name], shown.numeric(place), delta, facet, of))
+        below = shown.columns.index(pairs[name]) if name in pairs else None
+        places.append((place, below))
+    if table.long:
+        return _View(heads, [])
+    rows = [
+        Markup("").join(
+            _cell(row[place], named=place < shown.names, below=None if b is None else row[b])
+            for place, b in places
+        )
+        for row in shown.rows
+    ]
+    return _View(heads, rows)
+
+
+def _cell(item: Item, *, named: bool, below: Item = None) -> Markup:
+    """One table cell; what a number is sorted by stands in `data-v` where its text is no number.
+
+    Args:
+        item: What stands in it.
+        named: Whether it names the row.
+        below: The difference that stands below it; `data-d` holds what it is sorted by.
+    """
     if isinstance(item, float):
         item = number(item)
     if not isinstance(item, Value):
         text = "" if item is None else str(item)
-        kind = "" if named or not isinstance(item, int) else ' class="n"'
-        return Markup("<td{}>{}</td>").format(Markup(kind), text)  # noqa: S704
-    classes, attributes = ["n"], []
-    if item.order is not None and item.text != f"{item.order}":
-        attributes.append(Markup(' data-v="{}"').format(f"{item.order:.6g}"))
-    if item.shade is not None:
-        red, green, blue, strength = figures.colour_of(item.shade)
-        classes.append("t")
-        if strength > STRONG:
-            classes.append("strong")
-        colour = f"rgba({red},{green},{blue},{strength:.2f})"
-        attributes.append(Markup(' style="--t:{}"').format(colour))
-    if item.significant is not None:
-        classes.append("significant" if item.significant else "unsure")
-    if item.note:
-        attributes.append(Markup(' title="{}"').format(item.note))
-    subtext = Markup("<small>{}</small>").format(item.subtext) if item.subtext else ""
-    opening = Markup('<td class="{}"').format(" ".join(classes))
-    return opening + Markup("").join(attributes) + Markup(">{}{}</td>").format(item.text, subtext)
+        kind = "words" if len(text) > WORDS else "" if named or not isinstance(item, int) else "n"
+        return _element("td", text, kind)
+    told = {"data-v": _key(item), "title": item.note}
+    content = _content(item)
+    if isinstance(below, Value):
+        told["data-d"] = _key(below)
+        tone = {"title": below.note, "style": _tone(below)}
+        content += _element("span", _content(below), f"delta {_classes(below)}", tone)
+    return _element("td", content, f"n {_classes(item)}", {**told, "style": _tone(item)})
 
 
-STRONG = 0.6
-"""Tone from which text on it is white."""
+WORDS = 48
+"""Letters from which a text is broken into lines."""
+
+
+def _element(
+    name: str, content: str, kind: str = "", told: Mapping[str, str] | None = None
+) -> Markup:
+    attributes = {"class": kind.strip(), **(told or {})}
+    text = Markup("").join(Markup(' {}="{}"').format(k, v) for k, v in attributes.items() if v)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, text, content)
+
+
+def _content(item: Value) -> Markup:
+    below = Markup("<small>{}</small>").format(item.subtext) if item.subtext else Markup()
+    return escape(item.text) + below
+
+
+def _key(item: Value) -> str:
+    """What a cell is sorted by, where it is not its text."""
+    plain = item.order is None or item.text == f"{item.order}"
+    return "" if plain else f"{item.order:.6g}"
+
+
+def _classes(item: Value) -> str:
+    sure = {True: "significant", False: "unsure", None: ""}[item.significant]
+    return f"{'t' if item.shade is not None else ''} {sure}".strip()
+
+
+def _coded(table: Table) -> dict[str, list[list[Any]]]:
+    """Columns of different texts, and for each column the place of each row's text in them."""
+    columns, rows = [], []
+    for place in range(len(table.shown.columns)):
+        texts = [plain(row[place]) for row in table.shown.rows]
+        values = {text: number_ for number_, text in enumerate(dict.fromkeys(texts))}
+        columns.append(list(values))
+        rows.append([values[text] for text in texts])
+    return {"columns": columns, "rows": rows}
+
+
+STRONGEST = 0.45
+"""Opacity of the full colour; text on it, dark or light as the page's, can still be read."""
+
+
+def _tone(item: Value) -> str:
+    if item.shade is None:
+        return ""
+    hue = "gain" if item.shade >= 0 else "loss"
+    return f"--t:rgba(var(--{hue}),{STRONGEST * min(1.0, abs(item.shade)):.2f})"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import SuiteSpec
+from xstilts.data import languages
 from xstilts.evaluate.names import plain_label, task_title
 from xstilts.evaluate.stats import DRAWS, THESE_RUNS, Runs, Unit, Verdict, collect, compare, family
 from xstilts.evaluate.store import ResultCell, Score
@@ -25,6 +26,9 @@ class Column:
         retrieval: Whether sentences are retrieved, without any training.
         split: Where that is not the task's own; empty otherwise.
         counted: Whether means take it: of several blocks or poolings of a task one does.
+        data: The split, and how many examples a language has in it.
+        layer: Block that sentences are pooled from; -1 where none is.
+        lower: Whether a lower score is better.
     """
 
     name: str
@@ -35,6 +39,9 @@ class Column:
     retrieval: bool
     split: str = ""
     counted: bool = True
+    data: str = ""
+    layer: int = -1
+    lower: bool = False
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -201,9 +208,16 @@ class Material:
         A task counts once: by its own split, and by one block where several are pooled. Where no
         task is there in its own split the others' columns are taken.
         """
-        lower = {m.MAIN for m in map(METRICS.get, METRICS) if m.LOWER_IS_BETTER}
-        columns = [c for c in self.columns if c.counted and c.metric not in lower]
+        columns = [c for c in self.columns if c.counted and not c.lower]
         return tuple([c for c in columns if not c.split] or columns)
+
+    @cached_property
+    def data(self) -> str:
+        """What was scored: splits and numbers of examples, columns of equal ones together."""
+        names: dict[str, list[str]] = {}
+        for column in self.columns:
+            names.setdefault(column.data, []).append(column.name)
+        return "; ".join(f"{', '.join(own)}: {data}" for data, own in names.items())
 
     def mean(self, label: str, units: Iterable[Unit]) -> float | None:
         """Mean over units of the mean over seeds; None while one is missing."""
@@ -295,6 +309,25 @@ class Material:
         return shown if len(self.averaged) > 1 else {}
 
 
+@cache
+def _lower_is_better() -> frozenset[str]:
+    return frozenset(m.MAIN for m in map(METRICS.get, METRICS) if m.LOWER_IS_BETTER)
+
+
+@cache
+def described(code: str) -> dict[str, str]:
+    """Name, script, family and tier of a language; empty texts where nothing is known."""
+    found = languages.language(code) if languages.group(code, "seen") != languages.UNKNOWN else None
+    if found is None:
+        return dict.fromkeys(("name", "script", "family", "tier"), "")
+    return {
+        "name": found.name,
+        "script": found.script_name,
+        "family": found.family,
+        "tier": found.tier,
+    }
+
+
 AT = " · "
 """Between label and backbone, where there are several backbones."""
 
@@ -333,4 +366,13 @@ def _column(kind: Unit, rows: Sequence[Score], siblings: Sequence[Unit]) -> Colu
         tuple(every),
         retrieval=kind.layer >= 0,
         split="" if title == kind.task else kind.split,
+        data=_data(kind.split, {row.n for row in rows}),
+        layer=kind.layer,
+        lower=rows[0].metric in _lower_is_better(),
     )
+
+
+def _data(split: str, sizes: set[int]) -> str:
+    """`test, n = 5010 a language`."""
+    few, many = min(sizes), max(sizes)
+    return f"{split}, n = {few}{f' to {many}' if many > few else ''} a language".lstrip(", ")

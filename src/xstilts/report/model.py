@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xstilts.evaluate.stats import NOTHING, Verdict
 
 MINUS = "−"
+DASH = "–"
+"""Stands where there is no number."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,14 @@ class Table:
     """Column names and rows; the first `names` columns are texts that name the row.
 
     Attributes:
+        task: Title of the column of tasks that all of it is about; empty for several.
         scope: What the numbers of some columns hold for, such as `these runs only, …`.
         scoped: The starts of these columns' names.
+        data: What was scored, for a caption: splits and numbers of examples.
+        across: What columns stand for, `task` or `expression`; `of` says which, by column.
+        pairs: Columns of scores to those of their differences; the page shows both in one cell.
+        long: Whether it has a row for each score; pages make its rows as they are looked at, and
+            papers leave it out.
     """
 
     title: str
@@ -55,6 +63,11 @@ class Table:
     task: str = ""
     scope: str = ""
     scoped: tuple[str, ...] = ()
+    data: str = ""
+    across: str = ""
+    of: Mapping[str, str] = field(default_factory=dict)
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    long: bool = False
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -66,8 +79,21 @@ class Table:
 
     def numeric(self, column: int) -> bool:
         """Whether a column holds numbers."""
-        items = [row[column] for row in self.rows]
+        items = (row[column] for row in self.rows)
         return column >= self.names and any(isinstance(i, Value | int | float) for i in items)
+
+    @property
+    def shown(self) -> Table:
+        """Without the columns, and the rows of numbers, in which nothing stands."""
+        kept = [n for n in range(len(self.columns)) if any(_said(row[n]) for row in self.rows)]
+        numbers = [n for n in kept if self.numeric(n)]
+        rows = [r for r in self.rows if not numbers or any(_said(r[n]) for n in numbers)]
+        return replace(
+            self,
+            columns=tuple(self.columns[n] for n in kept),
+            rows=tuple(tuple(row[n] for n in kept) for row in rows),
+            names=sum(n < self.names for n in kept),
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,8 @@ class Figure:
         draw: Draws into an empty matplotlib figure.
         width, height: In inches.
         inline: Whether the page shows it; the others are only written by `--figures`.
+        panel: Whether it is one of several small ones, which share a legend.
+        task: Title of the column of tasks that it is about; empty for several.
     """
 
     name: str
@@ -90,11 +118,18 @@ class Figure:
     width: float = 7.0
     height: float = 3.6
     inline: bool = True
+    panel: bool = False
+    task: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; `absent` says in one line why there is nothing in it."""
+    """A part of the report; `absent` says in one line why there is nothing in it.
+
+    Attributes:
+        closed: Whether the page shows it on request.
+        legend: What the series of its panels are called, in their order.
+    """
 
     key: str
     title: str
@@ -103,6 +138,47 @@ class Section:
     figures: tuple[Figure, ...] = ()
     absent: str = ""
     closed: bool = False
+    legend: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a page can be narrowed to.
+
+    Attributes:
+        columns: Title of a column of tasks to its task and its block, -1 for none.
+        expressions: What is compared with a baseline.
+        languages: Code to what is known of it: `name`, `script`, `family`, `tier`.
+        blocks: That sentences or alignment are taken from.
+    """
+
+    columns: Mapping[str, tuple[str, int]]
+    expressions: tuple[str, ...]
+    languages: Mapping[str, Mapping[str, str]]
+    blocks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class KeyFinding:
+    """Statements of one kind, such as what helps.
+
+    Attributes:
+        tone: `gain`, `loss` or empty.
+    """
+
+    title: str
+    lines: tuple[str, ...]
+    note: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """What a reader with a minute takes along: the question, its answer, the best of each."""
+
+    question: str
+    findings: tuple[KeyFinding, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,19 +189,26 @@ class Report:
     about: tuple[str, ...]
     warning: str
     sections: tuple[Section, ...]
+    summary: ReportSummary | None = None
+    choices: Choices | None = None
+
+
+def _said(item: Item) -> bool:
+    """Whether anything stands in a cell; a dash is nothing."""
+    return item is not None and str(item) not in ("", DASH)
 
 
 def number(value: float | None, digits: int = 1) -> Value:
     """A number, or a dash where there is none."""
     if value is None:
-        return Value("–", order=None)
+        return Value(DASH, order=None)
     return Value(_minus(f"{value:.{digits}f}"), order=value)
 
 
 def difference(value: float | None, *, note: str = "", full: float = 20.0) -> Value:
     """A signed number that is coloured; full colour at `full` points."""
     if value is None:
-        return Value("–", note=note)
+        return Value(DASH, note=note)
     shade = max(-1.0, min(1.0, value / full))
     return Value(signed(value), order=value, note=note, shade=shade)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from xstilts.files import write_text
-from xstilts.report.model import MINUS, Item, Report, Table, Value, number
+from xstilts.report.model import MINUS, Item, Report, ReportSummary, Section, Table, Value, number
 
-LEFT_OUT = ("provenance",)
-"""Sections that are a table of thousands of rows; `--csv` writes them."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -30,8 +29,10 @@ def write_markdown(report: Report, path: Path, pictures: str = "") -> None:
     if report.warning:
         parts.append(f"> {report.warning}\n")
     parts.append("\n".join(f"- {line}" for line in report.about) + "\n")
+    if report.summary:
+        parts += _summary(report.summary)
     for section in report.sections:
-        if section.key in LEFT_OUT:
+        if _long(section):
             continue
         parts.append(f"## {section.title}\n")
         if section.absent:
@@ -45,7 +46,17 @@ def write_markdown(report: Report, path: Path, pictures: str = "") -> None:
     write_text(path, "\n".join(parts))
 
 
+def _summary(summary: ReportSummary) -> list[str]:
+    parts = [f"## Summary\n\n{summary.question}\n"]
+    for finding in summary.findings:
+        lines = "\n".join(f"- {line}" for line in finding.lines)
+        parts.append(f"**{finding.title}.** {finding.note}\n\n{lines}\n")
+    return parts + [_markdown(table) for table in summary.tables]
+
+
 def _markdown(table: Table) -> str:
+    table = table.shown
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -61,7 +72,7 @@ def write_latex(report: Report, path: Path) -> None:
     if report.warning:
         parts.append(f"% {report.warning}")
     for section in report.sections:
-        if section.key not in LEFT_OUT and not section.absent:
+        if not _long(section) and not section.absent:
             parts += [_latex(table, section.title) for table in section.tables]
     write_text(path, "\n\n".join(parts) + "\n")
 
@@ -111,20 +122,38 @@ def as_json(report: Report) -> dict[str, object]:
             "key": section.key,
             "title": section.title,
             "absent": section.absent,
-            "tables": [
-                {
-                    "title": table.title,
-                    "columns": table.columns,
-                    "heads": table.heads,
-                    "rows": [[_json_item(item) for item in row] for row in table.rows],
-                }
-                for table in section.tables
-            ],
+            "tables": [_json_table(table) for table in section.tables],
         }
         for section in report.sections
-        if section.key not in LEFT_OUT
+        if not _long(section)
     ]
-    return {"schema": "xstilts.report/1", "title": report.title, "sections": sections}
+    record: dict[str, object] = {
+        "schema": "xstilts.report/1",
+        "title": report.title,
+        "sections": sections,
+    }
+    if report.summary:
+        told = [asdict(finding) for finding in report.summary.findings]
+        record["summary"] = {
+            "question": report.summary.question,
+            "findings": told,
+            "tables": [_json_table(table) for table in report.summary.tables],
+        }
+    return record
+
+
+def _json_table(table: Table) -> dict[str, object]:
+    return {
+        "title": table.title,
+        "columns": table.columns,
+        "heads": table.heads,
+        "rows": [[_json_item(item) for item in row] for row in table.rows],
+    }
+
+
+def _long(section: Section) -> bool:
+    """Whether it has a row for each score; `--csv` writes them."""
+    return any(table.long for table in section.tables)
 
 
 def _json_item(item: Item) -> object:

@@ -8,14 +8,31 @@ from importlib.metadata import version
 from typing import Any
 
 from xstilts.evaluate.score_rows import ALIGNMENT
-from xstilts.evaluate.stats import THESE_RUNS, UNTESTED, Verdict, detectable, shown_p
+from xstilts.evaluate.stats import (
+    HIGHER,
+    LOWER,
+    THESE_RUNS,
+    UNTESTED,
+    Verdict,
+    detectable,
+    shown_p,
+)
 from xstilts.grid.answer.analysis import Comparison, StudyAnswer
 from xstilts.grid.answer.study_results import StudyResults
 from xstilts.grid.answer_spec import ORDERED, TableSpec
 from xstilts.report import Figure, Report, Section, Table, Value, as_json
 from xstilts.report.figures import named
 from xstilts.report.intervals import EffectInterval, curves, forest
-from xstilts.report.model import Item, interval_text, number, period, signed, tested
+from xstilts.report.model import (
+    Item,
+    KeyFinding,
+    ReportSummary,
+    interval_text,
+    number,
+    period,
+    signed,
+    tested,
+)
 
 DEFAULT = "default"
 """What a backbone that the study does not name is called."""
@@ -33,8 +50,15 @@ def answer_report(answer: StudyAnswer, warning: str = "") -> Report:
         _missing_section(study_results),
     ]
     sections.append(_provenance_section(study_results))
-    about = (study.question, f"Answer: {answer.line}")
-    return Report(study.title or study.name, about, warning, tuple(sections))
+    summary = ReportSummary(
+        study.question, (KeyFinding("Answer", (answer.line,), tone=_tone(answer)),)
+    )
+    return Report(study.title or study.name, (), warning, tuple(sections), summary)
+
+
+def _tone(answer: StudyAnswer) -> str:
+    claim = answer.main.verdict.claim if answer.main.verdict else ""
+    return {HIGHER: "gain", LOWER: "loss"}.get(claim, "")
 
 
 def record(answer: StudyAnswer, report: Report) -> dict[str, Any]:
@@ -312,6 +336,6 @@ def _provenance_section(study_results: StudyResults) -> Section:
         "Cells",
         "Every number comes from the stored predictions of these cells; `xstilts report` lists "
         "each score with its file.",
-        (Table("Cells of the study", ("cell", "kind", "key"), rows, names=3),),
+        (Table("Cells of the study", ("cell", "kind", "key"), rows, names=3, long=True),),
         closed=True,
     )

@@ -6,7 +6,7 @@ from xstilts.data.languages import UNKNOWN, group_by
 from xstilts.errors import NotFoundError
 from xstilts.evaluate.stats import UNTESTED, Unit, Verdict, difference_of_differences, family
 from xstilts.evaluate.xtreme import transfer_gap
-from xstilts.report.material import Column, Material
+from xstilts.report.material import Column, Material, described
 from xstilts.report.model import Item, Section, Table, Value, difference, number, tested
 
 SHOWN = ("script", "family", "tier", "seen", "latin")
@@ -52,7 +52,16 @@ def _group_table(material: Material, key: str) -> Table:
             shown = (difference(gain, full=20) for gain in gains)
             rows.append((column.name, name, Value(str(len(units)), len(units)), base, *shown))
     columns = ("task", key, "languages", material.baseline, *(f"Δ {n}" for n in material.others))
-    return Table(f"By {key}", columns, tuple(rows), names=2, scope=material.scope, scoped=("Δ",))
+    return Table(
+        f"By {key}",
+        columns,
+        tuple(rows),
+        names=2,
+        scope=material.scope,
+        scoped=("Δ",),
+        across="expression",
+        of={f"Δ {name}": name for name in material.others},
+    )
 
 
 def _mean_of_baselines(material: Material, units: list[Unit]) -> Value:
@@ -152,7 +161,15 @@ def gap_section(material: Material) -> Section:
         "Transfer gap",
         "Score of the language that the head was trained on minus the mean of the others; lower "
         "means more is carried over (XTREME, section 5).",
-        (Table("Gap in points", ("task", *material.labels), tuple(rows)),),
+        (
+            Table(
+                "Gap in points",
+                ("task", *material.labels),
+                tuple(rows),
+                across="expression",
+                of={label: label for label in material.labels},
+            ),
+        ),
         absent="" if rows else "No task has scores in its training language and in others.",
     )
 
@@ -193,6 +210,7 @@ def loss_section(material: Material) -> Section:
             label,
             column.name,
             unit.language,
+            described(unit.language)["name"],
             tested(verdict) if verdict else difference(gain),
             verdict.claim if verdict else UNTESTED,
         )
@@ -208,9 +226,9 @@ def loss_section(material: Material) -> Section:
         (
             Table(
                 "Losses",
-                ("expression", "task", "code", "Δ", "verdict"),
+                ("expression", "task", "code", "language", "Δ", "verdict"),
                 rows,
-                names=3,
+                names=4,
                 scope=material.scope,
                 scoped=("Δ",),
             ),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from xstilts.data.languages import UNKNOWN, group, language
 from xstilts.evaluate.stats import shown_p, standard_deviation
 from xstilts.report import figures
-from xstilts.report.material import Column, Material
+from xstilts.report.material import Column, Material, described
 from xstilts.report.model import (
     Item,
     Section,
@@ -23,12 +22,25 @@ NO_BASELINE = "No expression stands beside '{}', which differences are taken to.
 
 def main_section(material: Material) -> Section:
     """Expression by task with the difference to the baseline; means with and without retrieval."""
-    columns: list[str] = ["expression"]
+    pairs, of = dict[str, str](), dict[str, str]()
     for column in material.columns:
-        columns += [f"{column.name} ({len(column.units)})", f"Δ {column.name}"]
-    for name in material.means:
-        columns += [name, f"Δ {name}"]
+        title = f"{column.name} ({len(column.units)})"
+        pairs[title] = f"Δ {column.name}"
+        of |= dict.fromkeys((title, pairs[title]), column.name)
+    pairs |= {name: f"Δ {name}" for name in material.means}
+    columns = ("expression", *(name for pair in pairs.items() for name in pair))
     rows = tuple(_main_row(material, label) for label in material.labels)
+    table = Table(
+        "Scores",
+        columns,
+        rows,
+        scope=material.scope,
+        scoped=("Δ",),
+        data=material.data,
+        across="task",
+        of=of,
+        pairs=pairs,
+    )
     return Section(
         "main",
         "Main table",
@@ -36,7 +48,7 @@ def main_section(material: Material) -> Section:
         f"over seeds. Δ is the difference to {material.baseline}, with its 95 % interval; bold "
         "where a difference was detected after Holm's correction over all differences of this "
         "table, and three seeds were trained.",
-        (Table("Scores", tuple(columns), rows, scope=material.scope, scoped=("Δ",)),),
+        (table,),
         absent="" if rows else "The result store has no scores of a task's main metric.",
     )
 
@@ -125,7 +137,7 @@ def _no_verdicts(material: Material) -> str:
 
 
 def _p(value: float | None) -> Value:
-    return Value("–") if value is None else Value(shown_p(value), value)
+    return number(None) if value is None else Value(shown_p(value), value)
 
 
 def heat_section(material: Material) -> Section:
@@ -141,6 +153,9 @@ def heat_section(material: Material) -> Section:
         rows,
         scope=material.scope,
         scoped=columns[1:],
+        data=material.data,
+        across="task",
+        of={name: name for name in columns[1:]},
     )
     return Section(
         "heat",
@@ -173,20 +188,22 @@ def _language_table(material: Material, column: Column) -> Table:
     rows = tuple(
         (
             unit.language,
-            *_known(unit.language),
+            *described(unit.language).values(),
             *(_score(material, label, column, number_) for label in material.labels),
         )
         for number_, unit in enumerate(column.every)
     )
     title = f"{column.name}: {column.metric}"
-    return Table(title, columns, rows, names=5, task=column.task)
-
-
-def _known(code: str) -> tuple[str, str, str, str]:
-    if group(code, "seen") == UNKNOWN:
-        return "", "", "", ""
-    known = language(code)
-    return known.name, known.script_name, known.family, known.tier
+    return Table(
+        title,
+        columns,
+        rows,
+        names=5,
+        task=column.name,
+        data=column.data,
+        across="expression",
+        of={label: label for label in material.labels},
+    )
 
 
 def _score(material: Material, label: str, column: Column, place: int) -> Item:

@@ -126,6 +126,6 @@ def provenance_section(material: Material) -> Section:
         f"{len(rows)} score rows. Modules, predictions and cell are the first digits of sha256 "
         "sums; the cell's folder in the result store holds predictions and outcomes. Equal cells "
         "mean equal inputs, on whatever machine; equal predictions mean equal predictions.",
-        (Table("Score rows", columns, rows, names=6),),
+        (Table("Score rows", columns, rows, names=6, long=True),),
         closed=True,
     )

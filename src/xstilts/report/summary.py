@@ -1,0 +1,152 @@
+"""What a report comes to, in words: what helps, what hurts, and the best row for each target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xstilts.evaluate.stats import HIGHER, LOWER, NOTHING, Verdict
+from xstilts.report.material import Column, Material
+from xstilts.report.model import (
+    Item,
+    KeyFinding,
+    ReportSummary,
+    Table,
+    Value,
+    difference,
+    interval_text,
+    number,
+    signed,
+    tested,
+)
+
+MOST = 6
+"""Expressions that a statement lists; the main table has all."""
+NAMED = 4
+"""Expressions that the question names."""
+
+
+def summary(material: Material) -> ReportSummary:
+    """The question of the stored scores, what their comparisons say, the best of each target."""
+    return ReportSummary(_question(material), _findings(material), _best(material))
+
+
+def _question(material: Material) -> str:
+    others, tasks = material.others, dict.fromkeys(c.task for c in material.columns)
+    codes = {code for column in material.columns for code in column.languages}
+    on = f"{_count(len(tasks), 'task')} in {_count(len(codes), 'language')}"
+    if not others:
+        return f"How well do {_listed(material.labels)} do on {on}?"
+    verb = "does" if len(others) == 1 else "do"
+    return f"What {verb} {_listed(others)} change over {material.baseline}, on {on}?"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    shown = [*names[:NAMED], f"{more} more"] if more > 1 else list(names)
+    return " and ".join(part for part in (", ".join(shown[:-1]), shown[-1]) if part)
+
+
+def _count(number_: int, what: str) -> str:
+    return f"{number_} {what}{'' if number_ == 1 else 's'}"
+
+
+# -- what helps and what hurts
+
+
+def _findings(material: Material) -> tuple[KeyFinding, ...]:
+    """Statements by what the widest comparison of each expression claims, the largest first."""
+    kinds: dict[str, list[tuple[float, str]]] = {}
+    for label in material.others:
+        verdict = _widest(material, label)
+        if verdict is not None:
+            told = (-abs(verdict.effect), _line(material, label, verdict))
+            kinds.setdefault(verdict.claim, []).append(told)
+    base = material.baseline
+    known = {
+        HIGHER: ("Helps", "gain", f"Higher than {base}, after Holm's correction."),
+        LOWER: ("Hurts", "loss", f"Lower than {base}, after Holm's correction."),
+        NOTHING: ("No difference detected", "", "Which is not the same as no difference."),
+    }
+    order = [*known, *(kind for kind in kinds if kind not in known)]
+    found = []
+    for kind in (kind for kind in order if kind in kinds):
+        title, tone, note = known.get(kind, (_capital(kind), "", NO_CLAIM))
+        lines = [line for _, line in sorted(kinds[kind])]
+        more = len(lines) - MOST
+        found.append(
+            KeyFinding(
+                title,
+                (*lines[:MOST], *([f"{more} more in the main table"] if more > 0 else [])),
+                note,
+                tone,
+            )
+        )
+    return tuple(found)
+
+
+NO_CLAIM = "Differences between what was run. Nothing is said of the methods."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _widest(material: Material, label: str) -> Verdict | None:
+    """The comparison over most tasks: the mean where it has all, else its first task."""
+    names = [*material.means, *(c.name for c in material.columns if not c.lower)]
+    found = (material.verdicts.get((label, name)) for name in names)
+    return next((verdict for verdict in found if verdict is not None), None)
+
+
+def _line(material: Material, label: str, verdict: Verdict) -> str:
+    """`mnli: +5.1 points [+4.4, +5.8] on the mean of 9 tasks; higher on 8, lower on 1`."""
+    where = verdict.what
+    parts = f"{label}: {signed(verdict.effect)} points {interval_text(verdict)}".rstrip()
+    if where not in material.means:
+        return f"{parts} on {where}"
+    columns = material.means[where]
+    text = f"{parts} on the mean of {_count(len(columns), 'task')}"
+    own = [material.verdicts.get((label, column.name)) for column in columns]
+    known = [each for each in own if each is not None]
+    if verdict.decided:
+        up, down = (sum(v.claim == kind for v in known) for kind in (HIGHER, LOWER))
+        return f"{text}; detected higher on {up} and lower on {down} of {len(known)}"
+    up = sum(each.effect > 0 for each in known)
+    return f"{text}; above {material.baseline} on {up} of {len(known)}"
+
+
+# -- the best of each target
+
+
+def _best(material: Material) -> tuple[Table, ...]:
+    rows = [_best_row(material, column) for column in material.columns if column.units]
+    if not rows:
+        return ()
+    table = Table(
+        "Best row for each target",
+        ("target", "languages", material.baseline, "best", "score", "Δ", "verdict"),
+        tuple(rows),
+        note=f"The highest of {len(material.labels)} rows each: a maximum looks better than it is.",
+        scope=material.scope,
+        scoped=("Δ",),
+        data=material.data,
+    )
+    return (table,)
+
+
+def _best_row(material: Material, column: Column) -> tuple[Item, ...]:
+    scores = {label: material.mean(label, column.units) for label in material.labels}
+    known = {label: score for label, score in scores.items() if score is not None}
+    best = (min if column.lower else max)(known, key=lambda label: known[label])
+    base = known.get(material.baseline_of(best))
+    verdict = material.verdicts.get((best, column.name))
+    gain = difference(None if base is None else known[best] - base)
+    return (
+        column.name,
+        Value(str(len(column.units)), len(column.units)),
+        number(base),
+        best,
+        number(known[best]),
+        "" if best not in material.others else tested(verdict) if verdict else gain,
+        verdict.claim if verdict else "",
+    )

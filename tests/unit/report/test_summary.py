@@ -1,0 +1,60 @@
+"""What a report comes to: what helps and what hurts, and that few seeds claim nothing."""
+
+from __future__ import annotations
+
+import pytest
+from support.stored import fill
+
+from xstilts.config.load import load_suite
+from xstilts.evaluate.stats import THESE_RUNS
+from xstilts.report import Material, as_json, build, write_html, write_markdown
+
+GAINS = {"none": 0.0, "mnli": 0.2, "qqp": -0.2, "ccg": 0.0}
+
+
+def report(folder, seeds, tasks=("xnli", "pawsx"), gains=GAINS):
+    store = fill(folder, tasks=tasks, seeds=seeds, gains=gains, aligned=False, most=4)
+    return build(Material(list(store.cells()), load_suite("xtreme"), draws=1000))
+
+
+def test_three_seeds_say_what_helps_and_what_hurts(tmp_path):
+    made = report(tmp_path, (1, 2, 3)).summary
+    assert made.question == "What do mnli, qqp and ccg change over none, on 2 tasks in 7 languages?"
+    assert [(f.title, f.tone) for f in made.findings] == [
+        ("Helps", "gain"), ("Hurts", "loss"), ("No difference detected", ""),
+    ]  # fmt: skip
+    helps, hurts, neither = (finding.lines for finding in made.findings)
+    assert helps[0].startswith("mnli: +") and "points [+" in helps[0]
+    assert helps[0].endswith("on the mean of 2 tasks; detected higher on 2 and lower on 0 of 2")
+    assert hurts[0].startswith("qqp: −") and neither[0].startswith("ccg: ")
+    best = made.tables[0]
+    assert [row[0] for row in best.rows] == ["xnli", "pawsx"]
+    assert {(row[3], row[6]) for row in best.rows} == {("mnli", "higher")}
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+def test_fewer_seeds_say_nothing_of_methods(tmp_path, seeds):
+    made = report(tmp_path, seeds).summary
+    assert [f.title.lower() for f in made.findings] == [THESE_RUNS]
+    assert not made.findings[0].tone and "detected" not in " ".join(made.findings[0].lines)
+    assert "Nothing is said of the methods" in made.findings[0].note
+    best = made.tables[0]
+    assert best.heads[5] == f"Δ ({THESE_RUNS})" and {row[6] for row in best.rows} == {THESE_RUNS}
+
+
+def test_one_task_and_no_baseline(tmp_path):
+    one = report(tmp_path / "one", (1, 2, 3), ("xnli",), {"none": 0.0, "mnli": 0.2}).summary
+    assert one.question == "What does mnli change over none, on 1 task in 4 languages?"
+    assert one.findings[0].lines[0].endswith("] on xnli")
+    bare = report(tmp_path / "bare", (1,), ("xnli",), {"mnli": 0.0, "qqp": 0.1}).summary
+    assert bare.question == "How well do mnli and qqp do on 1 task in 4 languages?"
+    assert not bare.findings and str(bare.tables[0].rows[0][3]) == "qqp"
+
+
+def test_the_summary_is_in_every_form(tmp_path):
+    made = report(tmp_path / "results", (1, 2, 3))
+    assert as_json(made)["summary"]["findings"][0]["title"] == "Helps"
+    for write in (write_html, write_markdown):
+        write(made, tmp_path / "page")
+        text = (tmp_path / "page").read_text("utf-8")
+        assert "What do mnli, qqp and ccg change" in text and "Best row for each target" in text
