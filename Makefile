@@ -35,6 +35,11 @@ check: $(STAMP)
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
+# The site of docs/ in build/site; show it with `python -m http.server -d build/site`.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f docs/site/mkdocs.yml
+
 bench: $(STAMP)
 	$(BIN)/python -m pytest -m bench -s
 
