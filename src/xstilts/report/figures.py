@@ -10,7 +10,7 @@ from typing import Any
 
 from xstilts.errors import UsageError
 from xstilts.files import write_bytes
-from xstilts.report.material import Column, Material
+from xstilts.report.material import Column, Material, described
 from xstilts.report.model import Figure, Table, Value
 
 FORMATS = ("svg", "pdf", "png")
@@ -26,6 +26,15 @@ INK, LINE = "#0a0b0c", "#0a0b0d"
 """Stand-ins for the page's own colours, which differ by light and dark."""
 MOST = 8
 """Lines in one picture; more cannot be told apart."""
+
+
+SERIES = "series:"
+"""Begins the name of a series' marks in a picture."""
+
+
+def style_of(label: str, names: Sequence[str]) -> dict[str, Any]:
+    """Colour and marker of a series, the same in all panels with these names."""
+    return style(names.index(label))
 
 
 def style(number: int) -> dict[str, Any]:
@@ -47,6 +56,9 @@ def svg(figure: Figure) -> str:
     text = _rendered(figure, "svg", INK, LINE).decode("utf-8")
     text = text[text.index("<svg") :]
     text = text.replace(INK, "currentColor").replace(LINE, "var(--line)")
+    # what scripts look up by its series; the other names would repeat in every picture of the page
+    text = re.sub(rf'<g id="{SERIES}([^"]*)"', r'<g data-of="\1"', text)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
     # its size follows from the page's width and its view box
     return re.sub(r' (?:width|height)="[^"]*pt"', "", text, count=2)
 
@@ -74,7 +86,7 @@ def _rendered(figure: Figure, kind: str, ink: str, line: str) -> bytes:
     from matplotlib.figure import Figure as Canvas
 
     look = {
-        "svg.fonttype": "none", "svg.hashsalt": figure.name, "font.size": 9,
+        "svg.fonttype": "none", "svg.hashsalt": figure.name, "font.size": 8,
         "font.family": "sans-serif", "text.color": ink, "axes.labelcolor": ink,
         "xtick.color": ink, "ytick.color": ink, "axes.edgecolor": line, "grid.color": line,
         "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -84,6 +96,9 @@ def _rendered(figure: Figure, kind: str, ink: str, line: str) -> bytes:
     with mpl.rc_context(look):
         canvas = Canvas(figsize=(figure.width, figure.height), layout="constrained")
         figure.draw(canvas)
+        if figure.panel and ink == INK:  # the page has one legend for all panels
+            for each in canvas.legends:
+                each.remove()
         buffer = io.BytesIO()
         face = "none" if kind == "svg" else "white"
         said = {"svg": dict.fromkeys(_SAID), "pdf": {"CreationDate": None}}.get(kind)
@@ -106,17 +121,21 @@ def lines(
     across: str,
     up: str,
     *,
+    names: Sequence[str],
+    task: str = "",
     log: bool = False,
 ) -> Figure:
-    """Values over something: one line a label, the first `MOST` of them."""
-    shown = dict(list(series.items())[:MOST])
+    """Values over something as a panel: one line a label, of the first `MOST` of all `names`."""
+    shown = {label: points for label, points in series.items() if label in names[:MOST]}
     left = len(series) - len(shown)
 
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
-        for number, (label, points) in enumerate(shown.items()):
+        for label, points in shown.items():
             xs, ys = zip(*sorted(points), strict=True)
-            axes.plot(xs, ys, label=label, linewidth=1.4, **style(number))
+            axes.plot(
+                xs, ys, label=label, linewidth=1.4, gid=SERIES + label, **style_of(label, names)
+            )
         if log:
             axes.set_xscale("log")
         axes.set_xlabel(across)
@@ -125,7 +144,7 @@ def lines(
 
     more = f" {left} further labels are in the table only." if left else ""
     text = f"{title}: {up} over {across}, one line for each of {', '.join(shown)}.{more}"
-    return Figure(name, title + (f" (first {MOST})" if left else ""), text, draw)
+    return Figure(name, title, text, draw, width=3.6, height=2.7, panel=True, task=task)
 
 
 def scatter(
@@ -137,7 +156,7 @@ def scatter(
         axes = canvas.subplots()
         for number, (label, (x, y)) in enumerate(points.items()):
             axes.plot([x], [y], linestyle="", **style(number))
-            axes.annotate(label, (x, y), (4, 4), textcoords="offset points", fontsize=8)
+            axes.annotate(label, (x, y), (4, 4), textcoords="offset points")
         axes.set_xscale("log")
         axes.margins(x=0.15, y=0.15)
         axes.set_xlabel(across)
@@ -178,37 +197,52 @@ def _field(x: int, y: int, colour: tuple[float, ...]) -> Any:
 
 def _text(axes: Any, x: int, y: int, text: str, ink: str | None) -> None:
     more = {"color": ink} if ink else {}
-    axes.text(x, y, text, ha="center", va="center", fontsize=8, **more)
+    axes.text(x, y, text, ha="center", va="center", **more)
 
 
 def by_language(material: Material, column: Column) -> Figure:
-    """Scores of a task, a mark for each language and label, languages by the baseline's score."""
+    """Scores of a task as a panel: a row for each language, a mark for each label.
+
+    Languages are in the order of the baseline's scores; a line joins the lowest and the highest.
+    """
     base = material.baseline_of(material.labels[0])
     order = sorted(column.every, key=lambda unit: -(material.value(base, unit) or 0.0))
     labels = material.labels[:MOST]
 
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
-        for number, label in enumerate(labels):
-            points = [(x, material.value(label, unit)) for x, unit in enumerate(order)]
-            known = [(x, value) for x, value in points if value is not None]
+        table = {label: [material.value(label, unit) for unit in order] for label in labels}
+        for y, values in enumerate(zip(*table.values(), strict=True)):
+            known = [value for value in values if value is not None]
             if known:
-                xs, ys = zip(*known, strict=True)
-                axes.plot(xs, ys, linestyle="", label=label, alpha=0.9, **style(number))
-        axes.set_xticks(range(len(order)), [unit.language for unit in order], fontsize=8)
-        axes.set_ylabel(column.metric)
+                axes.plot(
+                    [min(known), max(known)], [y, y], color=COLOURS[0], alpha=0.5, linewidth=1
+                )
+        for label, own in table.items():
+            points = [(value, y) for y, value in enumerate(own) if value is not None]
+            if points:
+                xs, ys = zip(*points, strict=True)
+                look = style_of(label, labels)
+                axes.plot(xs, ys, linestyle="", label=label, gid=SERIES + label, **look)
+        names = [f"{described(u.language)['name']} {u.language}".strip() for u in order]
+        axes.set_yticks(range(len(order)), names)
+        axes.set_ylim(len(order) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(column.metric)
         legend(canvas, axes)
 
-    left = len(material.labels) - len(labels)
-    title = f"{column.name} by language" + (f" (first {MOST} expressions)" if left else "")
     codes = ", ".join(unit.language for unit in order)
     text = f"{column.metric} of {', '.join(labels)} in {codes}; the table below has the numbers."
-    return Figure(named("languages", column.name), title, text, draw)
+    name, height = named("languages", column.name), 0.75 + 0.17 * len(order)
+    return Figure(
+        name, column.name, text, draw, width=3.6, height=height, panel=True, task=column.name
+    )
 
 
 def legend(canvas: Any, axes: Any) -> None:
     """Names of the series above the picture; nothing where none has a name."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
-        columns = max(1, min(4, 90 // (max(map(len, names)) + 6)))
-        canvas.legend(handles, names, loc="outside upper left", ncols=columns, fontsize=8)
+        letters = int(canvas.get_figwidth() * 13)
+        columns = max(1, min(4, letters // (max(map(len, names)) + 6)))
+        canvas.legend(handles, names, loc="outside upper left", ncols=columns)

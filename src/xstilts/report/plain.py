@@ -9,11 +9,17 @@ from pathlib import Path
 from xstilts.files import write_text
 from xstilts.report.model import MINUS, Item, Report, ReportSummary, Section, Table, Value, number
 
+RULES = ("toprule", "midrule", "bottomrule")
+MOST_ROWS = 40
+"""Of a table on one page."""
+LATIN_END = 0x17F
+"""Last letter of Latin Extended-A, all of which LaTeX prints."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "Δ": r"$\Delta$", MINUS: "$-$", "–": "--", "−": "$-$", "±": r"$\pm$", "<": "$<$", ">": "$>$",
-    "·": r"$\cdot$", "→": r"$\rightarrow$",
+    "Δ": r"$\Delta$", MINUS: "$-$", "–": "--", "±": r"$\pm$", "<": "$<$", ">": "$>$",
+    "·": r"$\cdot$", "→": r"$\rightarrow$", "≥": r"$\ge$", "≤": r"$\le$", "×": r"$\times$",
+    "\n": " ",
 }  # fmt: skip
 
 
@@ -67,10 +73,20 @@ def _markdown(table: Table) -> str:
 
 
 def write_latex(report: Report, path: Path) -> None:
-    """Write every table but the provenance, to be input; it needs the package booktabs."""
-    parts = ["% Needs \\usepackage{booktabs}."]
+    """Write every table but the provenance, to be input; it needs graphicx, and uses booktabs.
+
+    Tables that are wider than the text are scaled to it; long ones are in parts of `MOST_ROWS`.
+    """
+    parts = [
+        r"% Needs \usepackage{graphicx}; \usepackage{booktabs} before it makes the rules finer.",
+        "\n".join(
+            rf"\expandafter\providecommand\csname {rule}\endcsname{{\hline}}" for rule in RULES
+        ),
+    ]
     if report.warning:
         parts.append(f"% {report.warning}")
+    if report.summary:
+        parts += [_latex(table, "Summary") for table in report.summary.tables]
     for section in report.sections:
         if not _long(section) and not section.absent:
             parts += [_latex(table, section.title) for table in section.tables]
@@ -78,23 +94,32 @@ def write_latex(report: Report, path: Path) -> None:
 
 
 def _latex(table: Table, title: str) -> str:
+    table = table.shown
     kinds = "".join("r" if table.numeric(n) else "l" for n in range(len(table.columns)))
     rows = [" & ".join(_escaped_item(item) for item in row) + r" \\" for row in table.rows]
-    caption = escaped(f"{title}. {table.title}.")
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{{kinds}}}",
-            r"\toprule",
-            " & ".join(escaped(column) for column in table.heads) + r" \\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
+    pieces = [rows[at : at + MOST_ROWS] for at in range(0, len(rows), MOST_ROWS)]
+    told = ". ".join(part.rstrip(".") for part in (title, table.title, table.data) if part)
+    captions = [f"{told}." for _ in pieces]
+    if len(pieces) > 1:
+        captions = [f"{told}. Part {n} of {len(pieces)}." for n in range(1, len(pieces) + 1)]
+    return "\n\n".join(
+        "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{escaped(caption)}}}",
+                r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+                rf"\begin{{tabular}}{{{kinds}}}",
+                r"\toprule",
+                " & ".join(escaped(column) for column in table.heads) + r" \\",
+                r"\midrule",
+                *piece,
+                r"\bottomrule",
+                r"\end{tabular}}",
+                r"\end{table}",
+            ]
+        )
+        for caption, piece in zip(captions, pieces, strict=True)
     )
 
 
@@ -111,8 +136,14 @@ def plain(item: Item) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    """Text that LaTeX prints as it is; letters that its usual fonts lack are named by number."""
+    return "".join(_LATEX.get(letter) or _known(letter) for letter in text)
+
+
+def _known(letter: str) -> str:
+    if ord(letter) <= LATIN_END or letter in "‘’“”…—":
+        return letter
+    return rf"\texttt{{U+{ord(letter):04X}}}"
 
 
 def as_json(report: Report) -> dict[str, object]:

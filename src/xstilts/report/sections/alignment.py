@@ -22,14 +22,15 @@ def alignment_section(material: Material) -> Section:
     """Every measure by expression and block, for each bitext; accuracy over blocks and steps."""
     rows = alignment_rows(material.scores)
     tasks = list(dict.fromkeys(title_of(row) for row in rows))
+    names = list(dict.fromkeys(trained_label(row.intermediate, row.step) for row in rows))
     tables, pictures = [], []
     for task in tasks:
         own = [row for row in rows if title_of(row) == task]
         ends = [row for row in own if row.step < 0]
         if ends:
             tables.append(_by_block(task, ends))
-            pictures += _over_blocks(task, ends)
-        pictures += _over_steps(task, own)
+            pictures += _over_blocks(task, ends, names)
+        pictures += _over_steps(task, own, names)
     return Section(
         "alignment",
         "Alignment by block and over training",
@@ -40,6 +41,7 @@ def alignment_section(material: Material) -> Section:
         "partition function. All but hubness are times 100.",
         tuple(tables),
         tuple(pictures),
+        legend=tuple(names[: figures.MOST]) if pictures else (),
         absent="" if tasks else "No alignment was measured; `xstilts align` does.",
     )
 
@@ -56,7 +58,7 @@ def _by_block(task: str, rows: Sequence[Score]) -> Table:
     return Table(title, ("expression", "block", *MEASURES), tuple(lines), task=task)
 
 
-def _over_blocks(task: str, rows: Sequence[Score]) -> list[Figure]:
+def _over_blocks(task: str, rows: Sequence[Score], names: Sequence[str]) -> list[Figure]:
     series: dict[str, list[tuple[float, float]]] = {}
     for label, layer in dict.fromkeys((row.intermediate, row.layer) for row in rows):
         value = mean_measure(rows, label, layer, SHOWN)
@@ -65,10 +67,11 @@ def _over_blocks(task: str, rows: Sequence[Score]) -> list[Figure]:
     if all(len(points) < 2 for points in series.values()):
         return []
     name = figures.named("alignment", task, "blocks")
-    return [figures.lines(name, f"{task} by block", series, "block", "accuracy from the pivot")]
+    title, up = f"{task} by block", "accuracy from the pivot"
+    return [figures.lines(name, title, series, "block", up, names=names, task=task)]
 
 
-def _over_steps(task: str, rows: Sequence[Score]) -> list[Figure]:
+def _over_steps(task: str, rows: Sequence[Score], names: Sequence[str]) -> list[Figure]:
     """Curves over the snapshots of trainings, at the block where their mean is highest."""
     steps = [row for row in rows if row.step >= 0 and row.metric == SHOWN]
     if not steps:
@@ -84,4 +87,5 @@ def _over_steps(task: str, rows: Sequence[Score]) -> list[Figure]:
             series.setdefault(trained_label(label, step), []).append((step, value))
     name = figures.named("alignment", task, "steps")
     title = f"{task} over training, block {block}"
-    return [figures.lines(name, title, series, "training steps", "accuracy from the pivot")]
+    up = "accuracy from the pivot"
+    return [figures.lines(name, title, series, "training steps", up, names=names, task=task)]

@@ -64,6 +64,7 @@ def size_section(material: Material) -> Section:
             amounts = groups.setdefault((facts.task, facts.method), {})
             amounts.setdefault(facts.rows, []).append(label)
     curves = {key: amounts for key, amounts in groups.items() if len(amounts) > 1}
+    names = [f"{task}/{method}" for task, method in curves]
     rows: list[tuple[Item, ...]] = []
     pictures = []
     for column in material.averaged:
@@ -82,7 +83,16 @@ def size_section(material: Material) -> Section:
             name = figures.named("size", column.name)
             title = f"{column.name} over training rows"
             pictures.append(
-                figures.lines(name, title, series, "training rows", column.metric, log=True)
+                figures.lines(
+                    name,
+                    title,
+                    series,
+                    "training rows",
+                    column.metric,
+                    names=names,
+                    task=column.name,
+                    log=True,
+                )
             )
     columns = ("target", "intermediate", "training rows", "score")
     return Section(
@@ -92,6 +102,7 @@ def size_section(material: Material) -> Section:
         "were trained on different amounts make a curve.",
         (Table("Scores by training rows", columns, tuple(rows), names=2),),
         tuple(pictures),
+        legend=tuple(names[: figures.MOST]) if pictures else (),
         absent="" if rows else "No intermediate task was trained on two amounts of data.",
     )
 

@@ -171,14 +171,18 @@ def heat_section(material: Material) -> Section:
 def language_section(material: Material) -> Section:
     """One table a task: language by expression."""
     tables = tuple(_language_table(material, column) for column in material.columns)
-    pictures = tuple(figures.by_language(material, column) for column in material.columns)
+    several = [column for column in material.columns if len(column.every) > 1]
+    pictures = tuple(figures.by_language(material, column) for column in several)
+    left = len(material.labels) - figures.MOST
+    cut = f" Pictures have the first {figures.MOST} expressions." if left > 0 and pictures else ""
     return Section(
         "languages",
         "By language",
         "Means over seeds; from three seeds on with their standard deviation. Click a heading to "
-        "sort.",
+        f"sort.{cut}",
         tables,
         pictures,
+        legend=material.labels[: figures.MOST] if pictures else (),
         absent="" if tables else "The result store has no scores of a task's main metric.",
     )
 
