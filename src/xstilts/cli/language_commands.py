@@ -18,18 +18,25 @@ def languages(
     by: Annotated[
         str, typer.Option(help="Group: script, family, genus, tier, seen or latin.")
     ] = "",
+    backbone: Annotated[
+        str, typer.Option(help="What this one has seen; a preset, folder or org/name.")
+    ] = "",
 ) -> None:
-    """Show codes, script, family and resources of the languages; empty cells are unknown.
+    """Show codes, script, family and resources of the languages, and what a backbone has seen.
+
+    Empty cells are unknown.
 
     Example: xstilts languages --task xnli --by script
     """
     from xstilts.cli.output import table
+    from xstilts.config.load import pretraining_of
     from xstilts.data.languages import group_by, language
 
     state: State = context.obj
     codes = _codes(state, task)
+    corpus = pretraining_of([backbone or state.session.backbone_reference])
     if by:
-        groups = group_by(codes, by)
+        groups = group_by(codes, by, corpus)
         rows = [(name, len(members), " ".join(members)) for name, members in groups.items()]
         record: Any = {name: list(members) for name, members in groups.items()}
         columns = (by, "languages", "codes")
@@ -38,8 +45,8 @@ def languages(
     known = [language(code) for code in codes]
     head = ("code", "iso3", "name", "script", "family", "genus", "tier", "seen", "CC-100 GiB")
     state.emit(
-        [_record(item) for item in known],
-        lambda: state.console.print(table(head, [_row(item) for item in known])),
+        [_record(item, corpus) for item in known],
+        lambda: state.console.print(table(head, [_row(item, corpus) for item in known])),
     )
 
 
@@ -53,14 +60,18 @@ def _codes(state: State, task: str) -> list[str]:
     return [code for code, item in every().items() if item.artificial == bool(state.session.world)]
 
 
-def _record(item: Language) -> dict[str, Any]:
+def _record(item: Language, corpus: str) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {**asdict(item), "tier": item.tier}
+    from xstilts.data.languages import seen_in
+
+    return {**asdict(item), "tier": item.tier, "seen": seen_in(item, corpus)}
 
 
-def _row(item: Language) -> tuple[object, ...]:
+def _row(item: Language, corpus: str) -> tuple[object, ...]:
+    from xstilts.data.languages import seen_in
+
     amount = "" if item.cc100_gib is None else item.cc100_gib
-    seen = "yes" if item.seen else "no"
+    seen = {True: "yes", False: "no", None: ""}[seen_in(item, corpus)]
     names = item.code, item.iso3, item.name, item.script_name, item.family, item.genus
     return *names, item.tier, seen, amount

@@ -42,7 +42,9 @@ def backbones(context: typer.Context) -> None:
     from xstilts.config.load import load_backbone_spec, spec_names
 
     specs = [load_backbone_spec(name) for name in spec_names("backbones")]
-    _show(context, ("backbone", "repository", "title"), ((s.name, s.repo, s.title) for s in specs))
+    columns = ("backbone", "repository", "longest input", "retrieval layer", "licence", "title")
+    rows = ((s.name, s.repo, s.max_length, s.retrieval_layer, s.license, s.title) for s in specs)
+    _show(context, columns, rows)
 
 
 @app.command("suites")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -254,3 +254,22 @@ def load_method(name: str) -> MethodSpec:
 def load_backbone_spec(name: str) -> BackboneSpec:
     """The backbone called `name`, or the one in the YAML file of that path."""
     return _named(BackboneSpec, "backbones", "backbone", name)
+
+
+def pretraining_of(backbones: Iterable[str]) -> str:
+    """The corpus that backbones were pretrained on; empty where it is unknown or not the same.
+
+    Args:
+        backbones: Their names, as results have them, or references. A hub id or folder whose last
+            part is a preset's name, or that of its repository, counts as that preset.
+    """
+    presets = [load_backbone_spec(name) for name in spec_names("backbones")]
+    known = {name: p.pretraining for p in presets for name in (p.name, p.repo.rsplit("/", 1)[-1])}
+
+    def corpus(name: str) -> str:
+        if name.endswith((".yaml", ".yml")):
+            return load_backbone_spec(name).pretraining
+        return known.get(name.partition("@")[0].rsplit("/", 1)[-1], "")
+
+    found = {corpus(name) for name in backbones}
+    return found.pop() if len(found) == 1 else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
+from xstilts.config.load import pretraining_of
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import SuiteSpec
 from xstilts.data import languages
@@ -141,6 +142,11 @@ class Material:
     def scores(self) -> tuple[Score, ...]:
         """Every row of the cells that count."""
         return tuple(score for cell in self.newest for score in cell.scores)
+
+    @cached_property
+    def pretraining(self) -> str:
+        """The corpus that says which languages the backbones saw; empty where it is unknown."""
+        return pretraining_of({score.backbone for score in self.scores})
 
     @cached_property
     def mains(self) -> tuple[Score, ...]:

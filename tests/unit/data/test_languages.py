@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 from support.files import SHARED
 
 from xstilts.cli import main
-from xstilts.config.load import load_suite, load_task, spec_names
+from xstilts.config.load import (
+    load_backbone_spec,
+    load_suite,
+    load_task,
+    pretraining_of,
+    spec_names,
+)
 from xstilts.config.specs import HubSource, SourceSpec
-from xstilts.data.languages import UNKNOWN, group, group_by, language, languages
+from xstilts.data.languages import UNKNOWN, group, group_by, language, languages, seen_in
+from xstilts.data.languages.pretraining import CC100, CORPORA
 from xstilts.data.layout import fill, known_as, language_names
 from xstilts.errors import NotFoundError, UsageError
 
@@ -85,6 +93,36 @@ def test_groups_are_ordered_and_the_unknown_stand_last():
         group_by(["de"], "colour")
 
 
+def test_what_was_seen_follows_the_backbone():
+    assert group_by(["de", "yo", "xx"], "seen", "wikipedia104") == {
+        "seen": ("de", "yo"), UNKNOWN: ("xx",),
+    }  # fmt: skip
+    assert group_by(["de", "en"], "seen", "roots") == {"seen": ("en",), "unseen": ("de",)}
+    assert group("de", "seen", "") == UNKNOWN
+    assert seen_in(language("yo"), CC100) is False and seen_in(language("yo"), "") is None
+    assert seen_in(language("qah"), "roots") is False  # the sandbox's own
+    assert all(codes <= set(languages()) for codes in CORPORA.values())
+
+
+def test_the_corpus_of_backbones_is_that_of_their_presets():
+    assert pretraining_of(["xlm-roberta-base", "microsoft/mdeberta-v3-base@main"]) == CC100
+    assert pretraining_of(["bert-base-multilingual-cased"]) == "wikipedia104"
+    assert pretraining_of(["xlm-roberta-base", "mbert"]) == ""
+    assert pretraining_of(["mmbert-base"]) == pretraining_of(["pico"]) == pretraining_of([]) == ""
+
+
+@pytest.mark.parametrize("name", spec_names("backbones"))
+def test_a_backbone_preset_says_what_it_is(name):
+    spec = load_backbone_spec(name)
+    assert spec.title and spec.license and spec.note and spec.max_length >= 512
+    assert spec.pretraining in ("", CC100, *CORPORA)
+    blocks = re.search(r"(?:of|the encoder's|,) (\d+) blocks|block \d+ of (\d+)|Block \d+ of (\d+)",
+                       f"{spec.title}; {spec.note}", re.ASCII)  # fmt: skip
+    if "relative depth of 14" in spec.note:
+        total = int(next(group for group in blocks.groups() if group))
+        assert spec.retrieval_layer == round(total * 14 / 24)
+
+
 def test_an_unknown_language_names_near_ones():
     with pytest.raises(NotFoundError, match="no language named 'xyz'"):
         language("xyz")
@@ -137,3 +175,8 @@ def test_the_command_prints_a_table_groups_and_json(capsys):
     groups = json.loads(printed("--task", "tydiqa", "--by", "script", "--json"))
     assert groups["Cyrillic"] == ["ru"]
     assert json.loads(printed("--by", "seen", "--json"))["unseen"]
+    of_bloom = {
+        r["code"]: r["seen"] for r in json.loads(printed("--backbone", "bloom-560m", "--json"))
+    }
+    assert (of_bloom["de"], of_bloom["yo"]) == (False, True)
+    assert list(json.loads(printed("--backbone", "a/model", "--by", "seen", "--json"))) == [UNKNOWN]

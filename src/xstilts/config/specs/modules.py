@@ -32,8 +32,11 @@ class BackboneSpec(Spec):
 
     Attributes:
         repo: Hub id or a local folder.
-        revision: Commit to pin; empty for a local folder.
+        revision: Commit to pin; a branch such as `main` pins nothing. Empty for a local folder.
         retrieval_layer: Block whose output is pooled for retrieval (1-based, 0 is the embeddings).
+        max_length: Longest input in sub-words that it was made for; 0 where only its config says.
+        pretraining: Corpus that says which languages it saw (`xstilts.data.languages`); empty where
+            that is unknown.
     """
 
     name: str
@@ -41,6 +44,8 @@ class BackboneSpec(Spec):
     revision: str = ""
     title: str = ""
     retrieval_layer: int = Field(ge=0)
+    max_length: int = Field(default=0, ge=0)
+    pretraining: str = ""
     license: str = ""
     note: str = ""
 

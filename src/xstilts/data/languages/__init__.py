@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 from xstilts.data.languages import artificial
+from xstilts.data.languages.pretraining import CC100, CORPORA
 from xstilts.errors import NotFoundError, UsageError, near_names
 
 UNKNOWN = "unknown"
@@ -39,7 +40,7 @@ class Language:
         family: Family, as WALS has it.
         genus: Genus, as WALS has it.
         cc100_gib: GiB of text in CC-100, what XLM-R is pretrained on; 0 when it is not there.
-        seen: Whether the backbone saw it in pretraining: XLM-R, or the sandbox's.
+        seen: Whether XLM-R saw it in pretraining, or the sandbox's backbone; see `seen_in`.
         artificial: Whether it is one of the sandbox's.
     """
 
@@ -158,19 +159,40 @@ def _same(code: str, wanted: Language) -> bool:
         return False
 
 
-GROUPINGS: dict[str, Callable[[Language], str]] = {
-    "script": lambda known: known.script_name,
-    "family": lambda known: known.family,
-    "genus": lambda known: known.genus,
-    "tier": lambda known: known.tier,
-    "seen": lambda known: "seen" if known.seen else "unseen",
-    "latin": lambda known: known.script and ("Latin" if known.script == "Latn" else "non-Latin"),
+def seen_in(known: Language, corpus: str) -> bool | None:
+    """Whether a backbone that was pretrained on a corpus saw a language; None where unknown.
+
+    Args:
+        known: The language; the sandbox's are of its own backbone's corpus, whatever is asked.
+        corpus: As a backbone's preset calls it; empty where nobody says.
+    """
+    if known.artificial or corpus == CC100:
+        return known.seen
+    return known.code in CORPORA[corpus] if corpus in CORPORA else None
+
+
+def _seen(known: Language, corpus: str) -> str:
+    return {True: "seen", False: "unseen", None: ""}[seen_in(known, corpus)]
+
+
+GROUPINGS: dict[str, Callable[[Language, str], str]] = {
+    "script": lambda known, _: known.script_name,
+    "family": lambda known, _: known.family,
+    "genus": lambda known, _: known.genus,
+    "tier": lambda known, _: known.tier,
+    "seen": _seen,
+    "latin": lambda known, _: known.script and ("Latin" if known.script == "Latn" else "non-Latin"),
 }
-"""Grouping to what a language's group is called."""
+"""Grouping to what a language's group is called, for what a backbone was pretrained on."""
 
 
-def group(code: str, key: str) -> str:
-    """The group of one language; `UNKNOWN` where the table does not say.
+def group(code: str, key: str, corpus: str = CC100) -> str:
+    """The group of one language; `UNKNOWN` where nothing says.
+
+    Args:
+        code: Any of its codes.
+        key: One of `GROUPINGS`.
+        corpus: What the backbone was pretrained on, for `seen`; empty where that is unknown.
 
     Raises:
         UsageError: There is no such grouping.
@@ -178,24 +200,25 @@ def group(code: str, key: str) -> str:
     if key not in GROUPINGS:
         raise UsageError(f"no grouping named '{key}'", hint=f"Known: {', '.join(GROUPINGS)}.")
     try:
-        return GROUPINGS[key](language(code)) or UNKNOWN
+        return GROUPINGS[key](language(code), corpus) or UNKNOWN
     except NotFoundError:
         return UNKNOWN
 
 
-def group_by(codes: Iterable[str], key: str) -> dict[str, tuple[str, ...]]:
+def group_by(codes: Iterable[str], key: str, corpus: str = CC100) -> dict[str, tuple[str, ...]]:
     """Groups of languages: tiers from high to unseen, others by name, the unknown at the end.
 
     Args:
         codes: Any codes; those that the table lacks are in `UNKNOWN`.
         key: One of `GROUPINGS`.
+        corpus: What the backbone was pretrained on, for `seen`; empty where that is unknown.
 
     Raises:
         UsageError: There is no such grouping.
     """
     groups: dict[str, list[str]] = {}
     for code in codes:
-        groups.setdefault(group(code, key), []).append(code)
+        groups.setdefault(group(code, key, corpus), []).append(code)
 
     def place(name: str) -> tuple[bool, int, str]:
         return name == UNKNOWN, TIERS.index(name) if name in TIERS else 0, name

@@ -194,13 +194,17 @@ def judge(
         else:
             ours, theirs = _sides(study_results, selection)
         units = selection.units & ours.units & theirs.units
+        corpus = study_results.pretraining
         if contrast is None:
             verdict = compare(ours, theirs, units, draws=draws)
         else:
             verdict = difference_of_differences(
                 ours,
                 theirs,
-                *(_of(units, contrast, name) for name in (contrast.first, contrast.second)),
+                *(
+                    [u for u in units if group(u.language, contrast.by, corpus) == name]
+                    for name in (contrast.first, contrast.second)
+                ),
                 draws=draws,
                 what=f"{contrast.first} minus {contrast.second}",
             )
@@ -209,10 +213,6 @@ def judge(
     plain = contrast is None and not growth
     means = (_mean(runs, units) if plain else None for runs in (ours, theirs))
     return Comparison((), verdict, "", *means)
-
-
-def _of(units: Collection[Unit], contrast: ContrastSpec, name: str) -> list[Unit]:
-    return [unit for unit in units if group(unit.language, contrast.by) == name]
 
 
 def _sides(study_results: StudyResults, selection: Selection) -> tuple[Runs, Runs]:

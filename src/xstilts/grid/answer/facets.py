@@ -58,7 +58,7 @@ def split(study_results: StudyResults, selection: Selection, facet: Facet) -> li
         codes = dict.fromkeys(unit.language for unit in sorted(selection.units))
         return [
             (name, _units(selection, lambda unit, own=members: unit.language in own))
-            for name, members in group_by(codes, facet).items()
+            for name, members in group_by(codes, facet, study_results.pretraining).items()
         ]
     return _SPLITS[facet](study_results, selection)
 

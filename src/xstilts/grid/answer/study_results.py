@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from xstilts.config.load import pretraining_of
 from xstilts.evaluate.alignment.bitext import COLUMNS
 from xstilts.evaluate.alignment.snapshots import trained_label
 from xstilts.evaluate.score_rows import ALIGNMENT
@@ -55,6 +56,11 @@ class StudyResults:
     def backbones(self) -> tuple[str, ...]:
         """In the study's order."""
         return tuple(dict.fromkeys(place.backbone for place in self.runs))
+
+    @cached_property
+    def pretraining(self) -> str:
+        """The corpus that says which languages the backbones saw; empty where it is unknown."""
+        return pretraining_of(score.backbone for score in self.scores)
 
     @cached_property
     def rows(self) -> tuple[str, ...]:

@@ -22,15 +22,17 @@ def group_section(material: Material) -> Section:
     codes = {code for column in material.columns for code in column.languages}
     tables = []
     for key in SHOWN:
-        if len([name for name in group_by(codes, key) if name != UNKNOWN]) > 1:
+        groups = group_by(codes, key, material.pretraining)
+        if len([name for name in groups if name != UNKNOWN]) > 1:
             tables.append(_group_table(material, key))
     contrasts = _contrast_table(material)
     return Section(
         "groups",
         "By script, family, resource tier, seen and unseen",
         f"Mean score of {material.baseline}, then the differences to it, over the languages of a "
-        "group. Tiers are by the text that XLM-R was pretrained on: high from 10 GiB, middle from "
-        "1 GiB. A group of one or two languages is no finding about the group.",
+        "group. Tiers are by the text in CC-100, which XLM-R was pretrained on: high from 10 GiB, "
+        "middle from 1 GiB; what a backbone has seen is said where its preset names its corpus. A "
+        "group of one or two languages is no finding about the group.",
         (*tables, *([contrasts] if contrasts else [])),
         absent="" if tables and material.labels else "All languages fall into one group.",
     )
@@ -42,10 +44,10 @@ def _group_table(material: Material, key: str) -> Table:
         codes = {code for column in material.averaged for code in column.languages}
         rows += [
             _over_tasks(material, key, name, members)
-            for name, members in group_by(sorted(codes), key).items()
+            for name, members in group_by(sorted(codes), key, material.pretraining).items()
         ]
     for column in material.columns:
-        for name, members in group_by(column.languages, key).items():
+        for name, members in group_by(column.languages, key, material.pretraining).items():
             units = [unit for unit in column.units if unit.language in members]
             base = _mean_of_baselines(material, units)
             gains = [material.gain(label, units) for label in material.others]
@@ -101,11 +103,11 @@ def _contrast_table(material: Material) -> Table | None:
     found: list[tuple[str, str, Verdict]] = []
     for label in material.others:
         for key, first, second in CONTRASTS:
-            columns = [c for c in material.averaged if _has(c, key, first, second)]
+            columns = [c for c in material.averaged if _has(material, c, key, first, second)]
             ours, base = (material.runs[n] for n in (label, material.baseline_of(label)))
             both = ours.units & base.units
             sides = [
-                [unit for c in columns for unit in _of_group(c, key, name) if unit in both]
+                [u for c in columns for u in _of_group(material, c, key, name) if u in both]
                 for name in (first, second)
             ]
             every = [unit for side in sides for unit in side]
@@ -134,13 +136,13 @@ def _contrast_table(material: Material) -> Table | None:
     )
 
 
-def _has(column: Column, key: str, *names: str) -> bool:
-    groups = group_by(column.languages, key)
+def _has(material: Material, column: Column, key: str, *names: str) -> bool:
+    groups = group_by(column.languages, key, material.pretraining)
     return all(name in groups for name in names)
 
 
-def _of_group(column: Column, key: str, name: str) -> list[Unit]:
-    members = group_by(column.languages, key).get(name, ())
+def _of_group(material: Material, column: Column, key: str, name: str) -> list[Unit]:
+    members = group_by(column.languages, key, material.pretraining).get(name, ())
     return [unit for unit in column.units if unit.language in members]
 
 
