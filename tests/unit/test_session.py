@@ -178,6 +178,50 @@ def test_sharing_and_removing(session, tmp_path):
         other.zoo.find("half")
 
 
+def test_a_module_is_exported(session, tmp_path):
+    (row,) = session.export("hf", "mnli/lora", tmp_path / "hf").records()
+    assert (tmp_path / "hf" / "model.safetensors").is_file()
+    assert {"config.json", "model.safetensors"} <= set(row["files"])
+    assert row["difference"] <= 1e-4
+    with pytest.raises(UsageError, match="exists"):
+        session.export("hf", "mnli/lora", tmp_path / "hf")
+
+
+def test_a_folder_of_predictions_is_scored(session, tmp_path):
+    for folder, labels in (("own", ["0", "1", "1", "1"]), ("gold", ["0", "1", "0", "1"])):
+        path = tmp_path / folder / "pawsx" / "test-de.tsv"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(f"{label}\n" for label in labels))
+    for code in ("en", "es", "fr", "ja", "ko", "zh"):
+        (tmp_path / "gold" / "pawsx" / f"test-{code}.tsv").write_text("0\n")
+    found = session.score(tmp_path / "own", tmp_path / "gold")
+    assert found.to_pandas().to_dict("records") == [
+        {"task": "pawsx", "language": "de", "metric": "accuracy", "value": 75.0}
+    ]
+    assert len(found.absent) == 6  # a task without one of its languages has no mean
+    assert found.summary.tasks == {}
+    assert found.official["pawsx"] == {"accuracy": {"de": 75.0}}
+
+
+def test_data_are_listed_checked_and_packed(tmp_path):
+    lines = [f"{n} is\tit was {n}\t{'neutral' if n else 'entailment'}" for n in range(3)]
+    path = tmp_path / "data" / "xnli" / "dev-de.tsv"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines) + "\n")
+    session = Session(data=tmp_path / "data", quiet=True, offline=True)
+    listed = session.list_data(["xnli"], count=True)
+    assert [(row["split"], row["language"], row["rows"]) for row in listed.records()] == [
+        ("validation", "de", 3)
+    ]
+    assert session.prepare_data("xnli", langs=["de"]).found[0].rows == 3
+    checked = session.check_data(["xnli"])
+    assert [task.name for task in checked.checked] == ["xnli"]
+    assert [finding.kind for finding in checked.wrong] == ["count"]
+    assert session.bundle_data(["xnli"], tmp_path / "packed.tar").files == 1
+    with pytest.raises(NotFoundError, match="no data of pawsx to check"):
+        session.check_data(["pawsx"])
+
+
 def test_short_forms_are_those_of_a_default_session():
     assert xstilts.rank.__self__ is xstilts.compose.__self__
     import_module("xstilts.train")

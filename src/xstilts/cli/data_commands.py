@@ -12,10 +12,8 @@ from xstilts.cli.state import State
 from xstilts.cli.translate_commands import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from xstilts.config.specs import TaskSpec
-    from xstilts.data.findings import Finding
     from xstilts.data.prepare import Presence
 
 app = typer.Typer(no_args_is_help=True, help="Data of tasks.")
@@ -41,20 +39,14 @@ def list_files(
     Example: xstilts data ls xnli tatoeba --count
     """
     from xstilts.cli.output import table
-    from xstilts.data.prepare import list_data, no_data
+    from xstilts.data.check import missing_languages
+    from xstilts.data.prepare import no_data
     from xstilts.errors import FindingsError
 
     state: State = context.obj
-    _require_folder(state, "list")
-    specs = _specs(state, tasks, suite)
-    found: list[Presence] = []
-    with state.session.progress("data") as progress:
-        for number, spec in enumerate(specs):
-            progress(spec.name, number / len(specs))
-            found += list_data([spec], state.session.data, count=count, checksums=checksums)
-    absent = [spec for spec in specs if spec.name not in {item.task for item in found}]
-    if not found:
-        raise no_data(absent, state.session.data, "list")
+    session = state.session
+    result = session.list_data(tasks or (), suite=suite, count=count, checksums=checksums)
+    found = result.found
     broken = [item for item in found if item.broken]
     rows = _long_rows(found) if long else _short_rows(found)
     columns = (*_COLUMNS, "place") if long else _COLUMNS
@@ -67,13 +59,14 @@ def list_files(
                     print(f"{value}  {name}")
         for item in broken:
             print(f"{item.task} {item.split} {item.language}: broken: {item.broken}")
-        for finding in _lacking(state, specs) if suite else ():
+        specs = session.data_tasks(tasks or (), suite) if suite else ()
+        for finding in missing_languages(specs, session.data):
             state.note(f"{finding.task}: {finding.message}")
-        for spec in absent if tasks else ():
-            state.note(str(no_data([spec], state.session.data, "list")))
-        state.note(f"data folder: {state.session.data}")
+        for spec in result.absent if tasks else ():
+            state.note(str(no_data([spec], session.data, "list")))
+        state.note(f"data folder: {session.data}")
 
-    state.emit([_record(item) for item in found], human)
+    state.emit(result.records(), human)
     if broken:
         names = ", ".join(sorted({item.task for item in broken}))
         raise FindingsError(f"{len(broken)} of {len(found)} cannot be read, in {names}")
@@ -95,36 +88,21 @@ def prepare_task(
     Example: xstilts data prepare panx --raw downloads/panx --data data
     """
     from xstilts.cli.output import table
-    from xstilts.data.prepare import Presence, prepare, require_rows
 
     state: State = context.obj
     state.refuse_dry_run("data prepare")
-    target = _target(state, raw)
-    (spec,) = _specs(state, [task], suite)
-    found: list[Any] = []
-    asked: dict[str, Any] = {"languages": _split(languages), "splits": _split(splits)}
-    offline = state.session.offline
-    with state.session.progress("preparing") as progress:
-        steps = prepare(spec, target, raw_dir=raw, offline=offline, **asked)
-        for item in steps:
-            found.append(item)
-            progress(f"{task}: {len(found)} done", 0.0)
-    ready = [item for item in found if isinstance(item, Presence)]
-    written = [item for item in found if not isinstance(item, Presence)]
-    if not ready:
-        require_rows(spec, target, offline=offline or raw is not None, **asked)
+    result = state.session.prepare_data(
+        task, raw=raw, langs=_split(languages), splits=_split(splits), suite=suite
+    )
 
     def human() -> None:
-        for item in written:
+        for item in result.converted:
             files = len(item.rows) + len(item.label_rows)
             print(f"converted {files} files into {item.folder}, labels into {item.labels}")
-        state.console.print(table(_COLUMNS, _short_rows(ready)))
+        state.console.print(table(_COLUMNS, _short_rows(result.found)))
 
-    record = {
-        "converted": [asdict(item) for item in written],
-        "ready": [_record(item) for item in ready],
-    }
-    state.emit(record, human)
+    converted = [asdict(item) for item in result.converted]
+    state.emit({"converted": converted, "ready": result.records()}, human)
 
 
 @app.command("check")
@@ -137,40 +115,25 @@ def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") 
     Example: xstilts data check xnli panx --data data
     Example: xstilts data check --suite xtreme-r --data data
     """
-    from xstilts.data.check import Seen, check, check_between, present
-    from xstilts.data.findings import UNSURE
     from xstilts.data.prepare import no_data
     from xstilts.errors import FindingsError
 
     state: State = context.obj
-    _require_folder(state, "check")
-    every = _specs(state, tasks, suite)
-    specs = [spec for spec in every if present(spec, state.session.data)]
-    absent = [spec for spec in every if spec not in specs] if tasks or not specs else []
-    if not specs:
-        raise no_data(absent, state.session.data, "check")
-    findings: list[Finding] = [*_lacking(state, every)] if suite else []
-    seen: Seen = {}
-    with state.session.progress("checking") as progress:
-        for number, spec in enumerate(specs):
-            progress(spec.name, number / len(specs))
-            findings += check(spec, state.session.data, seen)
-    findings += check_between(specs, seen)
+    result = state.session.check_data(tasks or (), suite=suite)
 
     def human() -> None:
-        for f in findings:
+        for f in result.findings:
             place = f" ({f.where})" if f.where else ""
             print(f"{f.task} {f.split} {f.language}: {f.kind}: {f.message}{place}")
-        if not findings:
-            print(f"{len(specs)} tasks checked, nothing found")
+        if not result.findings:
+            print(f"{len(result.checked)} tasks checked, nothing found")
 
-    state.emit({"tasks": len(specs), "findings": [asdict(f) for f in findings]}, human)
-    if absent:
-        raise no_data(absent, state.session.data, "check")
-    wrong = [finding for finding in findings if finding.kind != UNSURE]
-    if wrong:
-        names = sorted({finding.task for finding in wrong})
-        raise FindingsError(f"{len(wrong)} findings in {', '.join(names)}")
+    state.emit({"tasks": len(result.checked), "findings": result.records()}, human)
+    if result.absent:
+        raise no_data(result.absent, state.session.data, "check")
+    if result.wrong:
+        names = sorted({finding.task for finding in result.wrong})
+        raise FindingsError(f"{len(result.wrong)} findings in {', '.join(names)}")
 
 
 @app.command("show")
@@ -186,16 +149,17 @@ def show_rows(
     Example: xstilts data show xnli --split validation --langs sw
     """
     from xstilts.data.prepare import show
+    from xstilts.data.results import DataResult
     from xstilts.data.sources import available_languages
 
     state: State = context.obj
-    (spec,) = _specs(state, [task])
+    (spec,) = state.session.data_tasks([task])
     chosen = split or spec.eval_split
     there = available_languages(spec, chosen, state.session.data)
     code = language or (there[0] if there else spec.languages[0])
     shown = show(spec, chosen, code, state.session.data, limit=limit)
     record = {
-        **_record(shown.presence),
+        **DataResult((shown.presence,)).records()[0],
         "examples": [
             {"id": e.id, "place": e.place, "fields": dict(e.fields), "target": _plain(e.target)}
             for e in shown.examples
@@ -215,11 +179,9 @@ def bundle_files(
 
     Example: xstilts data bundle xnli tatoeba --out xnli.tar
     """
-    from xstilts.data.bundle import bundle
-
     state: State = context.obj
     state.refuse_dry_run("data bundle")
-    packed = bundle(_specs(state, tasks), _require_folder(state, "pack"), out)
+    packed = state.session.bundle_data(tasks, out)
 
     def human() -> None:
         print(f"{packed.path}: {packed.files} files, {packed.num_bytes / 1e6:.1f} MB")
@@ -232,63 +194,8 @@ def bundle_files(
 # ------------------------------------------------------------------------------------------ parts
 
 
-def _specs(state: State, names: Sequence[str] | None, suite: str = "") -> list[TaskSpec]:
-    """Tasks in every language that their data has, or in those of a suite."""
-    from xstilts.config.load import load_suite, load_task, spec_names
-    from xstilts.data.sources import task_in_world
-
-    chosen = load_suite(suite) if suite else None
-    specs = [load_task(n) for n in names or (chosen.tasks if chosen else spec_names("tasks"))]
-    if chosen:
-        specs = [chosen.of(spec) for spec in specs]
-    every = [spec.model_copy(update={"languages": spec.every_language}) for spec in specs]
-    return [task_in_world(spec, state.session.data) for spec in every]
-
-
-def _lacking(state: State, specs: Sequence[TaskSpec]) -> Iterator[Finding]:
-    """The languages of tasks that have no data to evaluate on, a finding a task."""
-    from xstilts.data.findings import Finding
-    from xstilts.data.located import available_languages, row_key, tried
-
-    for spec in specs:
-        there = available_languages(spec, spec.eval_split, state.session.data)
-        lacking = [code for code in spec.languages if code not in there]
-        if lacking:
-            key = row_key(spec, spec.eval_split)
-            places = tried(spec, key, lacking[0], state.session.data) or ["(no source has it)"]
-            message = f"no {spec.eval_split} rows in {', '.join(lacking)}"
-            yield Finding(spec.name, spec.eval_split, lacking[0], "missing", message, places[0])
-
-
-def _require_folder(state: State, verb: str) -> Path:
-    """The data folder.
-
-    Raises:
-        UsageError: There is none.
-    """
-    from xstilts.errors import UsageError
-
-    if state.session.data is None:
-        raise UsageError(f"no data folder to {verb}", hint="Name it: --data DIR or XSTILTS_DATA.")
-    return state.session.data
-
-
-def _target(state: State, raw: Path | None) -> Path | None:
-    """The data folder; with `--raw` it may be new."""
-    if raw is None:
-        return state.session.data_target
-    for folder in state.session.data_option:
-        folder.mkdir(parents=True, exist_ok=True)
-    _require_folder(state, "write to")
-    return state.session.data_target
-
-
 def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _record(item: Presence) -> dict[str, Any]:
-    return {**asdict(item), "files": [str(path) for path in item.files]}
 
 
 def _long_rows(found: Sequence[Presence]) -> list[tuple[object, ...]]:

@@ -28,28 +28,22 @@ def export(
 
     Example: xstilts export hf mnli/lora --to mnli-merged
     """
-    from xstilts.composition.export import EXPORTS, source
-    from xstilts.composition.export import export as write
-
     state: State = context.obj
-    EXPORTS.get(kind)
-    encoder = state.session.backbone_for(expression, backbone)
-    zoo = state.session.zoo
+    session = state.session
     if state.dry_run:
-        chosen = source(expression, zoo, encoder, language)
-        plan = {"kind": kind, "modules": [e.reference for e in chosen.loaded.entries]}
+        from xstilts.composition.export import EXPORTS, source
+
+        EXPORTS.get(kind)
+        encoder = session.backbone_for(expression, backbone)
+        entries = source(expression, session.zoo, encoder, language).loaded.entries
+        plan = {"kind": kind, "modules": [entry.reference for entry in entries]}
         state.emit(plan, lambda: print(f"would write {kind} of {expression} to {to}"))
         return
-    result = write(kind, expression, zoo, encoder, to, language)
-    record: dict[str, object] = {
-        "kind": kind,
-        "folder": str(result.folder),
-        "files": list(result.files),
-        "difference": result.difference,
-    }
+    result = session.export(kind, expression, to, language=language, backbone=backbone)
+    made = result.made
 
     def human() -> None:
-        checked = "" if result.difference is None else f"  differs by {result.difference:.1g}"
-        print(f"{result.folder}: {len(result.files)} files{checked}")
+        checked = "" if made.difference is None else f"  differs by {made.difference:.1g}"
+        print(f"{made.folder}: {len(made.files)} files{checked}")
 
-    state.emit(record, human)
+    state.emit(result.records()[0], human)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from xstilts.cli.state import State
-
-if TYPE_CHECKING:
-    from xstilts.config.specs import SuiteSpec
-    from xstilts.evaluate.xtreme import Scores, Summary
 
 
 def score(
@@ -25,21 +22,25 @@ def score(
 
     Example: xstilts score predictions labels --suite xtreme --json
     """
-    from xstilts.config.load import load_suite
+    from xstilts.cli.output import table
     from xstilts.errors import FindingsError
-    from xstilts.evaluate.xtreme import official, score_folder, summarise
     from xstilts.files import write_json
 
     state: State = context.obj
     state.refuse_dry_run("score")
-    chosen = load_suite(suite)
-    scores, absent = score_folder(predictions, labels, chosen)
-    summary = summarise(scores, chosen)
-    record = official(scores, summary)
+    result = state.session.score(predictions, labels, suite)
     if output is not None:
-        write_json(output, record)
-    state.emit(record, lambda: _show(state, scores, summary, chosen))
-    partial = [task for task in scores if task not in summary.tasks]
+        write_json(output, result.official)
+
+    def human() -> None:
+        if result.summary.overall is None:
+            state.note(f"no overall: missing {_shortened(result.summary.missing)}")
+        for view in result.views():
+            state.console.print(table(view.columns, view.rows, view.title))
+
+    state.emit(result.official, human)
+    absent = result.absent
+    partial = [task for task in result.found if task not in result.summary.tasks]
     if absent:
         shown = "\n".join(f"  {path}" for path in absent[:20])
         more = f"\n  and {len(absent) - 20} more" if len(absent) > 20 else ""
@@ -51,31 +52,5 @@ def score(
         )
 
 
-def _show(state: State, scores: Scores, summary: Summary, suite: SuiteSpec) -> None:
-    from xstilts.cli.output import table
-    from xstilts.evaluate.xtreme import transfer_gaps
-
-    rows: list[tuple[object, ...]] = []
-    if summary.overall is not None:
-        rows.append(("overall", "", summary.overall))
-    else:
-        state.note(f"no overall: missing {_shortened(summary.missing)}")
-    rows += [("group", name, value) for name, value in summary.groups.items()]
-    rows += [("task", name, value) for name, value in summary.tasks.items()]
-    rows += [
-        ("gap", f"{task} ({metric})", value)
-        for task, (metric, value) in transfer_gaps(scores, summary).items()
-    ]
-    state.console.print(table(("", "", "score"), rows, suite.title))
-    for task, by_language in scores.items():
-        names = list(dict.fromkeys(n for v in by_language.values() for n in v if n != "mean"))
-        lines = [
-            (code, *(values.get(name, "") for name in names))
-            for code, values in by_language.items()
-        ]
-        state.console.print(table((task, *names), lines))
-
-
-def _shortened(missing: object) -> str:
-    names = [str(name) for name in missing] if isinstance(missing, tuple | list) else []
-    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+def _shortened(missing: Sequence[str]) -> str:
+    return ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")

@@ -6,18 +6,43 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import TaskSpec
 from xstilts.data.check_language import check_languages, check_mixture, check_scripts
 from xstilts.data.examples import Example
 from xstilts.data.findings import MIN_ROWS, Finding, Rows, rows_of, text_of
 from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.layout import filled_paths
-from xstilts.data.located import available_languages, locate, row_key, split_names
+from xstilts.data.located import available_languages, locate, row_key, split_names, tried
 from xstilts.errors import XstiltsError
 from xstilts.files import sha256_file
 
 Seen: TypeAlias = dict[tuple[str, str, str], list[tuple[int, str]]]
 """Task, split and language to a hash of each row's text, and the row's place."""
+
+
+def check_all(
+    tasks: Sequence[TaskSpec], root: Path | None, progress: ProgressFn = silent
+) -> list[Finding]:
+    """What `check` finds in each of the tasks, and `check_between` between them."""
+    findings: list[Finding] = []
+    seen: Seen = {}
+    for number, task in enumerate(tasks):
+        progress(task.name, number / len(tasks))
+        findings += check(task, root, seen)
+    return [*findings, *check_between(tasks, seen)]
+
+
+def missing_languages(tasks: Sequence[TaskSpec], root: Path | None) -> Iterator[Finding]:
+    """The languages of tasks that have no data to evaluate on, a finding a task."""
+    for task in tasks:
+        there = available_languages(task, task.eval_split, root)
+        lacking = [code for code in task.languages if code not in there]
+        if lacking:
+            looked = tried(task, row_key(task, task.eval_split), lacking[0], root)
+            message = f"no {task.eval_split} rows in {', '.join(lacking)}"
+            place = (looked or ["(no source has it)"])[0]
+            yield Finding(task.name, task.eval_split, lacking[0], "missing", message, place)
 
 
 def check(task: TaskSpec, root: Path | None, seen: Seen | None = None) -> list[Finding]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xstilts.config.load import load_task
+from xstilts.config.load import load_task, spec_names
 from xstilts.config.specs import HubSource, SourceSpec, SuiteSpec, TaskSpec
 from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.hub_copy import CARD, split_files
@@ -261,6 +261,20 @@ def available_languages(
         if all(item is not None and (remote or not item.remote) for item in located):
             found.append(code)
     return found
+
+
+def data_tasks(names: Sequence[str], suite: SuiteSpec | None, root: Path | None) -> list[TaskSpec]:
+    """Tasks in every language that their data has, or in those of a suite; all where none is named.
+
+    Raises:
+        NotFoundError: There is no such task.
+    """
+    known = suite.tasks if suite else spec_names("tasks")
+    specs = [load_task(name) for name in names or known]
+    if suite:
+        specs = [suite.of(spec) for spec in specs]
+    every = [spec.model_copy(update={"languages": spec.every_language}) for spec in specs]
+    return [task_in_world(spec, root) for spec in every]
 
 
 def tasks_with_data(suite: SuiteSpec, root: Path | None) -> tuple[list[str], list[str]]:

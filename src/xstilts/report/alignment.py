@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import mean
 
+from xstilts.config.tabular import View
 from xstilts.evaluate.alignment.bitext import COLUMNS, MEASURES
 from xstilts.evaluate.names import title_of
 from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats.resampling import Array, Pooled
 from xstilts.evaluate.store import ResultCell, Score
-from xstilts.report.tables import View
 
 
 def alignment_rows(scores: Sequence[Score]) -> list[Score]:

@@ -4,70 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from xstilts.api import Prediction
+from xstilts.composition.export import Exported
+from xstilts.config.specs import SuiteSpec
+from xstilts.config.tabular import Tabular, View
 from xstilts.evaluate.ranking import ModuleRanking
 from xstilts.evaluate.request import EvaluationOutcome
 from xstilts.evaluate.store import Score
+from xstilts.evaluate.xtreme import Scores, Summary, official, summarise, transfer_gaps
 from xstilts.report.exports import frame
 from xstilts.report.material import Material
 from xstilts.report.model import Report
-from xstilts.report.tables import View, language_tables, transposed
+from xstilts.report.tables import language_tables, transposed
 from xstilts.zoo import Entry, Manifest
 from xstilts.zoo.entry import pair
 
 WIDE = 12
 """Columns above which a table has its languages as rows."""
-
-
-class Tabular:
-    """A result with rows; a notebook shows its tables, `print` shows them as text."""
-
-    def records(self) -> list[dict[str, Any]]:
-        """One mapping a row, of plain values."""
-        raise NotImplementedError
-
-    def views(self) -> list[View]:
-        """The tables that are shown."""
-        records = self.records()
-        columns = tuple(dict.fromkeys(name for record in records for name in record))
-        rows = tuple(tuple(record.get(name, "") for name in columns) for record in records)
-        return [View("", columns, rows)]
-
-    def to_pandas(self) -> Any:
-        """The rows as a pandas DataFrame."""
-        import pandas
-
-        return pandas.DataFrame(self.records())
-
-    def __repr__(self) -> str:
-        shown = [(view.title, _frame(view)) for view in self.views()]
-        texts = [
-            "\n".join(
-                part
-                for part in (title, f.to_string(index=False, float_format="{:.1f}".format))
-                if part
-            )
-            for title, f in shown
-        ]
-        return "\n\n".join(texts)
-
-    def _repr_html_(self) -> str:
-        parts = []
-        for view in self.views():
-            title = f"<p>{escape(view.title)}</p>" if view.title else ""
-            table = _frame(view).to_html(index=False, float_format="{:.1f}".format, border=0)
-            parts.append(title + table)
-        return "\n".join(parts)
-
-
-def _frame(view: View) -> Any:
-    import pandas
-
-    return pandas.DataFrame(list(view.rows), columns=list(view.columns))
 
 
 @dataclass(frozen=True, repr=False)
@@ -255,6 +212,85 @@ class PushResult(Tabular):
     def records(self) -> list[dict[str, Any]]:
         """One row."""
         return [dict(vars(self))]
+
+
+@dataclass(frozen=True, repr=False)
+class ExportResult(Tabular):
+    """A module that was exported.
+
+    Attributes:
+        kind: Such as `hf` or `peft`.
+        made: Its folder and files, and how much a reload differs.
+    """
+
+    kind: str
+    made: Exported
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row."""
+        made = self.made
+        return [
+            {
+                "kind": self.kind,
+                "folder": str(made.folder),
+                "files": list(made.files),
+                "difference": made.difference,
+            }
+        ]
+
+
+@dataclass(frozen=True, repr=False)
+class FolderScoresResult(Tabular):
+    """Scores of a folder of predictions.
+
+    Attributes:
+        suite: Says which tasks and languages count.
+        found: Task to language to score name to value, 0..100.
+        absent: Prediction files that are missing.
+    """
+
+    suite: SuiteSpec
+    found: Scores
+    absent: list[str]
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Task scores, group scores and the overall; nothing is averaged that lacks a part."""
+        return summarise(self.found, self.suite)
+
+    @property
+    def official(self) -> dict[str, Any]:
+        """What XTREME's own scorer prints."""
+        return official(self.found, self.summary)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row a task, language and score name."""
+        return [
+            {"task": task, "language": code, "metric": name, "value": value}
+            for task, by_language in self.found.items()
+            for code, values in by_language.items()
+            for name, value in values.items()
+        ]
+
+    def views(self) -> list[View]:
+        """Averages and transfer gaps, then each task by language."""
+        summary, found = self.summary, self.found
+        rows: list[tuple[object, ...]] = []
+        if summary.overall is not None:
+            rows.append(("overall", "", summary.overall))
+        rows += [("group", name, value) for name, value in summary.groups.items()]
+        rows += [("task", name, value) for name, value in summary.tasks.items()]
+        gaps = transfer_gaps(found, summary).items()
+        rows += [("gap", f"{task} ({metric})", value) for task, (metric, value) in gaps]
+        views = [View(self.suite.title, ("", "", "score"), tuple(rows))]
+        for task, by_language in found.items():
+            names = list(dict.fromkeys(n for v in by_language.values() for n in v if n != "mean"))
+            lines = (
+                (code, *(values.get(name, "") for name in names))
+                for code, values in by_language.items()
+            )
+            views.append(View("", (task, *names), tuple(lines)))
+        return views
 
 
 @dataclass(frozen=True, repr=False)

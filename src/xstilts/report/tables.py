@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import mean
 
+from xstilts.config.tabular import View
 from xstilts.evaluate.names import plain_label, title_of
 from xstilts.evaluate.store import Score
 
 NONE = "none"
-
-
-@dataclass(frozen=True)
-class View:
-    """A table: column names and rows of text and numbers."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[object, ...], ...]
 
 
 def main_scores(scores: Sequence[Score]) -> list[Score]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from xstilts.report.tables import View, transposed
+from xstilts.config.tabular import View
+from xstilts.report.tables import transposed
 
 
 def test_transposed():
