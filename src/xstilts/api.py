@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
-from xstilts.composition.expression import LANGUAGE_SLOT
-from xstilts.composition.load import LoadedExpression, load_expression
+from xstilts.composition.load import (
+    LoadedExpression,
+    answering,
+    load_expression,
+    require_predictions,
+)
+from xstilts.composition.refusals import require_language
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.load import load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.inputs import input_example
-from xstilts.errors import DataError, NotFoundError, UsageError
+from xstilts.errors import DataError
 from xstilts.tasks.formats import FORMATS, retrieval
 from xstilts.zoo import Zoo
 
@@ -79,13 +84,8 @@ class Predictor:
         Raises:
             UsageError: There is none, or it gives no predictions.
         """
-        if self.head is None:
-            raise UsageError(
-                f"'{self.expression}' has no head",
-                hint=f"Train one: xstilts compose '{self.expression}' --target TASK --save NAME",
-            )
-        if not FORMATS.get(self.head.task.format).PREDICTS:
-            raise UsageError(f"a head of format {self.head.task.format} gives no predictions")
+        require_predictions(self.expression, self.head.task if self.head else None)
+        assert self.head is not None
         return self.head
 
     def embed(
@@ -156,12 +156,8 @@ def predictor(
     expression: str, zoo: Zoo, backbone: Backbone, language: str = "", task: str = ""
 ) -> Predictor:
     """The expression with its weights and its head; see `Session.load`."""
-    if LANGUAGE_SLOT in expression and not language:
-        raise UsageError(
-            f"'{expression}' needs a language", hint="Give it with --langs, or language=…."
-        )
+    require_language(expression, language)
     loaded = load_expression(expression, zoo, backbone, language)
-    named = {head.task.name: head for head in loaded.heads}
-    if task and named and task not in named:
-        raise NotFoundError.named("head", task, named)
-    return Predictor(loaded, backbone, named[task] if task and named else loaded.head)
+    chosen = answering([head.task for head in loaded.heads], task)
+    head = next((head for head in loaded.heads if head.task == chosen), None)
+    return Predictor(loaded, backbone, head)

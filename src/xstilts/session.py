@@ -976,8 +976,18 @@ class Session:
         """One prediction an input; see `load` and `Predictor.predict`."""
         from xstilts.report.results import PredictionsResult
 
-        asked = self.load(expression, language=language, **options)
+        asked = self.asked(expression, language=language, **options)
         return PredictionsResult(tuple(asked.predict(rows, language=language)))
+
+    def asked(
+        self, expression: str, *, language: str = "", task: str = "", backbone: str = ""
+    ) -> Predictor:
+        """As `load`; what gives no predictions is refused before a weight is read."""
+        from xstilts.composition.refusals import require_answers
+
+        self.require_parts(expression)
+        require_answers(expression, self.zoo, language, task)
+        return self.load(expression, language=language, task=task, backbone=backbone)
 
     # -- own loops
 
@@ -1313,10 +1323,10 @@ class Session:
             UsageError: The folder exists, or the expression cannot be expressed that way.
             IntegrityError: What was written computes something else; nothing is left.
         """
-        from xstilts.composition.export import EXPORTS, export
+        from xstilts.composition.export import export, require_exportable
         from xstilts.report.results import ExportResult
 
-        EXPORTS.get(kind)
+        require_exportable(kind, expression, self.zoo, language)
         loaded = self.backbone_for(expression, backbone)
         made = export(kind, expression, self.zoo, loaded, Path(to), language)
         return ExportResult(kind, made)

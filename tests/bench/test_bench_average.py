@@ -26,7 +26,7 @@ def modules(base):
 def wanted(made):
     """Site key to the mean of the full updates."""
     return {
-        key: (made["aa"].at[key].update() + made["bb"].at[key].update()) / 2
+        key: (made["aa"].at[key].weight_update() + made["bb"].at[key].weight_update()) / 2
         for key in made["aa"].at
     }
 
@@ -44,7 +44,7 @@ def test_average(tmp_path, capsys):
     composed = compose(
         parse("average(aa*0.5, bb*0.5)"), made, base.shape, torch.Generator().manual_seed(0)
     )
-    ours = error({key: node.update() for key, node in composed.nodes.items()}, right)
+    ours = error({key: node.weight_update() for key, node in composed.nodes.items()}, right)
     assert ours < 1e-6
     lines = [f"xstilts average                    {ours:.1e}"]
     lines += [

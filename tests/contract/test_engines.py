@@ -16,7 +16,7 @@ from support.grid_toy import layered, plan
 from xstilts.config.specs import Spec
 from xstilts.errors import XstiltsError
 from xstilts.grid.engines import ENGINES, STARTS, WorkerPool
-from xstilts.grid.state import OPEN
+from xstilts.grid.state import OPEN, read_json
 from xstilts.train.signals import StopRequest
 
 TESTS = Path(grid_toy.__file__).parents[1]
@@ -64,7 +64,7 @@ def test_it_finishes_a_grid(engine, tmp_path):
     made, options = engine
     made.run(pool(tmp_path, folder, cells, 0.02), options, StopRequest())
     assert set(folder.statuses(cells).values()) == {"done"}
-    owners = {folder.done_record(cell.key)["pid"] for cell in cells}
+    owners = {read_json(folder.folder(cell.key) / "done.json")["pid"] for cell in cells}
     assert os.getpid() not in owners
 
 

@@ -187,6 +187,22 @@ def test_a_module_is_exported(session, tmp_path):
         session.export("hf", "mnli/lora", tmp_path / "hf")
 
 
+def test_what_has_no_head_is_refused_without_its_weights(session, monkeypatch, tmp_path):
+    def load(*_):
+        raise AssertionError("weights are read")
+
+    monkeypatch.setattr(Backbone, "load", load)
+    text = "average(mnli/lora, qqp/lora)"
+    with pytest.raises(UsageError, match="has no head"):
+        session.predict(text, PAIRS)
+    with pytest.raises(NotFoundError, match="no head named 'squad2'"):
+        session.predict("mnli/lora", PAIRS, task="squad2")
+    with pytest.raises(UsageError, match="needs a language"):
+        session.predict("lang-{lang}", PAIRS)
+    with pytest.raises(UsageError, match="has no head"):
+        session.export("hf", text, tmp_path / "hf")
+
+
 def test_a_folder_of_predictions_is_scored(session, tmp_path):
     for folder, labels in (("own", ["0", "1", "1", "1"]), ("gold", ["0", "1", "0", "1"])):
         path = tmp_path / folder / "pawsx" / "test-de.tsv"

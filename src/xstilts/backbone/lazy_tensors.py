@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from xstilts.errors import IntegrityError, NotFiniteError
@@ -120,20 +121,15 @@ class FileWeights(Weights):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                header: dict[str, Any] = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            self._info = {
-                name: Info(_TYPES[entry["dtype"]], tuple(entry["shape"]))
-                for name, entry in header.items()
-            }
-            self._start = {
-                name: 8 + length + int(entry["data_offsets"][0]) for name, entry in header.items()
-            }
+            with safe_open(path, framework="pt") as file:
+                parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                self._info = {
+                    name: Info(_TYPES[part.get_dtype()], tuple(part.get_shape()))
+                    for name, part in parts.items()
+                }
         except FileNotFoundError:
             raise IntegrityError(f"{path.name} is missing", where=str(path.parent)) from None
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        except (SafetensorError, KeyError) as error:
             raise IntegrityError(f"{path.name} is broken: {error}", where=str(path)) from None
 
     def info(self, name: str) -> Info:
@@ -142,18 +138,15 @@ class FileWeights(Weights):
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
         """Rows read from the file."""
-        info = self._info[name]
-        inner = info.shape[1:]
-        width = math.prod(inner) * info.dtype.itemsize
-        wanted = (stop - start) * width
-        with self.path.open("rb") as file:
-            file.seek(self._start[name] + start * width)
-            data = bytearray(file.read(wanted))
-        if len(data) != wanted:
-            raise IntegrityError(f"{self.path.name} ends too early", where=str(self.path))
-        if not data:
-            return torch.empty((stop - start, *inner), dtype=info.dtype)
-        found = torch.frombuffer(data, dtype=info.dtype).view(stop - start, *inner)
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                scalar = not self._info[name].shape
+                found: Tensor = (
+                    file.get_tensor(name).view(1) if scalar else file.get_slice(name)[start:stop]
+                )
+        except SafetensorError as error:
+            what = f"{self.path.name} ends too early, or was changed: {error}"
+            raise IntegrityError(what, where=str(self.path)) from None
         if not bool(found.isfinite().all()):
             raise IntegrityError(
                 f"tensor '{name}' holds NaN or infinity",

@@ -31,9 +31,9 @@ def export(
     state: State = context.obj
     session = state.session
     if state.dry_run:
-        from xstilts.composition.export import EXPORTS, source
+        from xstilts.composition.export import require_exportable, source
 
-        EXPORTS.get(kind)
+        require_exportable(kind, expression, session.zoo, language)
         encoder = session.backbone_for(expression, backbone)
         entries = source(expression, session.zoo, encoder, language).loaded.entries
         plan = {"kind": kind, "modules": [entry.reference for entry in entries]}

@@ -49,7 +49,7 @@ def predict(
     given = {name: values for name, values in flags.items() if values}
     rows = _from_file(file) if file else iter(_from_flags(given, choice))
     _require_one_source(file, given, choice)
-    asked = state.session.load(expression, language=language, task=task, backbone=backbone)
+    asked = state.session.asked(expression, language=language, task=task, backbone=backbone)
     names = FORMATS.get(asked.require_head().task.format).FIELDS
     while chunk := list(islice(rows, _CHUNK)):
         fields = [_with_text(row, names) for row in chunk]

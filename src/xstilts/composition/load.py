@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS, read_tensors
 from xstilts.modules.operators import OPERATORS, PartInfo
+from xstilts.tasks.formats import FORMATS
 from xstilts.zoo import Entry, Manifest, Zoo
 from xstilts.zoo.manifest import COMPOSITION
 
@@ -174,13 +175,47 @@ def require_head(
 def has_head(
     text: str, zoo: Zoo, backbone: Backbone | None, task: TaskSpec, language: str = ""
 ) -> bool:
-    """Whether an expression can predict a task, by manifests alone.
+    """Whether an expression can predict a task; raises as `resolve_expression` does."""
+    return any(serves(own, task) for own in own_heads(text, zoo, backbone, language))
+
+
+def own_heads(
+    text: str, zoo: Zoo, backbone: Backbone | None, language: str = ""
+) -> tuple[TaskSpec, ...]:
+    """The tasks that the heads of an expression speak, by manifests alone.
 
     Raises as `resolve_expression` does.
     """
     expression, entries = resolve_expression(text, zoo, backbone, language)
     outer = _outermost(expression, entries)
-    return outer is not None and any(serves(own, task) for own in head_tasks(outer))
+    return head_tasks(outer) if outer else ()
+
+
+def answering(heads: Sequence[TaskSpec], task: str = "") -> TaskSpec | None:
+    """Which of an expression's heads answers: that of `task`, or else the first one.
+
+    Raises:
+        NotFoundError: There are heads, and none of them is of `task`.
+    """
+    named = {head.name: head for head in heads}
+    if task and named and task not in named:
+        raise NotFoundError.named("head", task, named)
+    return named[task] if task and named else next(iter(heads), None)
+
+
+def require_predictions(text: str, head: TaskSpec | None) -> None:
+    """Refuse an expression that nothing can be asked of.
+
+    Raises:
+        UsageError: It has no head, or one that gives no predictions.
+    """
+    if head is None:
+        raise UsageError(
+            f"'{text}' has no head",
+            hint=f"Train one: xstilts compose '{text}' --target TASK --save NAME",
+        )
+    if not FORMATS.get(head.format).PREDICTS:
+        raise UsageError(f"a head of format {head.format} gives no predictions")
 
 
 def pinned(expression: Expression, entries: Mapping[str, Entry]) -> str:

@@ -60,6 +60,33 @@ def require_heads(asked: Iterable[tuple[str, TaskSpec]], zoo: Zoo, data: Path | 
                 require_head(text, zoo, None, task_in_world(spec, data))
 
 
+def require_language(expression: str, language: str) -> None:
+    """Refuse an expression with a `{lang}` that no language fills.
+
+    Raises:
+        UsageError: It has one.
+    """
+    if LANGUAGE_SLOT in expression and not language:
+        raise UsageError(
+            f"'{expression}' needs a language", hint="Give it with --langs, or language=…."
+        )
+
+
+def require_answers(expression: str, zoo: Zoo, language: str, task: str) -> None:
+    """Refuse to ask an expression that gives no predictions.
+
+    Raises:
+        UsageError: It needs a language, or has no head that gives predictions.
+        NotFoundError: It has heads, and none is of `task`.
+    """
+    from xstilts.composition.load import answering, own_heads, require_predictions
+
+    require_language(expression, language)
+    with suppress(AmbiguousError):
+        heads = own_heads(expression, zoo, None, language)
+        require_predictions(expression, answering(heads, task))
+
+
 def only_backbone_of(expressions: Iterable[str], zoo: Zoo) -> Entry | None:
     """A module of the one backbone that all modules of some expressions are of.
 

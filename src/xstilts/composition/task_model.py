@@ -17,7 +17,7 @@ from xstilts.composition.compose import ComposedModules
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
-from xstilts.modules.operators import Penalised, inverse_of
+from xstilts.modules.nodes import Penalised, inverse_of
 from xstilts.tasks.formats import FORMATS
 
 

@@ -121,11 +121,6 @@ class GridFolder:
         path = self.folder(key) / "done.json"
         return dict(read_json(path)["outcome"]) if path.is_file() else None
 
-    def done_record(self, key: str) -> dict[str, Any] | None:
-        """The completion mark of a cell, or None."""
-        path = self.folder(key) / "done.json"
-        return read_json(path) if path.is_file() else None
-
     def finish(
         self, cell: GridCell, lease: Lease, outcome: Mapping[str, Any], seconds: float
     ) -> bool:

@@ -72,14 +72,14 @@ class Parent(Spec):
 
     Attributes:
         reference: As it was written.
-        role: `below` is in force while this one acts, `fused` and `merged` are operands, `init` is
-            where training started.
+        role: `below` is in force while this one acts, `merged` an operand, `init` is where training
+            started.
         weight: As an operand of a merge.
     """
 
     reference: str
     digest: Digest
-    role: Literal["below", "fused", "merged", "init"] = "below"
+    role: Literal["below", "merged", "init"] = "below"
     weight: float = 1.0
 
 

@@ -10,9 +10,11 @@ import transformers
 from support.trained import add_composition, add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.sites import BLOCKS, LINEARS, Site
 from xstilts.cli import main
 from xstilts.composition.compose import compose
 from xstilts.composition.export import EXPORTS, export, probe, reference, source
+from xstilts.composition.export._fold import folded
 from xstilts.composition.parser import parse
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.modules.methods import METHODS, _adapters_lora, lora
@@ -39,6 +41,38 @@ def ours(place, text):
     _, base, zoo = place
     ids, mask = probe(base)
     return ids, mask, reference(source(text, zoo, base), ids, mask)
+
+
+class Dense(torch.nn.Module):
+    """A node of somebody else's method: any change of a weight matrix."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        self.change = torch.nn.Parameter(torch.randn(sizes) * 0.1)
+
+    def forward(self, x):
+        return x @ self.change.T
+
+    def weight_update(self):
+        return self.change
+
+
+def test_what_says_its_change_of_a_weight_matrix_folds(place):
+    _, base, zoo = place
+    chosen = source("stack(mnli/lora, udpos/lora)", zoo, base)
+    nodes = chosen.loaded.composed.nodes
+    key = next(iter(nodes))
+    site, own = Site.of(key), nodes[key].parts[0].weight_update()
+    before = folded(chosen)
+    dense = nodes[key].parts[1] = Dense(*own.shape)
+    after = folded(chosen)
+    name = f"{BLOCKS}.{site.block}.{LINEARS[site.name]}.weight"
+    plain = base.encoder.state_dict()[name]
+    assert torch.allclose(after.pop(name), plain + own + dense.change, atol=1e-6)
+    assert all(torch.equal(before[other], tensor) for other, tensor in after.items())
+    nodes[key].parts[1] = torch.nn.Identity()
+    with pytest.raises(UsageError, match="no change of a weight matrix"):
+        folded(chosen)
 
 
 @pytest.mark.parametrize("preset", ["lora", "full"])
@@ -225,7 +259,7 @@ def test_a_lora_of_several_ranks_and_sites_survives_the_adapters_format(place, l
     assert torch.allclose(found[mask.bool()], wanted[mask.bool()], atol=1e-6)
     again = lora.load_from_adapters(tmp_path, base.shape)
     for key, module in adapter.at.items():
-        assert torch.allclose(again.at[key].update(), module.update(), atol=1e-6)
+        assert torch.allclose(again.at[key].weight_update(), module.weight_update(), atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------ the rest

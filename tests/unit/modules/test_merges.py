@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.models import backbone, changed, randomise
-from torch import Generator
+from torch import Generator, nn
 
 from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import check, merge
@@ -11,6 +11,7 @@ from xstilts.composition.parser import parse
 from xstilts.errors import UsageError
 from xstilts.modules.merging import trim
 from xstilts.modules.methods import METHODS
+from xstilts.modules.nodes import TwoLayers
 from xstilts.modules.operators import PartInfo, _updates
 from xstilts.modules.operators.fuse import FusedSublayer, FusionAttention
 
@@ -25,7 +26,7 @@ def merged(encoder, text, **modules):
 
 
 def updates(adapter):
-    return {key: part.update().detach() for key, part in adapter.at.items()}
+    return {key: part.weight_update().detach() for key, part in adapter.at.items()}
 
 
 def stacked(seed=0):
@@ -69,7 +70,7 @@ def test_average_of_lora_is_the_mean_of_the_updates(encoder):
     ):
         made = updates(merged(encoder, text, **parts))
         for key, value in made.items():
-            mean = (parts["a"].at[key].update() + parts["b"].at[key].update()) / 2
+            mean = (parts["a"].at[key].weight_update() + parts["b"].at[key].weight_update()) / 2
             assert torch.allclose(value, mean, atol=1e-6), text
 
 
@@ -138,6 +139,31 @@ def test_the_batched_fusion_equals_part_by_part(preset, encoder):
         assert torch.allclose(ours, tensor.grad, atol=1e-4, rtol=1e-4)
 
 
+class Squeezed(nn.Module):
+    """A node of somebody else's method that says that it is two layers."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.down, self.up = nn.Linear(16, 3 + seed), nn.Linear(3 + seed, 16)
+        randomise(self, seed, 0.3)
+
+    def two_layers(self):
+        return TwoLayers("hidden", self.down, nn.Tanh(), self.up, 0.5)
+
+    def forward(self, hidden, residual, norm):
+        return self.up(torch.tanh(self.down(hidden))) * 0.5
+
+
+def test_another_methods_nodes_are_fused_together_as_well(monkeypatch):
+    own = FusionAttention(16, 0.0, value=False, generator=Generator().manual_seed(3))
+    fused = FusedSublayer(own, [Squeezed(1), Squeezed(2)])
+    fused.query_reads = "hidden"
+    hidden = torch.randn(2, 3, 16, generator=Generator().manual_seed(1))
+    slow = own(hidden, torch.stack([part(hidden, None, None) for part in fused.parts], dim=2))
+    monkeypatch.setattr(Squeezed, "forward", None)  # the parts are not run one by one
+    assert torch.allclose(fused(hidden, hidden, None), slow, atol=1e-6)
+
+
 def test_the_penalty_is_the_distance_of_the_value_matrix():
     from xstilts.composition.compose import ComposedModules
     from xstilts.composition.task_model import TaskModel
@@ -191,7 +217,7 @@ def test_the_mean_of_factors_is_not_the_mean_of_updates(encoder):
         one, two = (modules[name].at[key] for name in "ab")
         down, up = (0.25 * getattr(one, f) + 0.75 * getattr(two, f) for f in "AB")
         torch.testing.assert_close(update, up @ down * one.scaling)
-        exact = 0.25 * one.update() + 0.75 * two.update()
+        exact = 0.25 * one.weight_update() + 0.75 * two.weight_update()
         assert not torch.allclose(update, exact, rtol=0.1)
 
 

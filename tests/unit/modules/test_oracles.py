@@ -187,8 +187,10 @@ def test_average_of_lora_is_the_mean_of_the_updates():
         randomise(modules[name], seed=number)
     composed = compose(parse("average(a*0.3, b*0.7)"), modules, base.shape, torch.Generator())
     for key, module in composed.nodes.items():
-        expected = 0.3 * modules["a"].at[key].update() + 0.7 * modules["b"].at[key].update()
-        assert torch.allclose(module.update(), expected, atol=1e-6)
+        expected = (
+            0.3 * modules["a"].at[key].weight_update() + 0.7 * modules["b"].at[key].weight_update()
+        )
+        assert torch.allclose(module.weight_update(), expected, atol=1e-6)
 
 
 def test_stacked_lora_is_the_sum_of_the_updates():

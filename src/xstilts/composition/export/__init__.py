@@ -6,6 +6,7 @@ The folder appears whole or not at all.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,12 +23,14 @@ from xstilts.composition.load import (
     load_expression,
     load_module,
     load_modules,
+    own_heads,
     resolve_expression,
 )
 from xstilts.composition.task_model import Head, TaskModel
-from xstilts.config.registry import Registry
+from xstilts.config.registry import Registry, optional
+from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
-from xstilts.errors import IntegrityError, UsageError
+from xstilts.errors import AmbiguousError, IntegrityError, UsageError
 from xstilts.files import atomic_folder, write_text
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Zoo
@@ -92,6 +95,14 @@ class Export(Protocol):
 
     ABOUT: str
 
+    @optional
+    def check(self, text: str, head: TaskSpec | None) -> None:
+        """Refuse an expression by the task of its head; None when it has none.
+
+        Raises:
+            UsageError: The expression cannot be expressed that way.
+        """
+
     def write(self, source: Source, folder: Path) -> float | None:
         """Write into an empty folder; the largest difference of a reload to our own output.
 
@@ -104,6 +115,18 @@ class Export(Protocol):
 
 
 EXPORTS = Registry[Export]("xstilts.composition.export", "kind of export", Export)
+
+
+def require_exportable(kind: str, text: str, zoo: Zoo, language: str = "") -> None:
+    """Refuse, by manifests alone, what a kind of export cannot write.
+
+    Raises:
+        NotFoundError: No such kind or module.
+        UsageError: The expression cannot be expressed that way.
+    """
+    made = EXPORTS.get(kind)
+    with suppress(AmbiguousError):  # the backbone decides
+        made.check(text, next(iter(own_heads(text, zoo, None, language)), None))
 
 
 def export(

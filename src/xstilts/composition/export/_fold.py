@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from xstilts.backbone.sites import BLOCKS, LINEARS, Site
 from xstilts.composition.export import Source
 from xstilts.errors import UsageError
-from xstilts.modules.methods.lora import LowRank
-from xstilts.modules.operators.stack import SummedProjection
+from xstilts.modules.nodes import weight_update_of
 
 
 def folded(source: Source) -> dict[str, Tensor]:
@@ -24,22 +23,12 @@ def folded(source: Source) -> dict[str, Tensor]:
         state[name] = tensor.detach().cpu().clone()
     for key, node in composed.nodes.items():
         site = Site.of(key)
-        if not site.is_linear:
+        update = weight_update_of(node) if site.is_linear else None
+        if update is None:
             raise _not_foldable(source, site)
         weight = f"{BLOCKS}.{site.block}.{LINEARS[site.name]}.weight"
-        state[weight] += _update(source, site, node).cpu().to(state[weight].dtype)
+        state[weight] += update.detach().cpu().to(state[weight].dtype)
     return state
-
-
-def _update(source: Source, site: Site, node: nn.Module) -> Tensor:
-    if isinstance(node, LowRank):
-        return node.update().detach()
-    if isinstance(node, SummedProjection):
-        total = _update(source, site, node.parts[0])
-        for part in list(node.parts)[1:]:
-            total = total + _update(source, site, part)
-        return total
-    raise _not_foldable(source, site)
 
 
 def _not_foldable(source: Source, site: Site) -> UsageError:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from xstilts.composition.task_model import Head, head_tensors
+from xstilts.config.specs import TaskSpec
 from xstilts.errors import UsageError
 from xstilts.tasks.formats import FORMATS
 
@@ -16,21 +17,21 @@ def base_prefix(model_type: str) -> str:
     return "bert" if model_type == "bert" else "roberta"
 
 
-def class_name(head: Head) -> str:
-    """The transformers class for a head.
+def class_name(task: TaskSpec) -> str:
+    """The transformers class for a head that speaks a task.
 
     Raises:
         UsageError: There is none.
     """
-    name = FORMATS.get(head.task.format).HF_CLASS
+    name = FORMATS.get(task.format).HF_CLASS
     if not name:
-        raise UsageError(f"transformers has no class for heads of format {head.task.format}")
+        raise UsageError(f"transformers has no class for heads of format {task.format}")
     return name
 
 
 def transformers_head(head: Head, model_type: str) -> dict[str, Tensor]:
     """The head's tensors under the names of its transformers class."""
-    class_name(head)
+    class_name(head.task)
     form = FORMATS.get(head.task.format)
     names = (form.HF_NAMES_BERT if model_type == "bert" else {}) or form.HF_NAMES
     base = base_prefix(model_type)

@@ -13,21 +13,27 @@ from xstilts.composition.export import Source, difference, probe, reference
 from xstilts.composition.export._fold import folded
 from xstilts.composition.export._heads import class_name, label_options, transformers_head
 from xstilts.composition.task_model import Head
+from xstilts.config.specs import TaskSpec
 from xstilts.errors import UsageError
 from xstilts.tasks.formats import FORMATS
 
 ABOUT = "A transformers model with its head: load it with the Auto class of its task."
 
 
+def check(text: str, head: TaskSpec | None) -> None:
+    """Refuse what has no head, or one without a transformers class."""
+    if head is None:
+        raise UsageError(f"'{text}' has no head", hint="Export the encoder alone: merged.")
+    class_name(head)
+
+
 def write(source: Source, folder: Path) -> float | None:
     """Write config.json, model.safetensors and the tokenizer; reloads and compares logits."""
     import transformers
 
-    if source.head is None:
-        raise UsageError(
-            f"'{source.loaded.expression}' has no head", hint="Export the encoder alone: merged."
-        )
-    model_class = getattr(transformers, class_name(source.head))
+    check(source.loaded.expression, source.head.task if source.head else None)
+    assert source.head is not None
+    model_class = getattr(transformers, class_name(source.head.task))
     config = plain_config(source, **label_options(source.head))
     model = model_class.from_config(config, attn_implementation="sdpa")
     fill(model, folded(source), transformers_head(source.head, config.model_type))

@@ -53,7 +53,7 @@ def _add_head(source: Source, folder: Path) -> None:
     config = json.loads((folder / lora.CONFIG).read_text(encoding="utf-8"))
     saved = sorted({_module(name) for name in head})
     config |= {
-        "task_type": _TASK_TYPES.get(class_name(source.head)),
+        "task_type": _TASK_TYPES.get(class_name(source.head.task)),
         "modules_to_save": saved,
     }
     write_json(folder / lora.CONFIG, config)

@@ -22,6 +22,7 @@ from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
 from xstilts.modules.methods import Save, read_tensors, require_same_keys
+from xstilts.modules.nodes import Reads, TwoLayers, read
 from xstilts.zoo.snippets import MethodCard
 
 KIND = "adapter"
@@ -38,7 +39,6 @@ CARD = MethodCard(
 WEIGHTS, CONFIG = "adapter.safetensors", "adapter_config.json"
 
 Activation = Literal["relu", "gelu", "swish", "tanh"]
-Reads = Literal["normed", "hidden", "residual"]
 
 
 class Options(Spec):
@@ -46,8 +46,8 @@ class Options(Spec):
 
     Attributes:
         sites: Sub-layers that get one: `attention`, `ffn` or both.
-        reads: What the down-projection sees: `normed` is the layer norm of the sub-layer's sum,
-            `hidden` the sub-layer's output before the residual, `residual` its input (parallel).
+        reads: What the down-projection sees, see `xstilts.modules.nodes.read`; `residual` is the
+            parallel adapter.
         reduction_factor: Hidden size over bottleneck size.
         scaling: Factor of the update.
         dropout: On the update.
@@ -61,16 +61,6 @@ class Options(Spec):
     scaling: float = 1.0
     dropout: float = Field(default=0.0, ge=0, lt=1)
     leave_out: list[int] = Field(default_factory=list)
-
-
-def read(reads: Reads, hidden_BTD: Tensor, residual_BTD: Tensor, norm: nn.Module | None) -> Tensor:
-    """What an adapter's down-projection sees at the end of a sub-layer, [B, T, D]."""
-    if reads == "hidden":
-        return hidden_BTD
-    if reads == "residual":
-        return residual_BTD
-    added = hidden_BTD + residual_BTD
-    return cast("Tensor", norm(added)) if norm is not None else added
 
 
 class Bottleneck(nn.Module):
@@ -95,6 +85,12 @@ class Bottleneck(nn.Module):
         x_BTD = read(self.reads, hidden_BTD, residual_BTD, norm)
         update: Tensor = self.up(self.activation(self.down(x_BTD))) * self.scaling
         return cast("Tensor", self.dropout(update))
+
+    def two_layers(self) -> TwoLayers | None:
+        """Itself, while nothing is dropped."""
+        if self.training and self.dropout.p:
+            return None
+        return TwoLayers(self.reads, self.down, self.activation, self.up, self.scaling)
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

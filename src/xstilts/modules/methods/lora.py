@@ -83,7 +83,7 @@ class LowRank(nn.Module):
         low = nn.functional.linear(self.dropout(x), self.A)
         return nn.functional.linear(low, self.B) * self.scaling
 
-    def update(self) -> Tensor:
+    def weight_update(self) -> Tensor:
         """The update of the weight matrix, [out, in], float32."""
         return self.B.float() @ self.A.float() * self.scaling
 
@@ -122,10 +122,10 @@ def merged(modules: Sequence[ModuleWeights], merge: Merge) -> ModuleWeights:
     lost = whole = 0.0
     for key in sorted({key for module in modules for key in module.at}):
         parts = [cast("LowRank", module.at[key]) for module in modules if key in module.at]
-        shape = parts[0].update().shape
+        shape = parts[0].weight_update().shape
         zero = torch.zeros(shape)
         updates = [
-            cast("LowRank", module.at[key]).update().detach() if key in module.at else zero
+            cast("LowRank", module.at[key]).weight_update().detach() if key in module.at else zero
             for module in modules
         ]
         update = merge(torch.stack(updates))

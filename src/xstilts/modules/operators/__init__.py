@@ -8,9 +8,9 @@ modules of one method into one module (`WeightOperator`; most only say how updat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from pydantic import Field
 
@@ -149,8 +149,7 @@ class MergeMethod(WeightOperator, Protocol):
 class SiteOperator(Protocol):
     """Computes with all of its parts at run time.
 
-    What it puts at a site may have `penalty() -> Tensor` (see `Penalised`), and at the embeddings
-    `inverse`, which `inverse_of` finds.
+    What it puts at a site may say more of itself: see `xstilts.modules.nodes`.
 
     Attributes:
         Options: As in `WeightOperator`.
@@ -200,31 +199,6 @@ OPERATORS = Registry[WeightOperator | SiteOperator](
     (WeightOperator, MergeMethod, SiteOperator),
     "xstilts.operators",
 )
-
-
-@runtime_checkable
-class Penalised(Protocol):
-    """What acts at a site and adds to the loss while it trains."""
-
-    def penalty(self) -> Tensor:
-        """What is added to the loss: a scalar, float32; 0 where nothing of it trains."""
-        ...
-
-
-def inverse_of(node: object) -> Callable[[Tensor], Tensor]:
-    """What takes a hidden state back through `node`, which acts at the embeddings.
-
-    Raises:
-        UsageError: It cannot be inverted.
-    """
-    inverse = getattr(node, "inverse", None)
-    if inverse is None:
-        raise UsageError(
-            "a masked language model needs the inverse of what acts at the embeddings, and this "
-            "combination has none",
-            hint="Use one language adapter, or a stack of them.",
-        )
-    return cast("Callable[[Tensor], Tensor]", inverse)
 
 
 # ------------------------------------------------------------------------------- checks of parts

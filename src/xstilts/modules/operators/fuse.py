@@ -20,7 +20,7 @@ from xstilts.backbone.sites import EncoderShape, Site
 from xstilts.config.specs import Spec
 from xstilts.errors import UsageError
 from xstilts.modules.methods import METHODS
-from xstilts.modules.methods.bottleneck import Bottleneck, read
+from xstilts.modules.nodes import Reads, TwoLayers, read, two_layers_of
 from xstilts.modules.operators import PartInfo
 
 LEARNS = True
@@ -106,36 +106,28 @@ class FusedSublayer(nn.Module):
     def __init__(self, own: FusionAttention, parts: Sequence[nn.Module]) -> None:
         super().__init__()
         self.own, self.parts = own, nn.ModuleList(parts)
-        last = parts[-1]
-        self.reads = last.reads if isinstance(last, Bottleneck) else "normed"
+        self.query_reads: Reads = getattr(parts[-1], "reads", "normed")
 
     def forward(self, hidden: Tensor, residual: Tensor, norm: nn.Module | None) -> Tensor:
         """The mix of the parts' updates."""
-        query = read(self.reads, hidden, residual, norm)
-        if self._alike():
-            return self._batched(query)
+        query = read(self.query_reads, hidden, residual, norm)
+        if alike := self._alike():
+            return self._batched(query, alike)
         updates = torch.stack([part(hidden, residual, norm) for part in self.parts], dim=2)
         return cast("Tensor", self.own(query, updates))
 
-    def _alike(self) -> bool:
-        """Whether all parts are adapters that read the same and drop nothing now."""
-        first = self.parts[0]
-        return all(
-            isinstance(part, Bottleneck)
-            and isinstance(first, Bottleneck)
-            and part.reads == first.reads
-            and type(part.activation) is type(first.activation)
-            and not (part.training and part.dropout.p)
-            for part in self.parts
-        )
+    def _alike(self) -> list[TwoLayers]:
+        """The parts' layers where all are alike and read the same; else nothing."""
+        parts = [two_layers_of(part) for part in self.parts]
+        kinds = {(part.reads, type(part.activation)) for part in parts if part}
+        return [part for part in parts if part] if all(parts) and len(kinds) == 1 else []
 
-    def _batched(self, x_BTD: Tensor) -> Tensor:
+    def _batched(self, x_BTD: Tensor, parts: Sequence[TwoLayers]) -> Tensor:
         """All parts in three matrix products over their stacked bottlenecks.
 
         A key is linear in its update, and an update in its bottleneck, so scores and the mix are
         computed there: no update of a single part is ever made. M is the bottlenecks' sizes summed.
         """
-        parts = [cast("Bottleneck", part) for part in self.parts]
         down_MD = torch.cat([part.down.weight for part in parts])
         down_M = torch.cat([part.down.bias for part in parts])
         up_MD = torch.cat([part.up.weight.t() * part.scaling for part in parts])

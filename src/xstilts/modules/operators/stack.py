@@ -12,7 +12,8 @@ from functools import reduce
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.sites import EncoderShape, Site
-from xstilts.modules.operators import NoOptions, inverse_of
+from xstilts.modules.nodes import inverse_of, weight_update_of
+from xstilts.modules.operators import NoOptions
 
 ORDERED = HEAD_OF_LAST = True
 ADAPTERS_BLOCK = "Stack"
@@ -56,6 +57,12 @@ class SummedProjection(nn.Module):
         for part in self.parts[1:]:
             update = update + part(x)
         return update
+
+    def weight_update(self) -> Tensor | None:
+        """The sum of the parts' changes of the weight matrix; None where a part is none."""
+        updates = [weight_update_of(part) for part in self.parts]
+        known = [update for update in updates if update is not None]
+        return reduce(Tensor.add, known) if len(known) == len(updates) else None
 
 
 def at_site(
