@@ -76,7 +76,7 @@ def both(tmp_path_factory):
     paths = [str(tests), *filter(None, sys.path)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     subprocess.run([sys.executable, "-c", CHILD, folder, written], check=True, env=environment)
-    return here, torch.load(written, weights_only=True)
+    return here, torch.load(written, weights_only=True), folder
 
 
 def test_every_operator_is_there(both):
