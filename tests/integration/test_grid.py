@@ -157,8 +157,8 @@ def test_what_has_no_data_is_left_out_and_named(call, tmp_path):
     )
     planned = call("grid", "plan", str(path))[0]
     assert [cell["name"] for cell in planned["cells"]] == [
-        "mnli/1",
         "none on tatoeba",
+        "mnli/1",
         "mnli/1 on tatoeba",
     ]
     assert [text.partition(":")[0] for text in planned["missing"]] == ["lareqa", "qasrl", "far"]

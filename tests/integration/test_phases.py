@@ -95,6 +95,23 @@ KINDS = {
 }
 
 
+def test_select_none_scores_no_dev_rows_and_keeps_the_last_step(world, tmp_path):
+    arguments = (*KINDS["single"], "--set", "train.max_steps=4", "--set", "train.select={}")
+    made = {}
+    for select in ("none", "last"):
+        folder = tmp_path / select
+        told = run(world, folder, *(text.format(select) for text in arguments))
+        manifest = json.loads(Path(told["folder"], "manifest.json").read_text())
+        history = next((folder / "home" / "runs").rglob("history.jsonl")).read_text()
+        weights = load_file(next(Path(told["folder"]).glob("*adapter*.safetensors")))
+        made[select] = (manifest["training"], "dev_score" in history, weights)
+    training, scored, weights = made["none"]
+    assert training["dev_score"] is None
+    assert training["selection"] == made["last"][0]["selection"] == "last checkpoint"
+    assert (scored, made["last"][1]) == (False, True)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in made["last"][2].items())
+
+
 def test_a_mixture_keeps_its_heads_and_says_its_shares(world, tmp_path):
     arguments = (*KINDS["multitask"], "--mlm", "0.2", "--set", "train.max_steps=12")
     made = run(world, tmp_path, *arguments, "--name", "mixed", "--set", "train.save_every=6")

@@ -260,6 +260,8 @@ def read_weights(raw: bytes) -> tuple[dict, dict[str, Tensor]]:
         "bos_token_id": 0,
         "pad_token_id": 1,
         "eos_token_id": 2,
+        # without it, transformers warns that a tokenizer of this size may be a broken Mistral's
+        "transformers_version": "4.57.0",
     }
     return config, state
 

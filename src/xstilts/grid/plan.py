@@ -8,6 +8,7 @@ from typing import Any
 
 from xstilts.config.load import located, short_name
 from xstilts.config.progress import ProgressFn
+from xstilts.config.specs import RecipeSpec
 from xstilts.errors import NotFoundError, OfflineError
 from xstilts.evaluate import score_rows
 from xstilts.evaluate.cells import Inputs
@@ -20,7 +21,14 @@ from xstilts.grid.kinds import KINDS
 from xstilts.grid.spec import StudySpec
 from xstilts.grid.state import PlannedStudy, Status
 from xstilts.tasks.formats import FORMATS
-from xstilts.train.recipes import Evaluated, RecipeRunner, parts_by_language, spell_out
+from xstilts.train.recipes import (
+    Evaluated,
+    Graph,
+    Node,
+    RecipeRunner,
+    parts_by_language,
+    spell_out,
+)
 
 CODE_VERSION = 1
 """Raised when the same cell gives another outcome."""
@@ -54,6 +62,35 @@ def plan_study(study: StudySpec, context: GridContext, progress: ProgressFn) -> 
     return PlannedStudy(study.name, spec, tuple(cells.values()), tuple(dict.fromkeys(missing)))
 
 
+def by_target(graph: Graph, recipe: RecipeSpec) -> list[Node | Evaluated]:
+    """The phases and evaluations of a graph: seed by seed, target by target, row by row.
+
+    Each phase stands right before the first evaluation that needs it, so that a study which is
+    stopped has whole columns of its table.
+    """
+    nodes = {node.id: node for node in graph.nodes}
+    ordered: list[Node | Evaluated] = []
+
+    def add(key: str) -> None:
+        node = nodes.pop(key, None)
+        if node is not None:
+            for below in node.below:
+                add(below)
+            ordered.append(node)
+
+    def place(evaluated: Evaluated) -> tuple[int, int]:
+        return recipe.seeds.index(evaluated.seed), recipe.targets.index(evaluated.task)
+
+    for evaluated in sorted(graph.evaluated, key=place):
+        for keys in parts_by_language(recipe, evaluated).values():
+            for key in keys:
+                add(key)
+        ordered.append(evaluated)
+    for key in list(nodes):  # what no evaluation needs, such as that of a target without data
+        add(key)
+    return ordered
+
+
 @dataclass
 class _Planning:
     """The cells of a study on one backbone."""
@@ -73,30 +110,36 @@ class _Planning:
         encoder = self.context.backbone(self.backbone)
         self.missing += graph.missing
         runner = RecipeRunner(recipe, encoder, workspace, self.context.world, "")
-        for number, node in enumerate(graph.nodes):
-            self.progress(node.id, number / len(graph.nodes))
-            try:
-                if any(key not in self.nodes for key in node.below):
-                    continue
-                phase = runner.phase(node, alone=True)
-            except (NotFoundError, OfflineError) as error:
-                self.missing.append(f"{node.name}: {error.what}")
+        steps = by_target(graph, recipe)
+        for number, step in enumerate(steps):
+            shown = step.id if isinstance(step, Node) else f"{step.label} on {step.task}"
+            self.progress(shown, number / len(steps))
+            if isinstance(step, Node):
+                self._add_training(step, runner)
                 continue
-            below = [self.nodes[key] for key in node.below]
-            job = {
-                "tasks": located(node.tasks),
-                "run": phase.run.model_dump(),
-                "apart": phase.standalone,
-                "module": phase.name,
-                "below": below,
-                "inputs": digest(phase.identity_values),
-            }
-            identity = {"inputs": phase.identity_values, "below": below}
-            self.nodes[node.id] = self._add("train", node.id, below, job, identity)
-        for evaluated in graph.evaluated:
-            parts = parts_by_language(recipe, evaluated).values()
+            parts = parts_by_language(recipe, step).values()
             if all(key in self.nodes for keys in parts for key in keys):
-                self._add_evaluation(evaluated, runner)
+                self._add_evaluation(step, runner)
+
+    def _add_training(self, node: Node, runner: RecipeRunner) -> None:
+        try:
+            if any(key not in self.nodes for key in node.below):
+                return
+            phase = runner.phase(node, alone=True)
+        except (NotFoundError, OfflineError) as error:
+            self.missing.append(f"{node.name}: {error.what}")
+            return
+        below = [self.nodes[key] for key in node.below]
+        job = {
+            "tasks": located(node.tasks),
+            "run": phase.run.model_dump(),
+            "apart": phase.standalone,
+            "module": phase.name,
+            "below": below,
+            "inputs": digest(phase.identity_values),
+        }
+        identity = {"inputs": phase.identity_values, "below": below}
+        self.nodes[node.id] = self._add("train", node.id, below, job, identity)
 
     def _add_evaluation(self, evaluated: Evaluated, runner: RecipeRunner) -> None:
         encoder = self.context.backbone(self.backbone)

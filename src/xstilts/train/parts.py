@@ -205,6 +205,8 @@ def _dev(
     task: TaskSpec, languages: Sequence[str], run: RunSpec, root: Path | None, *, offline: bool
 ) -> list[Dev]:
     """Rows of the source language, or of the target's languages where that is asked for."""
+    if run.train.select == "none":
+        return []
     if run.select_on == "target-dev":
         return _target_dev(task, run, root, offline=offline)
     if not task.select_split or not FORMATS.get(task.format).PREDICTS:

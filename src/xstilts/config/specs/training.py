@@ -31,8 +31,8 @@ class TrainSpec(Spec):
         eval_every: Optimiser steps between dev evaluations; 0 means once an epoch.
         patience: Dev evaluations without gain before stopping early; 0 means never.
         select: `best` keeps the checkpoint with the best dev score, the earliest of equal ones;
-            `last` the final one; `average` the mean of the weights at dev evaluations (Schmidt et
-            al., 2023, arXiv:2305.16834).
+            `last` the final one; `none` the final one too, and no dev row is ever scored; `average`
+            the mean of the weights at dev evaluations (Schmidt et al., 2023, arXiv:2305.16834).
         average_from: Share of the steps before which evaluations do not count for `average`.
         checkpoint_every: Optimiser steps between resumable checkpoints; 0 means once an epoch. One
             is also written before each dev evaluation, at the last step, and every ten minutes.
@@ -68,7 +68,7 @@ class TrainSpec(Spec):
     max_length: int = Field(default=0, ge=0)
     eval_every: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
-    select: Literal["best", "last", "average"] = "best"
+    select: Literal["best", "last", "average", "none"] = "best"
     average_from: float = Field(default=0.0, ge=0, lt=1)
     checkpoint_every: int = Field(default=0, ge=0)
     save_every: int = Field(default=0, ge=0)
