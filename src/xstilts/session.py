@@ -266,8 +266,8 @@ class Session:
             self._tell_loading(name)
             from xstilts.backbone.backbone import Backbone
 
-            loaded = Backbone.load(name, offline=self.offline)
-            self._backbones[name] = loaded.to(self.device)
+            device = self.device
+            self._backbones[name] = Backbone.load(name, offline=self.offline).to(device)
         return self._backbones[name]
 
     def _tell_loading(self, name: str) -> None:
@@ -318,12 +318,24 @@ class Session:
 
     @property
     def device(self) -> str:
-        """Where models run; each of several local processes has its own accelerator."""
+        """Where models run; each of several local processes has its own accelerator.
+
+        Raises:
+            UsageError: This machine has no such device.
+        """
         import torch
 
-        if self.device_option or not torch.cuda.is_available():
-            return self.device_option or "cpu"
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        if not self.device_option:
+            own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+            return own if torch.cuda.is_available() else "cpu"
+        try:
+            torch.empty(0, device=self.device_option)
+        except (RuntimeError, AssertionError, NotImplementedError):
+            known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+            raise UsageError(
+                f"no device '{self.device_option}' here", hint=f"Known: {', '.join(known)}."
+            ) from None
+        return self.device_option
 
     @property
     def training_defaults(self) -> Mapping[str, Mapping[str, Any]] | None:
@@ -615,6 +627,7 @@ class Session:
         *,
         langs: Sequence[str] = (),
         split: str = "",
+        limit: int = 0,
         layers: Sequence[int] = (),
         pooling: str = "",
         options: Mapping[str, Any] | None = None,
@@ -629,7 +642,9 @@ class Session:
             expressions: Such as `none` or `mnli/lora`.
             task: Name, or path of a YAML.
             langs: Languages; all that have data when empty.
-            split: The task's own when empty.
+            split: The task's own when empty; `test[:100]` is its first rows.
+            limit: Only so many first rows of each language; 0 for all. The split of every score
+                says so, and such scores never stand for those of all rows.
             layers: Blocks pooled for retrieval; the backbone's own when empty.
             pooling: `mean` or `cls`, for retrieval; the task's when empty.
             options: Of the task, such as `{"margin": "distance"}`.
@@ -650,6 +665,7 @@ class Session:
             backbone=backbone,
             langs=langs,
             split=split,
+            limit=limit,
             layers=layers,
             pooling=pooling,
             options=options,
@@ -693,16 +709,18 @@ class Session:
             precision: See `evaluate`.
             compiled: See `evaluate`.
             force: Compute finished cells again.
-            options: `tasks`, `suite`, `top`, `overrides`, `langs`, `split`, `layers`, `pooling`,
-                `backbone`: see `suite_requests`.
+            options: `tasks`, `suite`, `top`, `overrides`, `langs`, `split`, `limit`, `layers`,
+                `pooling`, `backbone`: see `suite_requests`.
         """
         from xstilts.config.load import load_suite
+        from xstilts.data.sources import first_rows
         from xstilts.evaluate.submission import require_own_split, write_submission
 
         if submit_dir is not None:
             suite = load_suite(options.get("suite", "xtreme"))
             for task in options.get("tasks") or suite.tasks:
-                require_own_split(task, options.get("split", ""))
+                rows = first_rows(options.get("split", ""), options.get("limit", 0))
+                require_own_split(task, rows)
         chosen = self.reference_for(expressions, options.pop("backbone", ""))
         requests, _ = self.suite_requests(expressions, backbone=chosen, **options)
         evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
@@ -735,8 +753,8 @@ class Session:
             backbone: Instead of the session's.
             plan_only: Train nothing; phases that are left to run stand in the second list, and what
                 they would make is not evaluated.
-            which: `langs`, `split`, `layers` and `pooling`, see `evaluate`; languages are those of
-                the suite that have data when empty.
+            which: `langs`, `split`, `limit`, `layers` and `pooling`, see `evaluate`; languages are
+                those of the suite that have data when empty.
         """
         from xstilts.config.load import load_task
         from xstilts.evaluate.request import task_requests
@@ -819,7 +837,7 @@ class Session:
             expressions: Such as `none` or `mnli`.
             tasks: Bitexts, such as `tatoeba`.
             force: Compute finished cells again.
-            options: `langs`, `split`, `pooling`, `precision`, `compiled`, `backbone`: see
+            options: `langs`, `split`, `limit`, `pooling`, `precision`, `compiled`, `backbone`: see
                 `evaluate`; `layers`, blocks, 0 for the embeddings, all of them when empty; `steps`,
                 the snapshots of each module's training too.
         """

@@ -131,3 +131,32 @@ def test_data_errors_name_the_row(run, home, tmp_path):
         text = run("train-adapter", "mnli", "--data", str(tmp_path), *FAST, code=1)
         assert words in text
         assert "train.tsv" in text
+
+
+def test_a_limit_is_in_every_row_and_stands_apart(run, home):
+    few = ("--langs", "qab,qac", "--limit", "5")
+    trained = run("train-adapter", "mnli", "--name", "brief", *FAST, "--dev-limit", "7")
+    assert trained["selection"] == "best qaa validation[:7] accuracy"
+    brief = run("eval", "brief", "--task", "xnli", *few)
+    assert {(row["split"], row["n"]) for row in brief["scores"]} == {("test[:5]", 5)}
+    whole = run("eval", "brief", "--task", "xnli", "--langs", "qab,qac")
+    assert {(row["split"], row["n"]) for row in whole["scores"]} == {("test", 30)}
+    assert whole["computed"] == 2
+    bitext = run("align", "none", "--task", "tatoeba", "--layers", "1", *few)
+    found = run("xtreme", "none", "brief", "--tasks", "xnli,tatoeba", "--top", "head", *few)
+    rows = bitext["scores"] + found["scores"]
+    assert {row["split"] for row in rows} == {"test[:5]"}
+    assert {row["n"] for row in rows if row["metric"] == "accuracy"} == {5}
+    run("report", "--html", str(home / "limited.html"))
+    page = (home / "limited.html").read_text(encoding="utf-8")
+    assert "xnli test[:5]" in page and "tatoeba test[:5]" in page
+    where = ("--submit-dir", str(home / "submission"))
+    told = run("xtreme", "brief", "--tasks", "xnli", *few, *where, code=2)
+    assert "test[:5]" in told or "[:5]" in told
+    assert not (home / "submission").exists()
+
+
+def test_a_device_that_is_not_there_is_refused(run, home):
+    told = run("--device", "cuda:9", "eval", "none", "--task", "tatoeba", "--langs", "qab", code=2)
+    assert "no device 'cuda:9' here" in told and "cpu" in told
+    assert run("eval", "none", "--task", "tatoeba", "--langs", "qab", "--device", "cpu")["scores"]

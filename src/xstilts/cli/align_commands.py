@@ -13,6 +13,7 @@ from xstilts.cli.eval_commands import (
     Expressions,
     Force,
     Languages,
+    Limit,
     Pooling,
     Precision,
     Split,
@@ -35,6 +36,7 @@ def align(
     ] = False,
     languages: Languages = "",
     split: Split = "",
+    limit: Limit = 0,
     pooling: Pooling = "",
     precision: Precision = "fp32",
     compiled: Compile = False,
@@ -62,6 +64,7 @@ def align(
         layers=() if layers == "all" else layers_of(layers),
         steps=steps,
         split=split,
+        limit=limit,
         pooling=pooling,
     )
     if state.dry_run:

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 _FLAGS = ("--json", "--quiet", "-q", "--offline", "--debug", "--dry-run", "--yes", "-y")
-_VALUES = ("--world", "--data", "--include", "--zoo", "--results")
+_VALUES = ("--world", "--data", "--include", "--zoo", "--results", "--device")
 GROUPS = ("grid", "zoo", "data", "tasks", "recipes", "config", "ls")
 """Commands that have commands."""
 
@@ -91,6 +91,9 @@ def options(
     ] = None,
     zoo: Annotated[Path | None, typer.Option("--zoo", help="The module library.")] = None,
     results: Annotated[Path | None, typer.Option("--results", help="The result store.")] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="Such as cpu, cuda:1 or mps; the best one when empty.")
+    ] = "",
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -103,7 +106,13 @@ def options(
         folders = [str(folder.absolute()) for folder in include]
         os.environ["XSTILTS_INCLUDE"] = os.pathsep.join(folders)
     session = Session(
-        data=data, zoo=zoo, results=results, offline=offline, world=world, quiet=quiet
+        data=data,
+        zoo=zoo,
+        results=results,
+        device=device,
+        offline=offline,
+        world=world,
+        quiet=quiet,
     )
     context.obj = State(session, as_json, dry_run, yes)
 

@@ -13,6 +13,10 @@ from xstilts.cli.state import State
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
 Split = Annotated[str, typer.Option(help="Empty means the task's own.")]
+Limit = Annotated[
+    int,
+    typer.Option(min=0, help="Only so many first rows of each language; every score says so."),
+]
 Layers = Annotated[
     str,
     typer.Option(help="Blocks pooled for retrieval, such as 7 or 5,7-9; empty: the backbone's."),
@@ -34,6 +38,7 @@ def evaluate(
     task: Annotated[str, typer.Option(help="The task.")],
     languages: Languages = "",
     split: Split = "",
+    limit: Limit = 0,
     layers: Layers = "",
     pooling: Pooling = "",
     task_options: Annotated[
@@ -59,6 +64,7 @@ def evaluate(
         backbone=backbone,
         langs=_split(languages),
         split=split,
+        limit=limit,
         layers=layers_of(layers),
         pooling=pooling,
         options=_options(task_options),
@@ -82,6 +88,7 @@ def xtreme(
     overrides: Annotated[list[str] | None, typer.Option("--set", help="For that training.")] = None,
     languages: Languages = "",
     split: Split = "",
+    limit: Limit = 0,
     layers: Layers = "",
     pooling: Pooling = "",
     precision: Precision = "fp32",
@@ -107,6 +114,7 @@ def xtreme(
         "overrides": overrides or [],
         "langs": _split(languages),
         "split": split,
+        "limit": limit,
         "layers": layers_of(layers),
         "pooling": pooling,
         "backbone": backbone,

@@ -17,6 +17,10 @@ Seed = Annotated[int | None, typer.Option(help="Seed of everything that is drawn
 Limit = Annotated[
     int | None, typer.Option(min=1, help="At most this many training rows of each task.")
 ]
+DevLimit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only so many first dev rows of each task; the selection says so."),
+]
 Config = Annotated[Path | None, typer.Option(help="A YAML with settings.")]
 Overrides = Annotated[
     list[str] | None,
@@ -72,6 +76,7 @@ def train_adapter(
     name: Name = "",
     seed: Seed = None,
     limit: Limit = None,
+    dev_limit: DevLimit = None,
     source_langs: SourceLangs = "",
     mlm: Mlm = 0.0,
     text: Text = None,
@@ -93,7 +98,7 @@ def train_adapter(
     if on_task:
         name, task = name or task, on_task
         text = [entry if "=" in entry else f"{_language(name)}={entry}" for entry in text or []]
-    flags = flags_of(method, backbone, seed, limit)
+    flags = flags_of(method, backbone, seed, limit, dev_limit)
     if cache_activations:
         flags["train"] = {**flags.get("train", {}), "cache_activations": True}
     flags |= _data_flags(source_langs, mlm, text or [], select_on, target)
@@ -114,6 +119,7 @@ def train(
     name: Name = "",
     seed: Seed = None,
     limit: Limit = None,
+    dev_limit: DevLimit = None,
     source_langs: SourceLangs = "",
     mlm: Mlm = 0.0,
     text: Text = None,
@@ -129,7 +135,7 @@ def train(
 
     Example: xstilts train multitask --mlm 0.1 --set train.epochs=2
     """
-    flags = flags_of("full_delta" if difference else "full", backbone, seed, limit)
+    flags = flags_of("full_delta" if difference else "full", backbone, seed, limit, dev_limit)
     flags |= _data_flags(source_langs, mlm, text or [], select_on, target)
     job = TrainingJob(task, flags, overrides or [], config, stack_on, init_from, name, force)
     run_job(context.obj, job, track=track, nproc=nproc)

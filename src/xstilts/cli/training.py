@@ -30,14 +30,16 @@ class TrainingJob:
     force: bool
 
 
-def flags_of(method: str, backbone: str, seed: int | None, limit: int | None) -> dict[str, Any]:
+def flags_of(
+    method: str, backbone: str, seed: int | None, limit: int | None, dev_limit: int | None = None
+) -> dict[str, Any]:
     """Nested settings of a run; only those that were given."""
     flags: dict[str, Any] = {}
     if method:
         flags["method"] = method
     if backbone:
         flags["backbone"] = backbone
-    given = {"seed": seed, "limit": limit}
+    given = {"seed": seed, "limit": limit, "dev_limit": dev_limit}
     training = {name: value for name, value in given.items() if value is not None}
     return flags | ({"train": training} if training else {})
 

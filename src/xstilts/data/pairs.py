@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from xstilts.config.specs import TaskSpec
@@ -12,7 +13,7 @@ from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.located import Located, locate, not_found
 from xstilts.data.readers import READERS
 from xstilts.data.readers.bucc import read_gold
-from xstilts.data.sources import read_located, require_language
+from xstilts.data.sources import read_located, require_language, sliced
 from xstilts.data.text import read_lines
 from xstilts.errors import DataError, OfflineError, UsageError
 
@@ -36,6 +37,20 @@ class BitextPair:
         """The gold pairs as ids, source first."""
         return [(self.source[s].id, self.target[t].id) for s, t in self.gold]
 
+    def first(self, count: int) -> BitextPair:
+        """The first `count` sentences of the source side, and as many of the target side at least.
+
+        Those come first that belong to a sentence which is there, then others in their order.
+        """
+        gold = [(s, t) for s, t in self.gold if s < count]
+        belonging = {t for _, t in gold}
+        others = (t for t in range(len(self.target)) if t not in belonging)
+        kept = sorted([*belonging, *islice(others, max(0, count - len(belonging)))])
+        place = {t: at for at, t in enumerate(kept)}
+        return BitextPair(
+            self.source[:count], [self.target[t] for t in kept], [(s, place[t]) for s, t in gold]
+        )
+
 
 def load_pair(
     task: TaskSpec, language: str, root: Path | None, split: str = "", *, offline: bool = False
@@ -43,7 +58,8 @@ def load_pair(
     """Both sides of a retrieval task in a language, and which sentences belong together.
 
     Sentences with the same id belong together, line numbers being ids where a file has none. A gold
-    file decides instead, where there is one, or what both sides say in `target`.
+    file decides instead, where there is one, or what both sides say in `target`. Of a split such
+    as `test[:100]` see `BitextPair.first`.
 
     Raises:
         NotFoundError: A side is nowhere.
@@ -52,11 +68,13 @@ def load_pair(
     """
     if not ROW_FORMATS.get(task.format).TWO_SIDED:
         raise UsageError(f"task {task.name} is not a retrieval task", where=f"it is {task.format}")
-    split = split or task.eval_split
+    name, count = sliced(split)
+    split = name or task.eval_split
     source, source_end = _side(task, split, "source", language, root, offline)
     target, target_end = _side(task, split, "target", language, root, offline)
     spot = f"{source_end} against {target_end}"
-    return BitextPair(source, target, _gold(task, split, language, root, source, target, spot))
+    pair = BitextPair(source, target, _gold(task, split, language, root, source, target, spot))
+    return pair.first(count) if count else pair
 
 
 def _side(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,9 +40,30 @@ __all__ = [
     "locate",
     "read_located",
     "shuffled_labels",
+    "sliced",
     "subset",
     "task_in_world",
 ]
+
+
+_SLICE = re.compile(r"([^\[\]]*)(?:\[:([1-9][0-9]*)\])?")
+
+
+def sliced(split: str) -> tuple[str, int]:
+    """`test[:100]` as the split and how many of its first rows count; 0 for all of them.
+
+    Raises:
+        UsageError: What stands in brackets is no such number.
+    """
+    match = _SLICE.fullmatch(split)
+    if match is None:
+        raise UsageError(f"no split '{split}'", hint="Its first 100 rows are test[:100].")
+    return match[1], int(match[2] or 0)
+
+
+def first_rows(split: str, limit: int) -> str:
+    """The name of a split's first rows, such as `test[:100]`; the split itself for 0."""
+    return f"{split}[:{limit}]" if limit else split
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +91,9 @@ def load(
 ) -> list[Example]:
     """The rows of a split in a language, in file order, each with its label where there is one.
 
-    `root` is a folder with original files or copies of hub data sets, None means the hub; `limit`
-    keeps at most that many rows, the same nested subset for a seed (see `subset`).
+    `root` is a folder with original files or copies of hub data sets, None means the hub. A split
+    such as `test[:100]` is its first rows (see `sliced`); `limit` keeps at most that many rows, the
+    same nested subset for a seed (see `subset`).
 
     Raises:
         NotFoundError: No source has them; every place that was tried is listed.
@@ -85,6 +108,7 @@ def load_rows(
     task: TaskSpec, split: str, language: str, root: Path | None, *, offline: bool = False
 ) -> LoadedRows:
     """Like `load`, with the number of rows left out and where they came from."""
+    split, first = sliced(split)
     located = locate(task, split, language, root)
     if located is None or located.remote:
         require_language(task, language)
@@ -101,7 +125,7 @@ def load_rows(
     examples, dropped = read_located(located)
     if split == "train" or located.source.options.get("id_language"):
         check_source_language(examples, task, language)
-    return LoadedRows(examples, dropped, located)
+    return LoadedRows(examples[: first or None], dropped, located)
 
 
 def require_language(task: TaskSpec, language: str) -> None:

@@ -13,7 +13,7 @@ from xstilts.config.load import load_suite, load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.languages import called
 from xstilts.data.located import available_languages, row_key, tried
-from xstilts.data.sources import task_in_world
+from xstilts.data.sources import first_rows, sliced, task_in_world
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.request import Request
 from xstilts.tasks.formats import FORMATS
@@ -120,7 +120,8 @@ def jobs_of(
         task = _task(request, root, backbone)
         two_sided = FORMATS.get(task.format).TWO_SIDED
         settings = _settings(request, task, backbone) if two_sided else None
-        split = request.split or task.eval_split
+        name, first = sliced(request.split)
+        split = name or task.eval_split
         languages = _languages(request, task, split, root)
         if not request.languages:
             missing |= {
@@ -128,10 +129,9 @@ def jobs_of(
                 for code in task.languages
                 if code not in languages
             }
+        rows = first_rows(split, first)
         for language in languages:
-            jobs.append(
-                EvaluationJob(request, task, language, split, settings, precision=precision)
-            )
+            jobs.append(EvaluationJob(request, task, language, rows, settings, precision=precision))
             layers[request.expression, jobs[-1].pooling].add(jobs[-1].layer)
     return [_with_layers(job, layers[job.request.expression, job.pooling]) for job in jobs], missing
 

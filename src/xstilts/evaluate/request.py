@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xstilts.data.batching import Padding
+from xstilts.data.sources import first_rows
 from xstilts.evaluate.store import ResultCell, Score
 
 
@@ -19,7 +20,7 @@ class Request:
         label: What stands for it in tables; the expression when empty.
         task: Name of the task.
         languages: Empty means every language of the task, or of the suite, that has data.
-        split: Empty means the task's own.
+        split: Empty means the task's own; `test[:100]` its first rows, `[:100]` those of the own.
         layer: Block for retrieval; -1 means the task's, or else the backbone's default.
         pooling: `mean` or `cls`, for retrieval; empty means the task's.
         options: Replace options of the task, such as `margin` or `decode`.
@@ -46,6 +47,8 @@ def task_requests(
     label: str = "",
     layers: Sequence[int] = (),
     langs: Sequence[str] = (),
+    split: str = "",
+    limit: int = 0,
     options: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> list[Request]:
@@ -57,8 +60,10 @@ def task_requests(
         label: See `Request`.
         layers: Blocks pooled for retrieval; the task's when empty.
         langs: Languages; every one that has data when empty.
+        split: See `Request`.
+        limit: Only the first rows of each language, which the split in every score then says.
         options: See `Request`.
-        values: Its other fields, such as `split`, `pooling` and `suite`.
+        values: Its other fields, such as `pooling` and `suite`.
     """
     return [
         Request(
@@ -66,6 +71,7 @@ def task_requests(
             task,
             label or expression,
             tuple(langs),
+            first_rows(split, limit),
             layer=block,
             options=options or {},
             **values,

@@ -15,7 +15,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair, load_pair
-from xstilts.data.sources import data_digest, load
+from xstilts.data.sources import data_digest, first_rows, load, sliced
 from xstilts.errors import DataError, XstiltsError
 from xstilts.evaluate.cells import EvaluationJob
 from xstilts.tasks.encoding import encode, row_length
@@ -133,8 +133,9 @@ class RowCache:
             _require_gold(rows, job)
             return [rows]
         splits = [job.split]
-        if job.tunes and job.split != TUNED_ON:
-            splits.append(TUNED_ON)
+        name, first = sliced(job.split)
+        if job.tunes and name != TUNED_ON:
+            splits.append(first_rows(TUNED_ON, first))
         return [
             load_pair(job.task, job.language, workspace.data, split, offline=workspace.offline)
             for split in splits

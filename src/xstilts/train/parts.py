@@ -17,6 +17,7 @@ from xstilts.data.examples import Example
 from xstilts.data.sources import (
     available_languages,
     data_digest,
+    first_rows,
     load,
     shuffled_labels,
     subset,
@@ -211,15 +212,16 @@ def _dev(
         return _target_dev(task, run, root, offline=offline)
     if not task.select_split or not FORMATS.get(task.format).PREDICTS:
         return []
+    split = first_rows(task.select_split, run.train.dev_limit)
     found = []
     for language in languages:
         if language not in (*task.every_language, task.source_language):
             continue
         try:
-            rows = load(task, task.select_split, language, root, offline=offline)
+            rows = load(task, split, language, root, offline=offline)
         except NotFoundError:
             continue
-        found.append(Dev(task, language, task.select_split, rows))
+        found.append(Dev(task, language, split, rows))
     return found
 
 
@@ -234,6 +236,7 @@ def _target_dev(task: TaskSpec, run: RunSpec, root: Path | None, *, offline: boo
     codes = [c for c in available_languages(target, split, root) if c != target.source_language]
     if not codes:
         raise NotFoundError(f"task {target.name} has no split '{split}' in a target language")
+    split = first_rows(split, run.train.dev_limit)
     return [Dev(target, c, split, load(target, split, c, root, offline=offline)) for c in codes]
 
 

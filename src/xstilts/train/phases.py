@@ -120,7 +120,8 @@ class Phase:
     @cached_property
     def identity_values(self) -> dict[str, Any]:
         """Everything that decides the weights but the modules of `base` and `init`."""
-        outside = {"checkpoint_every", "gradient_checkpointing", "shard"}
+        # the digests of the parts hold the dev rows that `dev_limit` leaves
+        outside = {"checkpoint_every", "gradient_checkpointing", "shard", "dev_limit"}
         if not self.run.train.cache_activations:
             outside.add("cache_activations")
         return {

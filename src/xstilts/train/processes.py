@@ -44,6 +44,7 @@ class Processes:
 
     Args:
         precision: `fp32` or `bf16`.
+        device: Where the model is; a CPU is then used even where there is a GPU.
         trackers: Names of `TRACKERS` that are told the history.
         folder: For trackers that write files.
         run: Name of the run and its settings, for trackers.
@@ -53,14 +54,17 @@ class Processes:
         self,
         precision: str,
         *,
+        device: torch.device | None = None,
         trackers: Sequence[str] = (),
         folder: Path | None = None,
         run: tuple[str, Mapping[str, Any]] = ("xstilts", {}),
     ) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
+        if device is not None and device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
         self._accelerator: Any = Accelerator(
-            cpu=not torch.cuda.is_available(),
+            cpu=not torch.cuda.is_available() or (device is not None and device.type == "cpu"),
             mixed_precision="bf16" if precision == "bf16" else "no",
             log_with=list(trackers) or None,
             project_dir=str(folder) if folder else None,

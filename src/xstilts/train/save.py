@@ -113,8 +113,9 @@ def _probe(model: TaskModel) -> list[float]:
 
 
 def _training(phase: Phase, mixture: Mixture, result: TrainResult) -> dict[str, Any]:
+    train = phase.run.train
     record: dict[str, Any] = {
-        "settings": phase.run.train.model_dump(),
+        "settings": train.model_dump(exclude=set() if train.dev_limit else {"dev_limit"}),
         "steps": result.steps,
         "kept_step": result.best_step,
         "dev_score": result.best_score,

@@ -16,7 +16,7 @@ from xstilts.config.load import load_task
 from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.located import available_languages, locate
-from xstilts.data.pairs import load_pair
+from xstilts.data.pairs import BitextPair, load_pair
 from xstilts.data.sources import (
     check_source_language,
     data_digest,
@@ -615,3 +615,28 @@ def test_the_package_offers_its_doors_without_importing_them():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError):
         xstilts.data.nothing  # noqa: B018
+
+
+def test_a_slice_is_the_first_rows_of_a_split(tmp_path):
+    write(tmp_path, {"xnli/test-de.tsv": "a\tb\nc\td\ne\tf\n"})
+    write(tmp_path, {"labels/xnli/test-de.tsv": "neutral\nentailment\nneutral\n"})
+    task = load_task("xnli")
+    whole = load(task, "test", "de", tmp_path)
+    assert load(task, "test[:2]", "de", tmp_path) == whole[:2]
+    assert load(task, "test[:9]", "de", tmp_path) == whole
+    for wrong in ("test[2:]", "test[:0]", "test[:x]", "[test]"):
+        with pytest.raises(UsageError, match="no split"):
+            load(task, wrong, "de", tmp_path)
+
+
+def test_the_first_rows_of_a_bitext_keep_what_belongs_together():
+    source, target = ([Example(f"{side}{n}", "", {}) for n in range(4)] for side in "st")
+    pair = BitextPair(source, target, [(0, 3), (1, 1), (3, 0)])
+    cut = pair.first(2)
+    assert [row.id for row in cut.source] == ["s0", "s1"]
+    assert cut.gold_ids == [("s0", "t3"), ("s1", "t1")] and len(cut.target) == 2
+    # a sentence that belongs to nothing does not leave the target side empty
+    assert [row.id for row in BitextPair(source, target, [(3, 2)]).first(2).target] == ["t0", "t1"]
+    several = BitextPair(source, target, [(0, 1), (0, 2), (0, 3)]).first(1)
+    assert [row.id for row in several.target] == ["t1", "t2", "t3"]  # every answer stays
+    assert several.gold == [(0, 0), (0, 1), (0, 2)]

@@ -39,6 +39,7 @@ class TrainSpec(Spec):
         save_every: Optimiser steps between copies of the weights that are kept for curves over
             time, the start included; 0 means none.
         limit: At most this many training rows, the same nested subset for a seed; 0 means all.
+        dev_limit: Only the first dev rows of each language, as many as this; 0 means all.
         bucket: Batches' worth of shuffled rows that are sorted by length together; 1 switches
             bucketing off.
         gradient_checkpointing: Keep no activations inside blocks, compute them twice.
@@ -73,6 +74,7 @@ class TrainSpec(Spec):
     checkpoint_every: int = Field(default=0, ge=0)
     save_every: int = Field(default=0, ge=0)
     limit: int = Field(default=0, ge=0)
+    dev_limit: int = Field(default=0, ge=0)
     bucket: int = Field(default=50, gt=0)
     gradient_checkpointing: bool = False
     shard: bool = False
