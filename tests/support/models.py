@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import torch
-from transformers import (
-    BertConfig,
-    BertModel,
-    XLMRobertaConfig,
-    XLMRobertaModel,
-    XLMRobertaXLConfig,
-    XLMRobertaXLModel,
-)
+from transformers import AutoConfig
 
+from xstilts.backbone.architectures import architecture_of, class_options
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.pretrained import fingerprint
 from xstilts.config.load import load_method
@@ -35,14 +29,12 @@ SIZES = {
 
 
 def encoder(model_type: str = "xlm-roberta", seed: int = 0, **sizes):
-    config_class, model_class = {
-        "xlm-roberta": (XLMRobertaConfig, XLMRobertaModel),
-        "xlm-roberta-xl": (XLMRobertaXLConfig, XLMRobertaXLModel),
-        "bert": (BertConfig, BertModel),
-    }[model_type]
     torch.manual_seed(seed)
-    config = config_class(**{**SIZES, **sizes}, attn_implementation="sdpa")
-    model = model_class(config, add_pooling_layer=False)
+    config = AutoConfig.for_model(model_type, **{**SIZES, **sizes})
+    model_class = architecture_of(model_type).model_class(config)
+    options = class_options(model_class)
+    config._attn_implementation = options.pop("attn_implementation")
+    model = model_class(config, **options)
     with torch.no_grad():  # freshly made norms are the identity, which hides mistakes
         for name, parameter in model.named_parameters():
             if "norm" in name.lower():
@@ -60,7 +52,7 @@ def backbone(model_type: str = "xlm-roberta", seed: int = 0, tokenizer=None, **s
         hidden_size=config.hidden_size,
         num_layers=config.num_hidden_layers,
         num_heads=config.num_attention_heads,
-        intermediate_size=config.intermediate_size,
+        intermediate_size=architecture_of(model_type).describe(config).intermediate_size,
         vocab_size=config.vocab_size,
         tokenizer_sha256="0" * 64,
         fingerprint=fingerprint(model),

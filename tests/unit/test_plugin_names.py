@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import xstilts
+from xstilts.backbone.architectures import ARCHITECTURES
 from xstilts.composition.export import EXPORTS
 from xstilts.config.registry import Registry
 from xstilts.data.readers import READERS
@@ -25,6 +26,7 @@ from xstilts.zoo.hubs import HUBS
 
 ROOT = Path(xstilts.__file__).parent
 REGISTRIES: dict[str, Registry] = {
+    "backbone/architectures": ARCHITECTURES,
     "modules/methods": METHODS,
     "modules/operators": OPERATORS,
     "tasks/formats": FORMATS,

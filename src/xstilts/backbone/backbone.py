@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from xstilts.backbone.hooks import WHOLE_KEY, hook, wrapped
+from xstilts.backbone.architectures import Architecture, architecture_of
+from xstilts.backbone.hooks import WHOLE_KEY, Undo, hook, wrapped
 from xstilts.backbone.packed import pack, unpack
 from xstilts.backbone.pretrained import backbone_spec, clean_config, fetch, identify
-from xstilts.backbone.sites import BLOCKS, EncoderShape, Site
+from xstilts.backbone.sites import ENTRY, EncoderShape, Site
 from xstilts.config.hub_models import no_network
 from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import UsageError
+
+Change: TypeAlias = Callable[[Tensor], Tensor]
+"""Gives another hidden state for the one that it gets, both [B, T, D]."""
 
 
 class Backbone:
     """A plain transformers encoder without a head.
 
     Attributes:
-        encoder: The transformers model (XLMRobertaModel, XLMRobertaXLModel, BertModel); no pooler.
+        encoder: The transformers model, such as XLMRobertaModel; no pooler.
         tokenizer: Its fast tokenizer.
         identity: Which backbone this is; modules refuse another one.
         retrieval_layer: Block pooled for retrieval by default.
+        architecture: What differs between encoders.
+        layout: Where everything is in this one.
     """
 
     def __init__(
@@ -36,8 +43,11 @@ class Backbone:
     ) -> None:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.identity, self.retrieval_layer = identity, retrieval_layer
-        self._cut: dict[tuple[int, int], nn.Module] = {}
+        self.architecture = architecture_of(encoder.config.model_type)
+        self.layout = self.architecture.describe(encoder.config)
         self._compiled: list[Any] = []
+        self._acting: Set[str] = frozenset()  # keys of the sites at which something acts
+        self._entry: nn.Module | None = None  # what acts at the embeddings
         pack(self.blocks)
 
     @classmethod
@@ -67,19 +77,18 @@ class Backbone:
     @property
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks, first to last."""
-        return cast("nn.ModuleList", self.encoder.get_submodule(BLOCKS))
+        return cast("nn.ModuleList", self.encoder.get_submodule(self.layout.blocks))
 
     @property
     def shape(self) -> EncoderShape:
         """The sizes that a new module needs."""
         config = self.encoder.config
-        return EncoderShape(
-            config.num_hidden_layers,
-            config.hidden_size,
-            config.intermediate_size,
-            float(config.attention_probs_dropout_prob),
-            self.encoder,
-        )
+        return EncoderShape(config.num_hidden_layers, config.hidden_size, self.layout, self.encoder)
+
+    @property
+    def word_embeddings(self) -> nn.Embedding:
+        """The table of the sub-words' embeddings."""
+        return cast("nn.Embedding", self.encoder.get_input_embeddings())
 
     @property
     def device(self) -> torch.device:
@@ -89,9 +98,7 @@ class Backbone:
     @property
     def max_length(self) -> int:
         """Longest input in sub-words, special tokens included."""
-        config = self.encoder.config
-        offset = 0 if config.model_type == "bert" else int(config.pad_token_id) + 1
-        return int(config.max_position_embeddings) - offset
+        return self.layout.max_length
 
     def to(self, device: torch.device | str) -> Backbone:
         """Move the weights; returns itself."""
@@ -101,7 +108,7 @@ class Backbone:
     def copy(self) -> Backbone:
         """The same with weights of its own, in main memory."""
         twin = copy.copy(self)
-        twin.encoder, twin._cut, twin._compiled = copy.deepcopy(self.encoder).cpu(), {}, []
+        twin.encoder, twin._compiled = copy.deepcopy(self.encoder).cpu(), []
         return twin
 
     def in_int8(self) -> Backbone:
@@ -140,20 +147,21 @@ class Backbone:
                 block._compiled_call_impl = None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The last block's output, [B, T, D]."""
-        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        return cast("Tensor", output.last_hidden_state)
+        """The last block's output, after the norm that follows it if there is one, [B, T, D]."""
+        taps: dict[int, Change] = {} if self._entry is None else {0: self._enter}
+        return self._run(input_ids, attention_mask, taps)
 
     __call__ = forward
 
     def hidden_states(
         self, input_ids: Tensor, attention_mask: Tensor, *, up_to: int | None = None
     ) -> tuple[Tensor, ...]:
-        """Embedding output and the outputs of the first `up_to` blocks; no further block runs.
+        """What the first block reads and the outputs of the first `up_to`; no further block runs.
 
         Returns:
             `up_to` + 1 tensors [B, T, D]; index k is what `output_hidden_states` calls
-            `hidden_states[k]`.
+            `hidden_states[k]`. Where a norm follows the last block, the last one is what comes out
+            of it, as `forward` gives.
 
         Raises:
             UsageError: `up_to` is not between 0 and the number of blocks.
@@ -163,16 +171,22 @@ class Backbone:
         if not 0 <= count <= total:
             raise UsageError(f"layer {count} of a backbone with {total} blocks")
         states: list[Tensor] = []
-        with _recording(self.encoder.embeddings, list(self.blocks)[:count], states):
-            last = self._first_blocks(count)(input_ids=input_ids, attention_mask=attention_mask)
-        if count == total:
-            states[-1] = last.last_hidden_state
+
+        def see(hidden: Tensor) -> Tensor:
+            states.append(hidden if states else self._enter(hidden))
+            if len(states) > count:
+                raise _Reached
+            return states[-1]
+
+        taps = dict.fromkeys(range(min(count + 1, total)), see)
+        with suppress(_Reached):
+            states.append(self._run(input_ids, attention_mask, taps))
         return tuple(states)
 
     def from_block(
         self, first: int, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor
     ) -> Tensor:
-        """The last block's output [B, T, D], from the output of the first `first` blocks.
+        """What `forward` gives, [B, T, D], from the output of the first `first` blocks.
 
         Args:
             first: Blocks that have run; all of them gives `hidden` back.
@@ -182,26 +196,41 @@ class Backbone:
         """
         if first == len(self.blocks):
             return hidden
-        model = self._some_blocks(first, len(self.blocks))
-        model._modules["embeddings"] = _Given(hidden)
-        output = model(input_ids=input_ids, attention_mask=attention_mask)
-        return cast("Tensor", output.last_hidden_state)
+        skipped = [_Skipped(block, self.architecture) for block in self.blocks[:first]]
+        stands: dict[str, nn.Module] = {}
+        if self.layout.embeddings:
+            stands[self.layout.embeddings] = _Given(hidden)
+        return self._run(input_ids, attention_mask, {first: lambda _: hidden}, skipped, stands)
 
-    def _first_blocks(self, count: int) -> nn.Module:
-        """The encoder with only its first blocks, sharing every weight."""
-        if count == len(self.blocks):
-            return cast("nn.Module", self.encoder)
-        return self._some_blocks(0, count)
+    def _enter(self, hidden: Tensor) -> Tensor:
+        """What the first block reads, with what acts there."""
+        return hidden if self._entry is None else hidden + self._entry(hidden, hidden, None)
 
-    def _some_blocks(self, first: int, end: int) -> nn.Module:
-        """The encoder with the blocks from `first` until before `end`, sharing every weight."""
-        if (first, end) not in self._cut:
-            stack = _shallow(self.encoder.encoder)
-            stack._modules["layer"] = nn.ModuleList(list(self.blocks)[first:end])
-            model = _shallow(self.encoder)
-            model._modules["encoder"] = stack
-            self._cut[first, end] = model
-        return self._cut[first, end]
+    def _run(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        taps: Mapping[int, Change],
+        skipped: Sequence[nn.Module] = (),
+        stands: Mapping[str, nn.Module] = MappingProxyType({}),
+    ) -> Tensor:
+        """The encoder's output.
+
+        Args:
+            input_ids: [B, T].
+            attention_mask: [B, T].
+            taps: Number of a block to what changes the hidden state that it reads.
+            skipped: Stand where the first blocks are.
+            stands: Path to what stands there.
+        """
+        encoder = self.encoder
+        if taps:
+            blocks = [*skipped, *list(self.blocks)[len(skipped) :]]
+            for number, change in taps.items():
+                blocks[number] = _Tapped(blocks[number], change)
+            encoder = _sharing(encoder, {**stands, self.layout.blocks: nn.ModuleList(blocks)})
+        given = self.architecture.inputs(encoder, input_ids, attention_mask)
+        return cast("Tensor", encoder(**given).last_hidden_state)
 
     @contextmanager
     def attach(
@@ -216,21 +245,30 @@ class Backbone:
         Raises:
             UsageError: Something already acts at one of the sites.
         """
-        patched: list[nn.Module] = []
+        nodes = dict(nodes.items())  # a ModuleDict has no `get`
+        taken = sorted(self._acting & nodes.keys(), key=Site.of)
+        if taken:
+            site = Site.of(taken[0])
+            raise UsageError(f"a module already acts at block {site.block}, {site.name}")
+        plain, entry, acting = self.encoder, self._entry, self._acting
+        undo: list[Undo] = []
         originals = self._swap(weights or {})
-        plain, cut = self.encoder, self._cut
         try:
             if WHOLE_KEY in nodes:
-                self.encoder, self._cut = wrapped(nodes, plain), {}
-                yield
-                return
-            for key, node in nodes.items():
-                patched.append(hook(plain, Site.of(key), node))
+                self.encoder = wrapped(nodes, plain)
+            else:
+                # several nodes may change one module: projections before ends of sub-layers
+                sites = sorted((Site.of(key) for key in nodes), key=lambda site: not site.is_linear)
+                for site in sites:
+                    if site.block >= 0:
+                        undo += hook(plain, self.layout, site, nodes[site.key])
+                self._entry = nodes.get(ENTRY, entry)
+            self._acting = acting | nodes.keys()
             yield
         finally:
-            self.encoder, self._cut = plain, cut
-            for module in patched:
-                del module.forward
+            self.encoder, self._entry, self._acting = plain, entry, acting
+            for restore in reversed(undo):
+                restore()
             self._swap(originals)
 
     def _swap(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -254,26 +292,66 @@ class _Given(nn.Module):
         return self.hidden
 
 
+class _Reached(Exception):  # noqa: N818  (no error: the run ends where nobody reads on)
+    """All hidden states that are wanted are there."""
+
+
+class _Instead(nn.Module):
+    """Stands where a block is, and has all that the block has."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("block"), name)
+
+
+class _Tapped(_Instead):
+    """A block whose hidden state is changed before it reads it."""
+
+    def __init__(self, block: nn.Module, change: Change) -> None:
+        super().__init__(block)
+        self.change = change
+
+    def forward(self, hidden: Any, *given: Any, **named: Any) -> Any:
+        return self.block(self.change(hidden), *given, **named)
+
+
+class _Skipped(_Instead):
+    """A block that does not run."""
+
+    def __init__(self, block: nn.Module, architecture: Architecture) -> None:
+        super().__init__(block)
+        self.architecture = architecture
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        return self.architecture.skipped(self.block, given, named)
+
+
+def _sharing(model: nn.Module, stands: Mapping[str, nn.Module]) -> Any:
+    """A copy that shares every tensor but has other modules at some paths."""
+    top = _shallow(model)
+    copies = {"": top}
+    for path, module in stands.items():
+        parent = ""
+        *above, name = path.split(".")
+        for part in above:
+            inner = f"{parent}.{part}".lstrip(".")
+            if inner not in copies:
+                copies[inner] = _shallow(cast("nn.Module", copies[parent]._modules[part]))
+                copies[parent]._modules[part] = copies[inner]
+            parent = inner
+        copies[parent]._modules[name] = module
+    return top
+
+
 def _shallow(module: nn.Module) -> nn.Module:
     """A copy that shares all tensors but has its own table of children."""
     copy = module.__class__.__new__(module.__class__)
     copy.__dict__.update(module.__dict__)
     copy._modules = dict(module._modules)
     return copy
-
-
-@contextmanager
-def _recording(
-    embeddings: nn.Module, blocks: list[nn.Module], states: list[Tensor]
-) -> Iterator[None]:
-    """Append what the embeddings and each of `blocks` give to `states`."""
-
-    def record(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        states.append(output[0] if isinstance(output, tuple) else output)
-
-    handles = [module.register_forward_hook(record) for module in (embeddings, *blocks)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

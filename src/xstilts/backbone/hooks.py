@@ -2,50 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from xstilts.backbone.sites import BLOCKS, EMBEDDINGS, LINEARS, SUBLAYERS, WHOLE, Site
+from xstilts.backbone.sites import WHOLE, EncoderLayout, Site, SubLayer
 from xstilts.errors import UsageError
 
 WHOLE_KEY = Site(-2, WHOLE).key
 """The site of a module of another library, which wraps the whole encoder."""
 
+Undo = Callable[[], None]
 
-def hook(encoder: Any, site: Site, node: nn.Module) -> nn.Module:
-    """Let a node act at a site of an encoder until the `forward` of what is given back is deleted.
+
+def hook(encoder: nn.Module, layout: EncoderLayout, site: Site, node: nn.Module) -> list[Undo]:
+    """Let a node act at a site in a block.
 
     Args:
         encoder: The transformers model.
-        site: Where.
+        layout: Where its sites are.
+        site: Where. Of several, projections come before ends of sub-layers.
         node: What acts there, as `xstilts.backbone.sites` says.
 
     Returns:
-        The encoder's own module whose output the node changes.
+        What takes it away again, to be called last first.
 
     Raises:
-        UsageError: Something already acts there.
+        UsageError: The encoder has no such site.
     """
-    module = _module_at(encoder, site)
-    if "forward" in vars(module):
-        raise UsageError(f"a module already acts at block {site.block}, {site.name}")
-    if site.name == EMBEDDINGS:
-        module.forward = _embeddings_forward(module.forward, node)
-    elif site.is_linear:
-        module.forward = _linear_forward(cast("nn.Linear", module), node)
-    else:
-        module.forward = _sublayer_forward(module, node)
-    return module
-
-
-def _module_at(encoder: Any, site: Site) -> nn.Module:
-    if site.name == EMBEDDINGS:
-        return cast("nn.Module", encoder.get_submodule(EMBEDDINGS))
-    path = LINEARS[site.name] if site.is_linear else SUBLAYERS[site.name]
-    block: nn.Module = encoder.get_submodule(BLOCKS)[site.block]
-    return block.get_submodule(path)
+    blocks = cast("nn.ModuleList", encoder.get_submodule(layout.blocks))
+    if site.name not in (layout.linears if site.is_linear else layout.sublayers):
+        raise UsageError(f"this backbone has no site '{site.name}'")
+    block = blocks[site.block]
+    if site.is_linear:
+        return [_replace(block.get_submodule(layout.linears[site.name]), _linear_forward(node))]
+    return _hook_sublayer(block, layout.sublayers[site.name], node)
 
 
 def wrapped(nodes: Mapping[str, nn.Module], encoder: Any) -> Any:
@@ -59,32 +51,60 @@ def wrapped(nodes: Mapping[str, nn.Module], encoder: Any) -> Any:
     return node.wrapping(encoder)
 
 
-def _embeddings_forward(original: Any, node: nn.Module) -> Any:
-    def forward(*arguments: Any, **named: Any) -> Tensor:
-        hidden: Tensor = original(*arguments, **named)
-        return hidden + node(hidden, hidden, None)
-
-    return forward
+def nth_input(given: Sequence[Any], named: Mapping[str, Any], number: int) -> Any:
+    """An input of a module, in the order of the call, whether it was named or not."""
+    return [*given, *named.values()][number]
 
 
-def _linear_forward(linear: nn.Linear, node: nn.Module) -> Any:
-    plain = linear.forward
+def _replace(module: nn.Module, change: Callable[[Any], Any]) -> Undo:
+    """Put what `change` makes of a module's `forward` in its place."""
+    before = vars(module).get("forward")
+    module.forward = change(module.forward)
 
-    def forward(x: Tensor) -> Tensor:
-        update: Tensor = node(x)
-        return plain(x) + update
+    def undo() -> None:
+        del module.forward
+        if before is not None:
+            module.forward = before
 
-    return forward
+    return undo
 
 
-def _sublayer_forward(end: Any, node: nn.Module) -> Any:
-    norm = end.LayerNorm if hasattr(end, "LayerNorm") else None
-    dropout = end.dropout if hasattr(end, "dropout") else nn.Identity()
+def _linear_forward(node: nn.Module) -> Callable[[Any], Any]:
+    def change(plain: Any) -> Any:
+        def forward(x: Tensor) -> Tensor:
+            update: Tensor = node(x)
+            result: Tensor = plain(x) + update
+            return result
 
-    def forward(hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
-        hidden = dropout(end.dense(hidden_states))
-        hidden = hidden + node(hidden, input_tensor, norm)
-        added = hidden + input_tensor
-        return norm(added) if norm is not None else added
+        return forward
 
-    return forward
+    return change
+
+
+def _hook_sublayer(block: nn.Module, end: SubLayer, node: nn.Module) -> list[Undo]:
+    norm = block.get_submodule(end.norm) if end.norm else None
+    path, number = end.residual
+    seen: list[Tensor] = []  # the residual, from when it is seen until the output is there
+
+    def seeing(plain: Any) -> Any:
+        def forward(*given: Any, **named: Any) -> Any:
+            seen[:] = [nth_input(given, named, number)]
+            return plain(*given, **named)
+
+        return forward
+
+    def changing(plain: Any) -> Any:
+        def forward(*given: Any, **named: Any) -> Any:
+            output = plain(*given, **named)
+            if not seen:
+                return output
+            several = isinstance(output, tuple)
+            hidden = output[0] if several else output
+            hidden = hidden + node(hidden, seen.pop(), norm)
+            return (hidden, *output[1:]) if several else hidden
+
+        return forward
+
+    # where one module is both, it sees its input before it gives its output
+    changed = _replace(block.get_submodule(end.output), changing)
+    return [changed, _replace(block.get_submodule(path), seeing)]

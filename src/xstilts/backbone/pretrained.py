@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from xstilts.backbone.sites import SUPPORTED
+from xstilts.backbone.architectures import architecture_of, class_options, model_types
 from xstilts.config.hub_models import load_errors, quiet_libraries, require_all_weights
 from xstilts.config.load import load_backbone_spec, spec_names
 from xstilts.config.specs import BackboneIdentity, BackboneSpec
@@ -29,10 +29,8 @@ def backbone_spec(reference: str) -> BackboneSpec:
         return load_backbone_spec(reference)
     folder = Path(reference).expanduser()
     if folder.is_dir():
-        layers = _num_layers(folder)
-        return BackboneSpec(
-            name=folder.resolve().name, repo=str(folder), retrieval_layer=round(layers * 14 / 24)
-        )
+        _require_model_folder(folder)
+        return BackboneSpec(name=folder.resolve().name, repo=str(folder), retrieval_layer=0)
     if reference.count("/") == 1 and not reference.startswith((".", "/", "~")):
         repo, _, revision = reference.partition("@")
         return BackboneSpec(
@@ -41,11 +39,11 @@ def backbone_spec(reference: str) -> BackboneSpec:
     raise NotFoundError.named("backbone", reference, spec_names("backbones"))
 
 
-def _num_layers(folder: Path) -> int:
+def _require_model_folder(folder: Path) -> None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return int(config["num_hidden_layers"])
-    except (OSError, ValueError, KeyError) as error:
+        config["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotFoundError(
             f"{folder} is no model folder: {type(error).__name__} in config.json",
             hint="A backbone folder holds config.json, model.safetensors and the tokenizer.",
@@ -67,10 +65,10 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
         values, _ = PretrainedConfig.get_config_dict(str(found.parent))
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k != "auto_map"}
     model_type = kept.pop("model_type", "")
-    if model_type not in SUPPORTED:
+    if model_type not in model_types():
         raise UsageError(
             f"backbone '{spec.repo}' is of type '{model_type}'",
-            hint="Supported: " + ", ".join(SUPPORTED) + ".",
+            hint="Supported: " + ", ".join(model_types()) + ".",
         )
     config = AutoConfig.for_model(model_type, **kept)
     config._commit_hash = extract_commit_hash(str(found), None)  # whatever the file says
@@ -99,7 +97,7 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
         DataError: The weights are not those of the config, or not all numbers, or the tokenizer
             is another model's.
     """
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a bar for the weights of a local file would stand among our messages
@@ -112,14 +110,14 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
     }
     with _fetch_errors(spec, closed), quiet_libraries():
         tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True, **where)
-        encoder, report = AutoModel.from_pretrained(
+        model_class = architecture_of(config.model_type).model_class(config)
+        encoder, report = model_class.from_pretrained(
             place,
             config=config,
-            add_pooling_layer=False,
-            attn_implementation="sdpa",
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            **class_options(model_class),
             **where,
         )
     require_all_weights(f"backbone '{spec.repo}'", encoder, report)
@@ -137,7 +135,7 @@ def _check_tokenizer(spec: BackboneSpec, tokenizer: Any, encoder: Any) -> None:
     if not tokenizer.is_fast:
         raise UsageError(f"backbone '{spec.repo}' has no fast tokenizer")
     tokens = max(tokenizer.get_vocab().values()) + 1
-    rows = encoder.embeddings.word_embeddings.num_embeddings
+    rows = encoder.get_input_embeddings().num_embeddings
     if tokens > rows:
         raise DataError(
             f"the tokenizer has {tokens} tokens, the embeddings {rows} rows",
@@ -148,7 +146,7 @@ def _check_tokenizer(spec: BackboneSpec, tokenizer: Any, encoder: Any) -> None:
 
 
 def _fetch_errors(spec: BackboneSpec, closed: NetworkError | None) -> AbstractContextManager[None]:
-    return load_errors("backbone", spec.repo, closed, SUPPORTED)
+    return load_errors("backbone", spec.repo, closed, model_types())
 
 
 def identify(spec: BackboneSpec, encoder: Any, tokenizer: Any) -> BackboneIdentity:
@@ -163,7 +161,7 @@ def identify(spec: BackboneSpec, encoder: Any, tokenizer: Any) -> BackboneIdenti
         hidden_size=config.hidden_size,
         num_layers=config.num_hidden_layers,
         num_heads=config.num_attention_heads,
-        intermediate_size=config.intermediate_size,
+        intermediate_size=architecture_of(config.model_type).describe(config).intermediate_size,
         vocab_size=config.vocab_size,
         tokenizer_sha256=tokenizer_digest(tokenizer),
         fingerprint=fingerprint(encoder),
@@ -177,10 +175,10 @@ def tokenizer_digest(tokenizer: Any) -> str:
 
 
 def fingerprint(encoder: nn.Module) -> str:
-    """sha256 over name, type, shape and bytes of every embedding and block tensor."""
+    """sha256 over name, type, shape and bytes of every tensor but a pooler's."""
     total = hashlib.sha256()
     for name, tensor in sorted(encoder.named_parameters()):
-        if not name.startswith(("embeddings.", "encoder.")):
+        if name.startswith("pooler."):
             continue
         array = tensor.detach().cpu().contiguous()
         total.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())

@@ -112,7 +112,7 @@ def encoder_operations(backbone: Backbone, lengths: np.ndarray) -> float:
     Two for each weight of a block's matrices and sub-word, and the two products of attention.
     """
     shape = backbone.shape
-    wide, narrow = shape.intermediate_size, shape.hidden_size
+    wide, narrow = shape.layout.intermediate_size, shape.hidden_size
     weights = 4 * narrow * narrow + 2 * narrow * wide
     sizes = lengths.astype(float)
     return float(shape.num_layers * (2 * weights * sizes + 4 * narrow * sizes**2).sum())

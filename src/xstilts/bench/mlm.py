@@ -60,9 +60,7 @@ def _ours(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> Callable[[], f
     from xstilts.tasks.formats._heads import MaskedLMHead
 
     encoder = model.roberta
-    head = MaskedLMHead(
-        model.config.hidden_size, encoder.embeddings.word_embeddings, torch.Generator()
-    )
+    head = MaskedLMHead(model.config.hidden_size, encoder.get_input_embeddings(), torch.Generator())
     state = model.lm_head.state_dict()
     head.load_state_dict({key: state[key] for key in head.state_dict()})
     rows = np.arange(len(ids))

@@ -30,6 +30,7 @@ class Implementation:
 
 def implementations() -> Iterator[Implementation]:
     """Every implementation of every group; those of other packages are imported and checked."""
+    from xstilts.backbone.architectures import ARCHITECTURES
     from xstilts.bench.models import encoder
     from xstilts.composition.conformance import method_problems, operator_problems
     from xstilts.composition.export import EXPORTS
@@ -47,7 +48,8 @@ def implementations() -> Iterator[Implementation]:
         OPERATORS.kind: lambda name: operator_problems(name, backbone()),
     }
     registries: tuple[Registry[Any], ...]
-    registries = (METHODS, OPERATORS, FORMATS, METRICS, READERS, HUBS, ENGINES, EXPORTS)
+    of_models = (ARCHITECTURES, METHODS, OPERATORS, FORMATS, EXPORTS)
+    registries = (*of_models, METRICS, READERS, HUBS, ENGINES)
     for registry in registries:
         try:
             names = registry.names()

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from xstilts.backbone.activation_cache import FrozenBlocks
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import EMBEDDINGS, Site
+from xstilts.backbone.sites import ENTRY
 from xstilts.composition.compose import ComposedModules
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
@@ -35,7 +35,7 @@ class Head:
             backbone.shape.hidden_size,
             task,
             generator,
-            embeddings=backbone.encoder.embeddings.word_embeddings,
+            embeddings=backbone.word_embeddings,
         )
         return cls(task, module)
 
@@ -126,7 +126,7 @@ def inverse_at_embeddings(nodes: Mapping[str, nn.Module]) -> Callable[[Tensor], 
     Raises:
         UsageError: What acts there cannot be inverted.
     """
-    node = nodes.get(Site(-1, EMBEDDINGS).key)
+    node = nodes.get(ENTRY)
     return None if node is None else inverse_of(node)
 
 

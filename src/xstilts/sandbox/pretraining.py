@@ -130,7 +130,7 @@ def _draw_encoder(
     generator = Generator().manual_seed(seed)
     concepts = torch.randn(len(CONCEPTS), width, generator=generator) * 0.05
     with torch.no_grad():
-        table = model.embeddings.word_embeddings.weight
+        table = model.get_input_embeddings().weight
         for piece, concept in concept_of.items():
             noise = torch.randn(width, generator=generator) * 0.05 * NOISE
             table[piece] = concepts[concept] + noise
@@ -150,7 +150,7 @@ def _pretrain(
         options={"packing": "none"},
     )
     generator = Generator().manual_seed(spec.seed)
-    embeddings = model.embeddings.word_embeddings
+    embeddings = model.get_input_embeddings()
     width = embeddings.embedding_dim
     head = masked_lm.make_head(width, task, generator, embeddings=embeddings)
     features = {

@@ -10,7 +10,7 @@ from torch import nn
 
 from xstilts.config.specs import TrainSpec
 
-_BLOCK = re.compile(r"(?:^|\.)(?:encoder\.layer\.|nodes\.)(\d+)[._]")
+_BLOCK = re.compile(r"(?:^|\.)(?:encoder|nodes)\.(?:[a-z_]+\.)*?(\d+)[._]")
 
 
 def make_optimizer(
@@ -50,7 +50,7 @@ def distance(name: str, blocks: int) -> int:
     found = _BLOCK.search(name)
     if found:
         return blocks - int(found[1])
-    return blocks + 1 if "embeddings" in name else 0
+    return blocks + 1 if "embed" in name else 0
 
 
 def learning_rate(spec: TrainSpec, step: int, total: int) -> float:

@@ -11,12 +11,12 @@ from xstilts.zoo.head_formats import head_format
 from xstilts.zoo.manifest import HEAD, Manifest
 from xstilts.zoo.tensors import TensorInfo
 
-_BLOCK = re.compile(r"encoder\.layer\.(\d+)\.")
+_BLOCK = re.compile(r"\.(\d+)\.(?!weight$|bias$)")
 _DOWN = re.compile(r"\.adapters\.[^.]+\.adapter_down\.0\.weight$")
 _UP = re.compile(r"\.adapters\.[^.]+\.adapter_up\.weight$")
 _LOW = re.compile(r"\.lora_A(?:\.weight)?$")
 _HIGH = re.compile(r"\.lora_B(?:\.weight)?$")
-_EMBEDDINGS = re.compile(r"(?:^|\.)embeddings\.word_embeddings\.weight$")
+_EMBEDDINGS = re.compile(r"(?:^|\.)(?:(?:word|tok)_embed[a-z]*|embed_tok[a-z]*|shared)\.weight$")
 
 Header = Mapping[str, TensorInfo]
 

@@ -10,7 +10,7 @@ import transformers
 from support.trained import add_composition, add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import BLOCKS, LINEARS, Site
+from xstilts.backbone.sites import Site
 from xstilts.cli import main
 from xstilts.composition.compose import compose
 from xstilts.composition.export import EXPORTS, export, probe, reference, source
@@ -66,7 +66,7 @@ def test_what_says_its_change_of_a_weight_matrix_folds(place):
     before = folded(chosen)
     dense = nodes[key].parts[1] = Dense(*own.shape)
     after = folded(chosen)
-    name = f"{BLOCKS}.{site.block}.{LINEARS[site.name]}.weight"
+    name = f"{base.layout.path(site)}.weight"
     plain = base.encoder.state_dict()[name]
     assert torch.allclose(after.pop(name), plain + own + dense.change, atol=1e-6)
     assert all(torch.equal(before[other], tensor) for other, tensor in after.items())

@@ -155,9 +155,7 @@ def test_peft_loads_our_lora_and_agrees(base, tmp_path):
     for key, module in adapter.at.items():
         block, name = key.split("_", 1)
         for factor in "AB":
-            from xstilts.backbone.sites import LINEARS
-
-            wanted = f"layer.{block}.{LINEARS[name]}.lora_{factor}.default.weight"
+            wanted = f"layer.{block}.{base.layout.linears[name]}.lora_{factor}.default.weight"
             (gradient,) = [g for n, g in gradients.items() if n.endswith(wanted)]
             assert torch.allclose(gradient, module.get_parameter(factor).grad, rtol=1e-4, atol=1e-5)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from xstilts.backbone.sites import BLOCKS, LINEARS, Site
+from xstilts.backbone.sites import Site
 from xstilts.composition.export import Source
 from xstilts.errors import UsageError
 from xstilts.modules.nodes import weight_update_of
@@ -26,7 +26,7 @@ def folded(source: Source) -> dict[str, Tensor]:
         update = weight_update_of(node) if site.is_linear else None
         if update is None:
             raise _not_foldable(source, site)
-        weight = f"{BLOCKS}.{site.block}.{LINEARS[site.name]}.weight"
+        weight = f"{source.backbone.layout.path(site)}.weight"
         state[weight] += update.detach().cpu().to(state[weight].dtype)
     return state
 

@@ -6,15 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from xstilts.backbone.backbone import Backbone
 from xstilts.composition.task_model import Head, head_tensors
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import UsageError
 from xstilts.tasks.formats import FORMATS
-
-
-def base_prefix(model_type: str) -> str:
-    """The name of the encoder inside transformers' task classes."""
-    return "bert" if model_type == "bert" else "roberta"
 
 
 def class_name(task: TaskSpec) -> str:
@@ -29,12 +25,23 @@ def class_name(task: TaskSpec) -> str:
     return name
 
 
-def transformers_head(head: Head, model_type: str) -> dict[str, Tensor]:
-    """The head's tensors under the names of its transformers class."""
+def transformers_head(head: Head, backbone: Backbone) -> dict[str, Tensor]:
+    """The head's tensors under the names of its transformers class.
+
+    Raises:
+        UsageError: The class for this backbone has another head than ours.
+    """
     class_name(head.task)
-    form = FORMATS.get(head.task.format)
-    names = (form.HF_NAMES_BERT if model_type == "bert" else {}) or form.HF_NAMES
-    base = base_prefix(model_type)
+    form, model_type = FORMATS.get(head.task.format), backbone.identity.model_type
+    style = backbone.architecture.HEADS.get(model_type, "")
+    names = (form.HF_NAMES_BERT if style == "bert" else {}) or form.HF_NAMES
+    if not style or (style == "linear" and set(names) != {"classifier"}):
+        raise UsageError(
+            f"transformers' head of format {head.task.format} for {model_type} computes something "
+            "else than this one",
+            hint="Export it as merged (the encoder alone) or onnx.",
+        )
+    base = backbone.encoder.base_model_prefix
     result = {}
     for key, tensor in head_tensors(head).items():
         module, _, kind = key.rpartition(".")

@@ -7,7 +7,6 @@ folder (`load_adapter_setup`) with a folder for each adapter, the fusion and the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -25,7 +24,6 @@ ABOUT = (
     "For the adapters library: model.load_adapter(folder, use_safetensors=True, set_active=True) "
     "on an AutoAdapterModel; load_adapter_setup where there is an adapter_setup.json."
 )
-_VERSION = "adapters.1.3.0"
 
 
 def write(source: Source, folder: Path) -> float | None:
@@ -49,24 +47,11 @@ def _write_adapter(source: Source, adapter: ModuleWeights, folder: Path, name: s
     write(adapter, folder, name, source.backbone)
 
 
-def _outer(source: Source, name: str, config: dict[str, Any]) -> dict[str, Any]:
-    identity = source.backbone.identity
-    return {
-        "config": config,
-        "hidden_size": identity.hidden_size,
-        "model_class": bottleneck.model_class(identity.model_type),
-        "model_name": identity.repo,
-        "model_type": identity.model_type,
-        "name": name,
-        "version": _VERSION,
-    }
-
-
 def _write_head(source: Source, folder: Path, name: str) -> None:
     assert source.head is not None
     config, tensors = adapters_head(source.head, name)
     save_file(tensors, folder / "model_head.safetensors")
-    write_json(folder / "head_config.json", _outer(source, name, config))
+    write_json(folder / "head_config.json", bottleneck.library_outer(config, name, source.backbone))
 
 
 # ---------------------------------------------------------------------------------------- setups
@@ -105,14 +90,13 @@ def _write_setup(source: Source, folder: Path) -> None:
     setup = {"type": operator.ADAPTERS_BLOCK, "children": children}
     write_json(
         folder / "adapter_setup.json",
-        {"adapter_setup": setup, "head_setup": head or None, "version": _VERSION},
+        {"adapter_setup": setup, "head_setup": head or None, "version": bottleneck.VERSION},
     )
 
 
 def _write_fusion(source: Source, folder: Path, names: list[str]) -> None:
     """The fusion's query, key and value matrices."""
     fusion = ",".join(names)
-    prefix = bottleneck.key_prefix(source.backbone.identity.model_type)
     tensors: dict[str, Tensor] = {}
     for key, parameter in source.loaded.composed.nodes.named_parameters():
         place, *own, matrix, kind = key.split(".")
@@ -121,7 +105,7 @@ def _write_fusion(source: Source, folder: Path, names: list[str]) -> None:
         site = Site.of(place)
         if site.name not in SUBLAYERS:
             raise UsageError(f"the adapters library has no fusion at {place}")
-        stem = f"{prefix}.encoder.layer.{site.block}.{SUBLAYERS[site.name]}"
+        stem = bottleneck.library_stem(source.backbone.shape, site)
         value = parameter.detach().cpu().contiguous()
         tensors[f"{stem}.adapter_fusion_layer.{fusion}.{matrix}.{kind}"] = value
     folder.mkdir()
@@ -139,5 +123,5 @@ def _write_fusion(source: Source, folder: Path, names: list[str]) -> None:
         "value_before_softmax": True,
         "value_initialized": has_value,
     }
-    outer = _outer(source, fusion, config) | {"adapter_names": names}
+    outer = bottleneck.library_outer(config, fusion, source.backbone) | {"adapter_names": names}
     write_json(folder / "adapter_fusion_config.json", outer)

@@ -36,7 +36,7 @@ def write(source: Source, folder: Path) -> float | None:
     model_class = getattr(transformers, class_name(source.head.task))
     config = plain_config(source, **label_options(source.head))
     model = model_class.from_config(config, attn_implementation="sdpa")
-    fill(model, folded(source), transformers_head(source.head, config.model_type))
+    fill(model, folded(source), transformers_head(source.head, source.backbone))
     model.save_pretrained(folder)
     source.backbone.tokenizer.save_pretrained(folder)
     again = model_class.from_pretrained(folder, attn_implementation="sdpa").eval()

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from xstilts.composition.export import Source
-from xstilts.composition.export._heads import base_prefix, class_name, transformers_head
+from xstilts.composition.export._heads import class_name, transformers_head
 from xstilts.errors import UsageError
 from xstilts.files import write_json
 from xstilts.modules.methods import METHODS, lora
@@ -43,10 +43,9 @@ def write(source: Source, folder: Path) -> float | None:
 def _add_head(source: Source, folder: Path) -> None:
     """Move the tensors into the class with the head, and the head beside them."""
     assert source.head is not None
-    model_type = source.backbone.identity.model_type
-    head = transformers_head(source.head, model_type)
+    head = transformers_head(source.head, source.backbone)
     start = "base_model.model."
-    inner = start + base_prefix(model_type) + "."
+    inner = start + source.backbone.encoder.base_model_prefix + "."
     tensors = {k.replace(start, inner, 1): v for k, v in load_file(folder / lora.WEIGHTS).items()}
     tensors |= {start + name: tensor for name, tensor in head.items()}
     save_file(tensors, folder / lora.WEIGHTS)

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import BLOCKS, LINEARS, EncoderShape, ModuleWeights, Site
+from xstilts.backbone.sites import EncoderShape, ModuleWeights, Site
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import write_json
 from xstilts.modules.methods import bottleneck, read_tensors
@@ -26,10 +26,7 @@ ARCHITECTURE = "lora"
 
 _MATRICES = {"query": "q", "key": "k", "value": "v"}
 _HELD = (*_MATRICES, "intermediate", "output")
-_KEY = re.compile(
-    r"(?:roberta|bert)\." + re.escape(BLOCKS) + r"\.(\d+)\.([a-z_.]+?)\.loras\.([^.]+)\.lora_([AB])"
-)
-_PATHS = {path: name for name, path in LINEARS.items()}
+_KEY = re.compile(r"(\w+\..+)\.loras\.([^.]+)\.lora_([AB])")
 
 
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
@@ -47,26 +44,17 @@ def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) ->
         )
     rank = max(len(module.A) for module in at.values())
     blocks = sorted({site.block for site in at})
-    stem = bottleneck.key_prefix(backbone.identity.model_type)
+    stem = backbone.encoder.base_model_prefix
     tensors: dict[str, Tensor] = {}
     for block in blocks:
         for target in sorted(names):
             site = Site(block, target)
             a, b = _padded(at.get(site), backbone.shape.linear_sizes(target), rank)
-            key = f"{stem}.{BLOCKS}.{block}.{LINEARS[target]}.loras.{name}.lora_"
+            key = f"{stem}.{backbone.layout.path(site)}.loras.{name}.lora_"
             tensors |= {key + "A": a, key + "B": b}
     save_file(tensors, folder / bottleneck.WEIGHTS)
     left = sorted(set(range(backbone.shape.num_layers)) - set(blocks))
-    identity = backbone.identity
-    outer = {
-        "config": _config(names, rank, left),
-        "hidden_size": identity.hidden_size,
-        "model_class": bottleneck.model_class(identity.model_type),
-        "model_name": identity.repo,
-        "model_type": identity.model_type,
-        "name": name,
-        "version": "adapters.1.3.0",
-    }
+    outer = bottleneck.library_outer(_config(names, rank, left), name, backbone)
     write_json(folder / bottleneck.CONFIG, outer)
 
 
@@ -124,7 +112,7 @@ def read_factors(folder: Path, shape: EncoderShape) -> dict[str, tuple[Tensor, T
     Raises:
         IntegrityError: The folder is broken, or asks for something else than plain LoRA.
     """
-    config, _, _ = bottleneck.read_config(folder)
+    config, _ = bottleneck.read_config(folder)
     for key, value in _NEEDED.items():
         if config.get(key, value) != value:
             raise IntegrityError(
@@ -139,9 +127,10 @@ def read_factors(folder: Path, shape: EncoderShape) -> dict[str, tuple[Tensor, T
     found: dict[tuple[str, str], Tensor] = {}
     for key, tensor in read_tensors(folder / bottleneck.WEIGHTS).items():
         match = _KEY.fullmatch(key)
-        if not match or match[2] not in _PATHS or int(match[1]) >= shape.num_layers:
+        site = shape.layout.site(match[1]) if match else None
+        if match is None or site is None or site.block >= shape.num_layers:
             raise IntegrityError(f"unexpected tensor '{key}'", where=str(folder))
-        found[Site(int(match[1]), _PATHS[match[2]]).key, match[4]] = tensor
+        found[site.key, match[3]] = tensor
     sites = sorted({key for key, _ in found}, key=Site.of)
     if len(found) != 2 * len(sites):
         raise IntegrityError("an update lacks a factor", where=str(folder))

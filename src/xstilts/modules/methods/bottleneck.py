@@ -123,7 +123,7 @@ def _initialise(module: Bottleneck, generator: Generator) -> None:
 
 # ------------------------------------------------------------------------- the library's format
 
-_PREFIX = {"bert": "bert"}
+VERSION = "adapters.1.3.0"
 _FIXED: dict[str, Any] = {
     "adapter_residual_before_ln": False,
     "cross_adapter": False,
@@ -208,28 +208,45 @@ def options_of(config: dict[str, Any], where: Path) -> Options:
         raise IntegrityError(f"{CONFIG} is not supported: {first}", where=str(where)) from None
 
 
-def key_prefix(model_type: str) -> str:
-    """What the library's keys start with: the name of the encoder inside its model class."""
-    return _PREFIX.get(model_type, "roberta")
+def library_stem(shape: EncoderShape, site: Site) -> str:
+    """What the library's keys of a sub-layer site start with."""
+    end = shape.layout.sublayers[site.name].adapters_path
+    prefix = shape.encoder.base_model_prefix
+    return f"{prefix}.{shape.layout.blocks}.{site.block}.{end}"
 
 
-def model_class(model_type: str) -> str:
-    """The library's model class."""
-    return "BertAdapterModel" if model_type == "bert" else "XLMRobertaAdapterModel"
-
-
-def library_keys(adapter: ModuleWeights, name: str, model_type: str) -> dict[str, str]:
+def library_keys(adapter: ModuleWeights, name: str, shape: EncoderShape) -> dict[str, str]:
     """Our parameter name to the library's key, for the sub-layer sites of an adapter."""
     keys = {}
-    prefix = key_prefix(model_type)
     names = {"down": "adapter_down.0", "up": "adapter_up"}
     for site in adapter.sites():
         if site.name in SUBLAYERS:
-            stem = f"{prefix}.encoder.layer.{site.block}.{SUBLAYERS[site.name]}.adapters.{name}."
+            stem = f"{library_stem(shape, site)}.adapters.{name}."
             for ours, theirs in names.items():
                 for kind in ("weight", "bias"):
                     keys[f"{site.key}.{ours}.{kind}"] = f"{stem}{theirs}.{kind}"
     return keys
+
+
+def library_outer(config: Mapping[str, Any], name: str, backbone: Backbone) -> dict[str, Any]:
+    """What the library writes around the `config` of a module or a head.
+
+    Args:
+        config: The library's `config` entry.
+        name: What the library calls it.
+        backbone: That it belongs to.
+    """
+    identity = backbone.identity
+    classes = backbone.architecture.ADAPTERS_CLASSES
+    return {
+        "config": dict(config),
+        "hidden_size": identity.hidden_size,
+        "model_class": classes.get(identity.model_type, type(backbone.encoder).__name__),
+        "model_name": identity.repo,
+        "model_type": identity.model_type,
+        "name": name,
+        "version": VERSION,
+    }
 
 
 def write_folder(
@@ -250,35 +267,25 @@ def write_folder(
         name: What the library calls the adapter.
         backbone: Named in the config.
     """
-    identity = backbone.identity
     state = adapter.at.state_dict()
     save_file({keys[k]: v.detach().cpu().contiguous() for k, v in state.items()}, folder / WEIGHTS)
-    outer = {
-        "config": dict(config),
-        "hidden_size": identity.hidden_size,
-        "model_class": model_class(identity.model_type),
-        "model_name": identity.repo,
-        "model_type": identity.model_type,
-        "name": name,
-        "version": "adapters.1.3.0",
-    }
-    write_json(folder / CONFIG, outer)
+    write_json(folder / CONFIG, library_outer(config, name, backbone))
 
 
-def read_config(folder: Path) -> tuple[dict[str, Any], str, str]:
-    """The `config` entry, the adapter's name and the model type in a folder of the library.
+def read_config(folder: Path) -> tuple[dict[str, Any], str]:
+    """The `config` entry and the adapter's name in a folder of the library.
 
     Raises:
         IntegrityError: The config is missing or broken.
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        inner, name, model_type = config["config"], config["name"], config["model_type"]
+        inner, name = config["config"], config["name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{CONFIG} is broken: {error}", where=str(folder)) from None
     if not isinstance(inner, dict):
         raise IntegrityError(f"{CONFIG} is broken: `config` is no object", where=str(folder))
-    return inner, str(name), str(model_type)
+    return inner, str(name)
 
 
 def read_weights(adapter: ModuleWeights, keys: Mapping[str, str], folder: Path) -> ModuleWeights:
@@ -292,16 +299,16 @@ def read_weights(adapter: ModuleWeights, keys: Mapping[str, str], folder: Path) 
 
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
-    keys = library_keys(adapter, name, backbone.identity.model_type)
+    keys = library_keys(adapter, name, backbone.shape)
     config = library_config(cast("Options", adapter.options))
     write_folder(adapter, keys, config, folder, name, backbone)
 
 
 def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The adapter in a folder written by `save` or by the adapters library."""
-    config, name, model_type = read_config(folder)
+    config, name = read_config(folder)
     adapter = create(shape, options_of(config, folder), Generator())
-    return read_weights(adapter, library_keys(adapter, name, model_type), folder)
+    return read_weights(adapter, library_keys(adapter, name, shape), folder)
 
 
 WRITERS: dict[str, Save] = {"adapters": save}

@@ -174,10 +174,10 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Modul
 
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
-    identity, options = backbone.identity, cast("Options", adapter.options)
+    options = cast("Options", adapter.options)
     node = cast("Foreign", adapter.at[SITE.key])
     called = name.replace(".", "-")
-    prefix = bottleneck.key_prefix(identity.model_type)
+    prefix = backbone.encoder.base_model_prefix
     tensors = {
         f"{prefix}.{key}".replace(f".{_TOKEN}.", f".{called}."): t.detach()
         .cpu()
@@ -186,15 +186,7 @@ def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) ->
         for key, t in node.state.items()
     }
     save_file(tensors, folder / bottleneck.WEIGHTS)
-    outer = {
-        "config": _library_config(options).to_dict(),
-        "hidden_size": identity.hidden_size,
-        "model_class": bottleneck.model_class(identity.model_type),
-        "model_name": identity.repo,
-        "model_type": identity.model_type,
-        "name": called,
-        "version": "adapters.1.3.0",
-    }
+    outer = bottleneck.library_outer(_library_config(options).to_dict(), called, backbone)
     write_json(folder / bottleneck.CONFIG, outer)
     write_json(folder / "xstilts_options.json", options.model_dump())
 
@@ -208,10 +200,10 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
         options = Options.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path.name} is broken: {error}", where=str(folder)) from None
-    _, name, model_type = bottleneck.read_config(folder)
+    _, name = bottleneck.read_config(folder)
     adapter = create(shape, options, Generator().manual_seed(0))
     node = cast("Foreign", adapter.at[SITE.key])
-    prefix = bottleneck.key_prefix(model_type)
+    prefix = shape.encoder.base_model_prefix
     keys = {k: f"{prefix}.{k}".replace(f".{_TOKEN}.", f".{name}.") for k in node.state}
     found = read_tensors(folder / bottleneck.WEIGHTS)
     require_same_keys(found, {keys[k]: t for k, t in node.state.items()}, folder)

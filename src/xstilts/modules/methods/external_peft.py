@@ -10,14 +10,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from pydantic import Field, field_validator
 from safetensors.torch import save_file
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import BLOCKS, LINEARS, EncoderShape, ModuleWeights
+from xstilts.backbone.sites import EncoderShape, Linear, ModuleWeights, Site
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError, near_names
 from xstilts.files import write_json
@@ -38,8 +38,6 @@ EXTERNAL = True
 LIBRARIES = ("peft",)
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
-Target = Literal["query", "key", "value", "attention_output", "intermediate", "output"]
-
 
 @dataclass(frozen=True)
 class Tuner:
@@ -54,7 +52,7 @@ class Tuner:
 
     config: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    targets: tuple[Target, ...] = ("query", "value")
+    targets: tuple[Linear, ...] = ("query", "value")
     changes_base: bool = False
 
 
@@ -98,7 +96,7 @@ class Options(Spec):
     """
 
     tuner: str
-    targets: list[Target] = Field(default_factory=list)
+    targets: list[Linear] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("tuner")
@@ -111,15 +109,20 @@ class Options(Spec):
         return value
 
 
-def _config(options: Options, num_layers: int) -> Any:
+_OF_ATTENTION = ("query", "key", "value", "qkv")
+"""Projections whose output, not input, IA3 scales."""
+
+
+def _config(options: Options, shape: EncoderShape) -> Any:
     import peft
 
     tuner = TUNERS[options.tuner]
-    names = options.targets or list(tuner.targets)
-    paths = [f"{BLOCKS}.{block}.{LINEARS[name]}" for block in range(num_layers) for name in names]
+    names = shape.layout.has(options.targets or tuner.targets)
+    places = [Site(block, name) for block in range(shape.num_layers) for name in names]
+    paths = [shape.layout.path(site) for site in places]
     values: dict[str, Any] = {**tuner.settings, **plain_values(options.settings)}
     if options.tuner == "ia3":
-        inner = [path for path in paths if path.endswith(".dense")]
+        inner = [shape.layout.path(site) for site in places if site.name not in _OF_ATTENTION]
         values.setdefault("feedforward_modules", inner)
     try:
         return getattr(peft, tuner.config)(
@@ -134,7 +137,7 @@ def _wrap(shape: EncoderShape, config: Any, generator: Generator, *, changes_bas
     import peft
 
     encoder = encoder_of(shape)
-    linears = tuple(f".{path}.weight" for path in LINEARS.values())
+    linears = tuple(f".{path}.weight" for path in shape.layout.linears.values())
     copied = sharing(encoder, lambda name: changes_base and name.endswith(linears))
     try:
         model = seeded(generator, lambda: peft.get_peft_model(copied, config))
@@ -145,7 +148,7 @@ def _wrap(shape: EncoderShape, config: Any, generator: Generator, *, changes_bas
 
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new module, drawn as peft draws it."""
-    config = _config(options, shape.num_layers)
+    config = _config(options, shape)
     changes = TUNERS[options.tuner].changes_base
     node = _wrap(shape, config, generator, changes_base=changes)
     return ModuleWeights("external_peft", options, {SITE.key: node})
@@ -161,7 +164,7 @@ def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) ->
     node = cast("Foreign", adapter.at[SITE.key])
     tensors = {key: t.detach().cpu().clone().contiguous() for key, t in node.state.items()}
     save_file(tensors, folder / WEIGHTS)
-    config = _config(options, backbone.shape.num_layers).to_dict()
+    config = _config(options, backbone.shape).to_dict()
     config |= {
         "base_model_name_or_path": identity.repo,
         "revision": identity.revision or None,

@@ -17,13 +17,12 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import EMBEDDINGS, EncoderShape, ModuleWeights, Site
+from xstilts.backbone.sites import ENTRY, EncoderShape, ModuleWeights
 from xstilts.errors import IntegrityError
 from xstilts.modules.methods import Save, bottleneck
 
 KIND = "language"
 CARD = replace(bottleneck.CARD, noun="A language adapter", for_language=True)
-SITE = Site(-1, EMBEDDINGS)
 
 
 class Options(bottleneck.Options):
@@ -82,7 +81,7 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Modul
             for zero in (inner.bias, outer.weight, outer.bias):
                 zero.zero_()
     blocks = bottleneck.create(shape, options, generator)
-    return ModuleWeights("language", options, {SITE.key: coupling, **dict(blocks.at.items())})
+    return ModuleWeights("language", options, {ENTRY: coupling, **dict(blocks.at.items())})
 
 
 # ------------------------------------------------------------------------- the library's format
@@ -114,25 +113,25 @@ def options_of(config: dict[str, Any], where: Path) -> Options:
     return Options.model_validate(plain | {"invertible_reduction_factor": factor})
 
 
-def _library_keys(adapter: ModuleWeights, name: str, model_type: str) -> dict[str, str]:
-    stem = f"{bottleneck.key_prefix(model_type)}.invertible_adapters.{name}."
-    own = adapter.at[SITE.key].state_dict()
-    keys = {f"{SITE.key}.{key}": stem + key for key in own}
-    return keys | bottleneck.library_keys(adapter, name, model_type)
+def _library_keys(adapter: ModuleWeights, name: str, shape: EncoderShape) -> dict[str, str]:
+    stem = f"{shape.encoder.base_model_prefix}.invertible_adapters.{name}."
+    own = adapter.at[ENTRY].state_dict()
+    keys = {f"{ENTRY}.{key}": stem + key for key in own}
+    return keys | bottleneck.library_keys(adapter, name, shape)
 
 
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
-    keys = _library_keys(adapter, name, backbone.identity.model_type)
+    keys = _library_keys(adapter, name, backbone.shape)
     config = library_config(cast("Options", adapter.options))
     bottleneck.write_folder(adapter, keys, config, folder, name, backbone)
 
 
 def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The adapter in a folder written by `save` or by the adapters library."""
-    config, name, model_type = bottleneck.read_config(folder)
+    config, name = bottleneck.read_config(folder)
     adapter = create(shape, options_of(config, folder), Generator())
-    return bottleneck.read_weights(adapter, _library_keys(adapter, name, model_type), folder)
+    return bottleneck.read_weights(adapter, _library_keys(adapter, name, shape), folder)
 
 
 WRITERS: dict[str, Save] = {"adapters": save}

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import BLOCKS, LINEARS, EncoderShape, ModuleWeights, Site
+from xstilts.backbone.sites import LINEARS, EncoderShape, Linear, ModuleWeights, Site
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
@@ -33,14 +33,13 @@ CARD = MethodCard(
 IS_UPDATE = LOW_RANK = True
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
-Target = Literal["query", "key", "value", "attention_output", "intermediate", "output"]
-
 
 class Options(Spec):
     """Options of a LoRA module.
 
     Attributes:
-        targets: Projections that get an update.
+        targets: Projections that get an update; where the backbone has others in place of one,
+            such as `qkv` in place of `query`, those do.
         rank: Rank of each update.
         alpha: The update is scaled by `alpha / rank`.
         dropout: On the input of the update.
@@ -49,7 +48,7 @@ class Options(Spec):
         only: Site keys, where the sites are not simply every target in every block.
     """
 
-    targets: list[Target] = Field(default=["query", "value"], min_length=1)
+    targets: list[Linear] = Field(default=["query", "value"], min_length=1)
     rank: int = Field(default=8, gt=0)
     alpha: float = 16.0
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -91,6 +90,9 @@ class LowRank(nn.Module):
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new LoRA module: A uniform as in peft, B zero."""
     modules = {}
+    here = cast("list[Linear]", shape.layout.has(options.targets))
+    if here != options.targets:
+        options = options.model_copy(update={"targets": here})
     for site in options.sites(shape.num_layers):
         rank = options.rank_pattern.get(site.key, options.rank)
         module = LowRank(shape.linear_sizes(site.name), rank, options.alpha, options.dropout)
@@ -164,24 +166,14 @@ _FIXED: dict[str, Any] = {
 }
 """Keys of peft's config whose value every module of this method has."""
 
-_PATHS = {path: name for name, path in LINEARS.items()}
-_TENSOR = re.compile(
-    r"base_model\.model\.(?:roberta\.|bert\.)?" + re.escape(BLOCKS) + r"\.(\d+)\.([a-z_.]+?)"
-    r"\.lora_([AB])\.weight"
-)
-
-
-def _path(site: Site) -> str:
-    return f"{BLOCKS}.{site.block}.{LINEARS[site.name]}"
-
 
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json` as peft does for the encoder."""
     del name
     identity = backbone.identity
-    options = cast("Options", adapter.options)
+    options, path = cast("Options", adapter.options), backbone.layout.path
     tensors = {
-        f"base_model.model.{_path(site)}.lora_{factor}.weight": value.detach().cpu().contiguous()
+        f"base_model.model.{path(site)}.lora_{factor}.weight": value.detach().cpu().contiguous()
         for site in adapter.sites()
         for factor, value in adapter.at[site.key].state_dict().items()
     }
@@ -194,9 +186,9 @@ def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) ->
         "lora_dropout": options.dropout,
         "peft_type": "LORA",
         "r": options.rank,
-        "rank_pattern": {_path(Site.of(k)): r for k, r in sorted(options.rank_pattern.items())},
+        "rank_pattern": {path(Site.of(k)): r for k, r in sorted(options.rank_pattern.items())},
         "revision": identity.revision or None,
-        "target_modules": [_path(site) for site in adapter.sites()],
+        "target_modules": [path(site) for site in adapter.sites()],
         "task_type": "FEATURE_EXTRACTION",
     }
     write_json(folder / CONFIG, config)
@@ -207,11 +199,13 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     config = _read_config(folder)
     tensors = read_tensors(folder / WEIGHTS)
     named: dict[tuple[Site, str], Tensor] = {}
+    key_of = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
     for key, tensor in tensors.items():
-        match = _TENSOR.fullmatch(key)
-        if not match or match[2] not in _PATHS:
+        match = key_of.fullmatch(key)
+        site = shape.layout.site(match[1]) if match else None
+        if match is None or site is None:
             raise IntegrityError(f"unexpected tensor '{key}'", where=str(folder / WEIGHTS))
-        named[Site(int(match[1]), _PATHS[match[2]]), match[3]] = tensor
+        named[site, match[2]] = tensor
     ranks = {site: t.shape[0] for (site, factor), t in named.items() if factor == "A"}
     options = _options(config, ranks, shape.num_layers)
     adapter = create(shape, options, Generator())
@@ -252,7 +246,7 @@ def _options(config: dict[str, Any], ranks: dict[Site, int], num_layers: int) ->
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{CONFIG} has no sound r and lora_alpha: {error}") from None
     values = {
-        "targets": sorted({site.name for site in ranks}, key=list(LINEARS).index),
+        "targets": sorted({site.name for site in ranks}, key=LINEARS.index),
         "rank": rank,
         "alpha": alpha,
         "dropout": config.get("lora_dropout", 0.0),

@@ -1,0 +1,111 @@
+"""Architectures: what differs between the encoders that transformers has, and nothing else.
+
+An architecture is one file of this package, or an entry point of the group
+`xstilts.architectures`, that fulfils `Architecture`; `post_norm` is the shortest example. No other
+file names a path inside a transformers model.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from xstilts.backbone.sites import EncoderLayout
+from xstilts.config.registry import Registry, optional
+from xstilts.errors import UsageError
+
+
+class Architecture(Protocol):
+    """What an implementation has; constants with a value and optional functions may be left out.
+
+    Attributes:
+        MODEL_TYPES: The `model_type` of every config that it describes.
+        CAUSAL: Whether a token sees only those before it.
+        SENTENCE: What heads over a whole text read: the first token, the mean of all, or the last.
+        HEADS: Model type to what kind of head its task classes in transformers have: those of
+            "bert" and "roberta" are ours under other names, of those of "linear" only the ones that
+            are one projection. Nothing is exported into classes of others.
+        ADAPTERS_CLASSES: Model type to the class that the adapters library has for it.
+    """
+
+    MODEL_TYPES: Sequence[str]
+    CAUSAL: bool = False
+    SENTENCE: Literal["first", "mean", "last"] = "first"
+    HEADS: Mapping[str, Literal["bert", "roberta", "linear"]] = MappingProxyType({})
+    ADAPTERS_CLASSES: Mapping[str, str] = MappingProxyType({})
+
+    def describe(self, config: Any) -> EncoderLayout:
+        """Where everything is in the encoder of a config, and how large it is.
+
+        Raises:
+            UsageError: The config asks for something that is not supported; says what.
+        """
+        ...
+
+    @optional
+    def model_class(self, config: Any) -> Any:
+        """The transformers class of the encoder; that of `AutoModel` unless it says otherwise."""
+        from transformers import MODEL_MAPPING
+
+        return MODEL_MAPPING[type(config)]
+
+    @optional
+    def inputs(self, encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
+        """What the encoder is called with, for ids and a mask [B, T]; padding is on the right."""
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+    @optional
+    def skipped(
+        self, block: nn.Module, given: Sequence[Any], named: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        """What a block that does not run hands to the loop over the blocks.
+
+        Args:
+            block: The block.
+            given: What the loop calls it with, the hidden state first.
+            named: What the loop calls it with by name.
+
+        Returns:
+            The hidden state, which nothing reads, and what else the loop takes over from a block
+            for the next ones, such as T5's position bias.
+        """
+        return given[0], None
+
+
+ARCHITECTURES = Registry[Architecture](
+    "xstilts.backbone.architectures", "architecture", Architecture, "xstilts.architectures"
+)
+
+
+def model_types() -> tuple[str, ...]:
+    """Every model type that some architecture describes, sorted."""
+    return tuple(sorted(t for name in ARCHITECTURES for t in ARCHITECTURES.get(name).MODEL_TYPES))
+
+
+def architecture_of(model_type: str) -> Architecture:
+    """The architecture of a config's `model_type`.
+
+    Raises:
+        UsageError: There is none.
+    """
+    for name in ARCHITECTURES:
+        architecture = ARCHITECTURES.get(name)
+        if model_type in architecture.MODEL_TYPES:
+            return architecture
+    raise UsageError(
+        f"no architecture has model type '{model_type}'",
+        hint="Supported: " + ", ".join(model_types()) + ".",
+    )
+
+
+def class_options(model_class: Any) -> dict[str, Any]:
+    """How an encoder of a class is made: without a pooler, its attention the fastest it has."""
+    fused = getattr(model_class, "_supports_sdpa", False)
+    options: dict[str, Any] = {"attn_implementation": "sdpa" if fused else "eager"}
+    if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
+        options["add_pooling_layer"] = False
+    return options
