@@ -14,6 +14,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.features import Features, collate
 from xstilts.errors import ConfigError, DataError, UsageError
+from xstilts.tasks.conformance import format_problems
 from xstilts.tasks.formats import FORMATS
 
 NAMES = FORMATS.names()
@@ -98,6 +99,11 @@ def head_and_logits(name: str, features: Features, tokenizer, seed: int = 0):
 
 WITH_HEAD = [name for name in NAMES if FORMATS.get(name).NEEDS_HEAD]
 PREDICTING = [name for name in NAMES if FORMATS.get(name).PREDICTS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_does_what_its_contract_says(name):
+    assert format_problems(name) == []
 
 
 def test_the_shipped_formats_are_found():

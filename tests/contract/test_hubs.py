@@ -11,6 +11,7 @@ from integration.hub_server import HubServer, use
 from support.zoo_modules import add, build, contents
 
 from xstilts.errors import IntegrityError, NotFoundError, OfflineError, UsageError
+from xstilts.tasks.conformance import hub_problems
 from xstilts.zoo import Zoo, hubs, verify_folder
 from xstilts.zoo.hubs import HUBS, PushOptions, parse_address
 from xstilts.zoo.manifest import CARD, Parent
@@ -47,6 +48,11 @@ def same(a, b):
     assert {k: v for k, v in left.items() if k != CARD} == {
         k: v for k, v in right.items() if k != CARD
     }
+
+
+@pytest.mark.parametrize("name", HUBS)
+def test_it_does_what_its_contract_says(name):
+    assert hub_problems(name) == []
 
 
 def test_every_hub_has_a_target_here():

@@ -8,25 +8,22 @@ import numpy as np
 import pytest
 
 from xstilts.data.examples import Answer, Example
+from xstilts.tasks.conformance import LABELS, SAMPLES, metric_problems
 from xstilts.tasks.layouts import ANSWERS, LINES, TAGS
 from xstilts.tasks.metrics import METRICS
 
-LABELS = ["B-X", "I-X", "O"]
 ABOUT = {"language": "en", "labels": LABELS}
-GIVEN = {
-    "texts": (["O", "B-X", "O", "I-X"], ["O", "O", "O", "I-X"]),
-    "lists": ([["B-X", "I-X", "O"], ["O", "B-X"]], [["B-X", "O", "O"], ["O", "B-X"]]),
-    "answers": ({"q": "the cat", "r": "dog"}, {"q": ("cat",), "r": ("a dog ran",)}),
-    "pairs": ([("a", "1"), ("b", "2")], [("a", "1"), ("c", "3"), ("d", "4")]),
-    "numbers": ([(1.5, 2), (3.0, 4)], ()),
-}
-"""What metrics take, as `TAKES` says."""
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_it_does_what_its_contract_says(name):
+    assert metric_problems(name) == []
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_its_scores_are_named_and_in_range(name):
     metric = METRICS.get(name)
-    scores = metric.compute(*GIVEN[metric.TAKES], **ABOUT)
+    scores = metric.compute(*SAMPLES[metric.TAKES], **ABOUT)
     assert metric.MAIN in scores
     assert all(0 <= v <= 100 for key, v in scores.items() if key not in metric.NO_PERCENT)
     assert set(metric.NO_PERCENT) <= set(scores)
@@ -36,7 +33,7 @@ def test_its_scores_are_named_and_in_range(name):
 @pytest.mark.parametrize("name", METRICS)
 def test_outcomes_pooled_are_the_main_score(name):
     metric = METRICS.get(name)
-    given = GIVEN[metric.TAKES]
+    given = SAMPLES[metric.TAKES]
     rows = np.asarray(metric.outcomes(*given, **ABOUT), np.float64)
     rows = rows.reshape(len(rows), -1)
     main = metric.compute(*given, **ABOUT)[metric.MAIN]
@@ -59,7 +56,7 @@ LAYOUTS = {"texts": LINES, "lists": TAGS, "answers": ANSWERS}
 )
 def test_a_written_file_scores_as_the_predictions_do(name, tmp_path):
     metric = METRICS.get(name)
-    predicted, golds = GIVEN[metric.TAKES]
+    predicted, golds = SAMPLES[metric.TAKES]
     layout = metric.LAYOUT or LAYOUTS[metric.TAKES]
     rows = _rows(metric.TAKES, golds)
     answers = list(predicted.values()) if metric.TAKES == "answers" else predicted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,13 @@ from support.models import takes
 from support.trained import add_composition, add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
+from xstilts.cli import main
+from xstilts.composition.export import EXPORTS, export
 from xstilts.composition.load import load_expression
+from xstilts.errors import UsageError
 from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Zoo
+from xstilts.zoo.card import render_card
 
 PARTS = {
     "bottleneck": "mnli/seq_bn, qqp/seq_bn",
@@ -85,10 +90,36 @@ def test_every_operator_is_there(both):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case))
 def test_a_fresh_process_gives_the_same_bits(case, both):
-    here, there = (found[case] for found in both)
+    here, there = (found[case] for found in both[:2])
     for mine, its in zip(here[:2], there[:2], strict=True):
         assert torch.equal(mine, its)
     assert all(torch.equal(here[2][key], there[2][key]) for key in here[2])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case))
+def test_its_card_says_what_it_is_and_its_command_adds_it(case, both, tmp_path, monkeypatch):
+    entry = Zoo(both[2] / "zoo").find(name_of(*case))
+    card = render_card(entry.manifest)
+    assert "A composition of modules" in card
+    command = next(line for line in card.splitlines() if line.startswith("xstilts zoo add"))
+    monkeypatch.chdir(entry.folder)
+    with pytest.raises(SystemExit) as caught:
+        main(["--zoo", str(tmp_path / "zoo"), *shlex.split(command)[1:]])
+    assert not caught.value.code
+    assert Zoo(tmp_path / "zoo").find(name_of(*case)).manifest == entry.manifest
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EXPORTS if kind != "onnx"])  # minutes, own test
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case))
+def test_it_is_exported_or_refused(case, kind, both, tmp_path):
+    zoo, base = Zoo(both[2] / "zoo"), Backbone.load(str(both[2] / "base"))
+    try:
+        made = export(kind, name_of(*case), zoo, base, tmp_path / "out")
+    except UsageError as error:
+        assert error.hint and not (tmp_path / "out").exists()
+    else:
+        assert any(file.endswith(".safetensors") for file in made.files)
+        assert made.difference is None or made.difference < 1e-4
 
 
 def test_the_cases_differ(both):

@@ -16,6 +16,7 @@ from xstilts.data.located import Located, locate
 from xstilts.data.readers import READERS
 from xstilts.data.rows import Dropped, ReaderOptions
 from xstilts.errors import DataError, NotFoundError
+from xstilts.tasks.conformance import reader_problems
 
 HUB_COPY = {"stanfordnlp/sst2/train.jsonl": '{"sentence": "a é", "label": 1}\n' * 2}
 FILES = GOOD | {"hub": ("sst2", "train", "en", HUB_COPY)}
@@ -77,6 +78,11 @@ def places(request, tmp_path_factory):
     for path in {path for place in found.values() for path in place.files}:
         path.write_bytes(DAMAGE[request.param](path.read_bytes()))
     return request.param, found
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_it_does_what_its_contract_says(name):
+    assert reader_problems(name) == []
 
 
 @pytest.mark.parametrize("name", READERS)

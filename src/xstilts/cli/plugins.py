@@ -38,6 +38,12 @@ def implementations() -> Iterator[Implementation]:
     from xstilts.grid.engines import ENGINES
     from xstilts.modules.methods import METHODS
     from xstilts.modules.operators import OPERATORS
+    from xstilts.tasks.conformance import (
+        format_problems,
+        hub_problems,
+        metric_problems,
+        reader_problems,
+    )
     from xstilts.tasks.formats import FORMATS
     from xstilts.tasks.metrics import METRICS
     from xstilts.zoo.hubs import HUBS
@@ -46,6 +52,10 @@ def implementations() -> Iterator[Implementation]:
     checks: Mapping[str, Callable[[str], list[str]]] = {
         METHODS.kind: lambda name: method_problems(name, backbone()),
         OPERATORS.kind: lambda name: operator_problems(name, backbone()),
+        FORMATS.kind: format_problems,
+        METRICS.kind: metric_problems,
+        READERS.kind: reader_problems,
+        HUBS.kind: hub_problems,
     }
     registries: tuple[Registry[Any], ...]
     of_models = (ARCHITECTURES, METHODS, OPERATORS, FORMATS, EXPORTS)
