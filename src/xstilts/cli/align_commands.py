@@ -19,7 +19,7 @@ from xstilts.cli.eval_commands import (
     Split,
     layers_of,
 )
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
     from xstilts.evaluate.request import Request
@@ -60,7 +60,7 @@ def align(
         precision=precision,
         compiled=compiled,
         backbone=backbone,
-        langs=[code for code in languages.split(",") if code],
+        langs=split_commas(languages),
         layers=() if layers == "all" else layers_of(layers),
         steps=steps,
         split=split,
@@ -75,13 +75,12 @@ def align(
 
 def _show(state: State, result: ScoresResult, requests: Sequence[Request]) -> None:
     from xstilts.cli.eval_output import emit_outcome
-    from xstilts.cli.output import table
     from xstilts.config.load import short_name
     from xstilts.report.alignment import alignment_table
 
     def human() -> None:
         for name in dict.fromkeys(short_name(request.task) for request in requests):
             view = alignment_table([row for row in result.scores if row.task == name])
-            state.console.print(table(view.columns, view.rows, view.title))
+            state.table(view.columns, view.rows, view.title)
 
     emit_outcome(state, result.outcome, human)

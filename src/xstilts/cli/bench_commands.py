@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
     from xstilts.bench import Result
@@ -37,7 +37,7 @@ def bench(
     elif scale:
         _scale(state, "base" if full else "tiny")
     else:
-        _compare(state, [name for name in only.split(",") if name], pairs, full=full)
+        _compare(state, split_commas(only), pairs, full=full)
 
 
 def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
@@ -45,7 +45,6 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
 
     from xstilts.bench import bandwidth, gemm_peak
     from xstilts.bench.comparisons import COMPARISONS, LONG, NEEDS, there
-    from xstilts.cli.output import table
     from xstilts.errors import NotFoundError
 
     for name in only:
@@ -72,7 +71,7 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
             f"float32 products reach {machine['gemm_gflops']:.0f} GFLOP/s here, "
             f"copies {machine['bandwidth_gb']:.0f} GB/s"
         )
-        state.console.print(table(columns, [_row(result) for result in results]))
+        state.table(columns, [_row(result) for result in results])
 
     state.emit(record, human)
 
@@ -99,7 +98,6 @@ def _throughput(state: State) -> None:
     import torch
 
     from xstilts.bench import gpu
-    from xstilts.cli.output import table
 
     where = state.session.device
     if where == "cpu":
@@ -118,7 +116,7 @@ def _throughput(state: State) -> None:
             for item in found
         ]
         print(f"{name}, bfloat16")
-        state.console.print(table(("work", "examples/s", "sub-words/s", "of peak"), rows))
+        state.table(("work", "examples/s", "sub-words/s", "of peak"), rows)
         for work, taken in minutes.items():
             print(f"projected: {work} {taken:.1f} minutes")
 
@@ -129,7 +127,6 @@ def _scale(state: State, size: str) -> None:
     from dataclasses import asdict
 
     from xstilts.bench.scale import BUCC, FACTORS, MINED, WORK, measure, of_bucc
-    from xstilts.cli.output import table
 
     wanted = [(work, factor) for work in WORK for factor in FACTORS]
     points = []
@@ -154,7 +151,7 @@ def _scale(state: State, size: str) -> None:
             for p in points
         ]
         columns = ("work", "data", "seconds", "times 1x", "MB above the start")
-        state.console.print(table(columns, rows))
+        state.table(columns, rows)
         for point in projected:
             print(
                 f"projected from {MINED:,} sentences a side: {BUCC:,} take "

@@ -76,8 +76,6 @@ def _print_merged(state: State, result: ModuleResult) -> None:
 def _explain(state: State, expression: str, backbone: str) -> None:
     from dataclasses import asdict
 
-    from xstilts.cli.output import table
-
     found = state.session.explain(expression, backbone=backbone)
 
     def human() -> None:
@@ -94,7 +92,7 @@ def _explain(state: State, expression: str, backbone: str) -> None:
             for line in found.lines
         ]
         columns = ("part", "task", "method", "backbone", "digest", "MB", "trained")
-        state.console.print(table(columns, rows, found.expression))
+        state.table(columns, rows, found.expression)
         print(
             f"{found.parameters:,} numbers beside the encoder ({found.learned:,} to be learned), "
             f"{found.flops_per_token:,} FLOPs a token"

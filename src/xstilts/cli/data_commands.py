@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 from xstilts.cli.translate_commands import translate
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def list_files(
 
     Example: xstilts data ls xnli tatoeba --count
     """
-    from xstilts.cli.output import table
     from xstilts.data.check import missing_languages
     from xstilts.data.prepare import no_data
     from xstilts.errors import FindingsError
@@ -52,7 +51,7 @@ def list_files(
     columns = (*_COLUMNS, "place") if long else _COLUMNS
 
     def human() -> None:
-        state.console.print(table(columns, rows))
+        state.table(columns, rows)
         if checksums:
             for item in found:
                 for name, value in item.sha256.items():
@@ -87,19 +86,17 @@ def prepare_task(
 
     Example: xstilts data prepare panx --raw downloads/panx --data data
     """
-    from xstilts.cli.output import table
-
     state: State = context.obj
     state.refuse_dry_run("data prepare")
     result = state.session.prepare_data(
-        task, raw=raw, langs=_split(languages), splits=_split(splits), suite=suite
+        task, raw=raw, langs=split_commas(languages), splits=split_commas(splits), suite=suite
     )
 
     def human() -> None:
         for item in result.converted:
             files = len(item.rows) + len(item.label_rows)
             print(f"converted {files} files into {item.folder}, labels into {item.labels}")
-        state.console.print(table(_COLUMNS, _short_rows(result.found)))
+        state.table(_COLUMNS, _short_rows(result.found))
 
     converted = [asdict(item) for item in result.converted]
     state.emit({"converted": converted, "ready": result.records()}, human)
@@ -192,10 +189,6 @@ def bundle_files(
 
 
 # ------------------------------------------------------------------------------------------ parts
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _long_rows(found: Sequence[Presence]) -> list[tuple[object, ...]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xstilts.cli.eval_output import print_plan, print_scores
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
@@ -62,7 +62,7 @@ def evaluate(
         precision=precision,
         compiled=compiled,
         backbone=backbone,
-        langs=_split(languages),
+        langs=split_commas(languages),
         split=split,
         limit=limit,
         layers=layers_of(layers),
@@ -108,11 +108,11 @@ def xtreme(
     session = state.session
     backbone = session.reference_for(expressions, backbone)
     shared: dict[str, Any] = {
-        "tasks": _split(tasks),
+        "tasks": split_commas(tasks),
         "suite": suite,
         "top": top,
         "overrides": overrides or [],
-        "langs": _split(languages),
+        "langs": split_commas(languages),
         "split": split,
         "limit": limit,
         "layers": layers_of(layers),
@@ -141,10 +141,6 @@ def layers_of(text: str) -> list[int]:
             raise UsageError(f"'{text}' names no blocks", hint="Such as 7, or 5,7-9.")
         blocks += range(int(first), int(last or first) + 1)
     return blocks
-
-
-def _split(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
 
 
 def _options(texts: list[str] | None) -> dict[str, str]:

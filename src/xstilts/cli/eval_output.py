@@ -23,7 +23,6 @@ def print_plan(
     """What would be trained, which cells computed, and what has no data."""
     from collections import Counter
 
-    from xstilts.cli.output import table
     from xstilts.train.plan import plan_phase
 
     planned, missing = plan
@@ -40,7 +39,7 @@ def print_plan(
         for title, rows in (("to be trained first", train), ("to be evaluated", cells)):
             if rows:
                 values = [tuple(row.values()) for row in rows]
-                state.console.print(table(tuple(rows[0]), values, title))
+                state.table(tuple(rows[0]), values, title)
         print_missing(state, missing)
 
     state.emit({"train": train, "evaluate": cells, "missing": list(missing)}, human)
@@ -61,10 +60,8 @@ def print_scores(state: State, result: ScoresResult) -> None:
     """The main scores by expression and language, and what was computed or missing."""
 
     def human() -> None:
-        from xstilts.cli.output import table
-
         for view in result.views():
-            state.console.print(table(view.columns, view.rows, view.title))
+            state.table(view.columns, view.rows, view.title)
 
     emit_outcome(state, result.outcome, human)
 

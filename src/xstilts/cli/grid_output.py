@@ -36,13 +36,11 @@ def print_plan(
     }
 
     def human() -> None:
-        from xstilts.cli.output import table
-
         if each:
             cells = [tuple(row.values()) for row in record["cells"]]
-            state.console.print(table(tuple(record["cells"][0]), cells))
+            state.table(tuple(record["cells"][0]), cells)
         shown = [(*row[:7], f"{row[7]:.2f}", f"{row[8]:.1f}") for row in rows]
-        state.console.print(table(columns, shown))
+        state.table(columns, shown)
         print(
             f"{total['new']} of {total['cells']} cells to compute: {total['steps']:,} steps, about "
             f"{total['hours']:.2f} hours of one worker, {total['MB']:.0f} MB"
@@ -127,17 +125,15 @@ def print_status(
     record = {**status_record(folder, planned), **(more or {})}
 
     def human() -> None:
-        from xstilts.cli.output import table
-
         if each:
             rows = [tuple(row.values()) for row in record["cells"]]
-            state.console.print(table(tuple(record["cells"][0]), rows))
+            state.table(tuple(record["cells"][0]), rows)
         counts = [(name, count) for name, count in record["counts"].items() if count]
         print(f"study {planned.name}: " + ", ".join(f"{count} {name}" for name, count in counts))
         for title in ("running", "failed"):
             if record[title]:
                 rows = [tuple(row.values()) for row in record[title]]
-                state.console.print(table(tuple(record[title][0]), rows, title))
+                state.table(tuple(record[title][0]), rows, title)
         for text in planned.missing:
             print(f"missing: {text}")
 

@@ -40,7 +40,7 @@ def list_tasks(
         (s.name, s.format, "+".join(s.roles), len(s.languages), s.metric, s.train_task, s.title)
         for s in kept
     ]
-    state.emit([spec.model_dump() for spec in kept], lambda: _print(state, columns, rows))
+    state.emit([spec.model_dump() for spec in kept], lambda: state.table(columns, rows))
 
 
 @tasks_app.command("show")
@@ -91,7 +91,7 @@ def show_config(
         value = _at(resolved.value.model_dump(), key)
         rows.append((key, str(value), set_by) if origin else (key, str(value)))
     record = {"settings": resolved.value.model_dump(), "origins": dict(resolved.origins)}
-    state.emit(record, lambda: _print(state, columns, rows))
+    state.emit(record, lambda: state.table(columns, rows))
 
 
 @config_app.command("schema")
@@ -138,7 +138,7 @@ def doctor(
     )
     rows = [(item.name, item.value, item.advice) for item in report]
     record = {item.name: {"value": item.value, "advice": item.advice} for item in report}
-    state.emit(record, lambda: _print(state, ("what", "value", "advice"), rows))
+    state.emit(record, lambda: state.table(("what", "value", "advice"), rows))
 
 
 def _show_plugins(state: State) -> None:
@@ -151,7 +151,7 @@ def _show_plugins(state: State) -> None:
         {"kind": i.kind, "name": i.name, "package": i.package, "problems": list(i.problems)}
         for i in found
     ]
-    state.emit(records, lambda: _print(state, ("kind", "name", "package", "problems"), rows))
+    state.emit(records, lambda: state.table(("kind", "name", "package", "problems"), rows))
     broken = sum(1 for i in found if i.problems)
     if broken:
         raise FindingsError(
@@ -169,12 +169,6 @@ def _options_in_force(spec: TaskSpec) -> dict[str, Any]:
     where = f"task {spec.name}, options"
     options: dict[str, Any] = resolve(known, [Layer(where, spec.options)]).value.model_dump()
     return options
-
-
-def _print(state: State, columns: tuple[str, ...], rows: list[Any]) -> None:
-    from xstilts.cli.output import table
-
-    state.console.print(table(columns, rows))
 
 
 def _yaml(value: dict[str, Any]) -> str:

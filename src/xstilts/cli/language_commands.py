@@ -28,7 +28,6 @@ def languages(
 
     Example: xstilts languages --task xnli --by script
     """
-    from xstilts.cli.output import table
     from xstilts.config.load import pretraining_of
     from xstilts.data.languages import group_by, language
 
@@ -40,13 +39,13 @@ def languages(
         rows = [(name, len(members), " ".join(members)) for name, members in groups.items()]
         record: Any = {name: list(members) for name, members in groups.items()}
         columns = (by, "languages", "codes")
-        state.emit(record, lambda: state.console.print(table(columns, rows)))
+        state.emit(record, lambda: state.table(columns, rows))
         return
     known = [language(code) for code in codes]
     head = ("code", "iso3", "name", "script", "family", "genus", "tier", "seen", "CC-100 GiB")
     state.emit(
         [_record(item, corpus) for item in known],
-        lambda: state.console.print(table(head, [_row(item, corpus) for item in known])),
+        lambda: state.table(head, [_row(item, corpus) for item in known]),
     )
 
 

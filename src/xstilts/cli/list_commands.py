@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -10,7 +10,6 @@ import typer
 from xstilts.cli.info_commands import list_tasks
 from xstilts.cli.language_commands import languages
 from xstilts.cli.recipe_commands import ls as list_recipes
-from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.config.registry import Registry
@@ -30,7 +29,7 @@ def methods(context: typer.Context) -> None:
     from xstilts.config.load import load_method, spec_names
 
     specs = [load_method(name) for name in spec_names("methods")]
-    _show(context, ("preset", "method", "title"), ((s.name, s.method, s.title) for s in specs))
+    context.obj.show(("preset", "method", "title"), ((s.name, s.method, s.title) for s in specs))
 
 
 @app.command("backbones")
@@ -44,7 +43,7 @@ def backbones(context: typer.Context) -> None:
     specs = [load_backbone_spec(name) for name in spec_names("backbones")]
     columns = ("backbone", "repository", "longest input", "retrieval layer", "licence", "title")
     rows = ((s.name, s.repo, s.max_length, s.retrieval_layer, s.license, s.title) for s in specs)
-    _show(context, columns, rows)
+    context.obj.show(columns, rows)
 
 
 @app.command("suites")
@@ -56,7 +55,7 @@ def suites(context: typer.Context) -> None:
     from xstilts.config.load import load_suite, spec_names
 
     specs = [load_suite(name) for name in spec_names("suites")]
-    _show(context, ("suite", "tasks", "title"), ((s.name, len(s.tasks), s.title) for s in specs))
+    context.obj.show(("suite", "tasks", "title"), ((s.name, len(s.tasks), s.title) for s in specs))
 
 
 @app.command("studies")
@@ -71,73 +70,28 @@ def studies(context: typer.Context) -> None:
     sandbox = bool(context.obj.session.world)
     specs = [load_study(name, sandbox=sandbox) for name in spec_names("studies")]
     rows = ((s.name, len(s.intermediates), len(s.targets), s.title) for s in specs)
-    _show(context, ("study", "intermediates", "targets", "title"), rows)
+    context.obj.show(("study", "intermediates", "targets", "title"), rows)
 
 
-@app.command("operators")
-def operators(context: typer.Context) -> None:
-    """What combines modules in an expression.
-
-    Example: xstilts ls operators
-    """
-    from xstilts.modules.operators import OPERATORS
-
-    _implementations(context, OPERATORS)
-
-
-@app.command("formats")
-def formats(context: typer.Context) -> None:
-    """The formats of tasks.
-
-    Example: xstilts ls formats
-    """
-    from xstilts.tasks.formats import FORMATS
-
-    _implementations(context, FORMATS)
+REGISTRIES = {
+    "operators": ("xstilts.modules.operators", "What combines modules in an expression."),
+    "formats": ("xstilts.tasks.formats", "The formats of tasks."),
+    "metrics": ("xstilts.tasks.metrics", "The metrics."),
+    "readers": ("xstilts.data.readers", "What reads data files."),
+    "hubs": ("xstilts.zoo.hubs", "Where modules are shared."),
+    "engines": ("xstilts.grid.engines", "Where the workers of a study run."),
+}
+"""Kind of implementation to the package that has them, and what is said of the kind."""
 
 
-@app.command("metrics")
-def metrics(context: typer.Context) -> None:
-    """The metrics.
-
-    Example: xstilts ls metrics
-    """
-    from xstilts.tasks.metrics import METRICS
-
-    _implementations(context, METRICS)
+def _register(kind: str, package: str, about: str) -> None:
+    @app.command(kind, help=f"{about}\n\nExample: xstilts ls {kind}")
+    def implementations(context: typer.Context) -> None:
+        _implementations(context, getattr(import_module(package), kind.upper()))
 
 
-@app.command("readers")
-def readers(context: typer.Context) -> None:
-    """What reads data files.
-
-    Example: xstilts ls readers
-    """
-    from xstilts.data.readers import READERS
-
-    _implementations(context, READERS)
-
-
-@app.command("hubs")
-def hubs(context: typer.Context) -> None:
-    """Where modules are shared.
-
-    Example: xstilts ls hubs
-    """
-    from xstilts.zoo.hubs import HUBS
-
-    _implementations(context, HUBS)
-
-
-@app.command("engines")
-def engines(context: typer.Context) -> None:
-    """Where the workers of a study run.
-
-    Example: xstilts ls engines
-    """
-    from xstilts.grid.engines import ENGINES
-
-    _implementations(context, ENGINES)
+for _kind, _said in REGISTRIES.items():
+    _register(_kind, *_said)
 
 
 def _implementations(context: typer.Context, registry: Registry[Any]) -> None:
@@ -150,15 +104,4 @@ def _implementations(context: typer.Context, registry: Registry[Any]) -> None:
         )
         for name in registry
     ]
-    _show(context, (registry.kind, "what it is", "package"), rows)
-
-
-def _show(
-    context: typer.Context, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]
-) -> None:
-    from xstilts.cli.output import table
-
-    state: State = context.obj
-    listed = list(rows)
-    records = [dict(zip(columns, row, strict=True)) for row in listed]
-    state.emit(records, lambda: state.console.print(table(columns, listed)))
+    context.obj.show((registry.kind, "what it is", "package"), rows)

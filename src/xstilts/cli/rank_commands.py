@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
     from xstilts.evaluate.ranking import ModuleRanking
@@ -31,8 +31,8 @@ def rank(
     state: State = context.obj
     ranking = state.session.ranking(
         target,
-        [name for name in modules.split(",") if name],
-        methods=[name for name in methods.split(",") if name],
+        split_commas(modules),
+        methods=split_commas(methods),
         shots=shots,
         seed=seed,
         backbone=backbone,
@@ -46,7 +46,6 @@ def rank(
 
 
 def _print(state: State, outcome: ModuleRanking, methods: tuple[str, ...]) -> None:
-    from xstilts.cli.output import table
     from xstilts.zoo.entry import pair
 
     def human() -> None:
@@ -60,7 +59,7 @@ def _print(state: State, outcome: ModuleRanking, methods: tuple[str, ...]) -> No
             )
             for row in outcome.rows
         ]
-        state.console.print(table(columns, rows, "best intermediate first"))
+        state.table(columns, rows, "best intermediate first")
         for note in dict.fromkeys(note for row in outcome.rows for note in row.notes):
             state.note(note)
         if outcome.agreements:
@@ -69,7 +68,7 @@ def _print(state: State, outcome: ModuleRanking, methods: tuple[str, ...]) -> No
                 for a in outcome.agreements
             ]
             heading = ("method", "modules", "Spearman", "Kendall", "regret %")
-            state.console.print(table(heading, shown, "agreement with stored scores"))
+            state.table(heading, shown, "agreement with stored scores")
         else:
             state.note("fewer than three modules have stored scores: no agreement to show")
 

@@ -27,7 +27,6 @@ def ls(context: typer.Context) -> None:
 
     Example: xstilts recipes ls
     """
-    from xstilts.cli.output import table
     from xstilts.config.load import load_recipe, spec_names
 
     state: State = context.obj
@@ -37,8 +36,7 @@ def ls(context: typer.Context) -> None:
         counts = f"{len(recipe.intermediates)} x {len(recipe.targets)}"
         rows.append((name, counts, recipe.intermediate.method, recipe.title))
     columns = ("recipe", "intermediates x targets", "method", "title")
-    records = [dict(zip(columns, row, strict=True)) for row in rows]
-    state.emit(records, lambda: state.console.print(table(columns, rows)))
+    state.show(columns, rows)
 
 
 @app.command("cat")
@@ -164,9 +162,7 @@ def _print_scores(state: State, scores: list[Score], computed: int, graph: Graph
     }
 
     def human() -> None:
-        from xstilts.cli.output import table
-
-        state.console.print(table(view.columns, view.rows, view.title))
+        state.table(view.columns, view.rows, view.title)
         for text in graph.missing:
             state.note(f"missing: {text}")
 
@@ -175,8 +171,6 @@ def _print_scores(state: State, scores: list[Score], computed: int, graph: Graph
 
 def _print_plan(state: State, graph: Graph, runner: RecipeRunner) -> None:
     """Phases with steps, time and disk; one calibration for each method and task."""
-    from xstilts.cli.output import table
-
     rows = []
     speeds: dict[tuple[str, str], float] = {}
     with state.session.progress("calibrating") as progress:
@@ -194,7 +188,7 @@ def _print_plan(state: State, graph: Graph, runner: RecipeRunner) -> None:
     }
 
     def human() -> None:
-        state.console.print(table(columns, rows))
+        state.table(columns, rows)
         print(
             f"{len(new)} of {len(rows)} phases to run: about {record['minutes']:.0f} minutes of "
             f"training, {record['disk_mb']:.0f} MB; {len(graph.evaluated)} evaluations"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
     from xstilts.report.results import ReportResult
@@ -49,14 +49,14 @@ def report(
     state.refuse_dry_run("report")
     made = state.session.report(
         html,
-        tasks=[name for name in task.split(",") if name],
+        tasks=split_commas(task),
         labels=expressions or [],
         backbone=backbone,
         baseline=baseline,
         suite=suite,
         reference=reference,
         draws=draws,
-        figure_formats=[name for name in figure_format.split(",") if name],
+        figure_formats=split_commas(figure_format),
         latex=latex,
         markdown=markdown,
         csv=csv,
@@ -69,13 +69,12 @@ def report(
 
 
 def _show(state: State, result: ReportResult) -> None:
-    from xstilts.cli.output import table
     from xstilts.report import as_json
     from xstilts.report.exports import SCHEMA
 
     def human() -> None:
         for view in result.views():
-            state.console.print(table(view.columns, view.rows, view.title))
+            state.table(view.columns, view.rows, view.title)
         for name, path in result.files.items():
             print(f"{name}: {path}")
 

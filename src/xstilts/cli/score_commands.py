@@ -22,7 +22,6 @@ def score(
 
     Example: xstilts score predictions labels --suite xtreme --json
     """
-    from xstilts.cli.output import table
     from xstilts.errors import FindingsError
     from xstilts.files import write_json
 
@@ -36,7 +35,7 @@ def score(
         if result.summary.overall is None:
             state.note(f"no overall: missing {_shortened(result.summary.missing)}")
         for view in result.views():
-            state.console.print(table(view.columns, view.rows, view.title))
+            state.table(view.columns, view.rows, view.title)
 
     state.emit(result.official, human)
     absent = result.absent

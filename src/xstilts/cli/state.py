@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 WIDTH = 200
 """Columns of tables that do not go to a terminal."""
+
+
+def split_commas(text: str) -> list[str]:
+    """The parts of a comma-separated option; none for an empty one."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 @dataclass
@@ -68,6 +73,20 @@ class State:
             sys.stdout.write("\n")
         else:
             human()
+
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = ""
+    ) -> None:
+        """Print a table on stdout, for people."""
+        from xstilts.cli.output import table
+
+        self.console.print(table(columns, rows, title))
+
+    def show(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print rows as a table, or with `--json` as one mapping each."""
+        listed = list(rows)
+        records = [dict(zip(columns, row, strict=True)) for row in listed]
+        self.emit(records, lambda: self.table(columns, listed))
 
     def note(self, text: str) -> None:
         """A line for the person on stderr, unless quiet."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xstilts.cli.state import split_commas
 from xstilts.cli.training import TrainingJob, flags_of, run_job
 
 TaskArgument = Annotated[
@@ -147,7 +148,7 @@ def _data_flags(
     """Nested settings of what is learned from; only those that were given."""
     flags: dict[str, Any] = {}
     if source_langs:
-        flags["source"] = {"languages": [code for code in source_langs.split(",") if code]}
+        flags["source"] = {"languages": split_commas(source_langs)}
     beside = {k: v for k, v in (("share", mlm), ("text", text)) if v}
     if beside:
         flags["mlm"] = beside

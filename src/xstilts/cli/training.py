@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
     from xstilts.report.results import ModuleResult
@@ -70,7 +70,7 @@ def run_job(state: State, job: TrainingJob, *, track: str = "", nproc: int = 1) 
         base=job.base,
         init=job.init,
         name=job.name,
-        track=[name for name in track.split(",") if name],
+        track=split_commas(track),
         command=shown_command(),
     )
     run_phase(state, phase, force=job.force)
@@ -102,7 +102,6 @@ def _start_processes(count: int) -> NoReturn:
 
 
 def _print_plan(state: State, phase: Phase) -> None:
-    from xstilts.cli.output import table
     from xstilts.train.plan import estimate, plan_phase
 
     plan = plan_phase(phase)
@@ -132,7 +131,7 @@ def _print_plan(state: State, phase: Phase) -> None:
         cut = f"{part['cut']:,} of {part['rows']:,} at {part['max_length']} sub-words"
         rows.append((f"rows cut, {name}", cut))
     record["rows cut"] = plan.rows_cut
-    state.emit(record, lambda: state.console.print(table(("plan", "value"), rows)))
+    state.emit(record, lambda: state.table(("plan", "value"), rows))
 
 
 def print_module(state: State, result: ModuleResult) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 
 
 def translate(
@@ -27,7 +27,7 @@ def translate(
     Example: xstilts data translate mnli --langs de,sw --model facebook/m2m100_418M --limit 50000
     """
     state: State = context.obj
-    languages = [part for part in langs.split(",") if part]
+    languages = split_commas(langs)
     if state.dry_run:
         spec, rows = state.session.translation_rows(task, split, limit=limit, seed=seed)
         record = {"task": spec.name, "rows": len(rows), "languages": languages, "model": model}

@@ -63,7 +63,6 @@ def diff(
 
     Example: xstilts zoo diff mnli/seq_bn mnli/lora
     """
-    from xstilts.cli.output import table
     from xstilts.zoo.maintenance import diff as compare
 
     state: State = context.obj
@@ -71,7 +70,7 @@ def diff(
     found = compare(zoo.find(left), zoo.find(right))
     records = [{"place": d.place, "left": d.left, "right": d.right} for d in found]
     rows = [(d.place, str(d.left), str(d.right)) for d in found]
-    state.emit(records, lambda: state.console.print(table(("place", left, right), rows)))
+    state.emit(records, lambda: state.table(("place", left, right), rows))
 
 
 @app.command("tag")

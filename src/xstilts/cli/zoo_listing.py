@@ -133,8 +133,6 @@ def _say_near(state: State, entries: Sequence[Entry], wanted: Mapping[str, str])
 
 
 def _print(state: State, entries: Sequence[Entry], means: Means) -> None:
-    from xstilts.cli.output import table
-
     columns: tuple[str, ...] = ("reference", "kind", "task", "seed", "dev", "parameters")
     rows: list[tuple[object, ...]] = [
         (
@@ -155,4 +153,4 @@ def _print(state: State, entries: Sequence[Entry], means: Means) -> None:
         records = [{**r, "scores": scores} for r, scores in zip(records, found, strict=True)]
         told = [", ".join(f"{t} {v:.1f}" for t, v in scores.items()) for scores in found]
         rows = [(*row, text) for row, text in zip(rows, told, strict=True)]
-    state.emit(records, lambda: state.console.print(table(columns, rows)))
+    state.emit(records, lambda: state.table(columns, rows))
