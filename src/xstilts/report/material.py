@@ -11,7 +11,18 @@ from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import SuiteSpec
 from xstilts.data import languages
 from xstilts.evaluate.names import plain_label, task_title
-from xstilts.evaluate.stats import DRAWS, THESE_RUNS, Runs, Unit, Verdict, collect, compare, family
+from xstilts.evaluate.stats import (
+    DRAWS,
+    THESE_RUNS,
+    Contrast,
+    Runs,
+    Unit,
+    Verdict,
+    collect,
+    compare_all,
+    family,
+    planned,
+)
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.report.facts import Facts
 from xstilts.report.tables import NONE, counted_blocks
@@ -281,14 +292,23 @@ class Material:
         """Compare labels with their baselines on given units; one family for Holm."""
         if not self.draws:
             return {}
-        found = {}
-        for number, (key, units) in enumerate(jobs):
-            self.progress(f"comparing {key[0]} on {key[1]}", number / len(jobs))
-            base = self.runs[self.baseline_of(key[0])]
-            found[key] = compare(
-                self.runs[key[0]], base, units, draws=draws or self.draws, what=key[1]
-            )
-        return dict(zip(found, family(list(found.values())), strict=True))
+        contrasts = {
+            key: planned(self.runs[key[0]], self.runs[self.baseline_of(key[0])], units, key[1])
+            for key, units in jobs
+        }
+        return self.tested(contrasts, draws)
+
+    def tested(
+        self, contrasts: Mapping[tuple[str, str], Contrast], draws: int | None = None
+    ) -> dict[tuple[str, str], Verdict]:
+        """The verdicts of contrasts, by the same keys; one family for Holm."""
+        found = compare_all(
+            list(contrasts.values()), draws=draws or self.draws, progress=self._comparing
+        )
+        return dict(zip(contrasts, family(found), strict=True))
+
+    def _comparing(self, task: str, share: float) -> None:
+        self.progress(f"comparing on {task}", share)
 
     def _both(self, label: str, base: str, column: Column) -> bool:
         return all(self.runs[name].on(column.units).table for name in (label, base))

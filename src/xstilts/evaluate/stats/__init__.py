@@ -6,7 +6,13 @@ print(verdicts[0])          # +3.2 points [+1.1, +5.0], p 0.004, Holm 0.008: hig
 """
 
 from xstilts.evaluate.stats.combined import Term, combined
-from xstilts.evaluate.stats.comparison import compare, difference_of_differences
+from xstilts.evaluate.stats.comparison import (
+    compare,
+    compare_all,
+    difference_of_differences,
+    planned,
+    planned_difference,
+)
 from xstilts.evaluate.stats.power import POWER, detectable
 from xstilts.evaluate.stats.resampling import DRAWS, LEVEL
 from xstilts.evaluate.stats.samples import Measured, Runs, Unit, collect, unit_of
@@ -17,6 +23,7 @@ from xstilts.evaluate.stats.significance import (
     sign_test,
     standard_deviation,
 )
+from xstilts.evaluate.stats.together import Contrast
 from xstilts.evaluate.stats.verdict import (
     ALPHA,
     HIGHER,
@@ -39,6 +46,7 @@ __all__ = [
     "POWER",
     "THESE_RUNS",
     "UNTESTED",
+    "Contrast",
     "Measured",
     "Runs",
     "Term",
@@ -48,11 +56,14 @@ __all__ = [
     "collect",
     "combined",
     "compare",
+    "compare_all",
     "detectable",
     "difference_of_differences",
     "family",
     "holm",
     "mcnemar",
+    "planned",
+    "planned_difference",
     "shown_p",
     "sign_test",
     "standard_deviation",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.errors import UsageError
 from xstilts.evaluate.names import task_title
 from xstilts.evaluate.stats.resampling import (
@@ -17,7 +19,7 @@ from xstilts.evaluate.stats.resampling import (
     p_value,
     resampled_scores,
 )
-from xstilts.evaluate.stats.samples import Measured, Runs, Unit
+from xstilts.evaluate.stats.samples import Runs, Unit
 from xstilts.evaluate.stats.significance import (
     EXACT_BELOW,
     FEWEST_SEEDS,
@@ -26,8 +28,11 @@ from xstilts.evaluate.stats.significance import (
     sign_test,
     standard_deviation,
 )
+from xstilts.evaluate.stats.together import Contrast, Drawn, different_examples, drawn_together
 from xstilts.evaluate.stats.verdict import FEWEST_EXAMPLES, Verdict
 
+FEWEST_DRAWN = 2
+"""Examples of a unit below which nothing can be drawn anew."""
 FEWEST_SIGNS = 5
 """Units that differ below which no sign test is given: it could not come out below 0.06."""
 
@@ -55,25 +60,46 @@ def compare(
     Raises:
         UsageError: They share no unit, or were scored on different examples.
     """
+    return _tested(planned(ours, theirs, units, what), draws, seed)
+
+
+def planned(
+    ours: Runs, theirs: Runs, units: Iterable[Unit] | None = None, what: str = ""
+) -> Contrast:
+    """What `compare` compares, before anything is drawn; `compare_all` takes many.
+
+    Raises:
+        UsageError: They share no unit.
+    """
     shared = _shared(ours, theirs, units)
     left = len(set(units) - set(shared)) if units is not None else 0
     notes = (f"{left} units without a score left out",) if left else ()
-    weights = _even(shared)
-    ours, theirs = _on(ours, shared), _on(theirs, shared)
-    verdict = _contrast(ours, theirs, weights, draws, seed, what or _tasks(shared))
-    differences = [_mean_value(ours, u) - _mean_value(theirs, u) for u in shared]
-    wins, losses, sign_p = sign_test(differences)
-    size = cohens_h(
-        *(sum(w * _mean_value(r, u) for u, w in weights.items()) for r in (ours, theirs))
-    )
-    return replace(
-        verdict,
-        wins=wins,
-        losses=losses,
-        sign_p=sign_p if wins + losses >= FEWEST_SIGNS else None,
-        size=size,
-        notes=(*verdict.notes, *notes),
-    )
+    sides = _on(ours, shared), _on(theirs, shared)
+    return Contrast(*sides, _even(shared), what or _tasks(shared), notes)
+
+
+def compare_all(
+    contrasts: Sequence[Contrast],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: ProgressFn = silent,
+) -> list[Verdict]:
+    """What `compare` finds for each, the examples of every unit redrawn once for all.
+
+    Intervals and bootstrapped p-values differ from `compare`'s as those of another seed do.
+
+    Raises:
+        UsageError: Runs of a contrast were scored on different examples.
+    """
+    verdicts = {place: _untested(contrast) for place, contrast in enumerate(contrasts)}
+    places = [place for place, contrast in enumerate(contrasts) if not _lacking(contrast)]
+    known = [contrasts[place] for place in places]
+    for number, drawn in drawn_together(known, draws, seed, progress):
+        contrast = known[number]
+        generator = np.random.default_rng([seed, *contrast.what.encode()])
+        verdicts[places[number]] = _decided(contrast, drawn, generator)
+    return list(verdicts.values())
 
 
 def difference_of_differences(
@@ -100,15 +126,25 @@ def difference_of_differences(
     Raises:
         UsageError: One of the groups is empty, or examples differ.
     """
+    return _tested(planned_difference(ours, theirs, first, second, what), draws, seed)
+
+
+def planned_difference(
+    ours: Runs, theirs: Runs, first: Iterable[Unit], second: Iterable[Unit], what: str = ""
+) -> Contrast:
+    """What `difference_of_differences` compares, before anything is drawn.
+
+    Raises:
+        UsageError: One of the groups is empty.
+    """
     groups = [_shared(ours, theirs, group) for group in (first, second)]
     both = set(groups[0]) & set(groups[1])
     if both:
         raise UsageError(f"{len(both)} units are in both groups", where=str(min(both)))
     minus = {unit: -weight for unit, weight in _even(groups[1]).items()}
     weights = {**_even(groups[0]), **minus}
-    ours, theirs = _on(ours, weights), _on(theirs, weights)
     named = what or f"{len(groups[0])} units minus {len(groups[1])} others"
-    return _contrast(ours, theirs, weights, draws, seed, named)
+    return Contrast(_on(ours, weights), _on(theirs, weights), weights, named)
 
 
 def _shared(ours: Runs, theirs: Runs, units: Iterable[Unit] | None) -> list[Unit]:
@@ -140,8 +176,9 @@ def _on(runs: Runs, units: Collection[Unit]) -> Runs:
 def _even(units: Sequence[Unit]) -> dict[Unit, float]:
     """Equal weights of the languages of a task, and of the tasks."""
     kinds = [unit._replace(language="") for unit in units]
-    share = 1 / len(set(kinds))
-    return {unit: share / kinds.count(kind) for unit, kind in zip(units, kinds, strict=True)}
+    counts = Counter(kinds)
+    share = 1 / len(counts)
+    return {unit: share / counts[kind] for unit, kind in zip(units, kinds, strict=True)}
 
 
 def _tasks(units: Sequence[Unit]) -> str:
@@ -157,56 +194,81 @@ def _mean_value(runs: Runs, unit: Unit) -> float:
     return sum(values) / len(values)
 
 
-def _contrast(
-    ours: Runs,
-    theirs: Runs,
-    weights: Mapping[Unit, float],
-    draws: int,
-    seed: int,
-    what: str,
-) -> Verdict:
-    """The weighted sum over units of ours minus theirs."""
-    effect = sum(w * (_mean_value(ours, u) - _mean_value(theirs, u)) for u, w in weights.items())
-    counts = len(ours.table), len(theirs.table)
+def _tested(contrast: Contrast, draws: int, seed: int) -> Verdict:
+    """The verdict of a contrast on its own."""
+    if _lacking(contrast):
+        return _untested(contrast)
+    generator = np.random.default_rng([seed, *contrast.what.encode()])
+    loaded = {unit: _paired_rows(contrast, unit) for unit in sorted(contrast.weights)}
+    sizes = [len(rows[0]) for rows in loaded.values()]
+    runs = contrast.runs
+    values, drawn = np.zeros(len(runs)), np.zeros((draws, len(runs)))
+    for unit, rows in loaded.items():
+        if max(sizes) < FEWEST_DRAWN:
+            break
+        one, many = resampled_scores(rows, runs[0][1][unit].pooled, draws, generator)
+        weight = contrast.weights[unit]
+        values, drawn = values + weight * one, drawn + weight * many
+    rows = loaded[next(iter(loaded))] if len(loaded) == 1 else []
+    return _decided(contrast, Drawn(sum(sizes), max(sizes), values, drawn, rows), generator)
+
+
+def _lacking(contrast: Contrast) -> list[Unit]:
+    """Units of which some run has no outcomes."""
+    tables = [table for _, table in contrast.runs]
+    return [u for u in contrast.weights if any(table[u].load is None for table in tables)]
+
+
+def _untested(contrast: Contrast) -> Verdict:
+    """The effect, and why there is no more where outcomes are lacking."""
+    ours, theirs, weights = contrast.ours, contrast.theirs, contrast.weights
+    means = [{unit: _mean_value(runs, unit) for unit in weights} for runs in (ours, theirs)]
+    differences = {unit: means[0][unit] - means[1][unit] for unit in weights}
     verdict = Verdict(
         ours.label,
         theirs.label,
-        what,
-        effect,
+        contrast.what,
+        sum(w * differences[unit] for unit, w in weights.items()),
         units=len(weights),
-        seeds=counts,
+        seeds=(len(ours.table), len(theirs.table)),
         these_runs=ours.few_trainings or theirs.few_trainings,
+        notes=_notes(ours, theirs),
     )
-    notes = _notes(ours, theirs)
-    lacking = [
-        unit
-        for unit in weights
-        for table in (*ours.table.values(), *theirs.table.values())
-        if table[unit].load is None
-    ]
-    if lacking:
-        return replace(verdict, notes=(*notes, f"no stored outcomes of {lacking[0]}"))
-    generator = np.random.default_rng([seed, *what.encode()])
-    loaded = {unit: _paired_rows(ours, theirs, unit) for unit in sorted(weights)}
-    n = sum(len(rows[0]) for rows in loaded.values())
-    if all(len(rows[0]) < 2 for rows in loaded.values()):
-        return replace(verdict, n=n, notes=(*notes, "one outcome a unit: nothing to draw from"))
-    runs = sum(counts)
-    values, drawn = np.zeros(runs), np.zeros((draws, runs))
-    for unit, rows in loaded.items():
-        pooled = next(iter(ours.table.values()))[unit].pooled
-        one, many = resampled_scores(rows, pooled, draws, generator)
-        values, drawn = values + weights[unit] * one, drawn + weights[unit] * many
-    total, sd = _over_seeds(ours, theirs, Spread(values, drawn), generator)
+    if not any(weight < 0 for weight in weights.values()):
+        wins, losses, sign_p = sign_test(list(differences.values()))
+        sums = (sum(w * each[unit] for unit, w in weights.items()) for each in means)
+        verdict = replace(
+            verdict,
+            wins=wins,
+            losses=losses,
+            sign_p=sign_p if wins + losses >= FEWEST_SIGNS else None,
+            size=cohens_h(*sums),
+        )
+    lacking = _lacking(contrast)
+    more = (f"no stored outcomes of {lacking[0]}",) if lacking else ()
+    return replace(verdict, notes=(*verdict.notes, *more, *contrast.notes))
+
+
+def _decided(contrast: Contrast, drawn: Drawn, generator: np.random.Generator) -> Verdict:
+    """The verdict, with intervals and tests from what was drawn."""
+    verdict = _untested(contrast)
+    if drawn.most < FEWEST_DRAWN:
+        at = len(verdict.notes) - len(contrast.notes)
+        idle = "one outcome a unit: nothing to draw from"
+        notes = (*verdict.notes[:at], idle, *contrast.notes)
+        return replace(verdict, n=drawn.n, notes=notes)
+    ours, theirs = contrast.ours, contrast.theirs
+    total, sd = _over_seeds(ours, theirs, Spread(drawn.values, drawn.scores), generator)
     low, high = interval(total)
-    p, test = p_value(total), "two-level bootstrap" if max(counts) >= FEWEST_SEEDS else "bootstrap"
-    single = _mcnemar(loaded[next(iter(loaded))]) if len(loaded) == 1 else None
+    two_level = max(verdict.seeds) >= FEWEST_SEEDS
+    p, test = p_value(total), "two-level bootstrap" if two_level else "bootstrap"
+    single = _mcnemar(drawn.rows)
     if single is not None:
         p, test = single
-    verdict = replace(verdict, p=p, test=test, n=n, sd=sd, notes=notes)
+    verdict = replace(verdict, p=p, test=test, n=drawn.n, sd=sd)
     if np.ptp(total) == 0:
         return replace(verdict, constant=True)
-    return verdict if n < FEWEST_EXAMPLES else replace(verdict, low=low, high=high)
+    return verdict if drawn.n < FEWEST_EXAMPLES else replace(verdict, low=low, high=high)
 
 
 def _notes(ours: Runs, theirs: Runs) -> tuple[str, ...]:
@@ -231,18 +293,12 @@ def _over_seeds(
     return first.mean(generator) - second.mean(generator), own
 
 
-def _paired_rows(ours: Runs, theirs: Runs, unit: Unit) -> list[Array]:
+def _paired_rows(contrast: Contrast, unit: Unit) -> list[Array]:
     """Outcomes of every run on a unit, ours first, in the order of seeds."""
-    found: list[Measured] = [
-        runs.table[seed][unit] for runs in (ours, theirs) for seed in runs.seeds
-    ]
+    found = [table[unit] for _, table in contrast.runs]
     rows = [item.load() for item in found if item.load is not None]
     if len({item.data for item in found}) > 1 or len({row.shape for row in rows}) > 1:
-        raise UsageError(
-            f"'{ours.label}' and '{theirs.label}' were scored on different examples of {unit}",
-            where=", ".join(dict.fromkeys(item.cell[:12] for item in found)),
-            hint="Evaluate both again on the same data.",
-        )
+        raise different_examples(contrast.ours, contrast.theirs, unit, found)
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xstilts.data.languages import UNKNOWN, group_by
 from xstilts.errors import NotFoundError
-from xstilts.evaluate.stats import UNTESTED, Unit, Verdict, difference_of_differences, family
+from xstilts.evaluate.stats import UNTESTED, Contrast, Unit, planned_difference
 from xstilts.evaluate.xtreme import transfer_gap
 from xstilts.report.material import Column, Material, described
 from xstilts.report.model import Item, Section, Table, Value, difference, number, tested
@@ -100,7 +100,7 @@ def _contrast_table(material: Material) -> Table | None:
     """Differences of differences; one family."""
     if not material.draws:
         return None
-    found: list[tuple[str, str, Verdict]] = []
+    contrasts: dict[tuple[str, str], Contrast] = {}
     for label in material.others:
         for key, first, second in CONTRASTS:
             columns = [c for c in material.averaged if _has(material, c, key, first, second)]
@@ -112,16 +112,14 @@ def _contrast_table(material: Material) -> Table | None:
             ]
             every = [unit for side in sides for unit in side]
             if all(sides) and ours.on(every).table and base.on(every).table:
-                verdict = difference_of_differences(
-                    ours, base, sides[0], sides[1], draws=material.draws
+                contrasts[label, f"{first} − {second}"] = planned_difference(
+                    ours, base, sides[0], sides[1]
                 )
-                found.append((label, f"{first} − {second}", verdict))
-    if not found:
+    if not contrasts:
         return None
-    adjusted = family([verdict for _, _, verdict in found])
     rows = tuple(
         (label, name, tested(verdict), verdict.claim, verdict.units, f"{verdict.seeds[0]}")
-        for (label, name, _), verdict in zip(found, adjusted, strict=True)
+        for (label, name), verdict in material.tested(contrasts).items()
     )
     columns_ = ("expression", "groups", "difference of Δ", "verdict", "task and language", "seeds")
     note = "What an expression gains on the first group, minus what it gains on the second."

@@ -6,6 +6,7 @@ many examples were summed, and gives the score [...].
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,14 @@ def mean_of_two(sums: Array, n: int) -> Array:
 def mean_of_second(sums: Array, n: int) -> Array:
     """100 times the mean of the second column: F1 beside exact match."""
     return 100.0 * sums[..., 1] / n
+
+
+LINEAR: Mapping[Callable[..., Any], tuple[float, ...]] = {
+    mean: (100.0,),
+    mean_of_two: (50.0, 50.0),
+    mean_of_second: (0.0, 100.0),
+}
+"""Scores that are means over examples, to what a column of an outcome counts in them."""
 
 
 def ratio(sums: Array, n: int) -> Array:
