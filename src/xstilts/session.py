@@ -380,8 +380,8 @@ class Session:
         from xstilts.config.load import load_task
 
         require_writable(self.results_folder, "Name another folder: --results DIR.")
-        asked = dict.fromkeys((request.expression, request.task) for request in requests)
-        specs = [(expression, load_task(task)) for expression, task in asked]
+        asked = dict.fromkeys((own.expression, own.head, own.task) for own in requests)
+        specs = [(expression, head, load_task(task)) for expression, head, task in asked]
         self._tell_loading(backbone or self.backbone_reference)
         from xstilts.composition.refusals import require_heads
 
@@ -631,6 +631,7 @@ class Session:
         layers: Sequence[int] = (),
         pooling: str = "",
         options: Mapping[str, Any] | None = None,
+        head: str = "",
         precision: str = "fp32",
         compiled: bool = False,
         backbone: str = "",
@@ -648,6 +649,7 @@ class Session:
             layers: Blocks pooled for retrieval; the backbone's own when empty.
             pooling: `mean` or `cls`, for retrieval; the task's when empty.
             options: Of the task, such as `{"margin": "distance"}`.
+            head: Module whose head predicts, for expressions without one, such as a merge.
             precision: `fp32`; `bf16` where the machine computes in it; `int8` on a CPU.
             compiled: Run the blocks through torch.compile.
             backbone: Instead of the session's.
@@ -669,6 +671,7 @@ class Session:
             layers=layers,
             pooling=pooling,
             options=options,
+            head=head,
         )
         return self.run_requests(evaluator, requests, force=force)
 
@@ -685,8 +688,8 @@ class Session:
         """An evaluation before it runs; see `evaluate`."""
         from xstilts.evaluate.request import task_requests
 
-        texts = _listed(expressions)
-        chosen = self.reference_for(texts, backbone)
+        texts, head = _listed(expressions), which.get("head", "")
+        chosen = self.reference_for([*texts, *([head] if head else [])], backbone)
         requests = task_requests(texts, task, **which)
         how: dict[str, Any] = {"precision": precision, "compiled": compiled}
         return self.evaluator(requests, backbone=chosen, **how), requests

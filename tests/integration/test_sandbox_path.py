@@ -156,6 +156,25 @@ def test_a_limit_is_in_every_row_and_stands_apart(run, home):
     assert not (home / "submission").exists()
 
 
+def test_a_merge_is_scored_with_the_head_of_another_module(run):
+    for task in ("mnli", "qqp"):
+        run("train-adapter", task, "--name", f"{task}-part", *FAST)
+    merge = "average(mnli-part, qqp-part)"
+    asked = ("eval", merge, "--task", "xnli", "--langs", "qab")
+    assert "has no head for task xnli" in run(*asked, code=2)
+    assert "'qqp-part' has no head" in run(*asked, "--head", "qqp-part", code=2)
+    (row,) = (r for r in run(*asked, "--head", "mnli-part")["scores"] if r["main"])
+    assert row["intermediate"] == f"{merge} (head of mnli-part)" and row["train_task"] == "mnli"
+    # the mean of a module with itself is that module
+    whole = "average(mnli-part*0.5, mnli-part*0.5)"
+    found = run("eval", whole, "--task", "xnli", "--langs", "qab", "--head", "mnli-part")
+    alone = run("eval", "mnli-part", "--task", "xnli", "--langs", "qab")
+    sums = [[r["predictions_sha256"] for r in made["scores"]] for made in (found, alone)]
+    assert sums[0] == sums[1]
+    again = run(*asked, "--head", "mnli-part")
+    assert (again["computed"], again["cached"]) == (0, 1)
+
+
 def test_a_device_that_is_not_there_is_refused(run, home):
     told = run("--device", "cuda:9", "eval", "none", "--task", "tatoeba", "--langs", "qab", code=2)
     assert "no device 'cuda:9' here" in told and "cpu" in told

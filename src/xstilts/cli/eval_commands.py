@@ -45,6 +45,9 @@ def evaluate(
         list[str] | None,
         typer.Option("--task-option", help="margin=distance, decode=whitespace, …"),
     ] = None,
+    head: Annotated[
+        str, typer.Option(help="Module whose head predicts, for a merge or stack without one.")
+    ] = "",
     precision: Precision = "fp32",
     compiled: Compile = False,
     backbone: BackboneOption = "",
@@ -53,6 +56,7 @@ def evaluate(
     """Evaluate expressions on one task; only missing cells are computed.
 
     Example: xstilts eval none mnli --task tatoeba --langs de,sw
+    Example: xstilts eval "average(mnli, qqp)" --head mnli --task xnli
     """
     state: State = context.obj
     session = state.session
@@ -68,6 +72,7 @@ def evaluate(
         layers=layers_of(layers),
         pooling=pooling,
         options=_options(task_options),
+        head=head,
     )
     if state.dry_run:
         print_plan(state, evaluator.plan(requests), [])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
-    from xstilts.zoo import Entry
+    from xstilts.zoo import Entry, Manifest
 
 Means = Mapping[str, Mapping[str, float]]
 """A module's digest to its mean over languages for each task that it was evaluated on."""
@@ -132,21 +132,33 @@ def _say_near(state: State, entries: Sequence[Entry], wanted: Mapping[str, str])
             state.note(f"no module of {name} '{value}'. {near_names(value, there)}")
 
 
+COLUMNS = ("reference", "kind", "task", "seed", "dev", "steps", "rate", "made", "parameters")
+
+
+def _record(reference: str, manifest: Manifest) -> dict[str, Any]:
+    """What the list says of a module, by column; what a module without a training lacks is None."""
+    training = manifest.training
+    settings = training.get("settings")
+    values = (
+        *(reference, manifest.kind, manifest.task, manifest.seed),
+        *(training.get("dev_score"), training.get("steps")),
+        *(settings.get("lr") if isinstance(settings, dict) else None, manifest.created),
+        manifest.trainable_parameters,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _shown(column: str, value: Any) -> object:
+    if value is None:
+        return ""
+    texts = {"rate": "{:g}", "made": "{:.16}", "parameters": "{:,}", "steps": "{:,}"}
+    return texts[column].format(value).replace("T", " ") if column in texts else value
+
+
 def _print(state: State, entries: Sequence[Entry], means: Means) -> None:
-    columns: tuple[str, ...] = ("reference", "kind", "task", "seed", "dev", "parameters")
-    rows: list[tuple[object, ...]] = [
-        (
-            e.reference,
-            e.manifest.kind,
-            e.manifest.task,
-            e.manifest.seed,
-            e.manifest.training.get("dev_score") or "",
-            e.manifest.trainable_parameters,
-        )
-        for e in entries
-    ]
-    records = [dict(zip(columns, row, strict=True)) for row in rows]
-    rows = [(*row[:-1], f"{row[-1]:,}") for row in rows]
+    records = [_record(entry.reference, entry.manifest) for entry in entries]
+    columns: tuple[str, ...] = COLUMNS
+    rows: list[tuple[object, ...]] = [tuple(map(_shown, COLUMNS, r.values())) for r in records]
     if means:
         columns = (*columns, "scores")
         found = [means[entry.manifest.digest] for entry in entries]

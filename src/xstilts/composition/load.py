@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -157,18 +157,46 @@ def load_expression(
     )
 
 
+def with_head(
+    loaded: LoadedExpression, head: str, zoo: Zoo, backbone: Backbone
+) -> LoadedExpression:
+    """The expression with the heads of another module; its digest then depends on that, too.
+
+    Raises as `Zoo.find` does.
+    """
+    entry = zoo.find(head, backbone.identity)
+    both = digest([loaded.digest, "head", entry.manifest.digest])
+    return replace(loaded, heads=load_heads(entry, backbone), digest=both)
+
+
 def require_head(
-    text: str, zoo: Zoo, backbone: Backbone | None, task: TaskSpec, language: str = ""
+    text: str,
+    zoo: Zoo,
+    backbone: Backbone | None,
+    task: TaskSpec,
+    language: str = "",
+    head: str = "",
 ) -> None:
     """Refuse an expression that cannot predict a task, before any weight is read.
 
+    Args:
+        text: The expression.
+        zoo: Has its modules.
+        backbone: What they act in; without one a module of any fits.
+        task: That is to be predicted.
+        language: Fills `{lang}`.
+        head: Module whose head is taken instead of the expression's own.
+
     Raises:
-        UsageError: It has no head for the task, or as `resolve_expression` does.
+        UsageError: There is no head for the task, or as `resolve_expression` does.
     """
-    if not has_head(text, zoo, backbone, task, language):
+    if head:
+        resolve_expression(text, zoo, backbone, language)
+    if not has_head(head or text, zoo, backbone, task, "" if head else language):
         raise UsageError(
-            f"'{text}' has no head for task {task.name}",
-            hint=f"Train one: xstilts compose '{text}' --target {task.name} --save NAME",
+            f"'{head or text}' has no head for task {task.name}",
+            hint=f"Take another module's, --head MODULE, or train one: xstilts compose '{text}' "
+            f"--target {task.name} --save NAME",
         )
 
 

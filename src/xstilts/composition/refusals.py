@@ -39,11 +39,11 @@ def require_parts(expressions: Iterable[str], zoo: Zoo) -> None:
                     zoo.find(ref.name)
 
 
-def require_heads(asked: Iterable[tuple[str, TaskSpec]], zoo: Zoo, data: Path | None) -> None:
+def require_heads(asked: Iterable[tuple[str, str, TaskSpec]], zoo: Zoo, data: Path | None) -> None:
     """Refuse expressions without a head for a task that needs one.
 
     Args:
-        asked: Expressions and tasks.
+        asked: Expressions, the modules whose heads predict, empty for their own, and tasks.
         zoo: Has the modules.
         data: Folder of the tasks' files.
 
@@ -54,10 +54,10 @@ def require_heads(asked: Iterable[tuple[str, TaskSpec]], zoo: Zoo, data: Path | 
     from xstilts.data.sources import task_in_world
     from xstilts.tasks.formats import FORMATS
 
-    for text, spec in asked:
+    for text, head, spec in asked:
         if FORMATS.get(spec.format).NEEDS_HEAD and not needs_language(parse(text)):
             with suppress(AmbiguousError):
-                require_head(text, zoo, None, task_in_world(spec, data))
+                require_head(text, zoo, None, task_in_world(spec, data), head=head)
 
 
 def require_language(expression: str, language: str) -> None:

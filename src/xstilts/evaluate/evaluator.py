@@ -16,7 +16,7 @@ from xstilts.backbone.activation_cache import FrozenBlocks, MemoryStore, first_b
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
 from xstilts.composition.expression import needs_language
-from xstilts.composition.load import LoadedExpression, load_expression, require_head
+from xstilts.composition.load import LoadedExpression, load_expression, require_head, with_head
 from xstilts.composition.parser import parse
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.progress import ProgressFn
@@ -157,9 +157,9 @@ class Evaluator:
             if job.settings is None:
                 text = job.request.expression
                 language = job.language if needs_language(parse(text)) else ""
-                asked[text, job.task.name, language] = job.task
-        for (text, _, language), task in asked.items():
-            require_head(text, self.workspace.zoo, self.backbone, task, language)
+                asked[text, job.task.name, language, job.request.head] = job.task
+        for (text, _, language, head), task in asked.items():
+            require_head(text, self.workspace.zoo, self.backbone, task, language, head)
 
     # -- one cell
 
@@ -192,6 +192,8 @@ class Evaluator:
 
     def _identity(self, job: EvaluationJob) -> tuple[LoadedExpression, list[Data], dict[str, Any]]:
         loaded = self._load(job.request.expression, job.language)
+        if job.request.head and job.settings is None:
+            loaded = with_head(loaded, job.request.head, self.workspace.zoo, self.backbone)
         data = self.rows.of(job)
         digests = [self.rows.digest(side) for rows in data for side in sides(rows)]
         every = [loaded, *self._of_targets(job, data[0])]

@@ -26,6 +26,7 @@ class Request:
         options: Replace options of the task, such as `margin` or `decode`.
         alignment: Measure a bitext's alignment instead of the task's own score.
         suite: Says which languages its tasks have; empty means the task says.
+        head: Module whose head predicts, for an expression without one, such as a merge.
     """
 
     expression: str
@@ -38,6 +39,7 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     alignment: bool = False
     suite: str = ""
+    head: str = ""
 
 
 def task_requests(
@@ -50,6 +52,7 @@ def task_requests(
     split: str = "",
     limit: int = 0,
     options: Mapping[str, Any] | None = None,
+    head: str = "",
     **values: Any,
 ) -> list[Request]:
     """One request an expression and block.
@@ -63,17 +66,19 @@ def task_requests(
         split: See `Request`.
         limit: Only the first rows of each language, which the split in every score then says.
         options: See `Request`.
+        head: See `Request`; labels name it.
         values: Its other fields, such as `pooling` and `suite`.
     """
     return [
         Request(
             expression,
             task,
-            label or expression,
+            (label or expression) + (f" (head of {head})" if head else ""),
             tuple(langs),
             first_rows(split, limit),
             layer=block,
             options=options or {},
+            head=head,
             **values,
         )
         for expression in expressions

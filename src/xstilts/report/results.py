@@ -14,6 +14,7 @@ from xstilts.config.specs import SuiteSpec
 from xstilts.config.tabular import Tabular, View
 from xstilts.evaluate.ranking import ModuleRanking
 from xstilts.evaluate.request import EvaluationOutcome
+from xstilts.evaluate.stats import standard_errors
 from xstilts.evaluate.store import Score
 from xstilts.evaluate.xtreme import Scores, Summary, official, summarise, transfer_gaps
 from xstilts.report.exports import frame
@@ -101,8 +102,11 @@ class ScoresResult(Tabular):
         return [score.model_dump() for score in self.scores]
 
     def views(self) -> list[View]:
-        """One table a task: expression by language, or turned where there are many."""
-        found = language_tables(self.scores)
+        """One table a task: expression by language, or turned where there are many.
+
+        Below each expression stands the standard error over examples, below all their number.
+        """
+        found = language_tables(self.scores, standard_errors(self.outcome.cells))
         return [transposed(view) if len(view.columns) > WIDE else view for view in found]
 
     def to_pandas(self) -> Any:

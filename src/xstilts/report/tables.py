@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 
 from xstilts.config.tabular import View
@@ -83,8 +83,16 @@ def main_table(scores: Sequence[Score]) -> View:
     return View("mean over languages", columns, tuple(rows))
 
 
-def language_tables(scores: Sequence[Score]) -> list[View]:
-    """One table a task and split: expression, and block where there are several, by language."""
+def language_tables(
+    scores: Sequence[Score], errors: Mapping[str, float] | None = None
+) -> list[View]:
+    """One table a task and split: expression, and block where there are several, by language.
+
+    Args:
+        scores: Rows of any tasks; means over seeds are shown.
+        errors: Key of a cell to the standard error of its score over examples. Each row is then
+            followed by one of them (`±`), and the last one says how many examples there are.
+    """
     rows = main_scores(scores)
     views = []
     for task, split in dict.fromkeys((row.task, row.split) for row in rows):
@@ -102,10 +110,20 @@ def language_tables(scores: Sequence[Score]) -> list[View]:
             numbers = [value for value in values if isinstance(value, float)]
             name = f"{label} (block {block})" if len(blocks) > 1 else label
             lines += [(name, *values, mean(numbers))] if numbers else []
+            if errors is not None and numbers:
+                known = [[errors[r.cell] for r in mine if _in(r, c, errors)] for c in codes]
+                lines.append((f"{name} ±", *(mean(e) if e else "–" for e in known), ""))
+        if errors is not None:
+            sizes = [dict.fromkeys(f"{r.n:,}" for r in own if r.language == c) for c in codes]
+            lines.append(("n", *(" or ".join(size) for size in sizes), ""))
         note = f", block {blocks[0]}" if len(blocks) == 1 and blocks[0] >= 0 else ""
         title = f"{task} {split} ({own[0].metric}{note})"
         views.append(View(title, ("expression", *codes, "mean"), tuple(lines)))
     return views
+
+
+def _in(score: Score, language: str, errors: Mapping[str, float]) -> bool:
+    return score.language == language and score.cell in errors
 
 
 def transposed(view: View) -> View:

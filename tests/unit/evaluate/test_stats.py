@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
+from support.stored import fill
 
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.evaluate.stats import (
@@ -30,6 +31,7 @@ from xstilts.evaluate.stats import (
     mcnemar,
     sign_test,
     standard_deviation,
+    standard_errors,
 )
 from xstilts.evaluate.stats.resampling import (
     Spread,
@@ -37,6 +39,7 @@ from xstilts.evaluate.stats.resampling import (
     p_value,
     resampled_scores,
     resampled_sums,
+    standard_error,
 )
 from xstilts.evaluate.store import ResultStore, Score
 from xstilts.tasks.metrics import METRICS, _pooled
@@ -453,3 +456,29 @@ def test_few_examples_have_no_interval_and_few_units_no_sign_test():
     rows["t/pt"], less["t/pt"] = rows["t/de"], less["t/de"]
     five = compare(runs("a", s1=rows), runs("b", s1=less))
     assert five.sign_p == pytest.approx(2 * 0.5**5)  # five of five heads, two-sided
+
+
+# -- standard errors
+
+
+def test_a_standard_error_of_a_share_is_the_binomial_one():
+    rows = np.array([[1.0]] * 30 + [[0.0]] * 10)
+    assert standard_error(rows, _pooled.mean) == pytest.approx(100 * (0.75 * 0.25 / 39) ** 0.5)
+
+
+def test_a_standard_error_of_a_ratio_is_near_that_of_the_bootstrap():
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 4, (400, 3)).astype(float)
+    ratio = lambda sums, n: 200 * sums[..., 0] / (sums[..., 1] + sums[..., 2])  # noqa: E731
+    _, drawn = resampled_scores([rows], ratio, 4000, generator)
+    assert standard_error(rows, ratio) == pytest.approx(drawn.std(), rel=0.06)
+
+
+def test_cells_know_their_standard_errors(tmp_path):
+    store = fill(tmp_path, tasks=("xnli",), seeds=(1,), most=2, examples=120)
+    errors = standard_errors(store.cells())
+    plain = [cell for cell in store.cells() if not cell.scores[0].group]
+    assert errors.keys() == {cell.key for cell in plain}  # alignment has no main score
+    for cell in plain:
+        share = cell.scores[0].value / 100
+        assert errors[cell.key] == pytest.approx(100 * (share * (1 - share) / 119) ** 0.5)

@@ -120,6 +120,14 @@ def test_a_block_in_the_label_is_the_same_expression(store):
     ]
 
 
+def test_a_table_with_errors_says_how_many_examples(store):
+    cell = put(store, "none", "xnli", 10)
+    (view,) = language_tables(store.scores(), {cell.key: 1.25})
+    assert view.rows == (("none", 50.0, 50.0), ("none ±", 1.25, ""), ("n", "20", ""))
+    (view,) = language_tables(store.scores(), {})  # stored without outcomes
+    assert view.rows[1:] == (("none ±", "–", ""), ("n", "20", ""))
+
+
 def test_blocks_of_a_bitext_are_one_task_in_means(store):
     for layer, right in ((3, 2), (7, 10)):
         put(store, "none", "tatoeba", right, layer=layer)

@@ -15,7 +15,7 @@ from xstilts.evaluate.stats.comparison import (
 )
 from xstilts.evaluate.stats.power import POWER, detectable
 from xstilts.evaluate.stats.resampling import DRAWS, LEVEL
-from xstilts.evaluate.stats.samples import Measured, Runs, Unit, collect, unit_of
+from xstilts.evaluate.stats.samples import Measured, Runs, Unit, collect, standard_errors, unit_of
 from xstilts.evaluate.stats.significance import (
     cohens_h,
     holm,
@@ -67,5 +67,6 @@ __all__ = [
     "shown_p",
     "sign_test",
     "standard_deviation",
+    "standard_errors",
     "unit_of",
 ]

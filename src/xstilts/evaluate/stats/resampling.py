@@ -102,6 +102,20 @@ class Spread:
         return result
 
 
+def standard_error(rows: Array, pooled: Pooled) -> float:
+    """Jackknife standard error of a score over its examples (Efron and Tibshirani, 1993, ch. 11).
+
+    For a share of right answers it is sqrt(p (1 - p) / (n - 1)).
+
+    Args:
+        rows: Outcomes, [examples, columns]; at least two examples.
+        pooled: From sums to the score.
+    """
+    size = len(rows)
+    without_one = pooled(rows.sum(0) - rows, size - 1)
+    return float(np.sqrt((size - 1) * without_one.var()))
+
+
 def interval(drawn: Array, level: float = LEVEL) -> tuple[float, float]:
     """Percentile interval."""
     rest = (1 - level) / 2

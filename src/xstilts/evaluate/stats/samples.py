@@ -10,7 +10,7 @@ import numpy as np
 
 from xstilts.errors import IntegrityError
 from xstilts.evaluate.names import task_title
-from xstilts.evaluate.stats.resampling import Array, Pooled
+from xstilts.evaluate.stats.resampling import Array, Pooled, standard_error
 from xstilts.evaluate.stats.significance import FEWEST_SEEDS
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.tasks.metrics import METRICS
@@ -141,6 +141,21 @@ def collect(
     return {
         label: Runs(label, table, tuple(older.get(label, ()))) for label, table in tables.items()
     }
+
+
+def standard_errors(cells: Iterable[ResultCell]) -> dict[str, float]:
+    """Key of a cell to the standard error of its main score over examples, in points.
+
+    Cells without outcomes, and those of one example, have none.
+    """
+    errors = {}
+    for cell in cells:
+        found = main_score(cell)
+        load = _measured(cell, *found).load if found else None
+        rows = load() if load else ()
+        if found and len(rows) > 1:
+            errors[cell.key] = standard_error(np.asarray(rows), found[1])
+    return errors
 
 
 def unit_of(score: Score) -> Unit:
