@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,34 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
         values, _ = PretrainedConfig.get_config_dict(str(found.parent))
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k != "auto_map"}
     model_type = kept.pop("model_type", "")
-    if model_type not in model_types():
-        raise UsageError(
-            f"backbone '{spec.repo}' is of type '{model_type}'",
-            hint="Supported: " + ", ".join(model_types()) + ".",
-        )
+    _require_supported(spec.repo, model_type, values)
     config = AutoConfig.for_model(model_type, **kept)
     config._commit_hash = extract_commit_hash(str(found), None)  # whatever the file says
     return config
+
+
+def _require_supported(repo: str, model_type: str, values: Mapping[str, Any]) -> None:
+    """Refuse a model that cannot be a backbone, from its config alone.
+
+    Raises:
+        UsageError: No architecture describes it, or its weights are no numbers to train on.
+    """
+    supported = "Supported: " + ", ".join(model_types()) + "."
+    if values.get("quantization_config"):
+        raise UsageError(
+            f"backbone '{repo}' holds quantised weights",
+            hint="Name the model that it was made from; --precision int8 computes in 8 bits.",
+        )
+    if model_type in model_types():
+        return
+    why = ""
+    if values.get("auto_map"):
+        why = ": its code comes with the repository, and no such code is ever run"
+    elif any("vision" in key or key in ("image_size", "patch_size") for key in values):
+        why = ", which reads images"
+    elif values.get("is_encoder_decoder"):
+        why = ", an encoder-decoder, and its encoder alone is no model of transformers"
+    raise UsageError(f"backbone '{repo}' is of type '{model_type}'{why}", hint=supported)
 
 
 def _config_file(spec: BackboneSpec, closed: NetworkError | None) -> Path:
@@ -96,6 +117,7 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
     Raises:
         DataError: The weights are not those of the config, or not all numbers, or the tokenizer
             is another model's.
+        UsageError: The tokenizer is not fast.
     """
     from transformers import AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -110,6 +132,12 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
     }
     with _fetch_errors(spec, closed), quiet_libraries():
         tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True, **where)
+        if not tokenizer.is_fast:
+            raise UsageError(
+                f"backbone '{spec.repo}' has no fast tokenizer",
+                hint="Answers and tags need each sub-word's place in the text, which only those "
+                "of the tokenizers library know: save a tokenizer.json beside the model.",
+            )
         model_class = architecture_of(config.model_type).model_class(config)
         encoder, report = model_class.from_pretrained(
             place,
@@ -129,11 +157,8 @@ def _check_tokenizer(spec: BackboneSpec, tokenizer: Any, encoder: Any) -> None:
     """Refuse a tokenizer that cannot be this encoder's.
 
     Raises:
-        UsageError: It is not fast.
         DataError: It has tokens without an embedding, or pads with another number.
     """
-    if not tokenizer.is_fast:
-        raise UsageError(f"backbone '{spec.repo}' has no fast tokenizer")
     tokens = max(tokenizer.get_vocab().values()) + 1
     rows = encoder.get_input_embeddings().num_embeddings
     if tokens > rows:

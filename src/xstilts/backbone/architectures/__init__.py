@@ -73,7 +73,7 @@ class Architecture(Protocol):
             The hidden state, which nothing reads, and what else the loop takes over from a block
             for the next ones, such as T5's position bias.
         """
-        return given[0], None
+        return (given[0],)
 
 
 ARCHITECTURES = Registry[Architecture](

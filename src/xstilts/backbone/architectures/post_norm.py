@@ -1,6 +1,7 @@
 """BERT and its kin: each sub-layer ends with `norm(hidden + residual)`.
 
-XLM-R XL, which has the same parts, normalises before a sub-layer instead of after it.
+XLM-R XL, which has the same parts, normalises before a sub-layer instead of after it; DistilBERT
+(Sanh et al., 2019, arXiv:1910.01108) has them under other names.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from typing import Any
 
 from xstilts.backbone.sites import EncoderLayout, SubLayer
 
-_ROBERTA = ("roberta", "xlm-roberta", "xlm-roberta-xl")
-MODEL_TYPES = ("bert", *_ROBERTA)
-HEADS = {"bert": "bert"} | dict.fromkeys(_ROBERTA, "roberta")
-ADAPTERS_CLASSES = {"bert": "BertAdapterModel"} | dict.fromkeys(_ROBERTA, "XLMRobertaAdapterModel")
+_ROBERTA = ("camembert", "roberta", "xlm-roberta", "xlm-roberta-xl")
+MODEL_TYPES = ("bert", "distilbert", "electra", *_ROBERTA)
+HEADS = {"bert": "bert", "distilbert": "linear", "electra": "linear"} | dict.fromkeys(
+    _ROBERTA, "roberta"
+)
+ADAPTERS_CLASSES = {
+    "bert": "BertAdapterModel",
+    "distilbert": "DistilBertAdapterModel",
+    "electra": "ElectraAdapterModel",
+} | dict.fromkeys(_ROBERTA, "XLMRobertaAdapterModel")
 _LINEARS = {
     "query": "attention.self.query",
     "key": "attention.self.key",
@@ -26,6 +33,8 @@ _ENDS = {"attention": "attention.output", "ffn": "output"}
 
 def describe(config: Any) -> EncoderLayout:
     """The layout of an encoder of this family."""
+    if config.model_type == "distilbert":
+        return _distilbert(config)
     pre_norm = config.model_type == "xlm-roberta-xl"
     sublayers = {
         name: SubLayer(
@@ -37,13 +46,37 @@ def describe(config: Any) -> EncoderLayout:
         for name, end in _ENDS.items()
     }
     # RoBERTa counts positions from the one after the padding token's number.
-    offset = 0 if config.model_type == "bert" else int(config.pad_token_id) + 1
+    offset = int(config.pad_token_id) + 1 if config.model_type in _ROBERTA else 0
+    projected = getattr(config, "embedding_size", config.hidden_size) != config.hidden_size
     return EncoderLayout(
         blocks="encoder.layer",
-        embeddings="embeddings",
+        embeddings="" if projected else "embeddings",
         linears=_LINEARS,
         sublayers=sublayers,
         intermediate_size=config.intermediate_size,
         dropout=float(config.attention_probs_dropout_prob),
         max_length=int(config.max_position_embeddings) - offset,
+    )
+
+
+def _distilbert(config: Any) -> EncoderLayout:
+    ends = {"attention": "sa_layer_norm", "ffn": "output_layer_norm"}
+    return EncoderLayout(
+        blocks="transformer.layer",
+        embeddings="embeddings",
+        linears={
+            "query": "attention.q_lin",
+            "key": "attention.k_lin",
+            "value": "attention.v_lin",
+            "attention_output": "attention.out_lin",
+            "intermediate": "ffn.lin1",
+            "output": "ffn.lin2",
+        },
+        sublayers={
+            name: SubLayer(name, (name, 0), norm, f"{path}_adapters")
+            for (name, norm), path in zip(ends.items(), ("attention", "output"), strict=True)
+        },
+        intermediate_size=config.hidden_dim,
+        dropout=float(config.attention_dropout),
+        max_length=int(config.max_position_embeddings),
     )

@@ -123,9 +123,25 @@ def _wrap(shape: EncoderShape, config: Any, generator: Generator) -> Foreign:
             wrapped.set_active_adapters(_TOKEN)
         except (AttributeError, AssertionError, TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"the adapters library cannot make this module: {error}") from None
+    _require_same_encoder(encoder, wrapped)
     for parameter in encoder.parameters():  # the library's init may have changed this
         parameter.requires_grad_(False)
     return Foreign(encoder, wrapped, lambda: _state(wrapped))
+
+
+def _require_same_encoder(encoder: Any, wrapped: Any) -> None:
+    """Refuse an encoder to which the library adds what is no part of a module.
+
+    ModernBERT's fused projection has no bias, and the library gives it a random one.
+    """
+    own = {id(parameter) for parameter in encoder.parameters()}
+    names = [name for name, parameter in wrapped.named_parameters() if id(parameter) not in own]
+    added = [name for name in names if f".{_TOKEN}." not in f".{name}." and "prefix" not in name]
+    if added:
+        raise UsageError(
+            f"the adapters library changes what this backbone itself computes: it adds {added[0]}",
+            hint="Use this library's own methods, or those of peft (--method peft:<tuner>).",
+        )
 
 
 def _state(wrapped: Any) -> dict[str, Tensor]:

@@ -1,0 +1,255 @@
+"""Every architecture takes every method and operator, exactly as the first one does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+import torch
+from support.models import backbone, fresh, randomise, tokens
+
+from xstilts.backbone.architectures import ARCHITECTURES, model_types
+from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.packed import LEAST_ROWS, unpack
+from xstilts.backbone.sites import LINEARS, SUBLAYERS, Site
+from xstilts.composition.compose import compose
+from xstilts.composition.conformance import method_problems, operator_problems
+from xstilts.composition.parser import parse
+from xstilts.config.load import spec_names
+from xstilts.modules.methods import METHODS
+from xstilts.modules.operators import OPERATORS
+
+FIRSTS = sorted({ARCHITECTURES.get(name).MODEL_TYPES[0] for name in ARCHITECTURES})
+OTHERS = ("distilbert", "electra", "deberta-v2", "modernbert", "t5", "mt5")
+"""Model types whose parts have other names, or are others, than XLM-R's."""
+METHODS_HERE = [name for name in METHODS if not METHODS.get(name).EXTERNAL]
+PRESETS = spec_names("methods")
+
+
+@cache
+def base(model_type: str) -> Backbone:
+    return backbone(model_type)
+
+
+@pytest.mark.parametrize("model_type", model_types())
+def test_hidden_states_are_those_of_transformers(model_type):
+    here, (ids, mask) = base(model_type), tokens()
+    inputs = here.architecture.inputs(here.encoder, ids, mask)
+    theirs = here.encoder(**inputs, output_hidden_states=True)
+    ours = here.hidden_states(ids, mask)
+    assert len(ours) == len(theirs.hidden_states) == len(here.blocks) + 1
+    for mine, other in zip(ours[:-1], theirs.hidden_states, strict=False):
+        assert torch.equal(mine, other)
+    # transformers 4.57 gives ModernBERT's last one before the norm; ours is as in transformers 5
+    assert torch.equal(ours[-1], theirs.last_hidden_state)
+    for count, last in enumerate(ours):
+        assert torch.equal(here.hidden_states(ids, mask, up_to=count)[-1], last)
+
+
+@pytest.mark.parametrize("model_type", model_types())
+def test_padding_changes_no_row(model_type):
+    here, (ids, mask) = base(model_type), tokens()
+    together = here(ids, mask)
+    for row, length in enumerate(mask.sum(1).tolist()):
+        alone = here(ids[row : row + 1, :length], mask[row : row + 1, :length])[0]
+        assert torch.allclose(alone, together[row, :length], atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_fresh_module_changes_no_bit(preset, model_type):
+    here, (ids, mask) = base(model_type), tokens()
+    before = here(ids, mask)
+    _, module = fresh(preset, here.shape)
+    with here.attach(module.at, module.encoder_weights):
+        assert torch.equal(here(ids, mask), before)
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("method", METHODS_HERE)
+def test_methods_keep_their_contract(method, model_type):
+    assert method_problems(method, base(model_type)) == []
+
+
+@pytest.mark.parametrize("model_type", ["deberta-v2", "modernbert", "mt5"])
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operators_keep_their_contract(operator, model_type):
+    assert operator_problems(operator, base(model_type)) == []
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_modules_act_at_every_site_and_below_it_nothing_changes(model_type):
+    here, (ids, mask) = base(model_type), tokens()
+    plain = here.hidden_states(ids, mask)
+    names = [*here.layout.linears, *here.layout.sublayers]
+    assert set(names) <= {*LINEARS, *SUBLAYERS}
+    for name in names:
+        site = Site(1, name)
+        if site.is_linear:
+            node: torch.nn.Module = torch.nn.Linear(*here.shape.linear_sizes(name))
+        else:
+            _, module = fresh("double_seq_bn", here.shape)
+            randomise(module)
+            node = module.at[site.key]
+        with here.attach({site.key: node}):
+            states = here.hidden_states(ids, mask)
+            again = here.from_block(1, states[1], ids, mask)
+        assert torch.equal(states[1], plain[1]), name
+        assert (states[2] - plain[2])[mask.bool()].abs().max() > 1e-4, name
+        assert torch.equal(again, states[-1]), name
+    assert torch.equal(here(ids, mask), plain[-1])
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_a_lora_and_a_bottleneck_share_a_sublayer(model_type):
+    here, (ids, mask) = base(model_type), tokens()
+    modules = {}
+    for name, preset, options in (
+        ("a", "double_seq_bn", {}),
+        ("b", "lora", {"targets": list(here.layout.linears)}),
+    ):
+        _, modules[name] = fresh(preset, here.shape, **options)
+        randomise(modules[name], scale=0.1)
+    outputs = []
+    for text in ("stack(a, b)", "stack(b, a)"):
+        nodes = compose(parse(text), modules, here.shape, torch.Generator()).nodes
+        assert len(nodes) == len(modules["a"].at) + len(modules["b"].at)
+        with here.attach(nodes):
+            outputs.append(here(ids, mask))
+    assert torch.equal(*outputs)
+
+
+# ---------------------------------------------------------------------------------- other libraries
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_lora_is_that_of_peft(model_type, tmp_path):
+    peft = pytest.importorskip("peft")
+    here, (ids, mask) = backbone(model_type), tokens()
+    method, module = fresh("lora", here.shape, targets=list(here.layout.linears), rank=4)
+    randomise(module)
+    method.save(module, tmp_path, "mine", here)
+    with here.attach(module.at):
+        ours = here(ids, mask)
+        ours.pow(2).sum().backward()
+    unpack(here.blocks)
+    plain = backbone(model_type).encoder
+    model = peft.PeftModel.from_pretrained(plain, tmp_path, is_trainable=True).eval()
+    theirs = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert torch.allclose(theirs, ours, atol=1e-6 * float(ours.detach().abs().max().clamp(min=1)))
+    theirs.pow(2).sum().backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if ".lora_" in n}
+    assert len(gradients) == 2 * len(module.at)
+    for key, part in module.at.items():
+        for factor in "AB":
+            wanted = f"{here.layout.path(Site.of(key))}.lora_{factor}.default.weight"
+            (gradient,) = [g for n, g in gradients.items() if n.endswith(wanted)]
+            mine = part.get_parameter(factor).grad
+            scale = float(mine.abs().max().clamp(min=1))
+            assert torch.allclose(gradient, mine, atol=1e-5 * scale), (key, factor)
+    (tmp_path / "theirs").mkdir()
+    model.save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
+    again = method.load(tmp_path / "theirs", here.shape)
+    with here.attach(again.at):
+        assert torch.equal(here(ids, mask), ours)
+
+
+def in_adapters(here, folder):
+    """The same encoder in the adapters library."""
+    adapters = pytest.importorskip("adapters")
+    if here.identity.model_type == "modernbert":
+        unpack(here.blocks)
+        adapters.init(here.encoder)
+        for block in here.blocks:  # the library gives Wqkv a random bias where the model has none
+            block.attn.Wqkv.bias.data.zero_()
+        return here.encoder, here.encoder
+    here.encoder.save_pretrained(folder)
+    how = here.encoder.config._attn_implementation
+    model = adapters.AutoAdapterModel.from_pretrained(folder, attn_implementation=how).eval()
+    inner = model.transformer.encoder if here.architecture.SENTENCE == "mean" else model
+    return model, inner
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("preset", ["seq_bn", "double_seq_bn", "par_bn"])
+def test_bottlenecks_are_those_of_the_adapters_library(preset, model_type, tmp_path):
+    here, (ids, mask) = backbone(model_type), tokens()
+    method, module = fresh(preset, here.shape, reduction_factor=4)
+    randomise(module)
+    (tmp_path / "module").mkdir()
+    method.save(module, tmp_path / "module", "mine", here)
+    with torch.no_grad(), here.attach(module.at):
+        ours = here(ids, mask)
+    model, inner = in_adapters(backbone(model_type), tmp_path / "base")
+    model.load_adapter(str(tmp_path / "module"), use_safetensors=True, set_active=True)
+    with torch.no_grad():
+        theirs = inner.eval()(input_ids=ids, attention_mask=mask).last_hidden_state
+    real = mask.bool()
+    assert torch.allclose(theirs[real], ours[real], atol=1e-5)
+    assert (ours - here(ids, mask))[real].abs().max() > 0.1
+
+
+# -------------------------------------------------------------------------------- layouts and types
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_the_packed_layout_gives_the_same(model_type):
+    here = backbone(model_type)
+    ids, mask = tokens(LEAST_ROWS // 8, 20)
+    mask = torch.ones_like(mask)
+    packed = here(ids, mask)
+    unpack(here.blocks)
+    assert torch.allclose(here(ids, mask), packed, atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_eight_and_sixteen_bits_are_near(model_type):
+    here, (ids, mask) = base(model_type), tokens()
+    _, module = fresh("lora", here.shape)
+    randomise(module, scale=0.1)
+    eighth = here.in_int8()
+    with torch.inference_mode(), here.attach(module.at), eighth.attach(module.at):
+        wanted = here(ids, mask)[mask.bool()]
+        spread = float(wanted.std())
+        assert 0 < float((eighth(ids, mask)[mask.bool()] - wanted).abs().mean()) < 0.1 * spread
+        with torch.autocast("cpu", torch.bfloat16):
+            half = here(ids, mask)[mask.bool()]
+    assert 0 < float((half.float() - wanted).abs().mean()) < 0.05 * spread
+
+
+def test_modules_of_every_architecture_load_bit_equal_in_another_process(tmp_path):
+    wanted = {}
+    for model_type in OTHERS:
+        here, (ids, mask) = base(model_type), tokens()
+        method, module = fresh("lora", here.shape)
+        randomise(module)
+        (tmp_path / model_type).mkdir()
+        method.save(module, tmp_path / model_type, "mine", here)
+        with torch.no_grad(), here.attach(module.at):
+            wanted[model_type] = here(ids, mask).flatten()[:50].tolist()
+    code = f"""
+import json, pathlib, torch
+from support.models import backbone, tokens
+from xstilts.modules.methods import METHODS
+found = {{}}
+for name in {OTHERS!r}:
+    here, (ids, mask) = backbone(name), tokens()
+    module = METHODS.get("lora").load(pathlib.Path({str(tmp_path)!r}) / name, here.shape)
+    with torch.no_grad(), here.attach(module.at):
+        found[name] = here(ids, mask).flatten()[:50].tolist()
+print(json.dumps(found))
+"""
+    paths = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    import os
+
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **paths},
+    )
+    assert json.loads(run.stdout.splitlines()[-1]) == wanted
