@@ -18,11 +18,6 @@ if TYPE_CHECKING:  # an expression is read without torch
     from xstilts.config.specs import TaskSpec
 
 
-def listed(value: str | Iterable[str]) -> list[str]:
-    """One text or several as a list."""
-    return [value] if isinstance(value, str) else list(value)
-
-
 def require_parts(expressions: Iterable[str], zoo: Zoo) -> None:
     """Refuse expressions that do not parse, or that name modules that are not there.
 

@@ -10,20 +10,16 @@ needs it, so that a session itself is made at once.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from functools import cache, cached_property
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from xstilts.config import paths
 from xstilts.config.paths import require_writable
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.sandbox import TRAINING, WORLDS, chosen_world
+from xstilts.session.setup import DEFAULT_BACKBONE, Setup, expanded, listed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
     from xstilts.backbone.backbone import Backbone
     from xstilts.composition.explain import Explanation
     from xstilts.composition.trainable import TrainableModel
-    from xstilts.config.progress import ProgressFn
     from xstilts.config.specs import TaskSpec
     from xstilts.data.bundle import Bundle
     from xstilts.data.examples import Example
@@ -41,7 +36,6 @@ if TYPE_CHECKING:
     from xstilts.evaluate.evaluator import Evaluator
     from xstilts.evaluate.ranking import Ranker
     from xstilts.evaluate.request import Request
-    from xstilts.evaluate.store import ResultStore
     from xstilts.grid.context import GridContext
     from xstilts.report.results import (
         ExportResult,
@@ -54,338 +48,17 @@ if TYPE_CHECKING:
         ScoresResult,
         SearchResult,
     )
-    from xstilts.sandbox import World
     from xstilts.train.phases import Phase
     from xstilts.train.search import Search
-    from xstilts.zoo import Entry, Zoo
-    from xstilts.zoo.workspace import Workspace
+    from xstilts.zoo import Entry
 
-DEFAULT_BACKBONE = "xlm-roberta-base"
+__all__ = ["DEFAULT_BACKBONE", "VERBS", "Session", "default_session", "load"]
+
 PRECISIONS = ("fp32", "bf16", "int8")
 
 
-class Session:
-    """Where you work, and what you can do there.
-
-    Args:
-        backbone: Preset, folder or `org/name@revision`; empty: the world's, or else
-            xlm-roberta-base.
-        zoo: The module library; that of `xstilts zoo ls` when None.
-        data: Folder with the tasks' files, or several that are read as one; `XSTILTS_DATA` when
-            None, and else a hub serves.
-        results: The result store; `XSTILTS_RESULTS` or one in your home when None.
-        cache: Folder for what can be computed again; `XSTILTS_CACHE` when None.
-        device: Such as `cuda:0`; the best one when empty.
-        offline: Never open a socket.
-        world: `sandbox` for the built-in world: its data, its backbone, a zoo and results apart.
-        quiet: Show no progress and no notes on stderr.
-
-    Raises:
-        NotFoundError: There is no such world.
-    """
-
-    def __init__(
-        self,
-        *,
-        backbone: str = "",
-        zoo: str | Path | None = None,
-        data: str | Path | Sequence[str | Path] | None = None,
-        results: str | Path | None = None,
-        cache: str | Path | None = None,
-        device: str = "",
-        offline: bool = False,
-        world: str = "",
-        quiet: bool = False,
-    ) -> None:
-        name = world.partition(":")[0]
-        if name and name not in WORLDS:
-            raise NotFoundError.named("world", name, WORLDS)
-        given = [data] if isinstance(data, str | Path) else list(data or ())
-        self.backbone_option = backbone
-        self.data_option = [folder for item in given for folder in paths.split_folders(str(item))]
-        self.zoo_option, self.results_option = _path(zoo), _path(results)
-        self.cache = _path(cache) or paths.cache_folder()
-        self.device_option = device
-        self.offline, self.world, self.quiet = offline, world, quiet
-        self._backbones: dict[str, Backbone] = {}
-        self._told: set[str] = set()
-
-    def __repr__(self) -> str:
-        world = f", world={self.world!r}" if self.world else ""
-        return f"Session(zoo='{self.zoo_folder}', results='{self.results_folder}'{world})"
-
-    def in_world(self, world: str) -> Session:
-        """The same session in another world."""
-        return Session(
-            backbone=self.backbone_option,
-            zoo=self.zoo_option,
-            data=self.data_option,
-            results=self.results_option,
-            cache=self.cache,
-            device=self.device_option,
-            offline=self.offline,
-            world=world,
-            quiet=self.quiet,
-        )
-
-    # -- where things are
-
-    @cached_property
-    def sandbox(self) -> World:
-        """The sandbox world, built when it is not in the cache."""
-        from xstilts import sandbox
-
-        _, spec = chosen_world(self.world or WORLDS[0])
-        with self.progress("sandbox world") as progress:
-            return sandbox.ensure_world(self.cache, spec, progress)
-
-    @property
-    def data_folders(self) -> list[Path]:
-        """Folders with the tasks' files, the first one first; none when only a hub can serve.
-
-        Raises:
-            NotFoundError: One that was named is not there.
-        """
-        for folder in self.data_option:
-            if not folder.is_dir():
-                raise NotFoundError(f"no data folder {folder}", hint="Check --data.")
-        if self.data_option:
-            return self.data_option
-        return [self.sandbox.data] if self.world else paths.data_folders()
-
-    @property
-    def data(self) -> Path | None:
-        """The folder that is read: the data folder, or one of links to several."""
-        folders = self.data_folders
-        if len(folders) < 2:
-            return folders[0] if folders else None
-        from xstilts.data.several import joined_folder
-
-        return joined_folder(folders, self.cache)
-
-    @property
-    def data_target(self) -> Path | None:
-        """The folder that data are written to: the first one."""
-        return next(iter(self.data_folders), None)
-
-    @property
-    def zoo_folder(self) -> Path:
-        """The module library in use."""
-        if self.zoo_option:
-            return self.zoo_option
-        return self._world_folder("adapters_zoo") if self.world else paths.zoo_folder()
-
-    @property
-    def zoo(self) -> Zoo:
-        """The module library; references to hubs are pulled into it when they are first used."""
-        from xstilts.zoo import Zoo
-
-        def fetch(reference: str) -> Path:
-            self.note(f"pulling {reference}")
-            return self.pull(reference).folder
-
-        return Zoo(self.zoo_folder, fetch)
-
-    @property
-    def results_folder(self) -> Path:
-        """Folder of the result store in use."""
-        if self.results_option:
-            return self.results_option
-        return self._world_folder("results") if self.world else paths.results_folder()
-
-    @property
-    def results(self) -> ResultStore:
-        """The finished evaluations."""
-        from xstilts.evaluate.store import ResultStore
-
-        return ResultStore(self.results_folder)
-
-    @property
-    def runs(self) -> Path:
-        """Folder for checkpoints of unfinished runs."""
-        return self._world_folder("runs") if self.world else paths.home_folder() / "runs"
-
-    def _world_folder(self, name: str) -> Path:
-        return paths.home_folder() / "worlds" / chosen_world(self.world)[0] / name
-
-    def workspace(self, track: Sequence[str] = ()) -> Workspace:
-        """Where phases and evaluations read and write.
-
-        Raises:
-            NotFoundError: One of the trackers is unknown.
-        """
-        from xstilts.train.processes import TRACKERS
-        from xstilts.zoo.workspace import Workspace
-
-        for name in track:
-            if name not in TRACKERS:
-                raise NotFoundError.named("tracker", name, TRACKERS)
-        return Workspace(
-            data=self.data,
-            zoo=self.zoo,
-            runs=self.runs,
-            cache=self.cache,
-            offline=self.offline or bool(self.world),
-            quiet=self.quiet,
-            trackers=tuple(track),
-        )
-
-    # -- backbone and device
-
-    @property
-    def backbone_default(self) -> tuple[str, str]:
-        """The backbone of whatever names none, and where that is said.
-
-        Of the session, the world, `XSTILTS_BACKBONE` and `xstilts.toml` the first one that says it.
-        """
-        from xstilts.config.layers import place_setting
-
-        if self.backbone_option:
-            return self.backbone_option, "session"
-        if self.world:
-            return str(self.sandbox.backbone), "world"
-        if os.environ.get("XSTILTS_BACKBONE"):
-            return os.environ["XSTILTS_BACKBONE"], "XSTILTS_BACKBONE"
-        value, origin = place_setting("backbone", Path.cwd(), paths.home_folder())
-        return (str(value), str(origin)) if value else (DEFAULT_BACKBONE, "default")
-
-    @property
-    def backbone_reference(self) -> str:
-        """The backbone of whatever names none."""
-        return self.backbone_default[0]
-
-    def backbone(self, reference: str = "") -> Backbone:
-        """A backbone on the session's device, loaded once.
-
-        Raises:
-            NotFoundError: There is no such preset, folder or repository.
-            OfflineError: It is not on this machine, and the session is offline.
-        """
-        name = reference or self.backbone_reference
-        if name not in self._backbones:
-            self._tell_loading(name)
-            from xstilts.backbone.backbone import Backbone
-
-            device = self.device
-            self._backbones[name] = Backbone.load(name, offline=self.offline).to(device)
-        return self._backbones[name]
-
-    def _tell_loading(self, name: str) -> None:
-        """Say once, before anything slow is imported, that a backbone will be loaded."""
-        if name not in self._told:
-            self._told.add(name)
-            self.note(f"loading backbone {name}")
-
-    def backbone_for(self, expressions: str | Iterable[str], reference: str = "") -> Backbone:
-        """The backbone named, or else that of the modules in some expressions.
-
-        Raises:
-            NotFoundError: The modules' own backbone is not at hand; every place is listed.
-        """
-        return self.backbone(self.reference_for(expressions, reference))
-
-    def reference_for(self, expressions: str | Iterable[str], reference: str = "") -> str:
-        """As `backbone_for`, before it is loaded; raises as `require_parts` does."""
-        given = reference or self.backbone_option
-        if given:
-            self._tell_loading(given)
-        self.require_parts(expressions)
-        if given:
-            return given
-        default = self.backbone_reference
-        from xstilts.backbone.pretrained import backbone_spec
-        from xstilts.composition.refusals import only_backbone_of
-        from xstilts.zoo.backbones import locate_backbone
-
-        entry = only_backbone_of(_listed(expressions), self.zoo)
-        if entry is None:
-            return default
-        own, spec = entry.manifest.backbone, backbone_spec(default)
-        if own.repo in (spec.repo, Path(spec.repo).name) or own.name == spec.name:
-            return default
-        sized = self.sandbox.sized(own.repo) if self.world and not own.on_hub else None
-        near = (Path.cwd(), self.zoo_folder.parent, self.zoo_folder)
-        found = str(sized) if sized else locate_backbone(entry, near)
-        self.note(f"backbone {own.name}, on which {entry.reference} was trained: {found}")
-        return found
-
-    def study_backbone(self, name: str) -> str:
-        """Reference of the backbone that a study names; a world has smaller ones of its own."""
-        if not name or not self.world:
-            return name or self.backbone_reference
-        with self.progress("sandbox world") as progress:
-            return str(self.sandbox.sized(name, progress) or name)
-
-    @property
-    def device(self) -> str:
-        """Where models run; each of several local processes has its own accelerator.
-
-        Raises:
-            UsageError: This machine has no such device.
-        """
-        import torch
-
-        if not self.device_option:
-            own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-            return own if torch.cuda.is_available() else "cpu"
-        try:
-            torch.empty(0, device=self.device_option)
-        except (RuntimeError, AssertionError, NotImplementedError):
-            known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-            raise UsageError(
-                f"no device '{self.device_option}' here", hint=f"Known: {', '.join(known)}."
-            ) from None
-        return self.device_option
-
-    @property
-    def training_defaults(self) -> Mapping[str, Mapping[str, Any]] | None:
-        """What the world says of training: method preset to settings; None for real data."""
-        return TRAINING if self.world else None
-
-    # -- what the person is told
-
-    def note(self, text: str) -> None:
-        """A line on stderr, at once, unless quiet; of several processes the first one speaks."""
-        if not self.quiet and os.environ.get("RANK", "0") == "0":
-            print(text, file=sys.stderr, flush=True)
-
-    def progress(self, title: str) -> AbstractContextManager[ProgressFn]:
-        """A progress bar on stderr, unless quiet."""
-        from xstilts.config.progress import Progress
-
-        return Progress(title, quiet=self.quiet)
-
-    # -- what is refused before a backbone is loaded
-
-    def require_parts(self, expressions: str | Iterable[str]) -> None:
-        """Refuse expressions that do not parse, or that name modules that are not there.
-
-        Parts that depend on a language are looked for later.
-
-        Raises:
-            UsageError: An expression or a reference does not parse.
-            NotFoundError: A module is nowhere; near names are shown.
-        """
-        from xstilts.composition.refusals import require_parts
-
-        require_parts(_listed(expressions), self.zoo)
-
-    def require_heads(self, requests: Iterable[Request], backbone: str = "") -> None:
-        """Refuse tasks that are unknown, expressions without a head, results that cannot be kept.
-
-        Raises:
-            UsageError: An expression has no head for a task, or the results' folder is unusable.
-            NotFoundError: There is no such task.
-        """
-        from xstilts.config.load import load_task
-
-        require_writable(self.results_folder, "Name another folder: --results DIR.")
-        asked = dict.fromkeys((own.expression, own.head, own.task) for own in requests)
-        specs = [(expression, head, load_task(task)) for expression, head, task in asked]
-        self._tell_loading(backbone or self.backbone_reference)
-        from xstilts.composition.refusals import require_heads
-
-        require_heads(specs, self.zoo, self.data)
+class Session(Setup):
+    """Where you work, and what you can do there; `Setup` says what it takes."""
 
     # -- training
 
@@ -688,7 +361,7 @@ class Session:
         """An evaluation before it runs; see `evaluate`."""
         from xstilts.evaluate.request import task_requests
 
-        texts, head = _listed(expressions), which.get("head", "")
+        texts, head = listed(expressions), which.get("head", "")
         chosen = self.reference_for([*texts, *([head] if head else [])], backbone)
         requests = task_requests(texts, task, **which)
         how: dict[str, Any] = {"precision": precision, "compiled": compiled}
@@ -770,7 +443,7 @@ class Session:
             require_writable(folder, f"Name another folder: {option} DIR.")
         requests: list[Request] = []
         ahead: list[Phase] = []
-        for expression, task in product(_listed(expressions), chosen):
+        for expression, task in product(listed(expressions), chosen):
             phase = self.head_phase(expression, task, top, overrides, backbone)
             if phase and plan_only and not plan_phase(phase).known:
                 ahead.append(phase)
@@ -861,7 +534,7 @@ class Session:
         from xstilts.config.load import load_task
 
         require_writable(self.results_folder, "Name another folder: --results DIR.")
-        texts, bitexts = _listed(expressions), _listed(tasks)
+        texts, bitexts = listed(expressions), listed(tasks)
         chosen = self.reference_for(texts, backbone)
         for task in bitexts:
             load_task(task)
@@ -1004,11 +677,12 @@ class Session:
         self, expression: str, *, language: str = "", task: str = "", backbone: str = ""
     ) -> Predictor:
         """As `load`; what gives no predictions is refused before a weight is read."""
+        chosen = self.reference_for(expression, backbone)
+        self._tell_loading(chosen)
         from xstilts.composition.refusals import require_answers
 
-        self.require_parts(expression)
         require_answers(expression, self.zoo, language, task)
-        return self.load(expression, language=language, task=task, backbone=backbone)
+        return self.load(expression, language=language, task=task, backbone=chosen)
 
     # -- own loops
 
@@ -1132,7 +806,7 @@ class Session:
             )
             warning = reports.SIMULATION if self.world else ""
             made = reports.build(material, reference=bool(reference), warning=warning)
-        asked = {"html": _path(html), **{name: _path(path) for name, path in files.items()}}
+        asked = {"html": expanded(html), **{name: expanded(path) for name, path in files.items()}}
         written = reports.write_forms(made, material, asked, figure_formats)
         return ReportResult(made, material, written)
 
@@ -1250,7 +924,7 @@ class Session:
         asked: dict[str, Any] = {"languages": langs, "splits": splits}
         steps = []
         with self.progress("preparing") as progress:
-            for step in prepare(spec, root, raw_dir=_path(raw), offline=self.offline, **asked):
+            for step in prepare(spec, root, raw_dir=expanded(raw), offline=self.offline, **asked):
                 steps.append(step)
                 progress(f"{task}: {len(steps)} done", 0.0)
         ready = tuple(step for step in steps if isinstance(step, Presence))
@@ -1344,12 +1018,13 @@ class Session:
             UsageError: The folder exists, or the expression cannot be expressed that way.
             IntegrityError: What was written computes something else; nothing is left.
         """
+        chosen = self.reference_for(expression, backbone)
+        self._tell_loading(chosen)
         from xstilts.composition.export import export, require_exportable
         from xstilts.report.results import ExportResult
 
         require_exportable(kind, expression, self.zoo, language)
-        loaded = self.backbone_for(expression, backbone)
-        made = export(kind, expression, self.zoo, loaded, Path(to), language)
+        made = export(kind, expression, self.zoo, self.backbone(chosen), Path(to), language)
         return ExportResult(kind, made)
 
     def push(
@@ -1379,7 +1054,7 @@ class Session:
             hubs.PushOptions(**options),
             zoo=self.zoo,
             scores=scores,
-            sign=_path(sign),
+            sign=expanded(sign),
             offline=self.offline,
         )
         return PushResult(entry.reference, target, len(scores), made.reference, made.url)
@@ -1394,7 +1069,7 @@ class Session:
         from xstilts.report.results import ModuleResult
         from xstilts.zoo import hubs
 
-        return ModuleResult(hubs.pull(reference, self.zoo, key=_path(key), offline=self.offline))
+        return ModuleResult(hubs.pull(reference, self.zoo, key=expanded(key), offline=self.offline))
 
     def remove(self, reference: str, *, dry_run: bool = False) -> Entry:
         """Take a module out of the zoo; with `dry_run` only say which one it would be.
@@ -1416,14 +1091,6 @@ class Session:
         if not dry_run:
             zoo.remove(entry)
         return entry
-
-
-def _listed(value: str | Iterable[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
-
-
-def _path(value: str | Path | None) -> Path | None:
-    return None if value is None else Path(value).expanduser()
 
 
 # ------------------------------------------------------------------------------- short forms

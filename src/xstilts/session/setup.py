@@ -1,0 +1,363 @@
+"""What a session knows before it does anything: places, backbone, device, and whom it tells."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from xstilts.config import paths
+from xstilts.config.paths import require_writable
+from xstilts.errors import NotFoundError, UsageError
+from xstilts.sandbox import TRAINING, WORLDS, chosen_world
+
+if TYPE_CHECKING:
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.config.progress import ProgressFn
+    from xstilts.evaluate.request import Request
+    from xstilts.evaluate.store import ResultStore
+    from xstilts.sandbox import World
+    from xstilts.zoo import Zoo
+    from xstilts.zoo.workspace import Workspace
+
+DEFAULT_BACKBONE = "xlm-roberta-base"
+
+
+def listed(value: str | Iterable[str]) -> list[str]:
+    """One text or several as a list."""
+    return [value] if isinstance(value, str) else list(value)
+
+
+def expanded(value: str | Path | None) -> Path | None:
+    """A path with its `~` filled in."""
+    return None if value is None else Path(value).expanduser()
+
+
+class Setup:
+    """Where a session finds its backbone, data, modules and results, and what it tells.
+
+    Args:
+        backbone: Preset, folder or `org/name@revision`; empty: the world's, or else
+            xlm-roberta-base.
+        zoo: The module library; that of `xstilts zoo ls` when None.
+        data: Folder with the tasks' files, or several that are read as one; `XSTILTS_DATA` when
+            None, and else a hub serves.
+        results: The result store; `XSTILTS_RESULTS` or one in your home when None.
+        cache: Folder for what can be computed again; `XSTILTS_CACHE` when None.
+        device: Such as `cuda:0`; the best one when empty.
+        offline: Never open a socket.
+        world: `sandbox` for the built-in world: its data, its backbone, a zoo and results apart.
+        quiet: Show no progress and no notes on stderr.
+
+    Raises:
+        NotFoundError: There is no such world.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str = "",
+        zoo: str | Path | None = None,
+        data: str | Path | Sequence[str | Path] | None = None,
+        results: str | Path | None = None,
+        cache: str | Path | None = None,
+        device: str = "",
+        offline: bool = False,
+        world: str = "",
+        quiet: bool = False,
+    ) -> None:
+        name = world.partition(":")[0]
+        if name and name not in WORLDS:
+            raise NotFoundError.named("world", name, WORLDS)
+        given = [data] if isinstance(data, str | Path) else list(data or ())
+        self.backbone_option = backbone
+        self.data_option = [folder for item in given for folder in paths.split_folders(str(item))]
+        self.zoo_option, self.results_option = expanded(zoo), expanded(results)
+        self.cache = expanded(cache) or paths.cache_folder()
+        self.device_option = device
+        self.offline, self.world, self.quiet = offline, world, quiet
+        self._backbones: dict[str, Backbone] = {}
+        self._told: set[str] = set()
+
+    def __repr__(self) -> str:
+        world = f", world={self.world!r}" if self.world else ""
+        return f"Session(zoo='{self.zoo_folder}', results='{self.results_folder}'{world})"
+
+    def in_world(self, world: str) -> Self:
+        """The same session in another world."""
+        return type(self)(
+            backbone=self.backbone_option,
+            zoo=self.zoo_option,
+            data=self.data_option,
+            results=self.results_option,
+            cache=self.cache,
+            device=self.device_option,
+            offline=self.offline,
+            world=world,
+            quiet=self.quiet,
+        )
+
+    # -- where things are
+
+    @cached_property
+    def sandbox(self) -> World:
+        """The sandbox world, built when it is not in the cache."""
+        from xstilts import sandbox
+
+        _, spec = chosen_world(self.world or WORLDS[0])
+        with self.progress("sandbox world") as progress:
+            return sandbox.ensure_world(self.cache, spec, progress)
+
+    @property
+    def data_folders(self) -> list[Path]:
+        """Folders with the tasks' files, the first one first; none when only a hub can serve.
+
+        Raises:
+            NotFoundError: One that was named is not there.
+        """
+        for folder in self.data_option:
+            if not folder.is_dir():
+                raise NotFoundError(f"no data folder {folder}", hint="Check --data.")
+        if self.data_option:
+            return self.data_option
+        return [self.sandbox.data] if self.world else paths.data_folders()
+
+    @property
+    def data(self) -> Path | None:
+        """The folder that is read: the data folder, or one of links to several."""
+        folders = self.data_folders
+        if len(folders) < 2:
+            return folders[0] if folders else None
+        from xstilts.data.several import joined_folder
+
+        return joined_folder(folders, self.cache)
+
+    @property
+    def data_target(self) -> Path | None:
+        """The folder that data are written to: the first one."""
+        return next(iter(self.data_folders), None)
+
+    @property
+    def zoo_folder(self) -> Path:
+        """The module library in use."""
+        if self.zoo_option:
+            return self.zoo_option
+        return self._world_folder("adapters_zoo") if self.world else paths.zoo_folder()
+
+    @property
+    def zoo(self) -> Zoo:
+        """The module library; references to hubs are pulled into it when they are first used."""
+        from xstilts.zoo import Zoo
+
+        def fetch(reference: str) -> Path:
+            from xstilts.zoo import hubs
+
+            self.note(f"pulling {reference}")
+            return hubs.pull(reference, self.zoo, offline=self.offline).folder
+
+        return Zoo(self.zoo_folder, fetch)
+
+    @property
+    def results_folder(self) -> Path:
+        """Folder of the result store in use."""
+        if self.results_option:
+            return self.results_option
+        return self._world_folder("results") if self.world else paths.results_folder()
+
+    @property
+    def results(self) -> ResultStore:
+        """The finished evaluations."""
+        from xstilts.evaluate.store import ResultStore
+
+        return ResultStore(self.results_folder)
+
+    @property
+    def runs(self) -> Path:
+        """Folder for checkpoints of unfinished runs."""
+        return self._world_folder("runs") if self.world else paths.home_folder() / "runs"
+
+    def _world_folder(self, name: str) -> Path:
+        return paths.home_folder() / "worlds" / chosen_world(self.world)[0] / name
+
+    def workspace(self, track: Sequence[str] = ()) -> Workspace:
+        """Where phases and evaluations read and write.
+
+        Raises:
+            NotFoundError: One of the trackers is unknown.
+        """
+        from xstilts.train.processes import TRACKERS
+        from xstilts.zoo.workspace import Workspace
+
+        for name in track:
+            if name not in TRACKERS:
+                raise NotFoundError.named("tracker", name, TRACKERS)
+        return Workspace(
+            data=self.data,
+            zoo=self.zoo,
+            runs=self.runs,
+            cache=self.cache,
+            offline=self.offline or bool(self.world),
+            quiet=self.quiet,
+            trackers=tuple(track),
+        )
+
+    # -- backbone and device
+
+    @property
+    def backbone_default(self) -> tuple[str, str]:
+        """The backbone of whatever names none, and where that is said.
+
+        Of the session, the world, `XSTILTS_BACKBONE` and `xstilts.toml` the first one that says it.
+        """
+        from xstilts.config.layers import place_setting
+
+        if self.backbone_option:
+            return self.backbone_option, "session"
+        if self.world:
+            return str(self.sandbox.backbone), "world"
+        if os.environ.get("XSTILTS_BACKBONE"):
+            return os.environ["XSTILTS_BACKBONE"], "XSTILTS_BACKBONE"
+        value, origin = place_setting("backbone", Path.cwd(), paths.home_folder())
+        return (str(value), str(origin)) if value else (DEFAULT_BACKBONE, "default")
+
+    @property
+    def backbone_reference(self) -> str:
+        """The backbone of whatever names none."""
+        return self.backbone_default[0]
+
+    def backbone(self, reference: str = "") -> Backbone:
+        """A backbone on the session's device, loaded once.
+
+        Raises:
+            NotFoundError: There is no such preset, folder or repository.
+            OfflineError: It is not on this machine, and the session is offline.
+        """
+        name = reference or self.backbone_reference
+        if name not in self._backbones:
+            self._tell_loading(name)
+            from xstilts.backbone.backbone import Backbone
+
+            device = self.device
+            self._backbones[name] = Backbone.load(name, offline=self.offline).to(device)
+        return self._backbones[name]
+
+    def _tell_loading(self, name: str) -> None:
+        """Say once, before anything slow is imported, that a backbone will be loaded."""
+        if name not in self._told:
+            self._told.add(name)
+            self.note(f"loading backbone {name}")
+
+    def backbone_for(self, expressions: str | Iterable[str], reference: str = "") -> Backbone:
+        """The backbone named, or else that of the modules in some expressions.
+
+        Raises:
+            NotFoundError: The modules' own backbone is not at hand; every place is listed.
+        """
+        return self.backbone(self.reference_for(expressions, reference))
+
+    def reference_for(self, expressions: str | Iterable[str], reference: str = "") -> str:
+        """As `backbone_for`, before it is loaded; raises as `require_parts` does."""
+        given = reference or self.backbone_option
+        if given:
+            self._tell_loading(given)
+        self.require_parts(expressions)
+        if given:
+            return given
+        default = self.backbone_reference
+        from xstilts.backbone.pretrained import backbone_spec
+        from xstilts.composition.refusals import only_backbone_of
+        from xstilts.zoo.backbones import locate_backbone
+
+        entry = only_backbone_of(listed(expressions), self.zoo)
+        if entry is None:
+            return default
+        own, spec = entry.manifest.backbone, backbone_spec(default)
+        if own.repo in (spec.repo, Path(spec.repo).name) or own.name == spec.name:
+            return default
+        sized = self.sandbox.sized(own.repo) if self.world and not own.on_hub else None
+        near = (Path.cwd(), self.zoo_folder.parent, self.zoo_folder)
+        found = str(sized) if sized else locate_backbone(entry, near)
+        self.note(f"backbone {own.name}, on which {entry.reference} was trained: {found}")
+        return found
+
+    def study_backbone(self, name: str) -> str:
+        """Reference of the backbone that a study names; a world has smaller ones of its own."""
+        if not name or not self.world:
+            return name or self.backbone_reference
+        with self.progress("sandbox world") as progress:
+            return str(self.sandbox.sized(name, progress) or name)
+
+    @property
+    def device(self) -> str:
+        """Where models run; each of several local processes has its own accelerator.
+
+        Raises:
+            UsageError: This machine has no such device.
+        """
+        import torch
+
+        if not self.device_option:
+            own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+            return own if torch.cuda.is_available() else "cpu"
+        try:
+            torch.empty(0, device=self.device_option)
+        except (RuntimeError, AssertionError, NotImplementedError):
+            known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+            raise UsageError(
+                f"no device '{self.device_option}' here", hint=f"Known: {', '.join(known)}."
+            ) from None
+        return self.device_option
+
+    @property
+    def training_defaults(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """What the world says of training: method preset to settings; None for real data."""
+        return TRAINING if self.world else None
+
+    # -- what the person is told
+
+    def note(self, text: str) -> None:
+        """A line on stderr, at once, unless quiet; of several processes the first one speaks."""
+        if not self.quiet and os.environ.get("RANK", "0") == "0":
+            print(text, file=sys.stderr, flush=True)
+
+    def progress(self, title: str) -> AbstractContextManager[ProgressFn]:
+        """A progress bar on stderr, unless quiet."""
+        from xstilts.config.progress import Progress
+
+        return Progress(title, quiet=self.quiet)
+
+    # -- what is refused before a backbone is loaded
+
+    def require_parts(self, expressions: str | Iterable[str]) -> None:
+        """Refuse expressions that do not parse, or that name modules that are not there.
+
+        Parts that depend on a language are looked for later.
+
+        Raises:
+            UsageError: An expression or a reference does not parse.
+            NotFoundError: A module is nowhere; near names are shown.
+        """
+        from xstilts.composition.refusals import require_parts
+
+        require_parts(listed(expressions), self.zoo)
+
+    def require_heads(self, requests: Iterable[Request], backbone: str = "") -> None:
+        """Refuse tasks that are unknown, expressions without a head, results that cannot be kept.
+
+        Raises:
+            UsageError: An expression has no head for a task, or the results' folder is unusable.
+            NotFoundError: There is no such task.
+        """
+        from xstilts.config.load import load_task
+
+        require_writable(self.results_folder, "Name another folder: --results DIR.")
+        asked = dict.fromkeys((own.expression, own.head, own.task) for own in requests)
+        specs = [(expression, head, load_task(task)) for expression, head, task in asked]
+        self._tell_loading(backbone or self.backbone_reference)
+        from xstilts.composition.refusals import require_heads
+
+        require_heads(specs, self.zoo, self.data)
