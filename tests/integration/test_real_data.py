@@ -1,7 +1,7 @@
 """All shared real data, read, trained on, evaluated and scored by the commands a user would type.
 
-The backbone is a small XLMRobertaModel of random weights (see `real_backbone`), so scores are near
-chance; that every row is read, every prediction written and every score computed is the point.
+The backbone is a small XLMRobertaModel of random weights, so scores are near chance; that every row
+is read, every prediction written and every score computed is the point.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from integration.real_backbone import build
-from integration.real_runs import PAWSX_HALF
 from support.files import SHARED, needs_shared
+from support.random_xlmr import write_random
+from support.tokenizers import tiny_tokenizer
 
 from xstilts.cli import main
 
@@ -29,6 +29,21 @@ select_split: ""
 eval_split: train
 sources:
   - parts: [copa/train, socialiqa/validation, cosmosqa/validation, codah/train]
+"""
+# The rows are translations of each other, so train and test differ by row, not only by language.
+PAWSX_HALF = """
+title: PAWS-X, half of dev to train on, half to test
+format: classification
+languages: [en, de, fr, ja, zh]
+labels: ["0", "1"]
+metric: accuracy
+train_task: pawsx_half
+select_split: ""
+sources:
+  - reader: tsv
+    files: {train: "pawsx/dev-{language}.tsv", test: "pawsx/dev-{language}.tsv"}
+    columns: {text: 0, text_pair: 1, target: 2}
+    options: {quoting: undo, blank: keep, rows: {train: "1-1000", test: "1001-2000"}}
 """
 EACH = dict.fromkeys
 VALIDATION = ("--split", "validation")
@@ -71,7 +86,9 @@ RETRIEVAL = {"tatoeba": (36, 1000), "tico19": (4, 3071), "udhr": (37, 30), "ntre
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
-    build(SHARED, folder / "mini", layers=2)
+    texts = (p.read_text("utf-8") for p in sorted((SHARED / "ntrex").glob("newstest2019-*.txt")))
+    lines = (line for text in texts for line in text.splitlines() if line.strip())
+    write_random(folder / "mini", tiny_tokenizer(lines, 8000), layers=2, hidden=64)
     (folder / "plausible.yaml").write_text(PLAUSIBLE, encoding="utf-8")
     (folder / "pawsx_half.yaml").write_text(PAWSX_HALF, encoding="utf-8")
     return folder

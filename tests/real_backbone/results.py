@@ -1,0 +1,194 @@
+"""The csv files of docs/results out of a result store, and the tables of its README out of them.
+
+    python tests/real_backbone/results.py export RESULTS   # the csv files, then the tables
+    python tests/real_backbone/results.py tables           # the tables again
+
+RESULTS is the folder that the study ran with (`--results`). A table stands in README.md between
+`<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+
+from xstilts.evaluate.store import ResultStore
+from xstilts.files import write_text
+from xstilts.grid.spec import StudySpec, load_study
+from xstilts.grid.state import GridFolder, read_json
+
+DOCS = Path(__file__).parents[2] / "docs" / "results"
+STUDY = "x-stilts-mini"
+SCORES = ("intermediate", "method", "task", "language", "layer", "seed", "metric", "value", "n")
+PROOF = ("split", "backbone", "fingerprint", "digest", "cell", "predictions_sha256", "seconds")
+CELLS = ("name", "kind", "status", "seconds")
+MISSING = "·"
+
+Rows = Sequence[Mapping[str, str]]
+
+
+def export(results: Path, folder: Path) -> None:
+    """Write the main scores of the study and what became of each of its cells."""
+    grid = GridFolder(results)
+    planned = grid.load(STUDY)
+    statuses = grid.statuses(planned.cells)
+    records = {
+        cell.key: read_json(grid.folder(cell.key) / "done.json")
+        for cell in planned.cells
+        if statuses[cell.key] == "done"
+    }
+    wanted = {key for record in records.values() for key in record["outcome"].get("cells", [])}
+    scores = [
+        {**score.model_dump(include={*SCORES, *PROOF}), "seconds": cell.seconds}
+        for cell in ResultStore(results).cells()
+        if cell.key in wanted
+        for score in cell.scores
+        if score.main
+    ]
+    order = (*SCORES[:1], "task", "seed", "layer", "language")
+    scores.sort(key=lambda row: [str(row[name]) for name in order])
+    write_csv(folder / f"{STUDY}.csv", (*SCORES, *PROOF), scores)
+    cells = [
+        {
+            "name": cell.name,
+            "kind": cell.kind,
+            "status": statuses[cell.key],
+            "seconds": records.get(cell.key, {}).get("seconds", ""),
+        }
+        for cell in planned.cells
+    ]
+    write_csv(folder / f"{STUDY}-cells.csv", CELLS, cells)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a csv file, as text."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    table = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in table)
+
+
+def languages_of(task: str, scores: Rows) -> set[str]:
+    """The languages that any row has of a task: what a whole cell of the table is a mean over."""
+    return {row["language"] for row in scores if row["task"] == task}
+
+
+def task_means(scores: Rows, study: StudySpec) -> dict[tuple[str, str], dict[str, float]]:
+    """(row, task) to seed to the mean over languages, at the answer's depth.
+
+    The language that a head was trained on counts too. A mean of which a language is missing is
+    left out.
+    """
+    deepest = max((int(row["layer"]) for row in scores), default=-1)
+    values: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
+    for row in scores:
+        if int(row["layer"]) in (-1, deepest):
+            key = (row["intermediate"], row["task"], row["seed"])
+            values[key][row["language"]] = float(row["value"])
+    means: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for (name, task, seed), by_language in values.items():
+        if by_language.keys() == languages_of(task, scores):
+            means[name, task][seed] = mean(by_language.values())
+    return means
+
+
+def table_of_means(scores: Rows, cells: Rows, study: StudySpec) -> str:
+    """Each row on each target: mean over languages, then over seeds, and how many those are."""
+    del cells
+    means = task_means(scores, study)
+    lines = []
+    for row in study.intermediates:
+        line = [row.name]
+        for task in study.targets:
+            by_seed = means.get((row.name, task), {})
+            several = f" ({len(by_seed)})" if set(by_seed) - {"-1"} else ""
+            line.append(f"{mean(by_seed.values()):.1f}{several}" if by_seed else MISSING)
+        lines.append(line)
+    return markdown(["row", *study.targets], lines)
+
+
+def table_of_differences(scores: Rows, cells: Rows, study: StudySpec) -> str:
+    """Each row minus none: mean over languages and seeds, and languages that are up and down."""
+    del cells
+    means = task_means(scores, study)
+    lines = []
+    for row in study.intermediates:
+        if row.name == "none":
+            continue
+        line = [row.name]
+        for task in study.targets:
+            ours, theirs = means.get((row.name, task)), means.get(("none", task))
+            pairs = paired(ours or {}, theirs or {})
+            line.append(f"{mean(a - b for a, b in pairs):+.1f}" if pairs else MISSING)
+        lines.append(line)
+    return markdown(["row minus none", *study.targets], lines)
+
+
+def paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[tuple[float, float]]:
+    """Means of the same seed; what is not trained, seed -1, goes with every seed."""
+    untrained = theirs.get("-1")
+    found = [(value, theirs.get(seed, untrained)) for seed, value in ours.items()]
+    return [(value, other) for value, other in found if other is not None]
+
+
+def table_of_work(scores: Rows, cells: Rows, study: StudySpec) -> str:
+    """What was planned, what is done, and the hours of one worker that it took."""
+    lines = []
+    for kind in ("train", "evaluate"):
+        own = [cell for cell in cells if cell["kind"] == kind]
+        done = [cell for cell in own if cell["status"] == "done"]
+        hours = sum(float(cell["seconds"]) for cell in done) / 3600
+        lines.append([kind, str(len(own)), str(len(done)), f"{hours:.2f}"])
+    return markdown(["cells", "planned", "done", "hours"], lines)
+
+
+TABLES = {"means": table_of_means, "differences": table_of_differences, "work": table_of_work}
+
+
+def filled(text: str, folder: Path) -> str:
+    """The text of a page with each of its tables computed from the csv files beside it."""
+    scores, cells = (read_csv(folder / f"{STUDY}{end}.csv") for end in ("", "-cells"))
+    study = load_study(STUDY, sandbox=False)
+
+    def table(found: re.Match[str]) -> str:
+        made = TABLES[found[1]](scores, cells, study)
+        return f"<!-- table: {found[1]} -->\n\n{made}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("export").add_argument("results", type=Path)
+    verbs.add_parser("tables")
+    options = parser.parse_args(arguments)
+    if options.verb == "export":
+        export(options.results, DOCS)
+    page = DOCS / "README.md"
+    write_text(page, filled(page.read_text(encoding="utf-8"), DOCS))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,117 @@
+"""docs/results: every table is what its csv files give, and the arithmetic of that by hand."""
+
+from __future__ import annotations
+
+import pytest
+from real_backbone import results
+from support.files import SHARED, needs_shared
+
+from xstilts.config.load import load_task, spec_names
+from xstilts.data.sources import available_languages, load
+from xstilts.grid.spec import load_study
+
+STUDY = load_study(results.STUDY, sandbox=False)
+
+
+def score(row, task, language, value, seed="-1", layer="-1"):
+    keys = ("intermediate", "task", "language", "value", "seed", "layer")
+    return dict(zip(keys, (row, task, language, str(value), seed, layer), strict=True))
+
+
+def test_the_tables_of_the_page_are_those_of_the_csv_files():
+    text = (results.DOCS / "README.md").read_text(encoding="utf-8")
+    assert results.filled(text, results.DOCS) == text
+    assert {f"<!-- table: {name} -->" in text for name in results.TABLES} == {True}
+
+
+def test_every_score_of_the_csv_is_of_the_study_and_stands_once():
+    rows = results.read_csv(results.DOCS / f"{results.STUDY}.csv")
+    assert {row["intermediate"] for row in rows} <= {row.name for row in STUDY.intermediates}
+    assert {row["task"] for row in rows} <= set(STUDY.targets)
+    keys = [
+        tuple(row[key] for key in ("intermediate", "task", "language", "layer", "seed"))
+        for row in rows
+    ]
+    assert len(keys) == len(set(keys))
+    assert {row["fingerprint"] for row in rows} <= {results_fingerprint()}
+    assert all(len(row["predictions_sha256"]) == 64 for row in rows)
+
+
+def results_fingerprint():
+    from real_backbone.build import FINGERPRINT
+
+    return FINGERPRINT
+
+
+def test_a_mean_is_over_languages_and_waits_for_all_of_them():
+    rows = [
+        score("none", "xcopa", "sw", 50, "1"),
+        score("none", "xcopa", "zh", 60, "1"),
+        score("none", "xcopa", "sw", 70, "2"),  # zh of seed 2 is still to come
+        score("mnli", "xcopa", "sw", 58, "1"),
+        score("mnli", "xcopa", "zh", 62, "1"),
+    ]
+    assert results.task_means(rows, STUDY) == {
+        ("none", "xcopa"): {"1": 55.0},
+        ("mnli", "xcopa"): {"1": 60.0},
+    }
+    table = results.table_of_differences(rows, [], STUDY)
+    line = next(text for text in table.split("\n") if text.startswith("| mnli |"))
+    assert line.split(" | ")[1 + STUDY.targets.index("xcopa")] == "+5.0"
+
+
+def test_retrieval_counts_at_the_deepest_block_and_none_goes_with_every_seed():
+    rows = [
+        score("none", "tatoeba_mini", "sw", 80, "-1", "12"),
+        score("none", "tatoeba_mini", "sw", 10, "-1", "7"),
+        score("mnli", "tatoeba_mini", "sw", 70, "1", "12"),
+        score("mnli", "tatoeba_mini", "sw", 72, "2", "12"),
+    ]
+    lines = results.table_of_means(rows, [], STUDY).split("\n")
+    assert next(line for line in lines if line.startswith("| none |")).startswith("| none | 80.0 |")
+    assert next(line for line in lines if line.startswith("| mnli |")).startswith(
+        "| mnli | 71.0 (2) |"
+    )
+    # (70 - 80 + 72 - 80) / 2
+    assert "| mnli | -9.0 |" in results.table_of_differences(rows, [], STUDY)
+
+
+def test_hours_are_those_of_finished_cells():
+    cells = [
+        {"kind": "train", "status": "done", "seconds": "1800"},
+        {"kind": "train", "status": "done", "seconds": "5400"},
+        {"kind": "train", "status": "waiting", "seconds": ""},
+    ]
+    table = results.table_of_work([], cells, STUDY)
+    assert "| train | 3 | 2 | 2.00 |" in table
+    assert "| evaluate | 0 | 0 | 0.00 |" in table
+
+
+@pytest.mark.parametrize("name", sorted(results.TABLES))
+def test_a_table_without_scores_has_its_rows_all_the_same(name):
+    table = results.TABLES[name]([], [], STUDY)
+    assert table.count("\n") >= 3
+
+
+MORE = sorted((results.DOCS / "studies").glob("*.yaml"))
+
+
+@needs_shared
+@pytest.mark.parametrize("path", MORE, ids=lambda path: path.stem)
+def test_a_study_of_the_real_encoder_reads_and_has_its_data(path):
+    study = load_study(str(path), sandbox=False)
+    assert study.name.removesuffix("-mini") in spec_names("studies")
+    for name in (*study.targets, *study.alignment):
+        task = load_task(name)
+        assert available_languages(task, task.eval_split, SHARED), name
+        assert not task.train_task or rows_to_train_on(task.train_task) >= 100
+    for row in study.intermediates:
+        if row.name not in ("none", "mlm"):
+            source = row.settings.get("source", {})
+            found = rows_to_train_on(row.tasks or row.name, *source.get("languages", [])[:1])
+            assert found >= max(int(source.get("rows", 0)), 100), row.name
+
+
+def rows_to_train_on(name, language=""):
+    task = load_task(name)
+    return len(load(task, "train", language or task.source_language, SHARED, offline=True))
