@@ -64,11 +64,13 @@ def _devices() -> list[Item]:
     import torch
 
     from xstilts.backbone.machine import machine
+    from xstilts.config.cpu import waiting
 
     found = machine()
     items = [
         Item("cpu", found["cpu"]),
         Item("cpu threads", found["threads"]),
+        Item("thread waiting", waiting()),
         Item("cpu kernels", f"{found['kernels']}, oneDNN {found['onednn'] or 'none'}"),
         Item("blas", found["blas"]),
     ]

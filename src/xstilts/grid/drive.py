@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from xstilts.config.cpu import cores
 from xstilts.config.layers import Layer, parse_overrides, resolve
 from xstilts.config.progress import ProgressFn
 from xstilts.errors import FindingsError, NotFoundError, PreemptedError, UsageError
 from xstilts.grid.cell import GridCell, with_ancestors
 from xstilts.grid.context import GridContext
 from xstilts.grid.engines import ENGINES, WorkerPool
-from xstilts.grid.engines.local import cores
 from xstilts.grid.kinds import KINDS
 from xstilts.grid.plan import drop_lost
 from xstilts.grid.state import OPEN, PlannedStudy

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from xstilts.config.cpu import cores
 from xstilts.config.specs import Spec
 from xstilts.grid.engines import WorkerPool
 from xstilts.grid.worker import DRIVER
@@ -79,14 +80,6 @@ def _start(
 def log_file(folder: Path, slot: int) -> Path:
     """Where a worker writes."""
     return folder / f"worker-{slot}.log"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # no Linux
-        return os.cpu_count() or 1
 
 
 def _devices() -> int:
