@@ -31,10 +31,11 @@ def export(
     state: State = context.obj
     session = state.session
     if state.dry_run:
+        chosen = session.reference_for(expression, backbone)
         from xstilts.composition.export import require_exportable, source
 
         require_exportable(kind, expression, session.zoo, language)
-        encoder = session.backbone_for(expression, backbone)
+        encoder = session.backbone(chosen)
         entries = source(expression, session.zoo, encoder, language).loaded.entries
         plan = {"kind": kind, "modules": [entry.reference for entry in entries]}
         state.emit(plan, lambda: print(f"would write {kind} of {expression} to {to}"))
