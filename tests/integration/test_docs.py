@@ -53,7 +53,8 @@ def test_every_name_of_the_reference_is_there():
     for name in names:
         place = root.joinpath(*name.split("."))
         if not (place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()):
-            text = place.parent.with_suffix(".py").read_text(encoding="utf-8")
+            file, package = place.parent.with_suffix(".py"), place.parent / "__init__.py"
+            text = (file if file.is_file() else package).read_text(encoding="utf-8")
             assert re.search(rf"^(class|def) {place.name}\b", text, re.M), name
 
 
