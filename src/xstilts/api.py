@@ -96,7 +96,7 @@ class Predictor:
         Args:
             texts: Cut at the backbone's longest input.
             layer: Block that is pooled, 0 for the embeddings; the backbone's own choice when -1.
-            pooling: `mean` over all sub-words, or `cls`.
+            pooling: `mean` over all sub-words, `cls` or `last`.
         """
         examples = [Example(str(n), "", {"text": text}) for n, text in enumerate(texts)]
         task = load_task("tatoeba")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from support.plugins import install
 from support.trained import backbone_folder
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "extending.md"
@@ -34,17 +35,6 @@ for words in json.load(sys.stdin):
     results.append([code, out.getvalue(), err.getvalue()])
 print(json.dumps(results))
 """
-
-
-def install(folder: Path, name: str, groups: dict[str, dict[str, str]]) -> None:
-    """What pip leaves of a package: its metadata and its entry points."""
-    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    lines = []
-    for group, entries in groups.items():
-        lines += [f"[{group}]", *(f"{key} = {value}" for key, value in entries.items())]
-    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture(scope="module")

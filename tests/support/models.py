@@ -27,10 +27,19 @@ SIZES = {
     "eos_token_id": 2,
 }
 
+_DECODERS = {"num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 64}
+OF_TYPE = {
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), _DECODERS),
+    **dict.fromkeys(("gemma2", "gemma3_text"), _DECODERS | {"sliding_window": 4}),
+    "xglm": {"ffn_dim": 32, "max_position_embeddings": 64},
+    "bloom": {"seq_length": 64},
+}
+"""What SIZES leaves open in some model types: grouped queries, windows shorter than the rows."""
+
 
 def encoder(model_type: str = "xlm-roberta", seed: int = 0, **sizes):
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(model_type, **{**SIZES, **sizes})
+    config = AutoConfig.for_model(model_type, **{**SIZES, **OF_TYPE.get(model_type, {}), **sizes})
     model_class = architecture_of(model_type).model_class(config)
     options = class_options(model_class)
     config._attn_implementation = options.pop("attn_implementation")

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import sentencepiece
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 Blanks = Literal["split", "keep"]
@@ -121,3 +130,18 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
             varint()
         else:
             position += 4 if kind == 5 else 8
+
+
+def byte_tokenizer(texts: Iterable[str], vocab_size: int = 300) -> Any:
+    """A byte-level BPE tokenizer as language models have: no special token but `<|end|>`, id 0."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")

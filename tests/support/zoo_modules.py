@@ -10,7 +10,7 @@ from support.models import backbone, randomise
 
 from xstilts.config.load import load_method
 from xstilts.modules.methods import METHODS
-from xstilts.tasks.formats._heads import FirstTokenHead
+from xstilts.tasks.formats._heads import SentenceHead
 from xstilts.zoo import Manifest, Zoo, write_manifest
 
 LABELS = ["entailment", "neutral", "contradiction"]
@@ -36,7 +36,7 @@ def build(folder: Path, preset: str = "seq_bn", seed: int = 7, base_seed: int = 
     if spec.method == "full":
         adapter.encoder_weights = {k: p.detach() for k, p in where.encoder.named_parameters()}
     method.save(adapter, folder, name, where)
-    head = FirstTokenHead(where.shape.hidden_size, 3, 0.0, torch.Generator().manual_seed(seed))
+    head = SentenceHead(where.shape.hidden_size, 3, 0.0, torch.Generator().manual_seed(seed))
     save_file(dict(head.state_dict()), folder / "head.safetensors")
     fields = {
         "name": name,

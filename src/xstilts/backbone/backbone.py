@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from xstilts.backbone.architectures import Architecture, architecture_of
 from xstilts.backbone.hooks import WHOLE_KEY, Undo, hook, wrapped
 from xstilts.backbone.packed import pack, unpack
-from xstilts.backbone.pretrained import backbone_spec, clean_config, fetch, identify
+from xstilts.backbone.pretrained import (
+    backbone_spec,
+    clean_config,
+    fetch,
+    identify,
+    require_memory,
+)
 from xstilts.backbone.sites import ENTRY, EncoderShape, Site
 from xstilts.config.hub_models import no_network
 from xstilts.config.specs import BackboneIdentity
@@ -68,6 +74,7 @@ class Backbone:
         local = Path(spec.repo).expanduser().is_dir()
         closed = None if local else no_network(offline)
         config = clean_config(spec, closed)
+        require_memory(spec, config)
         encoder, tokenizer = fetch(spec, config, closed)
         encoder.eval().requires_grad_(False)
         # A hub id says nothing of layers: XTREME's block 14 of 24, at the same relative depth.
@@ -89,6 +96,16 @@ class Backbone:
     def word_embeddings(self) -> nn.Embedding:
         """The table of the sub-words' embeddings."""
         return cast("nn.Embedding", self.encoder.get_input_embeddings())
+
+    @property
+    def padding_remark(self) -> str:
+        """What stands behind short rows, where that is no token for it; empty otherwise."""
+        tokenizer = self.tokenizer
+        ends = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id}
+        if tokenizer.pad_token_id not in ends:
+            return ""
+        name, token = self.identity.name, tokenizer.pad_token
+        return f"{name} has no padding token of its own: '{token}' stands behind short rows, masked"
 
     @property
     def device(self) -> torch.device:

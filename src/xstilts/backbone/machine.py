@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 
+GIB = 1 << 30
 _CPUINFO = Path("/proc/cpuinfo")
+_MEMINFO = Path("/proc/meminfo")
 
 
 @cache
@@ -18,6 +20,13 @@ def _processor() -> str:
     lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
+
+
+def free_bytes() -> int | None:
+    """Main memory that can be taken without swapping; None where the system does not say."""
+    found = _MEMINFO.read_text(encoding="utf-8") if _MEMINFO.is_file() else ""
+    kilobytes = re.search(r"MemAvailable:\s*(\d+) kB", found)
+    return 1024 * int(kilobytes[1]) if kilobytes else None
 
 
 def _after(text: str, name: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from xstilts.backbone.architectures import architecture_of, class_options, model_types
+from xstilts.backbone.machine import GIB, free_bytes
 from xstilts.config.hub_models import load_errors, quiet_libraries, require_all_weights
 from xstilts.config.load import load_backbone_spec, spec_names
 from xstilts.config.specs import BackboneIdentity, BackboneSpec
@@ -150,7 +151,57 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
         )
     require_all_weights(f"backbone '{spec.repo}'", encoder, report)
     _check_tokenizer(spec, tokenizer, encoder)
+    _require_padding(spec, tokenizer, config)
     return encoder, tokenizer
+
+
+def _require_padding(spec: BackboneSpec, tokenizer: Any, config: Any) -> None:
+    """Let a language model's rows be padded with what ends a text, where it has no padding token.
+
+    Padding stands behind the last real token, which sees none of it.
+
+    Raises:
+        DataError: It has neither, or is no language model: there the number of the padding matters.
+    """
+    if tokenizer.pad_token_id is not None:
+        return
+    end = tokenizer.eos_token or tokenizer.bos_token or tokenizer.unk_token
+    if not (end and architecture_of(config.model_type).CAUSAL):
+        raise DataError(
+            f"the tokenizer of backbone '{spec.repo}' has no padding token",
+            hint="Set `pad_token` in its tokenizer_config.json to the one it was trained with.",
+        )
+    tokenizer.pad_token = end
+
+
+def weight_bytes(config: Any) -> int:
+    """Bytes of an encoder's float32 weights, from its config alone."""
+    model_class = architecture_of(config.model_type).model_class(config)
+    options = class_options(model_class)
+    del options["attn_implementation"]
+    with torch.device("meta"):
+        model = model_class(config, **options)
+    return 4 * sum(parameter.numel() for parameter in model.parameters())
+
+
+def require_memory(spec: BackboneSpec, config: Any) -> None:
+    """Refuse a backbone whose weights do not fit into the free memory, before one is read.
+
+    Raises:
+        UsageError: They do not.
+    """
+    free = free_bytes()
+    width, blocks = config.hidden_size, config.num_hidden_layers
+    # Counting every weight takes a moment, which a small model need not wait for.
+    if free is None or 8 * width * (config.vocab_size + 16 * blocks * width) < free:
+        return
+    needed = weight_bytes(config)
+    if needed > free:
+        raise UsageError(
+            f"the weights of backbone '{spec.repo}' take {needed / GIB:.1f} GiB in float32",
+            where=f"{free / GIB:.1f} GiB of memory are free here",
+            hint="Take a smaller backbone (`xstilts ls backbones`), or a larger machine.",
+        )
 
 
 def _check_tokenizer(spec: BackboneSpec, tokenizer: Any, encoder: Any) -> None:

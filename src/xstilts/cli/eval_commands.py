@@ -21,7 +21,7 @@ Layers = Annotated[
     str,
     typer.Option(help="Blocks pooled for retrieval, such as 7 or 5,7-9; empty: the backbone's."),
 ]
-Pooling = Annotated[str, typer.Option(help="mean or cls, for retrieval; empty: the task's.")]
+Pooling = Annotated[str, typer.Option(help="mean, cls or last, for retrieval; empty: the task's.")]
 BackboneOption = Annotated[str, typer.Option("--backbone", help="Preset, folder or hub id.")]
 Precision = Annotated[
     str, typer.Option(help="fp32; bf16 where the machine computes in it; int8 on a CPU.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from xstilts.backbone.backbone import Backbone
@@ -16,13 +18,19 @@ from xstilts.modules.methods import read_tensors
 from xstilts.zoo import Entry, Manifest
 from xstilts.zoo.manifest import HEAD, HeadRecord
 
+POOLING = "pooling"
+"""Key in a head's file of what it reads of a text, where that is not the first token."""
+
 
 def save_heads(heads: Mapping[str, Head], folder: Path) -> list[HeadRecord]:
     """Write the tensors of heads; a single one is in `head.safetensors`."""
     records = []
     for name, head in heads.items():
         file = HEAD if len(heads) == 1 else f"head-{name}.safetensors"
-        save_file(head_tensors(head), folder / file)
+        pooling = getattr(head.module, "pooling", "cls")
+        save_file(
+            head_tensors(head), folder / file, None if pooling == "cls" else {POOLING: pooling}
+        )
         task = head.task
         records.append(
             HeadRecord(
@@ -39,10 +47,20 @@ def save_heads(heads: Mapping[str, Head], folder: Path) -> list[HeadRecord]:
 def load_heads(entry: Entry, backbone: Backbone) -> tuple[Head, ...]:
     """The heads kept with a module."""
     return tuple(
-        restore_head(_head_task(record), backbone, read_tensors(entry.folder / record.file))
+        _load_head(record, entry.folder / record.file, backbone)
         for record in head_records(entry.manifest)
         if (entry.folder / record.file).is_file()
     )
+
+
+def _load_head(record: HeadRecord, path: Path, backbone: Backbone) -> Head:
+    head = restore_head(_head_task(record), backbone, read_tensors(path))
+    with safe_open(path, framework="pt") as file:
+        said = (file.metadata() or {}).get(POOLING, "cls")
+    if hasattr(head.module, "pooling"):
+        module: Any = head.module
+        module.pooling = said
+    return head
 
 
 def head_tasks(entry: Entry) -> tuple[TaskSpec, ...]:

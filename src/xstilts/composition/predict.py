@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xstilts.backbone import pooling as pooling_
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.specs import TaskSpec
 from xstilts.data.batching import evaluation_batches
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, collate
-from xstilts.errors import NotFiniteError, UsageError
+from xstilts.errors import NotFiniteError
 from xstilts.tasks.formats import FORMATS
 
 TOKEN_BUDGET = 8192
@@ -82,21 +83,14 @@ def pool(hidden_states: Any, mask: Any, layer: int = -1, how: str = "mean") -> T
             or one layer alone, of which `layer` says nothing. Tensors or arrays.
         mask: [B, T], 1 for real sub-words.
         layer: Which of them.
-        how: `mean` over all real positions, `<s>` and `</s>` included, or `cls`, the first.
+        how: `mean` over all real positions, `<s>` and `</s>` included, `cls`, the first, or `last`.
 
     Raises:
         UsageError: Another way of pooling.
     """
     stacked = hasattr(hidden_states, "ndim") and hidden_states.ndim == 3
     states = torch.as_tensor(hidden_states if stacked else hidden_states[layer])
-    if how == "cls":
-        return states[:, 0]
-    if how != "mean":
-        raise UsageError(f"no pooling named '{how}'", hint="Known: cls, mean.")
-    if states.dtype in (torch.bfloat16, torch.float16):
-        states = states.float()  # a sum of many half-precision values loses digits
-    real = torch.as_tensor(mask, device=states.device).bool().unsqueeze(-1)
-    return states.masked_fill(~real, 0).sum(1) / real.sum(1)
+    return pooling_.pool(states, torch.as_tensor(mask), how)
 
 
 @torch.inference_mode()
@@ -115,7 +109,7 @@ def embed(
         model: Its composition attached.
         features: Rows of any format.
         layers: Block numbers, 0 for the embedding output.
-        pooling: `mean` over all sub-words, special ones included, or `cls`.
+        pooling: `mean` over all sub-words, special ones included, `cls` or `last`.
         token_budget: Sub-words per batch.
         done: Told of each batch.
 

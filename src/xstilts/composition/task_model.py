@@ -30,13 +30,26 @@ class Head:
 
     @classmethod
     def new(cls, task: TaskSpec, backbone: Backbone, generator: Generator) -> Head:
-        """A freshly drawn head for `task` on `backbone`."""
-        module = FORMATS.get(task.format).make_head(
+        """A freshly drawn head for `task` on `backbone`.
+
+        Raises:
+            UsageError: The backbone is causal, and the format's targets need both sides of a token.
+        """
+        form, architecture = FORMATS.get(task.format), backbone.architecture
+        if form.BOTH_SIDES and architecture.CAUSAL:
+            raise UsageError(
+                f"task {task.name} ({task.format}) cannot run on backbone {backbone.identity.name}",
+                where=f"a {backbone.identity.model_type} sees only what stands before a token",
+                hint="Use an encoder, such as xlm-roberta-base, or a task with labels.",
+            )
+        module: Any = form.make_head(
             backbone.shape.hidden_size,
             task,
             generator,
             embeddings=backbone.word_embeddings,
         )
+        if getattr(module, "pooling", None) == "":
+            module.pooling = architecture.SENTENCE
         return cls(task, module)
 
     def serves(self, task: TaskSpec) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.pooling import POOLINGS
 from xstilts.config.load import load_suite, load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.languages import called
@@ -185,8 +186,9 @@ def _settings(request: Request, task: TaskSpec, backbone: Backbone) -> Options:
     if layer > len(backbone.blocks):
         raise UsageError(f"layer {layer}: the backbone has {len(backbone.blocks)} blocks")
     pooling = request.pooling or settings.pooling
-    if pooling not in ("mean", "cls"):
-        raise UsageError(f"no pooling named '{pooling}'", hint="Known: cls, mean.")
+    if pooling not in POOLINGS:
+        known = ", ".join(sorted(POOLINGS))
+        raise UsageError(f"no pooling named '{pooling}'", hint=f"Known: {known}.")
     return settings.model_copy(update={"layer": layer, "pooling": pooling})
 
 

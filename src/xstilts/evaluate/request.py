@@ -22,7 +22,7 @@ class Request:
         languages: Empty means every language of the task, or of the suite, that has data.
         split: Empty means the task's own; `test[:100]` its first rows, `[:100]` those of the own.
         layer: Block for retrieval; -1 means the task's, or else the backbone's default.
-        pooling: `mean` or `cls`, for retrieval; empty means the task's.
+        pooling: `mean`, `cls` or `last`, for retrieval; empty means the task's.
         options: Replace options of the task, such as `margin` or `decode`.
         alignment: Measure a bitext's alignment instead of the task's own score.
         suite: Says which languages its tasks have; empty means the task says.

@@ -45,7 +45,7 @@ class Score(Spec):
         seed: Of the modules, language adapters aside; -1 without one, or with several.
         step: Training steps behind a snapshot; -1 for what training ended with.
         layer: Block pooled, for retrieval; -1 otherwise.
-        pooling: `mean` or `cls` for retrieval, empty otherwise.
+        pooling: `mean`, `cls` or `last` for retrieval, empty otherwise.
         num_cut: Examples of which a text lost its end, of both sides for retrieval.
         max_length: Sub-words that a text was cut at; 0 for what is not known.
         coverage: Share of the task's languages that this run has rows for; filled in by reports.

@@ -320,7 +320,7 @@ class Session(Setup):
             limit: Only so many first rows of each language; 0 for all. The split of every score
                 says so, and such scores never stand for those of all rows.
             layers: Blocks pooled for retrieval; the backbone's own when empty.
-            pooling: `mean` or `cls`, for retrieval; the task's when empty.
+            pooling: `mean`, `cls` or `last`, for retrieval; the task's when empty.
             options: Of the task, such as `{"margin": "distance"}`.
             head: Module whose head predicts, for expressions without one, such as a merge.
             precision: `fp32`; `bf16` where the machine computes in it; `int8` on a CPU.

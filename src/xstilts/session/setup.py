@@ -242,7 +242,10 @@ class Setup:
             from xstilts.backbone.backbone import Backbone
 
             device = self.device
-            self._backbones[name] = Backbone.load(name, offline=self.offline).to(device)
+            loaded = Backbone.load(name, offline=self.offline)
+            if loaded.padding_remark:
+                self.note(loaded.padding_remark)
+            self._backbones[name] = loaded.to(device)
         return self._backbones[name]
 
     def _tell_loading(self, name: str) -> None:

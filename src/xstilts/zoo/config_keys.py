@@ -70,5 +70,13 @@ _TRANSFORMERS_TEXT = """
     tie_word_embeddings gradient_checkpointing directionality pooler_fc_size
     pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type
     id2label label2id num_labels problem_type finetuning_task
+    _sliding_window_pattern activation_dropout activation_function
+    apply_residual_connection_post_layernorm attention_bias attention_dropout attention_heads
+    attn_logit_softcapping d_model dropout ffn_dim final_logit_softcapping head_dim
+    hidden_activation hidden_dropout init_std layer_norm_epsilon layer_types layerdrop
+    max_window_layers mlp_bias n_embed n_head n_inner n_layer num_key_value_heads num_layers
+    offset_alibi pretraining_tp query_pre_attn_scalar rms_norm_eps rope_local_base_freq
+    rope_parameters rope_scaling rope_theta scale_embedding seq_length sliding_window
+    slow_but_exact use_bidirectional_attention use_sliding_window
 """
 TRANSFORMERS = frozenset(_TRANSFORMERS_TEXT.split())

@@ -21,6 +21,7 @@ def test_mean_pooling_counts_special_tokens_and_not_padding():
     mask = torch.tensor([[1, 1, 0]])
     assert pool([states * 0, states], mask, 1).tolist() == [[2.0, 1.0]]
     assert pool(states, mask, how="cls").tolist() == [[1.0, 0.0]]
+    assert pool(states, mask, how="last").tolist() == states[:, int(mask.sum()) - 1].tolist()
     with pytest.raises(UsageError, match="max"):
         pool(states, mask, how="max")
 

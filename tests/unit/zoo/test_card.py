@@ -14,7 +14,7 @@ from xstilts.config.load import load_task
 from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import DataError
 from xstilts.modules.methods import METHODS
-from xstilts.tasks.formats._heads import FirstTokenHead, TokenHead
+from xstilts.tasks.formats._heads import SentenceHead, TokenHead
 from xstilts.zoo import verify_folder
 from xstilts.zoo.card import base_model, read_scores, render_card, write_card
 from xstilts.zoo.manifest import SIMULATED
@@ -181,8 +181,8 @@ def check(preset, tmp_path, base_folder, **values):
     manifest = build(tmp_path, preset, **values)
     hidden, generator = 16, torch.Generator().manual_seed(5)
     head = {
-        "classification": lambda: FirstTokenHead(hidden, 3, 0.0, generator),
-        "multiple_choice": lambda: FirstTokenHead(hidden, 1, 0.0, generator),
+        "classification": lambda: SentenceHead(hidden, 3, 0.0, generator),
+        "multiple_choice": lambda: SentenceHead(hidden, 1, 0.0, generator),
         "tagging": lambda: TokenHead(hidden, 3, 0.0, generator),
         "extractive_qa": lambda: TokenHead(hidden, 2, 0.0, generator),
     }[manifest.format]()

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from xstilts.backbone.pooling import Pooling
 from xstilts.backbone.sites import EncoderLayout
 from xstilts.config.registry import Registry, optional
 from xstilts.errors import UsageError
@@ -30,13 +31,15 @@ class Architecture(Protocol):
             "bert" and "roberta" are ours under other names, of those of "linear" only the ones that
             are one projection. Nothing is exported into classes of others.
         ADAPTERS_CLASSES: Model type to the class that the adapters library has for it.
+        PLAIN_ATTENTION: Model types whose attention torch's fused one does not compute.
     """
 
     MODEL_TYPES: Sequence[str]
     CAUSAL: bool = False
-    SENTENCE: Literal["first", "mean", "last"] = "first"
+    SENTENCE: Pooling = "cls"
     HEADS: Mapping[str, Literal["bert", "roberta", "linear"]] = MappingProxyType({})
     ADAPTERS_CLASSES: Mapping[str, str] = MappingProxyType({})
+    PLAIN_ATTENTION: Sequence[str] = ()
 
     def describe(self, config: Any) -> EncoderLayout:
         """Where everything is in the encoder of a config, and how large it is.
@@ -59,9 +62,7 @@ class Architecture(Protocol):
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     @optional
-    def skipped(
-        self, block: nn.Module, given: Sequence[Any], named: Mapping[str, Any]
-    ) -> tuple[Any, ...]:
+    def skipped(self, block: nn.Module, given: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """What a block that does not run hands to the loop over the blocks.
 
         Args:
@@ -104,7 +105,9 @@ def architecture_of(model_type: str) -> Architecture:
 
 def class_options(model_class: Any) -> dict[str, Any]:
     """How an encoder of a class is made: without a pooler, its attention the fastest it has."""
-    fused = getattr(model_class, "_supports_sdpa", False)
+    model_type = model_class.config_class.model_type
+    plain = model_type in architecture_of(model_type).PLAIN_ATTENTION
+    fused = getattr(model_class, "_supports_sdpa", False) and not plain
     options: dict[str, Any] = {"attn_implementation": "sdpa" if fused else "eager"}
     if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         options["add_pooling_layer"] = False

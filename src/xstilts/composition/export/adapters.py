@@ -27,7 +27,17 @@ ABOUT = (
 
 
 def write(source: Source, folder: Path) -> float | None:
-    """Write the adapter, or the setup with its parts."""
+    """Write the adapter, or the setup with its parts.
+
+    Raises:
+        UsageError: The library has no model of the backbone's type.
+    """
+    model_type = source.backbone.identity.model_type
+    if model_type not in source.backbone.architecture.ADAPTERS_CLASSES:
+        raise UsageError(
+            f"the adapters library has no model of type {model_type}",
+            hint="Export it as peft or merged, or share the module itself (xstilts push).",
+        )
     if source.adapter is not None:
         _write_adapter(source, source.adapter, folder, source.name)
         if source.head is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from xstilts.backbone.architectures import class_options
 from xstilts.composition.export import Source, difference, probe, reference
 from xstilts.composition.export._fold import folded
 from xstilts.composition.export.hf import plain_config
@@ -17,14 +18,14 @@ ABOUT = "A plain encoder without a head: load it with AutoModel, or give it as -
 def write(source: Source, folder: Path) -> float | None:
     """Write config.json, model.safetensors and the tokenizer; reloads and compares the output."""
     model_class = type(source.backbone.encoder)
-    model = model_class(plain_config(source), add_pooling_layer=False)
+    options = class_options(model_class)
+    attention = options.pop("attn_implementation")
+    model = model_class(plain_config(source), **options)
     model.load_state_dict(folded(source))
     model.save_pretrained(folder)
     source.backbone.tokenizer.save_pretrained(folder)
     with quiet_libraries():
-        again = model_class.from_pretrained(
-            folder, add_pooling_layer=False, attn_implementation="sdpa"
-        ).eval()
+        again = model_class.from_pretrained(folder, attn_implementation=attention, **options).eval()
     ids, mask = probe(source.backbone)
     with torch.inference_mode():
         found = again(input_ids=ids, attention_mask=mask).last_hidden_state

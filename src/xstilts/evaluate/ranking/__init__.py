@@ -257,7 +257,9 @@ class Ranker:
                 head = estimates.probe_head(backbone, rows.task, train, self.spec.seed)
                 values["probe"] = estimates.gold_probability(rows.task, head, held)
         if "logme" in self.spec.methods and FORMATS.get(rows.task.format).PREDICTS:
-            features, labels = estimates.labelled_vectors(rows.task, train)
+            features, labels = estimates.labelled_vectors(
+                rows.task, train, backbone.architecture.SENTENCE
+            )
             values["logme"] = estimates.logme(features, labels)
         return values
 

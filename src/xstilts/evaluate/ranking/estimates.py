@@ -117,8 +117,8 @@ def fisher(backbone: Backbone, task: TaskSpec, features: Features, seed: int) ->
     head = probe_head(backbone, task, states(backbone, features), seed).to(backbone.device)
     chosen = [
         parameter
-        for name, parameter in backbone.encoder.named_parameters()
-        if name.startswith("encoder.") and (name.endswith("bias") or "norm" in name.lower())
+        for name, parameter in backbone.blocks.named_parameters()
+        if name.endswith("bias") or "norm" in name.lower()
     ]
     before = [parameter.requires_grad for parameter in chosen]
     total = np.zeros(sum(parameter.numel() for parameter in chosen))
@@ -143,15 +143,25 @@ def fisher(backbone: Backbone, task: TaskSpec, features: Features, seed: int) ->
 
 
 def labelled_vectors(
-    task: TaskSpec, train: Sequence[EncodedBatch]
+    task: TaskSpec, train: Sequence[EncodedBatch], pooling: str = "cls"
 ) -> tuple[Vector, NDArray[np.int64]]:
     """Vectors [N, D] and their classes [N]: what the head of this format has to tell apart.
+
+    Args:
+        task: Names the format.
+        train: Encoded rows.
+        pooling: What a head over a whole text reads, as the backbone's architecture says.
 
     Raises:
         UsageError: The format does not say.
     """
     form = FORMATS.get(task.format)
-    pairs = [form.classes(state.hidden, state.batch) for state in train]
+    pairs = []
+    for state in train:
+        hidden = state.hidden
+        if pooling != "cls" and not form.PER_TOKEN:  # such formats read the first place
+            hidden = pool(hidden, state.batch.attention_mask, how=pooling)[:, None]
+        pairs.append(form.classes(hidden, state.batch))
     found = [pair for pair in pairs if pair is not None]
     if not found:
         raise UsageError(

@@ -121,7 +121,7 @@ class SentenceVectors:
             loaded: What acts in the backbone.
             features: Tokenised sentences.
             layer: Block to be pooled.
-            pooling: `mean` or `cls`.
+            pooling: `mean`, `cls` or `last`.
             progress: Called with the share that is done.
             layers: Further blocks that will be asked for: the same pass keeps them too.
         """

@@ -49,6 +49,8 @@ class Format(RowFormat, HeadFormat, Protocol):
         NEEDS_HEAD: False where sentences are only embedded: then there is no `make_head`, `loss`.
         PER_TOKEN: True when logits have a value a sub-word ([B, T, …]).
         PREDICTS: Whether there is a `decode`.
+        BOTH_SIDES: Whether its targets ask for what stands after a token, which a causal backbone
+            does not see.
         Options: What a task's `options` may hold.
         LAYOUT: Of prediction and label files; None where predictions are not exchanged as files.
         HF_NAMES: The head's modules (or parameters) to their names in `HF_CLASS`, `{base}` being
@@ -60,6 +62,7 @@ class Format(RowFormat, HeadFormat, Protocol):
     NEEDS_HEAD: bool
     PER_TOKEN: bool
     PREDICTS: bool
+    BOTH_SIDES: bool = False
     Options: type[Spec] = HeadOptions
     LAYOUT: Layout | None = LINES
     HF_NAMES: Mapping[str, str] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xstilts.backbone.pooling import Pooling
 from xstilts.config.layers import Layer, resolve
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
@@ -28,6 +29,17 @@ class HeadOptions(Spec):
     """
 
     head_dropout: float = 0.1
+
+
+class SentenceHeadOptions(HeadOptions):
+    """What formats take whose head reads a whole text.
+
+    Attributes:
+        head_pooling: What it reads: the first token (`cls`), the `mean` of all, or the `last`;
+            empty for what the backbone's architecture has: `last` for language models.
+    """
+
+    head_pooling: Pooling | Literal[""] = ""
 
 
 def options(spec: type[OptionsT], task: TaskSpec) -> OptionsT:

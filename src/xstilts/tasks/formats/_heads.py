@@ -8,12 +8,13 @@ For an export to its other classes: a multiple choice head's `dense` is `pooler.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xstilts.backbone.pooling import Pooling, pool
 from xstilts.data.features import Batch
 from xstilts.tasks.formats._fields import IGNORED
 
@@ -31,24 +32,34 @@ def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-class FirstTokenHead(nn.Module):
-    """Scores of a row, from its first token: dropout, dense, tanh, dropout, linear.
+class SentenceHead(nn.Module):
+    """Scores of a row, from one vector of it: dropout, dense, tanh, dropout, linear.
 
     It never reads the backbone's pooler. Shapes: B rows, T sub-words, D hidden size, L scores.
+
+    Attributes:
+        pooling: What the vector is, as `pool` knows it; empty until the backbone is known.
     """
 
     def __init__(
-        self, hidden_size: int, outputs: int, dropout: float, generator: torch.Generator
+        self,
+        hidden_size: int,
+        outputs: int,
+        dropout: float,
+        generator: torch.Generator,
+        pooling: Pooling | Literal[""] = "",
     ) -> None:
         super().__init__()
+        self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         self.dense = linear(hidden_size, hidden_size, generator)
         self.out_proj = linear(hidden_size, outputs, generator)
 
     def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
         """[B, T, D] to [B, L]."""
-        first_BD = self.dropout(hidden_BTD[:, 0])
-        return cast("Tensor", self.out_proj(self.dropout(torch.tanh(self.dense(first_BD)))))
+        mask = None if batch is None else batch.attention_mask
+        vector_BD = self.dropout(pool(hidden_BTD, mask, self.pooling or "cls"))
+        return cast("Tensor", self.out_proj(self.dropout(torch.tanh(self.dense(vector_BD)))))
 
 
 class TokenHead(nn.Module):
@@ -66,8 +77,8 @@ class TokenHead(nn.Module):
         return cast("Tensor", self.classifier(self.dropout(hidden_BTD)))
 
 
-class ChoiceHead(FirstTokenHead):
-    """Score of a row, from its first token: [B, T, D] to [B]."""
+class ChoiceHead(SentenceHead):
+    """Score of a row, from one vector of it: [B, T, D] to [B]."""
 
     def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
         """[B, T, D] to [B]."""

@@ -142,12 +142,23 @@ def _without_control(tokenizer: Any, ids: Int32) -> Int32:
     control = {getattr(tokenizer, name) for name in (*names, "pad_token_id", "mask_token_id")}
     found = np.isin(ids, [number for number in control if number is not None])
     if found.any():
-        ids[found] = tokenizer.unk_token_id
+        ids[found] = unknown_id(tokenizer)
     return ids
 
 
+def unknown_id(tokenizer: Any) -> int:
+    """The unknown sub-word, or where a tokenizer knows every byte, that of U+FFFD's last one."""
+    if tokenizer.unk_token_id is not None:
+        return int(tokenizer.unk_token_id)
+    return int(tokenizer.backend_tokenizer.encode("\ufffd", add_special_tokens=False).ids[-1])
+
+
 def template(tokenizer: Any, *, pair: bool) -> Template:
-    """The special tokens that the tokenizer puts around one text, or around a pair."""
+    """The special tokens that the tokenizer puts around one text, or around a pair.
+
+    Where a tokenizer puts none (those of many language models do not), what ends a text stands
+    between the two of a pair, and behind a row that would have no special token at all.
+    """
     with _plain(tokenizer) as backend:
         encoding = backend.encode("a", "a" if pair else None)
     sides = encoding.sequence_ids
@@ -155,7 +166,14 @@ def template(tokenizer: Any, *, pair: bool) -> Template:
     first = [number for number, side in enumerate(sides) if side == 0]
     last = [number for number, side in enumerate(sides) if side == int(pair)]
     middle = ids[first[-1] + 1 : last[0]] if pair else ids[:0]
-    return Template(ids[: first[0]], middle, ids[last[-1] + 1 :])
+    around = Template(ids[: first[0]], middle, ids[last[-1] + 1 :])
+    if not around.size or (pair and not len(middle)):
+        names = ("sep_token_id", "eos_token_id", "bos_token_id")
+        known = [number for name in names if (number := getattr(tokenizer, name)) is not None]
+        end = np.array(known[:1], dtype=np.int32)
+        outer = around.size > 0
+        around = Template(around.prefix, end if pair else middle, around.suffix if outer else end)
+    return around
 
 
 def ranges(starts: IntArray, lengths: IntArray) -> IntArray:

@@ -1,7 +1,8 @@
 """One label for a text or a pair of texts: NLI, paraphrases, sentiment.
 
 A pair is `<s> A </s></s> B </s>`, cut longest first. The head reads the first token's last hidden
-state through a new dense layer, as transformers' RoBERTa classification head does. It does not read
+state (of a language model the last token's) through a new dense layer, as transformers' RoBERTa
+classification head does. It does not read
 the pooler: XLM-R's pretraining has no sentence objective, so the checkpoint's pooler is random or
 absent, and a second dense layer on top of it (as some STILTs code has it) hides that.
 """
@@ -21,7 +22,7 @@ from xstilts.data.rows import Context, Row, has, label_name, raw_target, text_fi
 from xstilts.errors import DataError
 from xstilts.tasks.formats._fields import (
     IGNORED,
-    HeadOptions,
+    SentenceHeadOptions,
     label_ids,
     label_table,
     options,
@@ -43,6 +44,7 @@ PER_TOKEN = False
 PREDICTS = True
 LABEL_SET = True
 TRANSLATED = ("text", "text_pair")
+Options = SentenceHeadOptions
 PIPELINE = "text-classification"
 HF_CLASS = "AutoModelForSequenceClassification"
 HF_CODE = ("model.classifier.load_state_dict(head)",)
@@ -68,7 +70,7 @@ def encode(
     Raises:
         DataError: A field is missing, only some examples have a `text_pair`, or a label is unknown.
     """
-    options(HeadOptions, task)
+    options(SentenceHeadOptions, task)
     labels = label_ids(examples, task)
     paired = [example for example in examples if "text_pair" in example.fields]
     if paired and len(paired) != len(examples):
@@ -120,11 +122,12 @@ def make_head(
     *,
     embeddings: nn.Module | None = None,
 ) -> nn.Module:
-    """Dropout, dense, tanh, dropout, linear on the first token: [B, T, D] to [B, labels]."""
-    from xstilts.tasks.formats._heads import FirstTokenHead
+    """Dropout, dense, tanh, dropout, linear on the text's vector: [B, T, D] to [B, labels]."""
+    from xstilts.tasks.formats._heads import SentenceHead
 
-    dropout = options(HeadOptions, task).head_dropout
-    return FirstTokenHead(hidden_size, len(label_table(task)), dropout, generator)
+    chosen = options(SentenceHeadOptions, task)
+    outputs = len(label_table(task))
+    return SentenceHead(hidden_size, outputs, chosen.head_dropout, generator, chosen.head_pooling)
 
 
 def loss(logits: Tensor, batch: Batch) -> Tensor:

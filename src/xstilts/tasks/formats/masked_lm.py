@@ -32,6 +32,7 @@ FIELDS: tuple[str, ...] = ("text",)
 NEEDS_HEAD = True
 LABELLED = False
 PER_TOKEN = False
+BOTH_SIDES = True
 PREDICTS = False
 TRANSLATED = FIELDS
 LAYOUT = None

@@ -32,7 +32,7 @@ from xstilts.data.rows import (
 from xstilts.errors import DataError
 from xstilts.tasks.formats._fields import (
     IGNORED,
-    HeadOptions,
+    SentenceHeadOptions,
     lists,
     options,
     room,
@@ -110,7 +110,7 @@ def encode(
         DataError: A field is missing, there are fewer than two choices, or the target is no index
             of one of them.
     """
-    options(HeadOptions, task)
+    options(SentenceHeadOptions, task)
     choices = lists(examples, "choices")
     counts = np.array([len(of_one) for of_one in choices], dtype=np.int64)
     labels = np.array(
@@ -160,11 +160,11 @@ def make_head(
     *,
     embeddings: nn.Module | None = None,
 ) -> nn.Module:
-    """Dropout, dense, tanh, dropout, linear on the first token: [B, T, D] to [B], a score a row."""
+    """Dropout, dense, tanh, dropout, linear on the text's vector: [B, T, D] to [B], one a row."""
     from xstilts.tasks.formats._heads import ChoiceHead
 
-    dropout = options(HeadOptions, task).head_dropout
-    return ChoiceHead(hidden_size, 1, dropout, generator)
+    chosen = options(SentenceHeadOptions, task)
+    return ChoiceHead(hidden_size, 1, chosen.head_dropout, generator, chosen.head_pooling)
 
 
 def loss(logits: Tensor, batch: Batch) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from xstilts.backbone.pooling import Pooling
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
@@ -34,7 +35,7 @@ class Options(Spec):
 
     Attributes:
         layer: Block that is pooled; -1 is the backbone's `retrieval_layer`.
-        pooling: `mean` over all sub-words, special ones included, or `cls`, the first.
+        pooling: `mean` over all sub-words, special ones included, `cls`, the first, or `last`.
         neighbours: Neighbours looked at on each side in mining.
         margin: How mining sets a cosine against its neighbourhood.
         direction: Which best candidates mining takes.
@@ -45,7 +46,7 @@ class Options(Spec):
     """
 
     layer: int = Field(default=-1, ge=-1)
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Pooling = "mean"
     neighbours: int = Field(default=4, gt=0)
     margin: Literal["ratio", "distance", "absolute"] = "ratio"
     direction: Literal["max", "forward", "backward", "intersection"] = "max"

@@ -38,7 +38,15 @@ from xstilts.tasks.formats._fields import (
     options,
     room,
 )
-from xstilts.tasks.formats._pieces import Int32, RowPlan, ranges, single_plan, template, tokenise
+from xstilts.tasks.formats._pieces import (
+    Int32,
+    RowPlan,
+    ranges,
+    single_plan,
+    template,
+    tokenise,
+    unknown_id,
+)
 from xstilts.tasks.layouts import TAGS
 
 if TYPE_CHECKING:
@@ -131,7 +139,7 @@ def encode(
     # pairs): 125 sub-words of 128 for XLM-R, 126 for BERT. Kept, so that rows break where it does.
     budget = room(max_length, template(tokenizer, pair=True).size - 1, task)
     unknown = (pieces.lengths == 0) | (pieces.lengths > budget)
-    values = np.append(pieces.values, np.int32(tokenizer.unk_token_id))
+    values = np.append(pieces.values, np.int32(unknown_id(tokenizer)))
     starts = np.where(unknown, len(values) - 1, pieces.starts)
     lengths = np.where(unknown, 1, pieces.lengths)
     stream = values[ranges(starts, lengths)]

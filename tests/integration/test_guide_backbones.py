@@ -1,0 +1,107 @@
+"""The guide to backbones: its table is the code's, its file is a plug-in, its commands run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.format_files import write_files
+from support.models import backbone, encoder, fresh, randomise, tokens
+from support.plugins import install
+from support.tokenizers import byte_tokenizer
+from support.trained import TEXTS
+from transformers import AutoConfig
+
+from xstilts.backbone.architectures import ARCHITECTURES, model_types
+from xstilts.cli import main
+from xstilts.config.load import spec_names
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "backbones.md"
+TEXT = GUIDE.read_text(encoding="utf-8")
+FILE = dict(re.findall(r"^`([\w./-]+)`:\n\n```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with data, two language models, and the guide's architecture as a package."""
+    write_files(tmp_path)
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "gpt_neox.py").write_text(FILE["gpt_neox.py"], encoding="utf-8")
+    install(site, "acme-neox", {"xstilts.architectures": {"gpt_neox": "gpt_neox"}})
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.chdir(tmp_path)
+    vars(ARCHITECTURES).pop("_origins", None)
+    tokenizer = byte_tokenizer(TEXTS * 20, 300)
+    for name, model_type in (("lm", "llama"), ("neox", "gpt_neox")):
+        sizes = {"vocab_size": len(tokenizer), "pad_token_id": None}
+        encoder(model_type, max_position_embeddings=512, **sizes).save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    yield tmp_path
+    vars(ARCHITECTURES).pop("_origins", None)
+    ARCHITECTURES._loaded.pop("gpt_neox", None)
+    sys.modules.pop("gpt_neox", None)
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_the_guides_architecture_is_that_of_transformers(place, parallel):
+    base, (ids, mask) = backbone("gpt_neox", use_parallel_residual=parallel), tokens()
+    given = base.architecture.inputs(base.encoder, ids, mask)
+    theirs = base.encoder(**given, output_hidden_states=True).hidden_states
+    ours = base.hidden_states(ids, mask)
+    assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
+    for preset in ("lora", "double_seq_bn"):
+        _, module = fresh(preset, base.shape)
+        with base.attach(module.at):
+            assert torch.equal(base(ids, mask), ours[-1])
+        randomise(module)
+        with base.attach(module.at):
+            states = base.hidden_states(ids, mask)
+            assert (states[-1] - ours[-1]).abs().max() > 1e-3
+            for first, hidden in enumerate(states):
+                assert torch.equal(base.from_block(first, hidden, ids, mask), states[-1])
+
+
+def test_the_guides_commands_run(place, capsys, monkeypatch):
+    for variable in ("HOME", "CACHE", "ZOO"):
+        monkeypatch.setenv(f"XSTILTS_{variable}", str(place / variable.lower()))
+    monkeypatch.setenv("XSTILTS_DATA", str(place / "data"))
+    assert len(COMMANDS) == 7
+    said = []
+    for command in COMMANDS:
+        words = shlex.split(command)[1:]
+        fast = ["--set", "train.max_steps=2", "--set", "train.batch_size=2"]
+        more = fast if words[0] == "train-adapter" else []
+        with pytest.raises(SystemExit) as caught:
+            main([*words, *more, "--json", "--offline"])
+        output = capsys.readouterr()
+        assert caught.value.code in (0, None), (command, output.err)
+        said.append(json.loads(output.out))
+    listed = {row["backbone"] for row in said[0]}
+    assert listed == set(spec_names("backbones"))
+    assert "yo" in said[1]["seen"] and "ug" not in said[1]["seen"]
+    counts = [rows["scores"][0]["n"] for rows in said if "scores" in rows]
+    assert counts == [3, 5, 3]
+
+
+def test_the_table_says_what_each_architecture_has():
+    table = re.findall(
+        r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \| (first|last|mean)", TEXT, re.MULTILINE
+    )
+    shown = set()
+    for name, types, sites, reads in table:
+        architecture = ARCHITECTURES.get(name)
+        for model_type in types.strip().split(", "):
+            shown.add(model_type)
+            assert model_type in architecture.MODEL_TYPES
+            layout = architecture.describe(AutoConfig.for_model(model_type))
+            assert sites.strip().split(", ") == list(layout.linears)
+            assert {"first": "cls"}.get(reads, reads) == architecture.SENTENCE
+    assert shown == set(model_types())

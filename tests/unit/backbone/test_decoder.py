@@ -1,0 +1,227 @@
+"""Causal language models as backbones: equal to transformers, to peft and to hand arithmetic."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from support.models import backbone, encoder, fresh, randomise, tokens
+from torch.nn import functional as F
+
+from xstilts.backbone.architectures import architecture_of
+from xstilts.backbone.architectures.decoder import MODEL_TYPES
+from xstilts.composition.heads import load_heads, save_heads
+from xstilts.composition.task_model import Head
+from xstilts.config.specs import TaskSpec
+from xstilts.data.features import Batch
+from xstilts.errors import UsageError
+
+every_type = pytest.mark.parametrize("model_type", MODEL_TYPES)
+
+
+@every_type
+def test_hidden_states_are_those_of_transformers(model_type):
+    base, (ids, mask) = backbone(model_type), tokens()
+    ids, mask = ids[:1], mask[:1]  # no padding: what the library does without being told anything
+    theirs = base.encoder(input_ids=ids, output_hidden_states=True)
+    ours = base.hidden_states(ids, mask)
+    for mine, other in zip(ours, theirs.hidden_states, strict=True):
+        assert torch.allclose(mine, other, atol=1e-6)
+    assert torch.allclose(base(ids, mask), theirs.last_hidden_state, atol=1e-6)
+    assert torch.equal(ours[-1], base(ids, mask))
+
+
+@every_type
+def test_padded_rows_give_what_single_rows_do_and_no_token_sees_a_later_one(model_type):
+    base, (ids, mask) = backbone(model_type), tokens()
+    whole = base(ids, mask)
+    for row, length in enumerate(mask.sum(1).tolist()):
+        alone = base(ids[row : row + 1, :length], mask[row : row + 1, :length])
+        assert (whole[row, :length] - alone[0]).abs().max() < 1e-5
+    later = ids.clone()
+    later[0, 6:] = (later[0, 6:] + 1) % 90 + 4
+    changed = base(later, mask)[0]
+    assert (changed[:6] - whole[0, :6]).abs().max() < 1e-6
+    assert (changed[6:] - whole[0, 6:]).abs().max() > 1e-3
+
+
+@every_type
+@pytest.mark.parametrize("preset", ["lora", "double_seq_bn", "par_bn"])
+def test_a_fresh_module_changes_no_bit_and_a_trained_one_acts_in_every_block(model_type, preset):
+    base, (ids, mask) = backbone(model_type), tokens()
+    before = base(ids, mask)
+    _, module = (
+        fresh(preset, base.shape, reduction_factor=4)
+        if "bn" in preset
+        else fresh(preset, base.shape)
+    )
+    with base.attach(module.at):
+        assert torch.equal(base(ids, mask), before)
+    randomise(module)
+    with base.attach(module.at):
+        states = base.hidden_states(ids, mask)
+        assert (base(ids, mask) - before).abs().max() > 1e-3
+        for first, hidden in enumerate(states):
+            assert torch.equal(base.from_block(first, hidden, ids, mask), states[-1])
+    assert torch.equal(base(ids, mask), before)
+    assert {site.block for site in module.sites()} == {0, 1, 2}
+
+
+@every_type
+def test_lora_is_that_of_peft(model_type, tmp_path):
+    peft = pytest.importorskip("peft")
+    base, (ids, mask) = backbone(model_type), tokens()
+    linears = base.layout.linears
+    method, module = fresh("lora", base.shape, targets=list(linears), rank=2, alpha=6.0)
+    randomise(module)
+    method.save(module, tmp_path, "mine", base)
+    theirs = peft.PeftModel.from_pretrained(encoder(model_type), tmp_path, is_trainable=True)
+    given = base.architecture.inputs(base.encoder, ids, mask)
+    with base.attach(module.at):
+        ours = base(ids, mask)
+    other = theirs(**given).last_hidden_state
+    real = mask.bool()
+    assert (ours - other)[real].abs().max() < 1e-6
+    ours[real].pow(2).sum().backward()
+    other[real].pow(2).sum().backward()
+    site = next(iter(module.sites()))
+    inner = theirs.get_submodule(f"base_model.model.{base.layout.path(site)}")
+    for factor in ("lora_A", "lora_B"):
+        mine = module.at[site.key].get_parameter(f"{factor[-1]}")
+        gradient = getattr(inner, factor)["default"].weight.grad
+        assert torch.allclose(mine.grad, gradient, rtol=1e-4, atol=1e-6)
+    again = method.load(tmp_path, base.shape)
+    with base.attach(again.at):
+        assert torch.equal(base(ids, mask), ours.detach())
+
+
+def by_hand(block, x, module, key, run):
+    """x plus a sub-layer, plus relu(down(sum)) up: a bottleneck before the residual sum."""
+    update = run(block, x)
+    adapter = module.at[key]
+    inner = F.relu((x + update) @ adapter.down.weight.T + adapter.down.bias)
+    return x + update + inner @ adapter.up.weight.T + adapter.up.bias
+
+
+def llama_ffn(block, x):
+    return block.mlp(block.post_attention_layernorm(x))
+
+
+def gemma_ffn(block, x):
+    inner = block.mlp(block.pre_feedforward_layernorm(x))
+    return block.post_feedforward_layernorm(inner)
+
+
+def bloom_ffn(block, x):
+    inner = block.mlp.dense_h_to_4h(block.post_attention_layernorm(x))
+    return block.mlp.dense_4h_to_h(block.mlp.gelu_impl(inner))
+
+
+def xglm_ffn(block, x):
+    return block.fc2(block.activation_fn(block.fc1(block.final_layer_norm(x))))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "run"),
+    [("llama", llama_ffn), ("gemma2", gemma_ffn), ("bloom", bloom_ffn), ("xglm", xglm_ffn)],
+)
+def test_a_bottleneck_acts_before_the_residual_sum(model_type, run):
+    base, (ids, mask) = backbone(model_type), tokens()
+    _, module = fresh("seq_bn", base.shape, reduction_factor=4)
+    randomise(module)
+    block = base.blocks[0]
+    name = base.layout.sublayers["ffn"].residual[0]
+    seen = []
+    handle = block.get_submodule(name).register_forward_pre_hook(
+        lambda _, given: seen.append(given)
+    )
+    with base.attach(module.at):
+        output = base.hidden_states(ids, mask, up_to=1)[1]
+    handle.remove()
+    expected = by_hand(block, seen[0][0], module, "0_ffn", run)
+    assert (output - expected)[mask.bool()].abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma3_text", "bloom", "xglm"])
+def test_gradient_checkpointing_gives_the_same_gradients(model_type):
+    still = dict.fromkeys(("dropout", "attention_dropout", "activation_dropout"), 0.0)
+    base, (ids, mask) = backbone(model_type, **still), tokens()
+    _, module = fresh("lora", base.shape, dropout=0.0)
+    randomise(module)
+    gradients = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            base.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        base.encoder.train()
+        for parameter in module.parameters():
+            parameter.grad = None
+        with base.attach(module.at):
+            base(ids, mask)[mask.bool()].pow(2).sum().backward()
+        gradients.append([p.grad.clone() for p in module.parameters()])
+    for plain, kept in zip(*gradients, strict=True):
+        assert torch.allclose(plain, kept, rtol=1e-5, atol=1e-7)
+
+
+@every_type
+def test_bf16_is_near_float32(model_type):
+    base, (ids, mask) = backbone(model_type), tokens()
+    exact = base(ids, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        near = base(ids, mask)
+    assert near.isfinite().all()
+    assert F.cosine_similarity(exact[mask.bool()], near[mask.bool()].float(), dim=-1).min() > 0.98
+
+
+@pytest.mark.parametrize(("asked", "read"), [("", "last"), ("mean", "mean"), ("cls", "cls")])
+def test_a_head_reads_after_loading_what_it_read_in_training(asked, read, tmp_path):
+    base, (ids, mask) = backbone("llama"), tokens()
+    options = {"head_pooling": asked} if asked else {}
+    task = TaskSpec(
+        name="of-a-yaml-elsewhere", format="classification", languages=["en"], metric="accuracy",
+        sources=[], labels=["a", "b"], options=options,
+    )  # fmt: skip
+    head = Head.new(task, base, torch.Generator().manual_seed(0))
+    records = save_heads({task.name: head}, tmp_path)
+    entry = SimpleNamespace(folder=tmp_path, manifest=SimpleNamespace(heads=records, format=""))
+    (again,) = load_heads(entry, base)
+    batch = Batch(ids, mask, torch.arange(4), np.arange(4), 4)
+    hidden = base(ids, mask)
+    dense, out = head.module.dense, head.module.out_proj
+    vector = {
+        "last": torch.stack([row[n - 1] for row, n in zip(hidden, mask.sum(1), strict=True)]),
+        "mean": torch.stack([row[:n].mean(0) for row, n in zip(hidden, mask.sum(1), strict=True)]),
+        "cls": hidden[:, 0],
+    }[read]
+    expected = out(torch.tanh(dense(vector)))
+    for module in (head.module.eval(), again.module.eval()):
+        assert torch.allclose(module(hidden, batch), expected, atol=1e-6)
+
+
+def test_what_cannot_be_described_is_refused():
+    with pytest.raises(UsageError, match="looks ahead"):
+        encoder_layout("gemma3_text", use_bidirectional_attention=True)
+    with pytest.raises(UsageError, match="slow_but_exact"):
+        encoder_layout("bloom", slow_but_exact=True, pretraining_tp=2)
+
+
+def test_a_backbone_that_does_not_fit_is_refused_before_a_weight_is_read(tmp_path, monkeypatch):
+    from xstilts.backbone import pretrained
+    from xstilts.backbone.backbone import Backbone
+
+    encoder("llama").save_pretrained(tmp_path / "lm")
+    (tmp_path / "lm" / "model.safetensors").unlink()
+    config = encoder("llama").config
+    needed = 4 * sum(p.numel() for p in encoder("llama").parameters())
+    assert pretrained.weight_bytes(config) == needed
+    monkeypatch.setattr(pretrained, "free_bytes", lambda: needed - 1)
+    with pytest.raises(UsageError, match=r"weights of backbone .* take 0.0 GiB"):
+        Backbone.load(str(tmp_path / "lm"))
+
+
+def encoder_layout(model_type, **options):
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(model_type, **options)
+    return architecture_of(model_type).describe(config)
