@@ -68,7 +68,8 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k != "auto_map"}
     model_type = kept.pop("model_type", "")
     _require_supported(spec.repo, model_type, values)
-    config = AutoConfig.for_model(model_type, **kept)
+    with quiet_libraries():
+        config = AutoConfig.for_model(model_type, **kept)
     config._commit_hash = extract_commit_hash(str(found), None)  # whatever the file says
     return config
 

@@ -86,7 +86,7 @@ def chosen_world(text: str) -> tuple[str, SandboxSpec | None]:
     `sandbox` is the default world; `sandbox:seed=3,noise.cad_nli=1` sets fields of `SandboxSpec`.
 
     Raises:
-        NotFoundError: There is no such world.
+        NotFoundError: There is no such world, or no such architecture.
         ConfigError: An option is unknown or has a wrong value.
     """
     name, _, options = text.partition(":")
@@ -101,7 +101,11 @@ def chosen_world(text: str) -> tuple[str, SandboxSpec | None]:
     spec = resolve(SandboxSpec, [layer]).value
     if spec == SandboxSpec():
         return name, None
-    return f"{name}-{digest(spec.model_dump())[:8]}", spec
+    if spec.architecture != SandboxSpec().architecture:
+        from xstilts.backbone.architectures import ARCHITECTURES
+
+        ARCHITECTURES.origin(spec.architecture)
+    return f"{name}-{digest(spec.key())[:8]}", spec
 
 
 def ensure_world(
@@ -116,7 +120,7 @@ def ensure_world(
     from xstilts.sandbox.spec import SandboxSpec
 
     chosen = spec or SandboxSpec()
-    key = digest({"version": VERSION, "spec": chosen.model_dump()})
+    key = digest({"version": VERSION, "spec": chosen.key()})
     folder = cache / "sandbox" / key[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):

@@ -1,28 +1,32 @@
 """The sandbox's tiny backbone: a real XLMRobertaModel with a real Unigram tokenizer.
 
-Alignment does not emerge from a minute of masked language modelling, so word embeddings start from
-a concept space that the languages share, plus noise of each language. It is a simulation.
+Alignment does not emerge from a minute of language modelling, so word embeddings start from a
+concept space that the languages share, plus noise of each language. It is a simulation. A backbone
+of another architecture is made in the same way; a causal one is pretrained to say what comes next.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator
 
+from xstilts.backbone.architectures import ARCHITECTURES, class_options
 from xstilts.config.hub_models import quiet_libraries
 from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
-from xstilts.data.features import collate
+from xstilts.data.features import Batch, collate
 from xstilts.sandbox.languages import LANGUAGES, lexicon
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.vocabulary import CONCEPTS, POINT, SHARED
 from xstilts.tasks.formats import masked_lm
+from xstilts.tasks.formats._fields import IGNORED
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 SIZES: Mapping[str, tuple[int, int]] = {"sandbox": (4, 128), "sandbox-small": (2, 64)}
@@ -41,7 +45,7 @@ def build_backbone(folder: Path, data: Path, spec: SandboxSpec, progress: Progre
         progress: Called with how far it is.
     """
     tokenizer, concept_of = build_tokenizer(folder, spec.seed)
-    model = _draw_encoder(SIZES[folder.name], len(tokenizer), concept_of, spec.seed)
+    model = _draw_encoder(SIZES[folder.name], len(tokenizer), concept_of, spec)
     _pretrain(model, tokenizer, data, spec, progress)
     model.save_pretrained(folder)
 
@@ -106,12 +110,14 @@ def _pieces(seed: int) -> tuple[list[tuple[str, float]], dict[int, int]]:
 
 
 def _draw_encoder(
-    size: tuple[int, int], vocabulary: int, concept_of: dict[int, int], seed: int
+    size: tuple[int, int], vocabulary: int, concept_of: dict[int, int], spec: SandboxSpec
 ) -> Any:
-    from transformers import XLMRobertaConfig, XLMRobertaModel
+    from transformers import AutoConfig
 
     blocks, width = size
-    config = XLMRobertaConfig(
+    architecture = ARCHITECTURES.get(spec.architecture)
+    config = AutoConfig.for_model(
+        **architecture.SMALL or {"model_type": architecture.MODEL_TYPES[0]},
         vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=blocks,
@@ -122,12 +128,14 @@ def _draw_encoder(
         pad_token_id=1,
         bos_token_id=0,
         eos_token_id=2,
-        attn_implementation="sdpa",
     )
+    model_class = architecture.model_class(config)
+    options = class_options(model_class)
+    config._attn_implementation = options.pop("attn_implementation")
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = XLMRobertaModel(config, add_pooling_layer=False)
-    generator = Generator().manual_seed(seed)
+        torch.manual_seed(spec.seed)
+        model = model_class(config, **options)
+    generator = Generator().manual_seed(spec.seed)
     concepts = torch.randn(len(CONCEPTS), width, generator=generator) * 0.05
     with torch.no_grad():
         table = model.get_input_embeddings().weight
@@ -140,7 +148,8 @@ def _draw_encoder(
 def _pretrain(
     model: Any, tokenizer: Any, data: Path, spec: SandboxSpec, progress: ProgressFn
 ) -> None:
-    """Masked language modelling over the seen languages, one language a step."""
+    """Language modelling over the seen languages, one language a step: masked, or causal."""
+    architecture = ARCHITECTURES.get(spec.architecture)
     task = TaskSpec(
         name="mlm",
         format="masked_lm",
@@ -167,15 +176,24 @@ def _pretrain(
             rows = features[codes[step % len(codes)]]
             picked = torch.randperm(len(rows), generator=generator)[:64].sort().values
             batch = collate(rows, picked.numpy(), 1)
-            batch = masked_lm.corrupt(batch, tokenizer, task, generator)
-            hidden = model(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask
-            ).last_hidden_state
+            if architecture.CAUSAL:
+                batch = _next_tokens(batch)
+            else:
+                batch = masked_lm.corrupt(batch, tokenizer, task, generator)
+            given = architecture.inputs(model, batch.input_ids, batch.attention_mask)
+            hidden = model(**given).last_hidden_state
             masked_lm.loss(head(hidden, batch), batch).mean().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress("pretraining its backbone", step / spec.pretraining_steps)
     model.eval()
+
+
+def _next_tokens(batch: Batch) -> Batch:
+    """The batch with what comes next as each token's target."""
+    following = batch.input_ids[:, 1:].masked_fill(batch.attention_mask[:, 1:] == 0, IGNORED)
+    labels = torch.nn.functional.pad(following, (0, 1), value=IGNORED)
+    return replace(batch, tokens={**batch.tokens, "labels": labels})
 
 
 def _rows(data: Path, code: str, tokenizer: Any, task: TaskSpec) -> Any:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from xstilts.config.specs import Spec
+
+POST_NORM = "post_norm"
+"""The usual architecture: of a small XLM-R."""
 
 
 class SandboxSpec(Spec):
@@ -19,6 +24,7 @@ class SandboxSpec(Spec):
 
     Attributes:
         seed: Of words, facts, rows and the backbone; another seed is another world.
+        architecture: Of the backbone: a file of `xstilts.backbone.architectures`.
         noise: Task name to the share (0 to 1) of its source-language training rows whose labels are
             dealt out anew among themselves: choices, classes and tags are shuffled, answers become
             another part of the context. Dev and test rows stay right.
@@ -27,6 +33,7 @@ class SandboxSpec(Spec):
     """
 
     seed: int = 7
+    architecture: str = POST_NORM
     train_rows: int = 6000
     dev_rows: int = 300
     test_rows: int = 300
@@ -34,6 +41,11 @@ class SandboxSpec(Spec):
     text_rows: int = 3000
     pretraining_steps: int = 600
     noise: dict[str, float] = Field(default_factory=dict)
+
+    def key(self) -> dict[str, Any]:
+        """What tells this world from others; the usual architecture is not named in it."""
+        usual = {"architecture"} if self.architecture == POST_NORM else set()
+        return self.model_dump(exclude=usual)
 
     @property
     def few(self) -> dict[str, int]:

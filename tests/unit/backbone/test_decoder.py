@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from support.models import backbone, encoder, fresh, randomise, tokens
+from support.tokenizers import tiny_tokenizer
 from torch.nn import functional as F
 
+from xstilts.backbone import pretrained
 from xstilts.backbone.architectures import architecture_of
 from xstilts.backbone.architectures.decoder import MODEL_TYPES
+from xstilts.backbone.backbone import Backbone
 from xstilts.composition.heads import load_heads, save_heads
 from xstilts.composition.task_model import Head
 from xstilts.config.specs import TaskSpec
@@ -206,10 +210,18 @@ def test_what_cannot_be_described_is_refused():
         encoder_layout("bloom", slow_but_exact=True, pretraining_tp=2)
 
 
-def test_a_backbone_that_does_not_fit_is_refused_before_a_weight_is_read(tmp_path, monkeypatch):
-    from xstilts.backbone import pretrained
-    from xstilts.backbone.backbone import Backbone
+def test_what_the_library_says_of_a_config_is_kept_to_itself(tmp_path, capfd):
+    encoder("llama").save_pretrained(tmp_path)
+    tiny_tokenizer(["a b c d e"] * 9, characters=True).save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    scaling = {"rope_type": "linear", "factor": 2.0, "of_another_library": 1}
+    (tmp_path / "config.json").write_text(json.dumps(values | {"rope_scaling": scaling}))
+    base = Backbone.load(str(tmp_path))
+    assert base.encoder.rotary_emb.rope_type == "linear"
+    assert capfd.readouterr() == ("", "")
 
+
+def test_a_backbone_that_does_not_fit_is_refused_before_a_weight_is_read(tmp_path, monkeypatch):
     encoder("llama").save_pretrained(tmp_path / "lm")
     (tmp_path / "lm" / "model.safetensors").unlink()
     config = encoder("llama").config

@@ -9,18 +9,22 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
+from torch.nn.functional import cross_entropy
 
+from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_task
 from xstilts.data import translated
 from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load, load_rows, task_in_world
 from xstilts.errors import ConfigError, NotFoundError, UsageError
+from xstilts.files import digest
 from xstilts.sandbox import chosen_world, ensure_world
 from xstilts.sandbox.clauses import Clause, Phrase, Word, entity_tags
 from xstilts.sandbox.languages import LANGUAGES
 from xstilts.sandbox.making import Making
 from xstilts.sandbox.meaning import KINDS, NOUNS, VERBS
-from xstilts.sandbox.pretraining import build_tokenizer
+from xstilts.sandbox.pretraining import build_backbone, build_tokenizer
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.translations import MODEL
 from xstilts.sandbox.vocabulary import CONCEPTS
@@ -375,3 +379,27 @@ def test_mlqa_scores_made_up_languages_without_articles():
     assert mlqa.words("一二.ab", "qag") == ["一", "二", "ab"]
     with pytest.raises(UsageError, match="no rules for 'qza'"):
         mlqa.words("a", "qza")
+
+
+def test_the_usual_world_keeps_its_key_and_another_architecture_is_another_world():
+    usual, decoder = SandboxSpec(), SandboxSpec(architecture="decoder")
+    assert digest({"version": 4, "spec": usual.key()})[:16] == "896c997c9403707e"
+    assert decoder.key() == usual.key() | {"architecture": "decoder"}
+    assert chosen_world("sandbox:architecture=decoder")[1] == decoder
+    with pytest.raises(NotFoundError, match="no architecture named 'decodr'"):
+        chosen_world("sandbox:architecture=decodr")
+
+
+def test_a_causal_backbone_of_the_sandbox_learns_what_comes_next(tmp_path, root):
+    text = (root / "mlm" / "qaa.txt").read_text(encoding="utf-8").splitlines()[0]
+    losses = []
+    for steps in (1, 20):
+        folder = tmp_path / str(steps) / "sandbox-small"
+        spec = SPEC.model_copy(update={"architecture": "decoder", "pretraining_steps": steps})
+        build_backbone(folder, root, spec, lambda *_: None)
+        base = Backbone.load(str(folder))
+        assert base.architecture.CAUSAL and base.identity.model_type == "llama"
+        ids = torch.tensor([base.tokenizer(text)["input_ids"]])
+        scores = base(ids, torch.ones_like(ids))[0, :-1] @ base.word_embeddings.weight.T
+        losses.append(float(cross_entropy(scores, ids[0, 1:])))
+    assert losses[1] < losses[0]

@@ -31,6 +31,8 @@ class Architecture(Protocol):
             "bert" and "roberta" are ours under other names, of those of "linear" only the ones that
             are one projection. Nothing is exported into classes of others.
         ADAPTERS_CLASSES: Model type to the class that the adapters library has for it.
+        SMALL: Settings of the small model that the sandbox has of it, `model_type` with them;
+            sizes, vocabulary and special tokens are the sandbox's. Empty: the first model type.
         PLAIN_ATTENTION: Model types whose attention torch's fused one does not compute.
     """
 
@@ -39,6 +41,7 @@ class Architecture(Protocol):
     SENTENCE: Pooling = "cls"
     HEADS: Mapping[str, Literal["bert", "roberta", "linear"]] = MappingProxyType({})
     ADAPTERS_CLASSES: Mapping[str, str] = MappingProxyType({})
+    SMALL: Mapping[str, Any] = MappingProxyType({})
     PLAIN_ATTENTION: Sequence[str] = ()
 
     def describe(self, config: Any) -> EncoderLayout:

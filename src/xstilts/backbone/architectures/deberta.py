@@ -12,6 +12,15 @@ from typing import Any
 from xstilts.backbone.sites import EncoderLayout, SubLayer
 
 MODEL_TYPES = ("deberta-v2",)
+SMALL = {
+    "model_type": "deberta-v2",
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_buckets": 32,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "position_biased_input": False,
+}
 HEADS = {"deberta-v2": "linear"}
 ADAPTERS_CLASSES = {"deberta-v2": "DebertaV2AdapterModel"}
 _ENDS = {"attention": "attention.output", "ffn": "output"}

@@ -20,6 +20,7 @@ ADAPTERS_CLASSES = {
     "distilbert": "DistilBertAdapterModel",
     "electra": "ElectraAdapterModel",
 } | dict.fromkeys(_ROBERTA, "XLMRobertaAdapterModel")
+SMALL = {"model_type": "xlm-roberta"}
 _LINEARS = {
     "query": "attention.self.query",
     "key": "attention.self.key",
