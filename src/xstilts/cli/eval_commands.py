@@ -85,7 +85,7 @@ def xtreme(
     expressions: Expressions,
     tasks: Annotated[str, typer.Option(help="Comma-separated; empty: the suite's.")] = "",
     suite: Annotated[
-        str, typer.Option(help="xtreme or xtreme-r: tasks and their languages.")
+        str, typer.Option(help="xtreme, xtreme-r or modern: tasks and their languages.")
     ] = "xtreme",
     top: Annotated[
         str, typer.Option(help="New module trained for a target where no head fits.")

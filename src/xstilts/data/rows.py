@@ -146,6 +146,9 @@ class DropRow(Exception):  # noqa: N818  (control flow inside one row, never lea
 
 # ------------------------------------------------------------------------------------- columns
 
+JOINED = " + "
+"""Between columns whose texts make up one field."""
+
 
 def has(context: Context, field: str) -> bool:
     """Whether the source names a column for a field."""
@@ -165,7 +168,10 @@ def value_of(row: Row, context: Context, field: str) -> Any:
             where=f"task {context.task.name}, reader {context.source.reader}",
             hint=f"Add `columns: {{{field}: …}}`.",
         )
-    column = str(columns[field])
+    return _in_column(row, context, field, str(columns[field]))
+
+
+def _in_column(row: Row, context: Context, field: str, column: str) -> Any:
     try:
         return row.get(column)
     except Missing:
@@ -177,12 +183,17 @@ def value_of(row: Row, context: Context, field: str) -> Any:
 
 
 def text_field(row: Row, context: Context, field: str, *, required: bool = True) -> str:
-    """The text of a field, `options.values` applied.
+    """The text of a field, `options.values` applied; texts of `a + b` are joined by a blank.
 
     Raises:
         DataError: It is not text, or blank although required.
     """
-    text = plain_text(value_of(row, context, field), field, context, row.number)
+    columns = str(context.source.columns.get(field, "")).split(JOINED)
+    if len(columns) > 1:
+        values = [_in_column(row, context, field, column) for column in columns]
+    else:
+        values = [value_of(row, context, field)]
+    text = " ".join(plain_text(value, field, context, row.number) for value in values)
     text = context.options.values.get(field, {}).get(text, text)
     return checked_text(text, field, context, row.number) if required else text
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.row_formats import example_of
-from xstilts.data.rows import Context, Dropped, Missing, ReaderOptions, Row, options_of
+from xstilts.data.rows import JOINED, Context, Dropped, Missing, ReaderOptions, Row, options_of
 from xstilts.data.text import id_prefixes, place, read_text, split_lines, where
 from xstilts.errors import DataError, near_names
 
@@ -91,7 +91,7 @@ def _file(context: Context, options: TableOptions, prefix: str) -> Iterator[Exam
 
 def _check_header(names: list[str], context: Context) -> None:
     for field, column in context.source.columns.items():
-        for name in str(column).split(","):
+        for name in str(column).replace(JOINED, ",").split(","):
             missing = name.strip() not in names and not name.strip().isdecimal()
             optional = field == "target" and context.options.labels == "optional"
             if missing and not optional:

@@ -41,7 +41,8 @@ class SourceSpec(Spec):
             rows that another split of that task provides.
         codes: Language code to what this source calls it, filled for `{code}`; the code itself
             where not listed.
-        columns: Field of the example to a column name or 0-based number.
+        columns: Field of the example to a column name or 0-based number; `a + b` joins the texts
+            of several by a blank.
         label_map: Label as written to label name; names not listed stay as they are.
         options: What the reader takes besides.
         sha256: File path (filled) to checksum, where the distribution publishes one.
