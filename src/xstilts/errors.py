@@ -124,7 +124,7 @@ class FindingsError(XstiltsError):
 
 
 class DiskError(XstiltsError):
-    """A file could not be written: the disk is full, read-only, or the folder is not ours."""
+    """A file could not be written: the disk is full, read-only, not ours, or the path is taken."""
 
     code = "XS-DISK"
 
@@ -136,7 +136,8 @@ class DiskError(XstiltsError):
         """
         number, where = 0, ""
         if isinstance(error, OSError):
-            number, where = error.errno or 0, str(error.filename or "")
+            # of a copy the second name is the file that is written
+            number, where = error.errno or 0, str(error.filename2 or error.filename or "")
         elif type(error).__name__ == "SafetensorError":
             found = re.search(r"\(os error (\d+)\)", str(error))
             number = int(found[1]) if found else 0
@@ -147,6 +148,7 @@ class DiskError(XstiltsError):
 
 _ROOM = "Make room and run the same command again: finished work is kept, nothing is half-written."
 _ELSEWHERE = "Choose another place with --zoo and --results, or by XSTILTS_HOME and XSTILTS_CACHE."
+_OTHER_PATH = "Name another path to write to: a file and a folder cannot be called the same."
 _DISK = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -154,6 +156,9 @@ _DISK = {
     errno.EROFS: _ELSEWHERE,
     errno.EACCES: _ELSEWHERE,
     errno.EPERM: _ELSEWHERE,
+    errno.ENOTDIR: _OTHER_PATH,
+    errno.EISDIR: _OTHER_PATH,
+    errno.EEXIST: _OTHER_PATH,
 }
 """What the system says of a disk that cannot be written, and what to do."""
 

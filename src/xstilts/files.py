@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,10 @@ def create_json(path: Path, value: Any) -> bool:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, and vanishes when not.
 
-    An existing `path` is replaced at the end: readers see the old folder or the new one.
+    An existing `path` is replaced at the end: readers see the old folder or the new one. Folders
+    above it that were made for it vanish with it.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -116,6 +118,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         replace_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # another writer uses it
+            for folder in made:
+                folder.rmdir()
         raise
 
 
@@ -139,6 +144,18 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         header = np.lib.format.header_data_from_array_1_0(flat)
         np.lib.format.write_array_header_1_0(file, header)
         file.write(flat.tobytes() if flat.size == 0 else flat.data)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, also behind links; a link that leads back up is not followed."""
+    seen = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        there = Path(place).resolve()
+        if there in seen:
+            inner.clear()
+            continue
+        seen.add(there)
+        yield from (path for name in names if (path := Path(place, name)).is_file())
 
 
 def sha256_file(path: Path) -> str:

@@ -9,6 +9,7 @@ from support.in_process import work_here
 from support.trained import TEXTS, backbone_folder
 
 from xstilts.cli import main
+from xstilts.tasks.formats import FORMATS
 
 TASK = """
 title: Own
@@ -159,3 +160,136 @@ def _nobody(_options, _planned, context, _workers, _told):
     from xstilts.grid.engines import WorkerPool
 
     return WorkerPool((), 0, context.results, lambda: True)
+
+
+def test_a_task_that_states_no_labels_is_evaluated_with_those_of_its_head(place, call):
+    path = place / "tasks" / "own.yaml"
+    path.write_text(TASK.replace("labels: [a, b]\n", ""))
+    call("train-adapter", "own.yaml", *FAST)
+    scores = json.loads(call("eval", "own", "--task", "own.yaml"))["scores"]
+    assert {(row["language"], row["n"]) for row in scores} == {("en", 12), ("de", 12)}
+    # a label that the head does not know is named with its row
+    rows = place / "data" / "own" / "test-de.jsonl"
+    rows.write_text(rows.read_text() + '{"text": "x", "label": "c"}\n')
+    error = json.loads(call("eval", "own", "--task", "own.yaml", "--langs", "de", code=1))
+    assert "'c'" in error["what"]
+    assert "test-de.jsonl" in error["where"]
+
+
+CONTEXT = "the old man runs to the house near the river"
+
+
+def _squad(*answers):
+    found = [{"text": text, "answer_start": CONTEXT.index(text)} for text in answers]
+    asked = [
+        {"id": str(n), "question": "where does the man run ?", "answers": [answer]}
+        for n, answer in enumerate(found)
+    ]
+    return json.dumps({"data": [{"paragraphs": [{"context": CONTEXT, "qas": asked}]}]})
+
+
+def _lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+OF_FORMAT = {
+    "classification": (
+        "metric: accuracy\nlabels: [a, b]",
+        "{reader: jsonl, columns: {text: text, target: label}, files: %s}",
+        _lines({"text": f"{TEXTS[n % 5]} {n}", "label": "ab"[n % 2]} for n in range(6)),
+    ),
+    "tagging": (
+        "metric: token_accuracy\nlabels: [X, Y]",
+        "{reader: jsonl, columns: {words: words, target: tags}, files: %s}",
+        _lines({"words": [TEXTS[n % 5], "b"], "tags": ["X", "Y"]} for n in range(6)),
+    ),
+    "multiple_choice": (
+        "metric: accuracy",
+        "{reader: jsonl, columns: {context: text, question: question, choices: choices, "
+        "target: label}, files: %s}",
+        _lines(
+            {"text": TEXTS[n % 5], "question": "what ?", "choices": ["a", "b"], "label": n % 2}
+            for n in range(6)
+        ),
+    ),
+    "extractive_qa": ("metric: squad", "{reader: squad, files: %s}", _squad("man", "river")),
+    "masked_lm": ("metric: perplexity", "{reader: lines, files: %s}", "\n".join(TEXTS) + "\n"),
+    "retrieval": (
+        "metric: tatoeba",
+        '{reader: bitext, files: {test.source: "own/{language}.txt", test.target: "own/test.txt"}}',
+        "\n".join(TEXTS) + "\n",
+    ),
+}
+FILES = "{train: own/train.txt, validation: own/validation.txt, test: own/test.txt}"
+ASKED = {
+    "classification": ("--text", "a man runs"),
+    "tagging": ("--text", "a man runs"),
+    "multiple_choice": (
+        "--context",
+        "a man",
+        "--question",
+        "what ?",
+        "--choice",
+        "a",
+        "--choice",
+        "b",
+    ),
+    "extractive_qa": ("--context", CONTEXT, "--question", "where ?"),
+    "masked_lm": ("--text", "a man runs"),
+}
+
+
+def test_every_format_has_a_task_here():
+    assert tuple(sorted(OF_FORMAT)) == FORMATS.names()
+
+
+@pytest.mark.parametrize("name", sorted(OF_FORMAT))
+def test_one_yaml_of_each_format_works_in_every_command(name, place, call):
+    form = FORMATS.get(name)
+    says, source, rows = OF_FORMAT[name]
+    pair = form.TWO_SIDED
+    trained = "" if pair else "train_task: own\nselect_split: validation\n"
+    languages = "de" if pair else "en"
+    (place / "tasks" / "own.yaml").write_text(
+        f"title: Own\nformat: {name}\nlanguages: [{languages}]\nmax_length: 32\n"
+        f"eval_split: test\n{trained}{says}\nsources:\n  - {source.replace('%s', FILES)}\n"
+    )
+    for split in ("train", "validation", "test", "de"):
+        (place / "data" / "own" / f"{split}.txt").write_text(rows)
+    for words in (
+        ("tasks", "show", "own.yaml"),
+        ("data", "ls", "own.yaml", "--count"),
+        ("data", "show", "own.yaml"),
+        ("data", "prepare", "own.yaml"),
+        ("data", "bundle", "own.yaml", "--out", str(place / "own.tar")),
+        ("config", "show", "own.yaml"),
+        ("languages", "--task", "own.yaml"),
+    ):
+        call(*words)
+    call("data", "check", "own.yaml", code=0 if pair else 3)  # its splits are the same rows
+
+    expression = "none"
+    if not pair:
+        expression = "own"
+        assert json.loads(call("train-adapter", "own.yaml", *FAST))["reference"].startswith("own/")
+    scores = json.loads(call("eval", expression, "--task", "own.yaml"))["scores"]
+    assert {row["task"] for row in scores} == {"own"}
+    suite = json.loads(call("xtreme", expression, "--tasks", "own.yaml"))["scores"]
+    assert [row["value"] for row in suite] == [row["value"] for row in scores]
+    call("align", "none", "--task", "own.yaml", code=0 if pair else 2)
+
+    labelled = form.LABELLED and not pair
+    call(
+        "rank",
+        "own.yaml",
+        "--shots",
+        "4",
+        *(() if pair else ("--modules", "own")),
+        code=0 if labelled else 2,
+    )
+    words = ("compose", expression, "--target", "own.yaml", "--save", "more", *FAST)
+    call(*words, code=2 if pair else 0)
+    predicted = form.PREDICTS and not pair
+    call("predict", expression, *ASKED.get(name, ("--text", "a man")), code=0 if predicted else 2)
+    report = call("report", "--html", str(place / "r.html"), "--task", "own.yaml", "--draws", "0")
+    assert {row["task"] for row in json.loads(report)["scores"]["rows"]} == {"own"}

@@ -43,8 +43,9 @@ def backbone_folder(folder: Path, **sizes: int) -> Path:
 
 
 def add_module(zoo: Zoo, base: Backbone, task_name: str, preset: str = "seq_bn", seed: int = 7):
-    """A random module with a random head for a task."""
+    """A random module with a random head for a task, or for a YAML of one's own."""
     spec, task = load_method(preset), load_task(task_name)
+    task_name = task.name
     method = METHODS.get(spec.method)
     values = method.Options.model_validate(spec.options)
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import torch
 
+from xstilts.errors import UsageError
+
 GIB = 1 << 30
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
+_FLAGS = ("flags", "Features")
 
 
 @cache
@@ -27,6 +30,30 @@ def free_bytes() -> int | None:
     found = _MEMINFO.read_text(encoding="utf-8") if _MEMINFO.is_file() else ""
     kilobytes = re.search(r"MemAvailable:\s*(\d+) kB", found)
     return 1024 * int(kilobytes[1]) if kilobytes else None
+
+
+def require_bf16(device: str) -> None:
+    """Refuse bfloat16 where it is emulated: several times slower than float32, and no better.
+
+    A processor that does not say what it can do is believed to have the units.
+
+    Raises:
+        UsageError: `device` is a CPU without them.
+    """
+    if torch.device(device).type == "cpu" and not _has_bf16():
+        raise UsageError(
+            f"this processor ({_processor()}) has no bfloat16 units (AVX512-BF16 or AMX), "
+            "so that bf16 is slower here than fp32",
+            hint="Leave out bf16: --precision fp32, or --set train.precision=fp32.",
+        )
+
+
+@cache
+def _has_bf16() -> bool:
+    lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
+    said = (line.partition(":")[2].split() for line in lines if line.startswith(_FLAGS))
+    flags = next(said, None)
+    return flags is None or bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
 
 
 def _after(text: str, name: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from xstilts.errors import ConfigError, DiskError, XstiltsError
 
@@ -56,7 +59,20 @@ def _as_text(error: XstiltsError) -> str:
         lines.append(error.where if "\n" in error.where else f"  where: {error.where}")
     if error.hint:
         lines.append(f"  try: {error.hint}")
-    return "\n".join(lines)
+    return "\n".join(folded for line in lines for folded in _folded(line))
+
+
+def _folded(text: str) -> list[str]:
+    """Lines no wider than the terminal, cut at blanks; what can be copied as a command stays."""
+    if "xstilts " in text or not (sys.stderr.isatty() or "COLUMNS" in os.environ):
+        return [text]
+    width = shutil.get_terminal_size().columns
+    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return [
+        part
+        for line in text.split("\n")
+        for part in textwrap.wrap(line, width, subsequent_indent="    ", **how) or [line]
+    ]
 
 
 def _as_json(error: XstiltsError) -> str:

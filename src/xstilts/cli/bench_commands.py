@@ -98,15 +98,15 @@ def _throughput(state: State) -> None:
     import torch
 
     from xstilts.bench import gpu
+    from xstilts.errors import UsageError
 
     where = state.session.device
     if where == "cpu":
-        state.note("no accelerator here: a tiny model on the CPU shows only that the command runs")
-    name = torch.cuda.get_device_name() if where != "cpu" else "cpu"
-    small = where == "cpu"
-    found = gpu.throughput(
-        "tiny" if small else "large", where, 256 if small else 16_384, 32 if small else 512
-    )
+        raise UsageError(
+            "there is no accelerator here", hint="Leave out --gpu to measure the processor."
+        )
+    name = torch.cuda.get_device_name()
+    found = gpu.throughput("large", where, 16_384, 512)
     minutes = gpu.projections(found)
     record = {"device": name, "work": [asdict(item) for item in found], "minutes": minutes}
 

@@ -93,9 +93,16 @@ def _folder(name: str, path: Path) -> Item:
 def _hub(offline: bool) -> Item:
     if offline:
         return Item("hub", "not asked", "Run without --offline.")
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
+    from xstilts.config.hub_models import no_network
+
+    closed = no_network(offline)
+    if closed is not None:
+        return Item("hub", f"not reached: {closed.what}", "Check the connection or HF_ENDPOINT.")
+    if get_token() is None:
+        return Item("hub", "reached, without a token", "To push: `hf auth login`, or HF_TOKEN.")
     try:
         user = HfApi().whoami()
     except HfHubHTTPError as error:

@@ -81,6 +81,7 @@ def run(
     if state.dry_run:
         plan(context, study, backbone, seeds, intermediates)
         return
+    state.session.require_writable("zoo", "results", "home", "cache")
     planned, grid_context = _planned(state, chosen)
     with state.session.progress(f"study {planned.name}") as progress:
         drive.drive(

@@ -38,6 +38,8 @@ def import_module(
 
     from xstilts.composition import importing
     from xstilts.composition.parser import require_readable
+    from xstilts.config.load import load_task
+    from xstilts.errors import NotFoundError
     from xstilts.zoo import hubs
 
     state: State = context.obj
@@ -45,6 +47,12 @@ def import_module(
     stem = place.partition("@")[0].rpartition("/")[2] if remote else Path(place).resolve().name
     called = name or stem.lower()
     require_readable(called)
+    if not state.dry_run:
+        state.session.require_writable("zoo")
+    if task:
+        load_task(task)
+    if not remote and not Path(place).is_dir():
+        raise NotFoundError(f"no folder {place}", hint="Check the path, or name hf:org/name.")
     with tempfile.TemporaryDirectory(prefix="xstilts-import-") as temporary:
         path, origin = Path(temporary) if remote else Path(place), ""
         if remote:

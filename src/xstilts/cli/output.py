@@ -10,6 +10,8 @@ from rich.table import Table
 WHOLE = 48
 """Characters up to which a cell is never broken; longer ones are folded, at this width or more."""
 GAP = 2
+PROSE = ("title", "what it is", "advice")
+"""Columns of sentences: they are folded where the terminal is too narrow, names are not."""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
@@ -22,7 +24,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str =
         max(len(text) for text in (column, *(row[number] for row in texts)))
         for number, column in enumerate(columns)
     ]
-    least = sum(min(width, WHOLE) for width in widths) + GAP * max(0, len(widths) - 1)
+    whole = [
+        max(len(word) for row in (columns, *texts) for word in row[number].split(" "))
+        if column in PROSE
+        else min(width, WHOLE)
+        for number, (column, width) in enumerate(zip(columns, widths, strict=True))
+    ]
+    least = sum(whole) + GAP * max(0, len(widths) - 1)
     wide = least > shutil.get_terminal_size((least, 24)).columns
     result = Table(
         title=title or None,
@@ -37,7 +45,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str =
             column,
             justify="right" if numeric else "left",
             overflow="fold",
-            min_width=min(widths[number], WHOLE),
+            min_width=whole[number],
         )
     for row in texts:
         result.add_row(*row)

@@ -95,6 +95,7 @@ def run(
 
     state: State = context.obj
     chosen = _chosen(load_recipe(recipe), intermediates, targets, seeds)
+    state.session.require_writable("zoo", "results", "home", "cache")
     workspace = state.session.workspace()
     graph = spell_out(chosen, workspace, sandbox=bool(state.session.world))
     session = state.session

@@ -30,6 +30,7 @@ def search(
         expression,
         target,
         head=head,
+        save=save,
         backbone=backbone,
         budget=budget,
         shots=shots,

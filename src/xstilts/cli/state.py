@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 200
-"""Columns of tables that do not go to a terminal."""
+"""Columns of tables that do not go to a terminal, where `COLUMNS` does not say."""
 
 
 def split_commas(text: str) -> list[str]:
@@ -56,7 +56,8 @@ class State:
         """Standard output, for people."""
         from rich.console import Console
 
-        return Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+        asked = sys.stdout.isatty() or "COLUMNS" in os.environ
+        return Console(soft_wrap=True, width=None if asked else WIDTH)
 
     @property
     def json(self) -> bool:

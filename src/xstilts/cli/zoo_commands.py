@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from xstilts.zoo.maintenance import Ancestor
 
 app = typer.Typer(no_args_is_help=True, help="The module library.")
+_SAME_RUN = (
+    "`run` is the digest of the training's inputs: equal ones mean the same data, settings and\n"
+    "seed, never the same weights, for another machine rounds otherwise."
+)
 Reference = Annotated[str, typer.Argument(help="Such as `mnli/lora` or `@0a1b2c`.")]
 
 
@@ -33,6 +37,8 @@ def show(context: typer.Context, reference: Reference) -> None:
     def human() -> None:
         state.console.print_json(data={k: v for k, v in record.items() if k != "lineage"})
         print("\n".join(_branches(tree, 0)))
+        if entry.manifest.run:
+            state.note(_SAME_RUN)
 
     state.emit(record, human)
 
@@ -125,6 +131,7 @@ def shrink(
     from xstilts.composition.shrink import shrink as store
 
     state: State = context.obj
+    state.session.require_writable("zoo")
     encoder = state.session.backbone_for(reference, backbone)
     zoo = state.session.zoo
     made = store(zoo.find(reference, encoder.identity), zoo, encoder)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.machine import machine
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest
@@ -37,7 +38,8 @@ def new_manifest(
     fields: dict[str, Any] = {
         "kind": implementation.KIND,
         "options": options.model_dump() if options else {},
-        "versions": _versions(("xstilts", "torch", "transformers", *implementation.LIBRARIES)),
+        "versions": machine()
+        | _versions(("xstilts", "torch", "transformers", *implementation.LIBRARIES)),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if head is not None:

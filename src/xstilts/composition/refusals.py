@@ -18,10 +18,10 @@ if TYPE_CHECKING:  # an expression is read without torch
     from xstilts.config.specs import TaskSpec
 
 
-def require_parts(expressions: Iterable[str], zoo: Zoo) -> None:
+def require_parts(expressions: Iterable[str], zoo: Zoo, language: str = "") -> None:
     """Refuse expressions that do not parse, or that name modules that are not there.
 
-    Parts that depend on a language are looked for later.
+    Parts that depend on a language are looked for when `language` is given.
 
     Raises:
         UsageError: An expression or a reference does not parse.
@@ -29,9 +29,10 @@ def require_parts(expressions: Iterable[str], zoo: Zoo) -> None:
     """
     for text in expressions:
         for ref in references(parse(text)):
-            if LANGUAGE_SLOT not in ref.name and not ref.fallback:
+            name = ref.name.replace(LANGUAGE_SLOT, language) if language else ref.name
+            if LANGUAGE_SLOT not in name and not ref.fallback:
                 with suppress(AmbiguousError):  # the backbone decides
-                    zoo.find(ref.name)
+                    zoo.find(name)
 
 
 def require_heads(asked: Iterable[tuple[str, str, TaskSpec]], zoo: Zoo, data: Path | None) -> None:
@@ -99,11 +100,12 @@ def only_backbone_of(expressions: Iterable[str], zoo: Zoo) -> Entry | None:
 
 
 def missing_head(
-    expression: str, task: TaskSpec, zoo: Zoo, backbone: Backbone, top: str
+    expression: str, task: TaskSpec, zoo: Zoo, backbone: Backbone | None, top: str
 ) -> tuple[str, str] | None:
     """Method and name of the module that gives an expression a head; None when it has one.
 
-    Over a fusion only a head is trained; over everything else `top` and a head.
+    Over a fusion only a head is trained; over everything else `top` and a head. Without a backbone
+    a reference that several modules fit is an `AmbiguousError`.
     """
     from xstilts.composition.load import has_head
     from xstilts.tasks.formats import FORMATS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -47,27 +47,38 @@ def is_connection_error(error: Exception) -> bool:
 
 @cache
 def _answers(endpoint: str) -> bool:
+    def ask(seconds: float) -> None:
+        from huggingface_hub.utils import get_session
+
+        get_session().head(endpoint, timeout=seconds)
+
+    return in_time(ask)
+
+
+def in_time(ask: Callable[[float], object]) -> bool:
+    """Whether a remote answers what `ask` asks, within the seconds that it is given.
+
+    What it raises counts as no answer where a connection failed, and else is raised.
+    """
     failures: list[Exception] = []
     done = threading.Event()
     seconds = float(os.environ.get("HF_HUB_ETAG_TIMEOUT") or WAIT_SECONDS)
 
-    def ask() -> None:
-        from huggingface_hub.utils import get_session
-
+    def run() -> None:
         try:
-            get_session().head(endpoint, timeout=seconds)
+            ask(seconds)
         except Exception as error:  # noqa: BLE001  (raised by whoever waits for it)
             failures.append(error)
         finally:
             done.set()
 
     # Looking up a name knows no time limit, so it must not be this thread that waits for it.
-    threading.Thread(target=ask, daemon=True).start()
-    in_time = done.wait(seconds)
+    threading.Thread(target=run, daemon=True).start()
+    answered = done.wait(seconds)
     for failure in failures:
         if not is_connection_error(failure) and not isinstance(failure, OSError):
             raise failure
-    return in_time and not failures
+    return answered and not failures
 
 
 @contextmanager
@@ -88,15 +99,20 @@ def load_errors(
         NetworkError: It is not on this machine and cannot be fetched.
     """
     from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
     from safetensors import SafetensorError
 
     try:
         yield
     except SafetensorError as error:
         raise DataError(f"the weights of {what} '{place}' are broken: {error}") from None
-    except OSError as error:
+    except (OSError, HFValidationError) as error:
         if DiskError.of(error) is not None and not isinstance(error, PermissionError):
             raise
+        if isinstance(error, HFValidationError):  # a path, which no repository is called
+            raise NotFoundError(
+                f"no {what} '{place}'", hint="Check the path or the name."
+            ) from None
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         if Path(place).expanduser().is_dir():
             raise NotFoundError(f"{what} folder '{place}' is incomplete: {first}") from None

@@ -228,7 +228,7 @@ def _spelt_row(row: Any, folder: Path) -> Any:
         return row
     tasks = located(row.get("tasks") or name, folder)
     short = short_name(name) if name.endswith(_YAML) else name
-    return {**row, "name": short, **({"tasks": tasks} if tasks != name else {})}
+    return {**row, "name": short, **({"tasks": tasks} if tasks != short else {})}
 
 
 def load_method(name: str) -> MethodSpec:

@@ -17,7 +17,7 @@ from xstilts.data import convert_questions, convert_rows
 from xstilts.data.archives import is_archive, unpack
 from xstilts.data.raw import Raw, Written
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.files import atomic_folder, write_text
+from xstilts.files import atomic_folder, files_below, write_text
 
 _CONVERTERS: Mapping[str, Callable[[Raw], Iterator[Written]]] = {
     "xnli": convert_rows.xnli,
@@ -116,7 +116,7 @@ def _write(
 @contextmanager
 def _unpacked(raw: Path) -> Iterator[list[Path]]:
     """The raw folder and folders with what its archives hold, inner archives included."""
-    archives = sorted(path for path in raw.rglob("*") if path.is_file() and is_archive(path))
+    archives = sorted(path for path in files_below(raw) if is_archive(path))
     if not archives:
         yield [raw]
         return

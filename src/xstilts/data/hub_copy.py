@@ -21,6 +21,7 @@ from xstilts.data.layout import fill
 from xstilts.data.table import TableOptions, cells_of
 from xstilts.data.text import json_lines, read_lines, read_text, where
 from xstilts.errors import DataError
+from xstilts.files import files_below
 
 CARD = "README.md"
 KINDS = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt")
@@ -78,11 +79,11 @@ def split_files(
 def _files(folder: Path) -> list[Path]:
     """Every file that may hold rows, by name."""
     found = []
-    for path in folder.rglob("*"):
+    for path in files_below(folder):
         inside = path.relative_to(folder).parts
         hidden = any(part.startswith((".", "__")) for part in inside)
         kind = path.suffix.lower() in (*KINDS, *_PACKED)
-        if kind and not hidden and path.name not in _NO_ROWS and path.is_file():
+        if kind and not hidden and path.name not in _NO_ROWS:
             found.append(path)
     return sorted(found)
 

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xstilts.config.hub_models import no_network
 from xstilts.config.load import load_task, spec_names
 from xstilts.config.specs import HubSource, SourceSpec, SuiteSpec, TaskSpec
 from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.hub_copy import CARD, split_files
+from xstilts.data.hub_fetch import cached
+from xstilts.data.languages import called
 from xstilts.data.layout import expand, filled_paths, templates
 from xstilts.data.world import task_in_world
-from xstilts.errors import ConfigError, DataError, NotFoundError, Problem
+from xstilts.errors import ConfigError, DataError, NotFoundError, OfflineError, Problem
 
 _LABEL_KEYS = (".labels", ".gold", ".order")
 
@@ -71,6 +74,58 @@ def locate(task: TaskSpec, split: str, language: str, root: Path | None) -> Loca
         if source.hub is not None and _on_hub(task, source, split, language):
             return Located(task, split, language, source, remote=True)
     return None
+
+
+def require_located(
+    task: TaskSpec, key: str, language: str, root: Path | None, *, offline: bool
+) -> Located:
+    """As `locate`, for rows that are needed; nothing is read.
+
+    Args:
+        task: Whose rows.
+        key: What sources call them, see `row_key`.
+        language: A code.
+        root: The data folder.
+        offline: Refuse what only a hub has.
+
+    Raises:
+        NotFoundError: The task has no such language, or no source has them; every place that was
+            tried is listed.
+        NetworkError: Only a hub has them, and it does not answer, or must not be asked.
+    """
+    located = locate(task, key, language, root)
+    if located is None or located.remote:
+        require_language(task, language)
+    if located is None:
+        raise not_found(task, key, language, root)
+    closed = no_network(offline) if located.remote else None
+    if closed is not None and (isinstance(closed, OfflineError) or not _is_cached(located)):
+        nowhere = not_found(task, key, language, root)
+        raise type(closed)(
+            f"task {task.name}, split '{key}' in '{language}' is only on a hub, and {closed.what}",
+            where=nowhere.where,
+            hint=nowhere.hint,
+        )
+    return located
+
+
+def _is_cached(located: Located) -> bool:
+    """Whether the hub's cache on this machine has something of every data set that is remote."""
+    if located.parts:
+        return all(not part.remote or _is_cached(part) for part in located.parts)
+    return located.source.hub is not None and cached(located.source.hub) is not None
+
+
+def require_language(task: TaskSpec, language: str) -> None:
+    """Refuse a language that the task does not have.
+
+    Raises:
+        NotFoundError: It has none of that code; the nearest ones are shown.
+    """
+    known = [*languages_of(task), *task.more_languages]
+    if language not in known:
+        hint = called(language, known)
+        raise NotFoundError.named(f"language of task {task.name}", language, known, hint=hint)
 
 
 def _usable(task: TaskSpec, language: str) -> Iterator[SourceSpec]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.formats import ROW_FORMATS
-from xstilts.data.located import Located, locate, not_found
+from xstilts.data.located import Located, locate, require_located
 from xstilts.data.readers import READERS
 from xstilts.data.readers.bucc import read_gold
-from xstilts.data.sources import read_located, require_language, sliced
+from xstilts.data.sources import read_located, sliced
 from xstilts.data.text import read_lines
-from xstilts.errors import DataError, OfflineError, UsageError
+from xstilts.errors import DataError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,7 @@ def _side(
     task: TaskSpec, split: str, side: str, language: str, root: Path | None, offline: bool
 ) -> tuple[list[Example], str]:
     """The sentences of a side, and where its last one is."""
-    located = locate(task, f"{split}.{side}", language, root)
-    if located is None or located.remote:
-        require_language(task, language)
-    if located is None:
-        raise not_found(task, f"{split}.{side}", language, root)
-    if located.remote and offline:
-        raise OfflineError(
-            f"task {task.name} in '{language}' is only on a hub, and this is an offline run",
-            hint="Put the files below --data.",
-        )
+    located = require_located(task, f"{split}.{side}", language, root, offline=offline)
     if located.source.hub is not None and not located.source.files:
         columns = {"text": located.source.columns[side]}
         source = located.source.model_copy(update={"columns": columns})

@@ -17,11 +17,12 @@ from xstilts.data.located import (
     languages_of,
     locate,
     not_found,
+    require_language,
     split_names,
     tried,
 )
 from xstilts.data.pairs import load_pair
-from xstilts.data.sources import load_rows, require_language
+from xstilts.data.sources import load_rows
 from xstilts.errors import NotFoundError, XstiltsError
 from xstilts.files import sha256_file
 

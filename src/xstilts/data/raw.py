@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from xstilts.errors import DataError
+from xstilts.files import files_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,10 @@ class Raw:
     def _by_name(self) -> dict[str, list[Path]]:
         found: dict[str, list[Path]] = defaultdict(list)
         for folder in self.folders:
-            for path in folder.rglob("*"):
+            for path in files_below(folder):
                 inside = path.relative_to(folder).parts
                 hidden = any(part == "__MACOSX" or part.startswith(".") for part in inside)
-                if not hidden and path.is_file():
+                if not hidden:
                     found[path.name].append(path)
         return found
 

@@ -15,19 +15,17 @@ from typing import Any
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.labels import attach_labels
-from xstilts.data.languages import called
 from xstilts.data.layout import known_as
 from xstilts.data.located import (
     Located,
     available_languages,
-    languages_of,
     locate,
-    not_found,
+    require_located,
 )
 from xstilts.data.readers import READERS
 from xstilts.data.rows import Dropped, chosen_rows, options_of
 from xstilts.data.world import task_in_world
-from xstilts.errors import DataError, NotFoundError, OfflineError, UsageError
+from xstilts.errors import DataError, UsageError
 
 __all__ = [
     "LoadedRows",
@@ -39,6 +37,7 @@ __all__ = [
     "load_rows",
     "locate",
     "read_located",
+    "require_located",
     "shuffled_labels",
     "sliced",
     "subset",
@@ -109,35 +108,11 @@ def load_rows(
 ) -> LoadedRows:
     """Like `load`, with the number of rows left out and where they came from."""
     split, first = sliced(split)
-    located = locate(task, split, language, root)
-    if located is None or located.remote:
-        require_language(task, language)
-    if located is None:
-        raise not_found(task, split, language, root)
-    if located.remote and offline:
-        tried = not_found(task, split, language, root)
-        raise OfflineError(
-            f"task {task.name}, split '{split}' in '{language}' is only on a hub, and this is "
-            "an offline run",
-            where=tried.where,
-            hint=tried.hint,
-        )
+    located = require_located(task, split, language, root, offline=offline)
     examples, dropped = read_located(located)
     if split == "train" or located.source.options.get("id_language"):
         check_source_language(examples, task, language)
     return LoadedRows(examples[: first or None], dropped, located)
-
-
-def require_language(task: TaskSpec, language: str) -> None:
-    """Refuse a language that the task does not have.
-
-    Raises:
-        NotFoundError: It has none of that code; the nearest ones are shown.
-    """
-    known = [*languages_of(task), *task.more_languages]
-    if language not in known:
-        hint = called(language, known)
-        raise NotFoundError.named(f"language of task {task.name}", language, known, hint=hint)
 
 
 def read_located(located: Located) -> tuple[list[Example], dict[str, int]]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.pooling import POOLINGS
 from xstilts.config.load import load_suite, load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.languages import called
-from xstilts.data.located import available_languages, row_key, tried
+from xstilts.data.located import available_languages, require_located, row_key, tried
 from xstilts.data.sources import first_rows, sliced, task_in_world
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.request import Request
@@ -62,9 +62,10 @@ class EvaluationJob:
         return METRICS.get(self.task.metric).SEARCH == "pairs"
 
     @property
-    def rows(self) -> tuple[str, str, str, bool]:
+    def rows(self) -> tuple[str, str, str, bool, tuple[str, ...]]:
         """What its rows depend on; equal for cells that can share them."""
-        return self.task.name, self.language, self.split, self.tunes
+        labels = tuple(self.task.labels)  # of the head, where the task states none
+        return self.task.name, self.language, self.split, self.tunes, labels
 
     @property
     def plain_task(self) -> TaskSpec:
@@ -118,7 +119,7 @@ def jobs_of(
     missing: dict[str, str] = {}
     layers: dict[tuple[str, str], set[int]] = defaultdict(set)
     for request in requests:
-        task = _task(request, root, backbone)
+        task = _cut(_task(request, root), backbone)
         two_sided = FORMATS.get(task.format).TWO_SIDED
         settings = _settings(request, task, backbone) if two_sided else None
         name, first = sliced(request.split)
@@ -137,11 +138,31 @@ def jobs_of(
     return [_with_layers(job, layers[job.request.expression, job.pooling]) for job in jobs], missing
 
 
-def _task(request: Request, root: Path | None, backbone: Backbone) -> TaskSpec:
-    """The task with the request's options.
+def require_data(requests: Iterable[Request], root: Path | None, *, offline: bool) -> None:
+    """Refuse requests that no rows can answer; no backbone is needed, and no row is read.
 
-    A task without training is cut where its YAML says, or else where the backbone's input ends.
+    Raises:
+        NotFoundError: A task or language is unknown, or there are no rows; the places are listed.
+        OfflineError: Only a hub has them, and `offline` is set.
+        UsageError: A task that is no bitext is to be measured as one.
     """
+    seen = set()
+    for request in requests:
+        asked = request.task, request.suite, request.languages, request.split, request.alignment
+        if asked in seen:
+            continue
+        seen.add(asked)
+        task = _task(request, root)
+        split = sliced(request.split)[0] or task.eval_split
+        two_sided = FORMATS.get(task.format).TWO_SIDED
+        keys = [f"{split}.source", f"{split}.target"] if two_sided else [split]
+        for language in _languages(request, task, split, root):
+            for key in keys:
+                require_located(task, key, language, root, offline=offline)
+
+
+def _task(request: Request, root: Path | None) -> TaskSpec:
+    """The task with the request's options."""
     task = load_task(request.task)
     if request.suite:
         task = load_suite(request.suite).of(task)
@@ -151,10 +172,14 @@ def _task(request: Request, root: Path | None, backbone: Backbone) -> TaskSpec:
             f"task {task.name} is no bitext of sentences with one translation each",
             hint="Such as tatoeba, ntrex, tico19 or udhr.",
         )
-    update: dict[str, Any] = {"options": {**task.options, **request.options}}
-    if not FORMATS.get(task.format).NEEDS_HEAD and "max_length" not in task.model_fields_set:
-        update["max_length"] = backbone.max_length
-    return task.model_copy(update=update)
+    return task.model_copy(update={"options": {**task.options, **request.options}})
+
+
+def _cut(task: TaskSpec, backbone: Backbone) -> TaskSpec:
+    """A task without training, cut where its YAML says, or else where the backbone's input ends."""
+    if FORMATS.get(task.format).NEEDS_HEAD or "max_length" in task.model_fields_set:
+        return task
+    return task.model_copy(update={"max_length": backbone.max_length})
 
 
 def _languages(request: Request, task: TaskSpec, split: str, root: Path | None) -> Sequence[str]:

@@ -16,9 +16,15 @@ from xstilts.backbone.activation_cache import FrozenBlocks, MemoryStore, first_b
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
 from xstilts.composition.expression import needs_language
-from xstilts.composition.load import LoadedExpression, load_expression, require_head, with_head
+from xstilts.composition.load import (
+    LoadedExpression,
+    load_expression,
+    own_heads,
+    require_head,
+    with_head,
+)
 from xstilts.composition.parser import parse
-from xstilts.composition.task_model import TaskModel
+from xstilts.composition.task_model import TaskModel, serves
 from xstilts.config.progress import ProgressFn
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
@@ -148,7 +154,20 @@ class Evaluator:
                     yield score, score.value - values[score.metric]
 
     def _jobs(self, requests: Sequence[Request]) -> tuple[list[EvaluationJob], dict[str, str]]:
-        return jobs_of(requests, self.backbone, self.workspace.data, self.precision)
+        jobs, missing = jobs_of(requests, self.backbone, self.workspace.data, self.precision)
+        return [self._labelled(job) for job in jobs], missing
+
+    def _labelled(self, job: EvaluationJob) -> EvaluationJob:
+        """The job, with the labels of the head that predicts where its task states none."""
+        task = job.task
+        if task.labels or not FORMATS.get(task.format).LABEL_SET:
+            return job
+        text = job.request.head or job.request.expression
+        language = job.language if needs_language(parse(text)) else ""
+        for own in own_heads(text, self.workspace.zoo, self.backbone, language):
+            if serves(own, task):
+                return replace(job, task=task.model_copy(update={"labels": own.labels}))
+        return job
 
     def _require_heads(self, jobs: Sequence[EvaluationJob]) -> None:
         """Refuse expressions that cannot predict a task before any weight is read."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from xstilts.config.paths import require_writable
 from xstilts.errors import UsageError
 from xstilts.evaluate.names import own_split, plain_label
 from xstilts.evaluate.store import ResultCell
@@ -26,6 +27,18 @@ def require_own_split(task: str, split: str) -> None:
         )
 
 
+def require_free(folder: Path) -> None:
+    """Refuse a folder that a submission cannot be written to.
+
+    Raises:
+        UsageError: It holds something, is a file, or cannot be written.
+    """
+    hint = "Give --submit-dir a new folder."
+    require_writable(folder, hint)
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty", hint=hint)
+
+
 def write_submission(cells: Iterable[ResultCell], folder: Path) -> dict[str, list[Path]]:
     """Copy the predictions of finished cells to `<folder>/<task>/test-<language>.<suffix>`.
 
@@ -42,8 +55,7 @@ def write_submission(cells: Iterable[ResultCell], folder: Path) -> dict[str, lis
         UsageError: The folder holds something, a cell is of a split that is not its task's own, or
             two cells would be the same file.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty", hint="Give --submit-dir a new folder.")
+    require_free(folder)
     by_label: dict[str, list[ResultCell]] = {}
     for cell in cells:
         by_label.setdefault(plain_label(cell.scores[0]), []).append(cell)

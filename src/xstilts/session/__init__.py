@@ -17,9 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from xstilts.config.paths import require_writable
-from xstilts.errors import NotFoundError, UsageError
-from xstilts.session.setup import DEFAULT_BACKBONE, Setup, expanded, listed
+from xstilts.errors import AmbiguousError, NotFoundError, UsageError
+from xstilts.session.setup import DEFAULT_BACKBONE, PRECISIONS, Setup, expanded, listed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,9 +51,7 @@ if TYPE_CHECKING:
     from xstilts.train.search import Search
     from xstilts.zoo import Entry
 
-__all__ = ["DEFAULT_BACKBONE", "VERBS", "Session", "default_session", "load"]
-
-PRECISIONS = ("fp32", "bf16", "int8")
+__all__ = ["DEFAULT_BACKBONE", "PRECISIONS", "VERBS", "Session", "default_session", "load"]
 
 
 class Session(Setup):
@@ -111,12 +108,14 @@ class Session(Setup):
         if base != "none" or init:
             default = self.reference_for([base, *([init] if init else [])])
         run = resolve_run(task, flags, overrides, config, default, world, origin).value
-        require_writable(self.zoo_folder, "Name another folder: --zoo DIR.")
-        require_writable(self.runs, "Set XSTILTS_HOME to a folder of yours.")
+        self.require_writable("zoo", "home", "cache")
         self._tell_loading(run.backbone)
+        from xstilts.backbone.machine import require_bf16
         from xstilts.train.run import require_training, resolve_phase
 
-        require_training(task, run, name)
+        require_training(task, run, name, self.data, offline=self.no_hub)
+        if run.train.precision == "bf16":
+            require_bf16(self.device)
         workspace, loaded = self.workspace(track), self.backbone(run.backbone)
         return resolve_phase(
             task, run, loaded, workspace, base=base, init=init, name=name, command=command
@@ -178,7 +177,7 @@ class Session(Setup):
         from xstilts.composition.parser import require_readable
 
         require_readable(save)
-        require_writable(self.zoo_folder, "Name another folder: --zoo DIR.")
+        self.require_writable("zoo")
         from xstilts.composition.merge import keep_merged
         from xstilts.report.results import ModuleResult
 
@@ -217,14 +216,33 @@ class Session(Setup):
         return explain(expression, self.zoo, self.backbone_for(expression, backbone))
 
     def searching(
-        self, expression: str, target: str, *, head: str = "", backbone: str = "", **settings: Any
+        self,
+        expression: str,
+        target: str,
+        *,
+        head: str = "",
+        save: str = "",
+        backbone: str = "",
+        **settings: Any,
     ) -> Search:
-        """A search of weights before it runs; `settings` are those of `SearchSpec`."""
+        """A search of weights before it runs; `settings` are those of `SearchSpec`.
+
+        `save` is refused here where nothing can be kept under it.
+        """
+        from xstilts.composition.parser import require_readable
         from xstilts.config.load import load_task
-        from xstilts.train.search import Search, SearchSpec
+
+        load_task(target)
+        if save:
+            require_readable(save)
+            self.require_writable("zoo")
+        self.require_writable("home", "cache")
+        self.require_parts([expression, *([head] if head else [])])
+        self._tell_loading(backbone or self.backbone_reference)
+        from xstilts.train.search import Search, SearchSpec, require_search
 
         spec = SearchSpec(**settings)
-        load_task(target)
+        require_search(target, self.data, offline=self.no_hub)
         loaded = self.backbone_for([expression, *([head] if head else [])], backbone)
         return Search(expression, target, head, loaded, self.workspace(), spec)
 
@@ -239,7 +257,7 @@ class Session(Setup):
             save: Name under which the best is kept in the zoo.
             options: `head` (module whose head is used), `budget`, `shots`, `seed`, `backbone`.
         """
-        return self.run_search(self.searching(expression, target, **options), save)
+        return self.run_search(self.searching(expression, target, save=save, **options), save)
 
     def run_search(self, search: Search, save: str = "") -> SearchResult:
         """Run a search, and keep its result where `save` names it."""
@@ -257,7 +275,7 @@ class Session(Setup):
 
     def evaluator(
         self,
-        requests: Iterable[Request] = (),
+        requests: Sequence[Request] = (),
         *,
         backbone: str = "",
         precision: str = "fp32",
@@ -266,7 +284,7 @@ class Session(Setup):
         """What evaluates on a backbone, with the session's result store.
 
         Args:
-            requests: Refused before the backbone is loaded where `require_heads` does.
+            requests: Refused before the backbone is loaded where `require_requests` does.
             backbone: Instead of the session's.
             precision: See `evaluate`.
             compiled: See `evaluate`.
@@ -274,11 +292,9 @@ class Session(Setup):
         Raises:
             UsageError: There is no such precision, or none with `compiled`.
         """
-        if precision not in PRECISIONS:
-            known = ", ".join(sorted(PRECISIONS))
-            raise UsageError(f"no precision named '{precision}'", hint=f"Known: {known}.")
+        self.require_precision(precision)
         used = cast("Any", precision)
-        self.require_heads(requests, backbone)
+        self.require_requests(requests, backbone)
         from xstilts.evaluate.evaluator import Evaluator
 
         loaded = self.backbone(backbone)
@@ -390,9 +406,15 @@ class Session(Setup):
         """
         from xstilts.config.load import load_suite
         from xstilts.data.sources import first_rows
-        from xstilts.evaluate.submission import require_own_split, write_submission
+        from xstilts.evaluate.submission import (
+            require_free,
+            require_own_split,
+            write_submission,
+        )
 
+        self.require_precision(precision)
         if submit_dir is not None:
+            require_free(Path(submit_dir))
             suite = load_suite(options.get("suite", "xtreme"))
             for task in options.get("tasks") or suite.tasks:
                 rows = first_rows(options.get("split", ""), options.get("limit", 0))
@@ -439,11 +461,19 @@ class Session(Setup):
         chosen = list(tasks) or self.suite_tasks(suite)
         for task in chosen:
             load_task(task)
-        for folder, option in ((self.results_folder, "--results"), (self.zoo_folder, "--zoo")):
-            require_writable(folder, f"Name another folder: {option} DIR.")
+        self.require_writable("results", "cache")
+        self._tell_loading(backbone or self.backbone_reference)
+        from xstilts.evaluate.cells import require_data
+
+        pairs = list(product(listed(expressions), chosen))
+        if any(self._lacking_head(*pair, top, backbone) for pair in pairs):
+            self.require_writable("zoo")
+        for task in chosen:
+            asked = task_requests(["none"], task, suite=suite, **which)
+            require_data(asked, self.data, offline=self.no_hub)
         requests: list[Request] = []
         ahead: list[Phase] = []
-        for expression, task in product(listed(expressions), chosen):
+        for expression, task in pairs:
             phase = self.head_phase(expression, task, top, overrides, backbone)
             if phase and plan_only and not plan_phase(phase).known:
                 ahead.append(phase)
@@ -479,12 +509,9 @@ class Session(Setup):
         backbone: str = "",
     ) -> Phase | None:
         """The training that gives an expression a head for a target; None when it needs none."""
-        from xstilts.composition.refusals import missing_head
-        from xstilts.config.load import load_task, short_name, train_task_of
-        from xstilts.data.sources import task_in_world
+        from xstilts.config.load import short_name, train_task_of
 
-        task = task_in_world(load_task(target), self.data)
-        lacking = missing_head(expression, task, self.zoo, self.backbone(backbone), top)
+        lacking = self._lacking_head(expression, target, top, backbone)
         if lacking is None:
             return None
         method, name = lacking
@@ -498,6 +525,20 @@ class Session(Setup):
             backbone=backbone or self.backbone_reference,
             overrides=overrides,
         )
+
+    def _lacking_head(
+        self, expression: str, target: str, top: str, backbone: str
+    ) -> tuple[str, str] | None:
+        """See `missing_head`; a backbone is loaded only where several modules fit a reference."""
+        from xstilts.composition.refusals import missing_head
+        from xstilts.config.load import load_task
+        from xstilts.data.sources import task_in_world
+
+        task = task_in_world(load_task(target), self.data)
+        try:
+            return missing_head(expression, task, self.zoo, None, top)
+        except AmbiguousError:
+            return missing_head(expression, task, self.zoo, self.backbone(backbone), top)
 
     def align(
         self,
@@ -533,13 +574,19 @@ class Session(Setup):
         """What `align` measures, before it does."""
         from xstilts.config.load import load_task
 
-        require_writable(self.results_folder, "Name another folder: --results DIR.")
+        self.require_writable("results", "cache")
         texts, bitexts = listed(expressions), listed(tasks)
         chosen = self.reference_for(texts, backbone)
         for task in bitexts:
             load_task(task)
         from xstilts.evaluate.alignment.snapshots import alignment_requests
+        from xstilts.evaluate.cells import require_data
+        from xstilts.evaluate.request import task_requests
 
+        own = {key: which[key] for key in ("langs", "split") if key in which}
+        for task in bitexts:
+            asked = task_requests(["none"], task, alignment=True, **own)
+            require_data(asked, self.data, offline=self.no_hub)
         evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
         loaded = self.backbone(chosen)
         return evaluator, alignment_requests(texts, bitexts, self.zoo, loaded, **which)
@@ -558,9 +605,21 @@ class Session(Setup):
         from xstilts.config.load import load_task
 
         load_task(target)
-        from xstilts.evaluate.ranking import METHODS, Ranker, RankSpec
+        self.require_writable("cache")
+        self.require_parts(modules)
+        self._tell_loading(backbone or self.backbone_reference)
+        from xstilts.evaluate.ranking import (
+            METHODS,
+            Ranker,
+            RankSpec,
+            require_target,
+            trained_modules,
+        )
 
         spec = RankSpec(methods=tuple(methods) or METHODS, shots=shots, seed=seed)
+        require_target(target, spec, self.data, offline=self.no_hub)
+        if not modules:
+            trained_modules(self.zoo)
         loaded = self.backbone_for(modules, backbone)
         return Ranker(target, list(modules), loaded, self.workspace(), spec)
 
@@ -659,6 +718,10 @@ class Session(Setup):
             NotFoundError: A module or the backbone is not there.
             BackboneMismatchError: A module belongs to another backbone.
         """
+        from xstilts.composition.refusals import require_language
+
+        require_language(expression, language)
+        self.require_parts(expression, language)
         loaded = self.backbone_for(expression, backbone)  # says so before torch is imported
         from xstilts.api import predictor
 
@@ -706,6 +769,7 @@ class Session(Setup):
         from xstilts.config.load import load_task, train_task_of
         from xstilts.data.sources import task_in_world
 
+        self.require_parts(expression, language)
         loaded = self.backbone_for(expression, backbone)
         spec = task_in_world(load_task(train_task_of(task) or task), self.data)
         whole = load_expression(expression, self.zoo, loaded, language)
@@ -748,7 +812,7 @@ class Session(Setup):
             langs,
             self.data,
             backbone=self.backbone(backbone) if tokenized else None,
-            offline=self.offline or bool(self.world),
+            offline=self.no_hub,
             limit=limit or 0,
             seed=seed,
         )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xstilts.zoo.workspace import Workspace
 
 DEFAULT_BACKBONE = "xlm-roberta-base"
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def listed(value: str | Iterable[str]) -> list[str]:
@@ -200,10 +201,15 @@ class Setup:
             zoo=self.zoo,
             runs=self.runs,
             cache=self.cache,
-            offline=self.offline or bool(self.world),
+            offline=self.no_hub,
             quiet=self.quiet,
             trackers=tuple(track),
         )
+
+    @property
+    def no_hub(self) -> bool:
+        """Whether data have to be on this machine: offline, or in a world."""
+        return self.offline or bool(self.world)
 
     # -- backbone and device
 
@@ -335,10 +341,10 @@ class Setup:
 
     # -- what is refused before a backbone is loaded
 
-    def require_parts(self, expressions: str | Iterable[str]) -> None:
+    def require_parts(self, expressions: str | Iterable[str], language: str = "") -> None:
         """Refuse expressions that do not parse, or that name modules that are not there.
 
-        Parts that depend on a language are looked for later.
+        Parts that depend on a language are looked for when one is given, else later.
 
         Raises:
             UsageError: An expression or a reference does not parse.
@@ -346,21 +352,45 @@ class Setup:
         """
         from xstilts.composition.refusals import require_parts
 
-        require_parts(listed(expressions), self.zoo)
+        require_parts(listed(expressions), self.zoo, language)
 
-    def require_heads(self, requests: Iterable[Request], backbone: str = "") -> None:
-        """Refuse tasks that are unknown, expressions without a head, results that cannot be kept.
+    def require_requests(self, requests: Sequence[Request], backbone: str = "") -> None:
+        """Refuse what no evaluation can answer: no such task, rows or head, nowhere to keep it.
 
         Raises:
-            UsageError: An expression has no head for a task, or the results' folder is unusable.
-            NotFoundError: There is no such task.
+            UsageError: An expression has no head for a task, or a folder is unusable.
+            NotFoundError: There is no such task or language, or it has no rows.
+            OfflineError: Only a hub has its rows.
         """
         from xstilts.config.load import load_task
 
-        require_writable(self.results_folder, "Name another folder: --results DIR.")
+        self.require_writable("results", "cache")
         asked = dict.fromkeys((own.expression, own.head, own.task) for own in requests)
         specs = [(expression, head, load_task(task)) for expression, head, task in asked]
         self._tell_loading(backbone or self.backbone_reference)
         from xstilts.composition.refusals import require_heads
+        from xstilts.evaluate.cells import require_data
 
         require_heads(specs, self.zoo, self.data)
+        require_data(requests, self.data, offline=self.no_hub)
+
+    def require_precision(self, precision: str) -> None:
+        """Refuse a precision that there is not, or that this machine does not compute in."""
+        if precision not in PRECISIONS:
+            known = ", ".join(sorted(PRECISIONS))
+            raise UsageError(f"no precision named '{precision}'", hint=f"Known: {known}.")
+        if precision == "bf16":
+            from xstilts.backbone.machine import require_bf16
+
+            require_bf16(self.device)
+
+    def require_writable(self, *names: str) -> None:
+        """Refuse folders that nothing can be kept in: `zoo`, `results`, `cache`, `home`."""
+        elsewhere = {
+            "zoo": (self.zoo_folder, "Name another folder: --zoo DIR."),
+            "results": (self.results_folder, "Name another folder: --results DIR."),
+            "cache": (self.cache, "Set XSTILTS_CACHE to a folder of yours."),
+            "home": (self.runs, "Set XSTILTS_HOME to a folder of yours."),
+        }
+        for name in names:
+            require_writable(*elsewhere[name])

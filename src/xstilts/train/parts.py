@@ -19,6 +19,7 @@ from xstilts.data.sources import (
     data_digest,
     first_rows,
     load,
+    require_located,
     shuffled_labels,
     subset,
     task_in_world,
@@ -102,6 +103,27 @@ def make_parts(
     return result
 
 
+def require_rows(tasks: Sequence[str], run: RunSpec, root: Path | None, *, offline: bool) -> None:
+    """Refuse a training without rows before any is read; raises as `make_parts` does."""
+    for name in tasks:
+        if name != MLM:
+            task = task_in_world(load_task(name), root)
+            if FORMATS.get(task.format).TWO_SIDED:
+                raise UsageError(
+                    f"task {task.name} trains nothing: its sentences are compared as they are",
+                    hint="Evaluate on it: xstilts eval EXPRESSION --task TASK.",
+                )
+            for language in run.source.languages or (task.source_language,):
+                _place(task, language, root, offline, made=run.source.origin == "translated")
+    if MLM in tasks or run.mlm.share:
+        task = task_in_world(load_task(MLM), root)
+        for language, path in _text_places(run, task, root).items():
+            if path is None:
+                require_located(task, "train", language, root, offline=offline)
+            elif not path.is_file():
+                raise NotFoundError(f"no text file {path}", hint="Check --text.")
+
+
 # -- tasks
 
 
@@ -154,8 +176,24 @@ def _in_language(
     task: TaskSpec, language: str, root: Path | None, offline: bool, *, made: bool
 ) -> tuple[list[Example], str]:
     """Rows of one language: the task's own, else translated ones; `made` takes only these."""
-    if not made and language in (*task.every_language, task.source_language):
+    ready = _place(task, language, root, offline, made=made)
+    if ready is None:
         return load(task, "train", language, root, offline=offline), ORIGINAL
+    return translated.read(ready), f"translated by {translated.model_of(ready)}"
+
+
+def _place(
+    task: TaskSpec, language: str, root: Path | None, offline: bool, *, made: bool
+) -> Path | None:
+    """The file of translated training rows; None where the task has rows of its own.
+
+    Raises:
+        NotFoundError: There are neither.
+        OfflineError: Only a hub has them, and `offline` is set.
+    """
+    if not made and language in (*task.every_language, task.source_language):
+        require_located(task, "train", language, root, offline=offline)
+        return None
     ready = translated.find(task, language, "train", root)
     if ready is None:
         known = [*task.every_language, *translated.languages(task, root)]
@@ -165,7 +203,7 @@ def _in_language(
             hint=f"Translate them: xstilts data translate {task.name} --langs {language} "
             "--model MODEL",
         )
-    return translated.read(ready), f"translated by {translated.model_of(ready)}"
+    return ready
 
 
 def mix_languages(
@@ -261,7 +299,7 @@ def _texts(
     """Language to the lines that a run learns from.
 
     Args:
-        run: Says which files or languages; else every language with text below `root` counts.
+        run: Says which files or languages; see `_text_places`.
         task: Of masked language modelling.
         root: The folder with data.
         offline: Read from this machine only.
@@ -270,6 +308,22 @@ def _texts(
         NotFoundError: There is no text.
         DataError: A file is not UTF-8, or holds no text.
         UsageError: `--text` names no language.
+    """
+    found = {}
+    for language, path in _text_places(run, task, root).items():
+        rows = (
+            load(task, "train", language, root, offline=offline)
+            if path is None
+            else _read_text(path, language)
+        )
+        found[language] = subset(rows, run.train.limit, run.train.seed)
+    return found
+
+
+def _text_places(run: RunSpec, task: TaskSpec, root: Path | None) -> dict[str, Path | None]:
+    """Language to the file that was named for it, or None for the task's own rows.
+
+    Where nothing is named, every language with text below `root` counts.
     """
     texts = _text_files(run.mlm.text)
     if not texts:
@@ -280,15 +334,7 @@ def _texts(
             "there is no text for masked language modelling",
             hint="Give files, --text sw=FILE, or put mlm/<language>.txt below the data folder.",
         )
-    found = {}
-    for language, path in texts.items():
-        rows = (
-            load(task, "train", language, root, offline=offline)
-            if path is None
-            else _read_text(path, language)
-        )
-        found[language] = subset(rows, run.train.limit, run.train.seed)
-    return found
+    return texts
 
 
 def _text_files(entries: Sequence[str]) -> dict[str, Path | None]:

@@ -39,7 +39,7 @@ from xstilts.tasks.metrics import METRICS
 from xstilts.tasks.prediction_files import layout_of
 from xstilts.train.checkpoint import Weights, put, tidy, weights_of
 from xstilts.train.mixing import Mixture, TaskBatches, micro_tokens
-from xstilts.train.parts import MLM, Dev, Part, make_parts
+from xstilts.train.parts import MLM, Dev, Part, make_parts, require_rows
 from xstilts.train.phases import Phase, PhaseModel
 from xstilts.train.processes import Processes
 from xstilts.train.save import save_module, save_snapshots
@@ -103,18 +103,22 @@ def resolve_phase(
     )
 
 
-def require_training(tasks: str, run: RunSpec, name: str) -> None:
+def require_training(
+    tasks: str, run: RunSpec, name: str, root: Path | None, *, offline: bool
+) -> None:
     """Refuse what is wrong with a training before its rows and its backbone are read.
 
     Raises:
         UsageError: The module's name is not allowed.
         ConfigError: An option of the method is unknown or wrong.
-        NotFoundError: There is no such target task.
+        NotFoundError: There is no such target task, or there are no training rows below `root`.
+        OfflineError: Only a hub has the rows, and `offline` is set.
     """
     require_readable(name or short_name(tasks))
     method_options(run)
     if run.target:
         load_task(run.target)
+    require_rows(tasks_of(tasks), run, root, offline=offline)
 
 
 def method_options(run: RunSpec) -> Spec:

@@ -220,6 +220,7 @@ def _facts(manifest: Manifest) -> str:
         ("backbone", f"`{m.backbone.repo}`{revision}"),
         ("backbone fingerprint", f"`{m.backbone.fingerprint}`"),
         ("module digest", f"`{m.digest}`"),
+        ("digest of the training's inputs", f"`{m.run}`" if m.run else ""),
         ("method", f"{m.method}" + (f" (preset {m.preset})" if m.preset else "")),
         ("trainable parameters", f"{m.trainable_parameters:,}" if m.trainable_parameters else ""),
         ("labels", ", ".join(map(_cell, m.labels))),
@@ -277,4 +278,5 @@ _TRUST = """## Trust
 
 `manifest.json` holds the sha256 of every file but this card and `scores.json`. The module holds no
 code and no pickle. It works on the backbone with the fingerprint above only; xstilts checks that,
-the libraries do not."""
+the libraries do not. Equal digests of a training's inputs mean the same data, settings and seed,
+never the same weights: another machine's rounding is one more run."""

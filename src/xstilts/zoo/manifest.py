@@ -128,10 +128,13 @@ class Manifest(Spec):
         heads: When there are several; `format`, `family` and `labels` are empty then.
         languages: That the module itself is for (a language adapter); `source_language` is what
             the task was trained in.
-        run: Digest of every input of the training, so that the same run is found again.
+        run: Digest of every input of the training, so that the same run is found again; it says
+            nothing of the weights, which another machine makes others of.
         training: Settings, steps, selection and dev score.
         probe: Outputs on fixed input ids, to notice a reload that computes something else.
         files: Every file but those of `UNLISTED`.
+        versions: Of the packages, and the machine: processor, threads, kernels, libraries behind
+            matrix products.
         digest: Over files and everything above but `versions`; the module's identity.
     """
 

@@ -10,7 +10,10 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from xstilts.config.paths import require_writable
 from xstilts.errors import UsageError
+
+_ELSEWHERE = "Name another folder: --zoo DIR."
 
 
 @contextmanager
@@ -18,7 +21,7 @@ def locked(root: Path) -> Iterator[None]:
     """Hold the library's lock; it is let go when the process ends, however it ends.
 
     Raises:
-        UsageError: A file is where the library would be, or above it.
+        UsageError: A file is where the library would be, or above it, or it is read-only.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -27,6 +30,10 @@ def locked(root: Path) -> Iterator[None]:
             f"no library can be at {root}: {(error.strerror or '').lower()}",
             hint="Name a folder, or one that can be made.",
         ) from None
+    except OSError:
+        require_writable(root, _ELSEWHERE)
+        raise
+    require_writable(root, _ELSEWHERE)
     with FileLock(root / ".lock"):
         yield
 

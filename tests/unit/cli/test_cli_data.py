@@ -140,10 +140,9 @@ def test_preparing_nothing_is_no_success(run, tmp_path):
 def test_preparing_a_bitext_asks_for_no_pivot_and_fetches_nothing_after_a_conversion(
     run, tmp_path, data, monkeypatch, capsys
 ):
-    import datasets
-
     asked = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *more, **_: asked.append(more))
+    monkeypatch.setattr("xstilts.data.hub_fetch.fetch", lambda *more: asked.append(more))
+    monkeypatch.setattr("xstilts.data.readers.hub.fetch", lambda *more: asked.append(more))
     new = tmp_path / "new"
     with pytest.raises(SystemExit) as caught:
         raw = str(data / "tatoeba")

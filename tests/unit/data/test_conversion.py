@@ -465,3 +465,27 @@ def test_real_treebanks_convert_to_what_is_read_directly(tmp_path):
         direct = load(task.model_copy(update={"sources": [treebanks]}), "test", language, SHARED)
         converted = load(task, "test", language, tmp_path / "data")
         assert [(r.fields, r.target) for r in converted] == [(r.fields, r.target) for r in direct]
+
+
+def test_originals_behind_a_link_are_found(tmp_path):
+    header, row = XNLI_HEADER, xnli_row("de", "neutral", "a", "b")
+    write(
+        tmp_path,
+        {"store/xnli/xnli.dev.tsv": header + row, "store/xnli/xnli.test.tsv": header + row},
+    )
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "XNLI-1.0").symlink_to("../store/xnli")
+    (tmp_path / "raw" / "round").symlink_to("../raw")  # leads back
+    assert set(convert("xnli", tmp_path / "raw", tmp_path / "out").rows) == {
+        "dev-de.tsv",
+        "test-de.tsv",
+    }
+
+
+def test_after_an_error_no_folder_is_left(tmp_path):
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(NotFoundError, match="none of the original files"):
+        convert(
+            "xnli", tmp_path / "raw", tmp_path / "d" / "xnli", tmp_path / "d" / "labels" / "xnli"
+        )
+    assert not (tmp_path / "d").exists()

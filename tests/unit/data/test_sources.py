@@ -584,18 +584,19 @@ def test_hub_tags_answers_choices_and_bitexts(tmp_path, monkeypatch):
 
 
 def test_an_unreachable_hub_is_a_network_error(monkeypatch):
-    datasets = pytest.importorskip("datasets")
     asked = []
 
-    def unreachable(name, config, **more):
-        asked.append((name, config, more["split"], more["revision"]))
+    def unreachable(_self, name, **more):
+        asked.append((name, more["repo_type"], more["revision"]))
         raise ConnectionError("no route")
 
-    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", unreachable)
+    for module in ("located", "hub_fetch"):
+        monkeypatch.setattr(f"xstilts.data.{module}.no_network", lambda offline: None)
     with pytest.raises(NetworkError, match="cannot fetch google/xquad: no route"):
         load(load_task("xquad"), "test", "de", None)
     revision = load_task("xquad").sources[1].hub.revision
-    assert asked == [("google/xquad", "xquad.de", "validation", revision)]
+    assert asked == [("google/xquad", "dataset", revision)]
 
 
 def test_a_loading_script_is_refused(tmp_path):

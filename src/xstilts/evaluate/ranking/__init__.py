@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
@@ -28,7 +29,7 @@ from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.data.sources import load, task_in_world
+from xstilts.data.sources import load, require_located, task_in_world
 from xstilts.errors import NotFoundError, UsageError, XstiltsError
 from xstilts.evaluate.ranking import estimates
 from xstilts.evaluate.ranking.agreement import Agreement, agreement, known_results
@@ -36,7 +37,7 @@ from xstilts.evaluate.store import Score
 from xstilts.modules import methods
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats import FORMATS, check_targets, with_labels
-from xstilts.zoo import Entry
+from xstilts.zoo import Entry, Zoo
 from xstilts.zoo.manifest import COMPOSITION, MERGE
 from xstilts.zoo.workspace import Workspace
 
@@ -101,6 +102,43 @@ class _Rows:
     held: Features | None
 
 
+def trained_modules(zoo: Zoo) -> list[Entry]:
+    """The modules of a library that can be ranked on their backbones.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    found = [entry for entry in zoo.entries() if _is_of_task(entry)]
+    if not found:
+        raise _no_module(zoo)
+    return found
+
+
+def _no_module(zoo: Zoo, of: str = "") -> NotFoundError:
+    hint = "Train some first: xstilts train-adapter mnli"
+    return NotFoundError(f"no trained module{of} in {zoo.root}", hint=hint)
+
+
+def require_target(target: str, spec: RankSpec, root: Path | None, *, offline: bool) -> None:
+    """Refuse a ranking that cannot be computed before a backbone is loaded.
+
+    Raises:
+        UsageError: The target has no labels.
+        NotFoundError: There is no such estimate, or no training rows of the target.
+        OfflineError: Only a hub has them, and `offline` is set.
+    """
+    for method in spec.methods:
+        if method not in METHODS:
+            raise NotFoundError.named("estimate", method, METHODS)
+    if not FORMATS.get(task_in_world(load_task(target), root).format).LABELLED:
+        raise UsageError(
+            f"task {target} has no labels to learn from",
+            hint="Rank for a task with training rows, such as xnli.",
+        )
+    trained = task_in_world(load_task(train_task_of(target) or target), root)
+    require_located(trained, "train", trained.source_language, root, offline=offline)
+
+
 class Ranker:
     """Estimates for the modules of a library.
 
@@ -125,16 +163,9 @@ class Ranker:
         spec: RankSpec,
     ) -> None:
         self.backbone, self.workspace, self.spec = backbone, workspace, spec
-        for method in spec.methods:
-            if method not in METHODS:
-                raise NotFoundError.named("estimate", method, METHODS)
+        require_target(target, spec, workspace.data, offline=workspace.offline)
         self.target = task_in_world(load_task(target), workspace.data)
         self.trained = train_task_of(target) or target
-        if not FORMATS.get(self.target.format).LABELLED:
-            raise UsageError(
-                f"task {target} has no labels to learn from",
-                hint="Rank for a task with training rows, such as xnli.",
-            )
         self.entries = self._entries(modules)
         self._rows: dict[str, _Rows] = {}
         self._fisher: dict[str, estimates.Vector] = {}
@@ -144,16 +175,10 @@ class Ranker:
         zoo, identity = self.workspace.zoo, self.backbone.identity
         if modules:
             return [zoo.find(reference, identity) for reference in modules]
-        found = [
-            entry
-            for entry in zoo.entries()
-            if not entry.manifest.backbone.differences(identity) and _is_of_task(entry)
-        ]
+        trained = trained_modules(zoo)
+        found = [e for e in trained if not e.manifest.backbone.differences(identity)]
         if not found:
-            raise NotFoundError(
-                f"no trained module for {identity.name} in {zoo.root}",
-                hint="Train some first: xstilts train-adapter mnli",
-            )
+            raise _no_module(zoo, f" for {identity.name}")
         return found
 
     # -- rows

@@ -29,13 +29,18 @@ from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, collate
-from xstilts.data.sources import data_digest, load, task_in_world
+from xstilts.data.sources import data_digest, load, require_located, task_in_world
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.files import digest
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats import check_targets
 from xstilts.train.search import weights
-from xstilts.train.search.strategy import read_judgements, strategy, write_judgement
+from xstilts.train.search.strategy import (
+    read_judgements,
+    require_cma,
+    strategy,
+    write_judgement,
+)
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
 
@@ -75,6 +80,35 @@ class Found:
     judged: int
 
 
+def require_search(target: str, root: Path | None, *, offline: bool) -> None:
+    """Refuse a search that cannot run before a backbone is loaded.
+
+    Raises:
+        UsageError: The package that proposes weights is not installed.
+        NotFoundError: Neither the target nor the task that trains it has dev rows.
+        OfflineError: Only a hub has them, and `offline` is set.
+    """
+    require_cma()
+    _judging_task(target, root, offline=offline)
+
+
+def _judging_task(target: str, root: Path | None, *, offline: bool) -> TaskSpec:
+    """The task whose dev rows judge: the target, or the one that trains it."""
+    first = task_in_world(load_task(target), root)
+    try:
+        require_located(first, _split(first), first.source_language, root, offline=offline)
+    except NotFoundError:
+        trained = task_in_world(load_task(train_task_of(target) or target), root)
+        language = trained.source_language
+        require_located(trained, _split(trained), language, root, offline=offline)
+        return trained
+    return first
+
+
+def _split(task: TaskSpec) -> str:
+    return task.select_split or "validation"
+
+
 class Search:
     """A search for the weights of `text` on `target`.
 
@@ -107,7 +141,7 @@ class Search:
                 hint="Such as average(a, b), a + b or merge_ties(a, b).",
             )
         self.task = task_in_world(load_task(target), workspace.data)
-        self.trained = train_task_of(target) or target
+        self.target = target
         self.head_entry, self.head = self._find_head(head)
 
     def _find_head(self, reference: str) -> tuple[Entry, Head]:
@@ -123,7 +157,7 @@ class Search:
         raise UsageError(
             f"no part has a head for task {self.task.name}",
             hint="Name a module that has one: --head MODULE. To make one: xstilts train-adapter "
-            f"{self.trained} --method head",
+            f"{train_task_of(self.target) or self.target} --method head",
         )
 
     # -- examples
@@ -131,27 +165,19 @@ class Search:
     @cached_property
     def rows(self) -> list[Example]:
         """The labelled examples, in the source language."""
-        for task in (self.task, self._training_task()):
-            split = task.select_split or "validation"
-            try:
-                rows = load(
-                    task,
-                    split,
-                    task.source_language,
-                    self.workspace.data,
-                    offline=self.workspace.offline,
-                    limit=self.spec.shots,
-                    seed=self.spec.seed,
-                )
-            except NotFoundError as error:
-                last = error
-                continue
-            check_targets(rows)
-            return rows
-        raise last
-
-    def _training_task(self) -> TaskSpec:
-        return task_in_world(load_task(self.trained), self.workspace.data)
+        workspace, spec = self.workspace, self.spec
+        task = _judging_task(self.target, workspace.data, offline=workspace.offline)
+        rows = load(
+            task,
+            _split(task),
+            task.source_language,
+            workspace.data,
+            offline=workspace.offline,
+            limit=spec.shots,
+            seed=spec.seed,
+        )
+        check_targets(rows)
+        return rows
 
     @cached_property
     def features(self) -> Features:

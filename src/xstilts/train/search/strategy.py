@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ from numpy.typing import NDArray
 from xstilts.errors import UsageError
 
 
+def require_cma() -> None:
+    """Refuse a search where the package that proposes weights is not installed."""
+    if find_spec("cma") is None:
+        raise UsageError("the search needs cma", hint="pip install 'xstilts[search]'")
+
+
 def strategy(start: NDArray[np.float64], bounds: list[list[float]], seed: int) -> Any:
     """CMA-ES whose draws come from their own generator."""
-    try:
-        import cma
-    except ImportError:
-        raise UsageError("the search needs cma", hint="pip install 'xstilts[search]'") from None
+    require_cma()
+    import cma
+
     draws = np.random.default_rng(seed)
     options = {
         "seed": np.nan,

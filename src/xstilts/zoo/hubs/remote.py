@@ -8,15 +8,27 @@ written below `<address>/.parts/` and renamed.
 
 from __future__ import annotations
 
+import os
 import posixpath
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 from uuid import uuid4
 
-from xstilts.errors import DiskError, IntegrityError, NetworkError, NotFoundError, UsageError
+from xstilts.config.hub_models import in_time
+from xstilts.errors import (
+    DiskError,
+    IntegrityError,
+    NetworkError,
+    NotFoundError,
+    OfflineError,
+    UsageError,
+)
 from xstilts.zoo import Manifest, read_manifest
 from xstilts.zoo.entry import SHORT, full_name
 from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, parse_address
@@ -37,6 +49,45 @@ _DRIVERS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": 
 
 _WHOLE_WRITES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory", "hf")
 """Protocols where an object appears whole or not at all; elsewhere it is written and renamed."""
+
+
+def closed(address: Address, *, offline: bool) -> NetworkError | None:
+    """Why the store cannot be reached now; None when it can, or when only its client can tell."""
+    if address.local:
+        return None
+    if offline:
+        return OfflineError("this run is offline")
+    place = urlsplit(_endpoint(address.text.partition("://")[0]))
+    if not place.hostname or getproxies():
+        return None
+    port = place.port or (80 if place.scheme == "http" else 443)
+    if in_time(lambda seconds: socket.create_connection((place.hostname, port), seconds).close()):
+        return None
+    return NetworkError(f"{place.scheme}://{place.netloc} does not answer")
+
+
+def _endpoint(scheme: str) -> str:
+    """The address of a store's service, as its own client finds it; empty where that is unknown."""
+    if scheme in ("gs", "gcs"):
+        return os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
+    if scheme != "s3":
+        return ""
+    from fsspec.config import conf
+
+    own = conf.get("s3", {})
+    stated = own.get("endpoint_url") or own.get("client_kwargs", {}).get("endpoint_url")
+    if stated:
+        return str(stated)
+    try:
+        import botocore.session
+        from botocore.exceptions import BotoCoreError
+    except ImportError:
+        return ""
+    session = botocore.session.get_session()
+    with suppress(BotoCoreError):
+        region = session.get_config_variable("region") or "us-east-1"
+        return str(session.create_client("s3", region_name=region).meta.endpoint_url)
+    return ""
 
 
 def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
