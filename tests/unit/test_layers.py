@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 import xstilts
 
@@ -112,6 +115,22 @@ def test_command_line_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("line", ["tasks show xnli", "tasks ls", "zoo ls", "config show"])
+def test_what_only_lists_is_answered_without_torch(line, tmp_path):
+    code = (
+        "import sys; from xstilts.cli import main\n"
+        f"try: main({line.split()!r})\n"
+        "except SystemExit as done: assert not done.code, done.code\n"
+        "print([m for m in ('torch', 'transformers', 'datasets', 'pandas') if m in sys.modules])"
+    )
+    home = {"XSTILTS_HOME": str(tmp_path), "XSTILTS_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, check=True, env=os.environ | home,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_no_two_public_classes_share_a_name():
