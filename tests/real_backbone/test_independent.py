@@ -17,7 +17,7 @@ from xstilts.data.sources import load
 pytestmark = [needs_shared, pytest.mark.slow]
 
 TATOEBA = ["jv", "te", "ta", "sw", "th", "kk", "ml", "ka", "de", "hi"]
-QUICK = ("max_steps=30", "batch_size=16", "lr=1e-3", "select=none")
+QUICK = ("max_steps=80", "batch_size=16", "lr=1e-3", "select=none")
 
 
 @pytest.fixture
@@ -66,11 +66,15 @@ def test_tatoeba_is_that_of_sentence_transformers_to_the_digit(call, real_backbo
 
 
 def predictions_of(folder: Path, task: str, language: str) -> list[str]:
-    """The lines of the predictions file of a task in a language."""
+    """The predictions file of a task in a language: its lines, or the labels of JSON lines."""
     for path in (folder / "home" / "results" / "cells").glob("*/*/cell.json"):
         identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
         if (identity["task"], identity["language"]) == (task, language):
-            return (path.parent / "predictions.tsv").read_text(encoding="utf-8").split("\n")[:-1]
+            file = next(path.parent.glob("predictions.*"))
+            lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+            if file.suffix == ".tsv":
+                return lines
+            return [str(json.loads(line)["label"]) for line in lines]
     raise AssertionError(f"no predictions of {task} in {language}")
 
 
