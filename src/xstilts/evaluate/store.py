@@ -14,13 +14,15 @@ Everything shown anywhere is computed from the rows found here.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
+from pydantic_core import from_json
 
 from xstilts.backbone.machine import machine
 from xstilts.config.specs import Spec
@@ -106,8 +108,10 @@ class ResultCell:
 
     def outcomes(self) -> Any:
         """Per-example outcomes as the metric gives them, or None."""
-        path = self.folder / "outcomes.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        try:
+            return from_json((self.folder / "outcomes.json").read_bytes())
+        except FileNotFoundError:
+            return None
 
     @property
     def predictions(self) -> Path:
@@ -165,8 +169,19 @@ class ResultStore:
 
     def cells(self) -> Iterator[ResultCell]:
         """Every finished cell, in the order of keys."""
-        for path in sorted(self.root.glob("cells/*/*/cell.json")):
-            yield _read(path.parent)
+        found = (
+            [
+                key.path
+                for start in os.scandir(self.root / "cells")
+                if start.is_dir()
+                for key in os.scandir(start.path)
+                if Path(key.path, "cell.json").is_file()
+            ]
+            if (self.root / "cells").is_dir()
+            else []
+        )
+        for path in sorted(found):
+            yield _read(Path(path))
 
     def scores(self) -> list[Score]:
         """Every row of every cell."""
@@ -178,23 +193,48 @@ class ResultStore:
         return [row.model_dump() for row in self.scores() if row.main and row.digest == own]
 
 
+class _Record(BaseModel):
+    """What `cell.json` holds."""
+
+    schema_: int = Field(alias="schema", le=SCHEMA)
+    identity: dict[str, Any]
+    scores: list[Score]
+    seconds: float
+    written: str = ""
+    machine: dict[str, str] = {}
+
+
 def _read(folder: Path) -> ResultCell:
     path = folder / "cell.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["schema"] > SCHEMA:
-            raise IntegrityError(
-                f"a result cell has schema {record['schema']}, this version reads up to {SCHEMA}",
-                where=str(path),
-                hint="Update xstilts.",
-            )
-        scores = [Score.model_validate(row) for row in record["scores"]]
-        known = folder.name, record["identity"], scores, record["seconds"], folder
-        told = record.get("written", ""), record.get("machine", {})
-        return ResultCell(*known, *told)
-    except (OSError, ValueError, KeyError) as error:
-        raise IntegrityError(
-            f"a result cell is broken: {error}",
+        record = _Record.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _broken(path, error) from None
+    return ResultCell(
+        folder.name,
+        record.identity,
+        record.scores,
+        record.seconds,
+        folder,
+        record.written,
+        record.machine,
+    )
+
+
+def _broken(path: Path, error: Exception) -> IntegrityError:
+    """Why a cell cannot be read; what a later version wrote is not broken."""
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))["schema"]
+    except (OSError, ValueError, KeyError, TypeError):
+        schema = 0
+    if isinstance(schema, int) and schema > SCHEMA:
+        return IntegrityError(
+            f"a result cell has schema {schema}, this version reads up to {SCHEMA}",
             where=str(path),
-            hint="Remove that folder; the cell is computed again.",
-        ) from None
+            hint="Update xstilts.",
+        )
+    return IntegrityError(
+        f"a result cell is broken: {error}",
+        where=str(path),
+        hint="Remove that folder; the cell is computed again.",
+    )

@@ -38,6 +38,7 @@ def write_forms(
 
     def figures(path: Path) -> None:
         every = [figure for section in report.sections for figure in section.figures]
+        every += report.summary.figures if report.summary else ()
         write_figures(every, path, list(figure_formats))
 
     writers: dict[str, Callable[[Path], object]] = {

@@ -32,6 +32,7 @@ def forest(name: str, title: str, spans: Sequence[EffectInterval], across: str) 
 
     def draw(canvas: Any) -> None:
         axes = canvas.subplots()
+        axes.grid(visible=False, axis="y")
         axes.axvline(0.0, linewidth=1.0, linestyle=":", color=style(0)["color"])
         for number, span in enumerate(spans):
             colour = style(1)["color"]
@@ -43,7 +44,7 @@ def forest(name: str, title: str, spans: Sequence[EffectInterval], across: str) 
 
     told = "; ".join(f"{s.at} {s.value:+.1f} [{s.low:+.1f}, {s.high:+.1f}]" for s in spans)
     text = f"{title}: {across} with intervals. {told}."
-    return Figure(name, title, text, draw, height=1.0 + 0.26 * len(spans))
+    return Figure(name, title, text, draw, width=6.4, height=0.75 + 0.24 * len(spans))
 
 
 def curves(

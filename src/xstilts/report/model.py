@@ -179,6 +179,7 @@ class ReportSummary:
     question: str
     findings: tuple[KeyFinding, ...] = ()
     tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)

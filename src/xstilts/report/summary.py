@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xstilts.evaluate.stats import HIGHER, LOWER, NOTHING, Verdict
+from xstilts.report.intervals import EffectInterval, forest
 from xstilts.report.material import Column, Material
 from xstilts.report.model import (
+    Figure,
     Item,
     KeyFinding,
     ReportSummary,
@@ -21,13 +23,17 @@ from xstilts.report.model import (
 
 MOST = 6
 """Expressions that a statement lists; the main table has all."""
+DRAWN = 10
+"""Expressions that the picture has from either end."""
 NAMED = 4
 """Expressions that the question names."""
 
 
 def summary(material: Material) -> ReportSummary:
     """The question of the stored scores, what their comparisons say, the best of each target."""
-    return ReportSummary(_question(material), _findings(material), _best(material))
+    return ReportSummary(
+        _question(material), _findings(material), _best(material), _picture(material)
+    )
 
 
 def _question(material: Material) -> str:
@@ -113,6 +119,27 @@ def _line(material: Material, label: str, verdict: Verdict) -> str:
         return f"{text}; detected higher on {up} and lower on {down} of {len(known)}"
     up = sum(each.effect > 0 for each in known)
     return f"{text}; above {material.baseline} on {up} of {len(known)}"
+
+
+def _picture(material: Material) -> tuple[Figure, ...]:
+    """Effects with intervals, one below the other, of what is compared over the same tasks."""
+    found = [(label, _widest(material, label)) for label in material.others]
+    told = [(label, verdict) for label, verdict in found if verdict and verdict.low is not None]
+    where = told[0][1].what if told else ""
+    spans = [
+        EffectInterval(label, verdict.effect, verdict.low, verdict.high)
+        for label, verdict in told
+        if verdict.what == where and verdict.low is not None and verdict.high is not None
+    ]
+    spans.sort(key=lambda span: -span.value)
+    if len(spans) < 2:
+        return ()
+    on = f"mean of {len(material.means[where])} tasks" if where in material.means else where
+    title = f"Difference to {material.baseline}, {on}"
+    across = f"points ({material.scope})" if material.scope else "points, with 95 % intervals"
+    ends = [*spans[:DRAWN], *spans[-DRAWN:]] if len(spans) > 2 * DRAWN else spans
+    cut = "" if ends is spans else f", the {DRAWN} highest and lowest"
+    return (forest("summary", title + cut, ends, across),)
 
 
 # -- the best of each target

@@ -27,6 +27,11 @@ def test_three_seeds_say_what_helps_and_what_hurts(tmp_path):
     assert helps[0].startswith("mnli: +") and "points [+" in helps[0]
     assert helps[0].endswith("on the mean of 2 tasks; detected higher on 2 and lower on 0 of 2")
     assert hurts[0].startswith("qqp: −") and neither[0].startswith("ccg: ")
+    picture = made.figures[0]
+    assert picture.title == "Difference to none, mean of 2 tasks"
+    assert [picture.text.index(f" {label} ") for label in ("mnli", "ccg", "qqp")] == sorted(
+        picture.text.index(f" {label} ") for label in GAINS if label != "none"
+    )
     best = made.tables[0]
     assert [row[0] for row in best.rows] == ["xnli", "pawsx"]
     assert {(row[3], row[6]) for row in best.rows} == {("mnli", "higher")}
