@@ -36,6 +36,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'xstilts' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *import_module("xstilts.session").VERBS})
+
+
 class _CallableRoom(ModuleType):
     """A package that has a verb's name: `xstilts.train` is both."""
 

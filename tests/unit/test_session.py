@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -261,3 +262,9 @@ def test_importing_stays_light():
 def test_an_unknown_world():
     with pytest.raises(NotFoundError, match="no world named 'sandbax'"):
         Session(world="sandbax")
+
+
+def test_the_package_lists_its_verbs_and_is_typed():
+    assert {"train", "evaluate", "xtreme", "predict", "load", "Session"} <= set(dir(xstilts))
+    assert all(callable(getattr(xstilts, name)) for name in ("evaluate", "align", "rank"))
+    assert (Path(xstilts.__file__).parent / "py.typed").is_file()
