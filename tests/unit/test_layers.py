@@ -92,7 +92,7 @@ def test_no_file_imports_itself_through_others():
 def test_every_room_has_a_floor():
     names = {path.stem for path in ROOT.iterdir() if path.suffix in ("", ".py")}
     assert names - set(FLOOR) - {"__init__", "__main__", "__pycache__", "_configs"} == set()
-    listed = [p for p in ROOT.iterdir() if p.name not in ("__pycache__", "_configs")]
+    listed = [p for p in ROOT.iterdir() if p.name not in ("__pycache__", "_configs", "py.typed")]
     assert len(listed) <= ENTRIES
 
 
