@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xstilts.api import Prediction, Predictor
+    from xstilts.composition.predictor import Prediction, Predictor
     from xstilts.session import Session, load
 
     __version__: str
@@ -26,7 +26,7 @@ def __getattr__(name: str) -> Any:
 
         return version("xstilts")
     if name in ("Prediction", "Predictor"):
-        return getattr(import_module("xstilts.api"), name)
+        return getattr(import_module("xstilts.composition.predictor"), name)
     if not name.startswith("_") and name != "session":
         own = import_module("xstilts.session")
         if name in ("Session", "load"):

@@ -21,7 +21,6 @@ FLOORS = (
     ("modules", "tasks"),
     ("composition", "sandbox"),
     ("evaluate", "train"),
-    ("api",),
     ("report",),
     ("bench", "grid"),
     ("session",),

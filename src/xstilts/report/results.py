@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xstilts.api import Prediction
 from xstilts.composition.export import Exported
+from xstilts.composition.predictor import Prediction
 from xstilts.config.specs import SuiteSpec
 from xstilts.config.tabular import Tabular, View
 from xstilts.evaluate.ranking import ModuleRanking

@@ -23,9 +23,9 @@ from xstilts.session.setup import DEFAULT_BACKBONE, PRECISIONS, Setup, expanded,
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from xstilts.api import Predictor, Row
     from xstilts.backbone.backbone import Backbone
     from xstilts.composition.explain import Explanation
+    from xstilts.composition.predictor import Predictor, Row
     from xstilts.composition.trainable import TrainableModel
     from xstilts.config.specs import TaskSpec
     from xstilts.data.bundle import Bundle
@@ -723,7 +723,7 @@ class Session(Setup):
         require_language(expression, language)
         self.require_parts(expression, language)
         loaded = self.backbone_for(expression, backbone)  # says so before torch is imported
-        from xstilts.api import predictor
+        from xstilts.composition.predictor import predictor
 
         return predictor(expression, self.zoo, loaded, language, task)
 
