@@ -25,6 +25,8 @@ from xstilts.modules.operators import OPERATORS
 FIRSTS = sorted({ARCHITECTURES.get(name).MODEL_TYPES[0] for name in ARCHITECTURES})
 OTHERS = ("distilbert", "electra", "deberta-v2", "modernbert", "t5", "mt5")
 """Model types whose parts have other names, or are others, than XLM-R's."""
+DECODERS = ("llama", "gemma2", "bloom")
+"""Of the causal ones; tests/unit/backbone/test_decoder.py holds every type against peft."""
 METHODS_HERE = [name for name in METHODS if not METHODS.get(name).EXTERNAL]
 PRESETS = spec_names("methods")
 
@@ -58,7 +60,7 @@ def test_padding_changes_no_row(model_type):
         assert torch.allclose(alone, together[row, :length], atol=1e-5)
 
 
-@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_fresh_module_changes_no_bit(preset, model_type):
     here, (ids, mask) = base(model_type), tokens()
@@ -68,19 +70,19 @@ def test_a_fresh_module_changes_no_bit(preset, model_type):
         assert torch.equal(here(ids, mask), before)
 
 
-@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 @pytest.mark.parametrize("method", METHODS_HERE)
 def test_methods_keep_their_contract(method, model_type):
     assert method_problems(method, base(model_type)) == []
 
 
-@pytest.mark.parametrize("model_type", ["deberta-v2", "modernbert", "mt5"])
+@pytest.mark.parametrize("model_type", ["deberta-v2", "modernbert", "mt5", "gemma2"])
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_operators_keep_their_contract(operator, model_type):
     assert operator_problems(operator, base(model_type)) == []
 
 
-@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_modules_act_at_every_site_and_below_it_nothing_changes(model_type):
     here, (ids, mask) = base(model_type), tokens()
     plain = here.hidden_states(ids, mask)
@@ -103,7 +105,7 @@ def test_modules_act_at_every_site_and_below_it_nothing_changes(model_type):
     assert torch.equal(here(ids, mask), plain[-1])
 
 
-@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_a_lora_and_a_bottleneck_share_a_sublayer(model_type):
     here, (ids, mask) = base(model_type), tokens()
     modules = {}
@@ -195,7 +197,7 @@ def test_bottlenecks_are_those_of_the_adapters_library(preset, model_type, tmp_p
 # -------------------------------------------------------------------------------- layouts and types
 
 
-@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_the_packed_layout_gives_the_same(model_type):
     here = backbone(model_type)
     ids, mask = tokens(LEAST_ROWS // 8, 20)
