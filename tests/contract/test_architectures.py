@@ -83,6 +83,19 @@ def test_operators_keep_their_contract(operator, model_type):
 
 
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
+def test_targets_are_what_the_backbone_has_of_them():
+    for model_type, targets in (
+        ("xlm-roberta", ["query", "value"]),
+        ("modernbert", ["qkv"]),
+        ("mt5", ["query", "value"]),
+    ):
+        _, module = fresh("lora", base(model_type).shape)
+        assert module.options.targets == targets
+    _, module = fresh("lora", base("mt5").shape, targets=["intermediate", "output"])
+    assert module.options.targets == ["gate", "up", "output"]
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
 def test_modules_act_at_every_site_and_below_it_nothing_changes(model_type):
     here, (ids, mask) = base(model_type), tokens()
     plain = here.hidden_states(ids, mask)

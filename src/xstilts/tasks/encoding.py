@@ -86,3 +86,12 @@ def _load(path: Path) -> Features:
             where=str(path),
             hint="Remove it; it is made again.",
         ) from None
+
+
+def too_long(task: TaskSpec, backbone: Backbone, max_length: int = 0) -> str:
+    """What to say of rows that are cut before they are as long as asked; empty where none is."""
+    asked, reads = max_length or task.max_length, backbone.max_length
+    if asked <= reads:
+        return ""
+    name = backbone.identity.name
+    return f"{task.name}: max_length is {asked:,}, and {name} reads at most {reads:,} sub-words"

@@ -88,7 +88,7 @@ def _manifest(
         phase.name,
         phase.preset.method,
         phase.backbone,
-        options=phase.options,
+        options=built.own.options,
         head=phase.task if single else None,
         kind=COMPOSITION if within else phase.method.KIND,
         task=phase.task.name if single else short_name(",".join(phase.tasks)),

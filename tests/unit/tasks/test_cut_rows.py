@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from support.models import backbone
 from support.tokenizers import tiny_tokenizer
 
+from xstilts.config.load import load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
+from xstilts.tasks.encoding import too_long
 from xstilts.tasks.formats import FORMATS
 
 TEXT = "one two three four five six seven eight nine ten"
@@ -71,3 +74,12 @@ def test_a_long_sentence_is_split_and_a_word_that_fits_in_no_row_is_lost(tokeniz
     rows = [({"words": ("one",) * 40}, ("no",) * 40), ({"words": (word, "one")}, ("no", "no"))]
     assert cut(tokenizer, "tagging", rows, long + 3) == 0
     assert cut(tokenizer, "tagging", rows, long + 2) == 1
+
+
+def test_a_length_that_the_backbone_cannot_read_is_named():
+    base, task = backbone(), load_task("mnli")
+    assert base.max_length == 64
+    said = "mnli: max_length is 1,024, and pico-xlm-roberta reads at most 64 sub-words"
+    assert too_long(task, base, 1024) == said
+    assert too_long(task, base, 64) == ""
+    assert bool(too_long(task, base)) == (task.max_length > 64)
