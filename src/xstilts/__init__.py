@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Prediction", "Predictor", "Session", "__version__", "load"]
 
+_ROOMS = ("train", "evaluate", "report")
+"""Packages that have a verb's name."""
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
@@ -27,6 +30,8 @@ def __getattr__(name: str) -> Any:
         return version("xstilts")
     if name in ("Prediction", "Predictor"):
         return getattr(import_module("xstilts.composition.predictor"), name)
+    if name in _ROOMS:  # never the verb alone: what was imported first must not decide
+        return import_module(f"{__name__}.{name}")
     if not name.startswith("_") and name != "session":
         own = import_module("xstilts.session")
         if name in ("Session", "load"):
@@ -52,7 +57,7 @@ class _Package(ModuleType):
     """This package: the import system sets its subpackages as attributes, which hide the verbs."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("train", "evaluate", "report") and type(value) is ModuleType:
+        if name in _ROOMS and type(value) is ModuleType:
             value.__class__ = _CallableRoom
         super().__setattr__(name, value)
 

@@ -236,3 +236,11 @@ def test_importing_the_package_is_light():
     assert callable(xstilts.load)
     with pytest.raises(AttributeError):
         _ = xstilts.nothing
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "report"])
+def test_a_package_with_a_verbs_name_is_both_whatever_was_imported_before(name):
+    code = f"from xstilts import {name} as room; print(callable(room), room.__path__[0])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split()[0] == "True", done.stderr
+    assert done.stdout.strip().endswith(name)
