@@ -82,7 +82,6 @@ def test_operators_keep_their_contract(operator, model_type):
     assert operator_problems(operator, base(model_type)) == []
 
 
-@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_targets_are_what_the_backbone_has_of_them():
     for model_type, targets in (
         ("xlm-roberta", ["query", "value"]),
@@ -95,7 +94,7 @@ def test_targets_are_what_the_backbone_has_of_them():
     assert module.options.targets == ["gate", "up", "output"]
 
 
-@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_modules_act_at_every_site_and_below_it_nothing_changes(model_type):
     here, (ids, mask) = base(model_type), tokens()
     plain = here.hidden_states(ids, mask)
