@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 import torch
 from support.models import backbone, fresh, randomise, tokens
+from support.trained import add_module, backbone_folder
 
 from xstilts.backbone.architectures import ARCHITECTURES, model_types
 from xstilts.backbone.backbone import Backbone
@@ -17,10 +18,13 @@ from xstilts.backbone.packed import LEAST_ROWS, unpack
 from xstilts.backbone.sites import LINEARS, SUBLAYERS, Site
 from xstilts.composition.compose import compose
 from xstilts.composition.conformance import method_problems, operator_problems
+from xstilts.composition.export import export
 from xstilts.composition.parser import parse
 from xstilts.config.load import spec_names
+from xstilts.errors import UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.modules.operators import OPERATORS
+from xstilts.zoo import Zoo
 
 FIRSTS = sorted({ARCHITECTURES.get(name).MODEL_TYPES[0] for name in ARCHITECTURES})
 OTHERS = ("distilbert", "electra", "deberta-v2", "modernbert", "t5", "mt5")
@@ -232,6 +236,26 @@ def test_eight_and_sixteen_bits_are_near(model_type):
         with torch.autocast("cpu", torch.bfloat16):
             half = here(ids, mask)[mask.bool()]
     assert 0 < float((half.float() - wanted).abs().mean()) < 0.05 * spread
+
+
+@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
+def test_exports_give_the_same_or_say_why_not(model_type, tmp_path):
+    here = Backbone.load(str(backbone_folder(tmp_path / "base", model_type)), offline=True)
+    zoo = Zoo(tmp_path / "zoo")
+    for task in ("mnli", "udpos"):
+        add_module(zoo, here, task, "lora")
+    made = export("merged", "mnli/lora", zoo, here, tmp_path / "merged")
+    assert made.difference < 1e-5
+    again = Backbone.load(str(tmp_path / "merged"), offline=True)
+    assert again.identity.fingerprint != here.identity.fingerprint
+    for task in ("mnli", "udpos"):
+        try:
+            made = export("hf", f"{task}/lora", zoo, here, tmp_path / task)
+        except UsageError as refused:
+            assert here.identity.model_type in refused.what
+            assert not (tmp_path / task).exists()
+        else:
+            assert made.difference < 1e-5
 
 
 def test_modules_of_every_architecture_load_bit_equal_in_another_process(tmp_path):

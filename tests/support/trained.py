@@ -33,10 +33,10 @@ TEXTS = [
 ]
 
 
-def backbone_folder(folder: Path, **sizes: int) -> Path:
-    """A tiny XLM-R as a model folder; `sizes` go into its config."""
+def backbone_folder(folder: Path, model_type: str = "xlm-roberta", **sizes: int) -> Path:
+    """A tiny XLM-R, or another model, as a model folder; `sizes` go into its config."""
     tokenizer = tiny_tokenizer(TEXTS * 20, 120)
-    model = encoder(vocab_size=len(tokenizer), **sizes)
+    model = encoder(model_type, vocab_size=len(tokenizer), **sizes)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xstilts.backbone.architectures import class_options
 from xstilts.composition.export import Source, difference, probe, reference
 from xstilts.composition.export._fold import folded
 from xstilts.composition.export._heads import class_name, label_options, transformers_head
@@ -35,11 +36,12 @@ def write(source: Source, folder: Path) -> float | None:
     assert source.head is not None
     model_class = getattr(transformers, class_name(source.head.task))
     config = plain_config(source, **label_options(source.head))
-    model = model_class.from_config(config, attn_implementation="sdpa")
+    attention = class_options(type(source.backbone.encoder))["attn_implementation"]
+    model = model_class.from_config(config, attn_implementation=attention)
     fill(model, folded(source), transformers_head(source.head, source.backbone))
     model.save_pretrained(folder)
     source.backbone.tokenizer.save_pretrained(folder)
-    again = model_class.from_pretrained(folder, attn_implementation="sdpa").eval()
+    again = model_class.from_pretrained(folder, attn_implementation=attention).eval()
     ids, mask = probe(source.backbone)
     return difference(logits_of(again, source.head, ids, mask), reference(source, ids, mask), mask)
 
