@@ -36,7 +36,7 @@ def align(
     ] = False,
     languages: Languages = "",
     split: Split = "",
-    limit: Limit = 0,
+    limit: Limit = None,
     pooling: Pooling = "",
     precision: Precision = "fp32",
     compiled: Compile = False,
@@ -64,7 +64,7 @@ def align(
         layers=() if layers == "all" else layers_of(layers),
         steps=steps,
         split=split,
-        limit=limit,
+        limit=limit or 0,
         pooling=pooling,
     )
     if state.dry_run:

@@ -14,8 +14,8 @@ Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as non
 Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
 Split = Annotated[str, typer.Option(help="Empty means the task's own.")]
 Limit = Annotated[
-    int,
-    typer.Option(min=0, help="Only so many first rows of each language; every score says so."),
+    int | None,
+    typer.Option(min=1, help="Only so many first rows of each language; every score says so."),
 ]
 Layers = Annotated[
     str,
@@ -38,7 +38,7 @@ def evaluate(
     task: Annotated[str, typer.Option(help="The task.")],
     languages: Languages = "",
     split: Split = "",
-    limit: Limit = 0,
+    limit: Limit = None,
     layers: Layers = "",
     pooling: Pooling = "",
     task_options: Annotated[
@@ -68,7 +68,7 @@ def evaluate(
         backbone=backbone,
         langs=split_commas(languages),
         split=split,
-        limit=limit,
+        limit=limit or 0,
         layers=layers_of(layers),
         pooling=pooling,
         options=_options(task_options),
@@ -93,7 +93,7 @@ def xtreme(
     overrides: Annotated[list[str] | None, typer.Option("--set", help="For that training.")] = None,
     languages: Languages = "",
     split: Split = "",
-    limit: Limit = 0,
+    limit: Limit = None,
     layers: Layers = "",
     pooling: Pooling = "",
     precision: Precision = "fp32",
@@ -119,7 +119,7 @@ def xtreme(
         "overrides": overrides or [],
         "langs": split_commas(languages),
         "split": split,
-        "limit": limit,
+        "limit": limit or 0,
         "layers": layers_of(layers),
         "pooling": pooling,
         "backbone": backbone,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from support.stored import fill
 from support.trained import add_module, backbone_folder
 
 from xstilts.backbone import machine
@@ -289,8 +290,9 @@ def test_a_submission_that_has_no_place(refused, tmp_path):
 
 def test_a_path_that_is_taken(refused, tmp_path, zoo):
     (tmp_path / "file").write_text("x")
+    fill(tmp_path / "results", tasks=("xnli",), most=1, aligned=False)
     for words in (
-        ("report", "--draws", "0", "--html", str(tmp_path)),
+        ("--results", str(tmp_path / "results"), "report", "--draws", "0", "--html", str(tmp_path)),
         ("zoo", "bundle", str(tmp_path / "file" / "in"), "mnli"),
         ("recipes", "cp", "quick", str(tmp_path / "file" / "mine.yaml")),
     ):

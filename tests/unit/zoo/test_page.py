@@ -95,12 +95,12 @@ def test_nothing_of_a_module_becomes_markup(zoo, tmp_path):
 def test_lineage_is_drawn_and_linked_both_ways(zoo, tmp_path):
     lang = add(zoo, name="lang-sw")
     task = add(zoo, parents=[parent(lang)])
-    gone = Parent(reference="gone/lora@0a1b", digest="0" * 64, role="fused")
-    top = add(zoo, name="fused", parents=[parent(task, "fused"), parent(lang, "fused"), gone])
+    gone = Parent(reference="gone/lora@0a1b", digest="0" * 64, role="merged")
+    top = add(zoo, name="fused", parents=[parent(task, "merged"), parent(lang, "merged"), gone])
     read = page(zoo, tmp_path)
     own = read.articles[anchor(top.manifest.digest)]["text"]
-    boxes = ("fused/seq_bn", "fused: mnli/seq_bn", "fused, below: lang-sw/seq_bn")
-    assert all(box in own for box in boxes) and "fused: gone/lora (not here)" in own
+    boxes = ("fused/seq_bn", "merged: mnli/seq_bn", "merged, below: lang-sw/seq_bn")
+    assert all(box in own for box in boxes) and "merged: gone/lora (not here)" in own
     svg = next(module.lineage for module in shown(zoo) if module.name == "fused/seq_bn")
     assert svg.count("<rect") == 4 and svg.count("<path") == 4  # a shared ancestor is one box
     y = {name: float(top) for top, name in re.findall(r'y="(\d+)">(?:[\w, ]+: )?([\w-]+)/', svg)}

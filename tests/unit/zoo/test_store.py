@@ -332,10 +332,10 @@ def parent(entry, role="below"):
 def test_lineage_is_a_tree_by_digest(zoo):
     lang = add(zoo, name="lang-en", kind="language")
     task = add(zoo, parents=[parent(lang)])
-    fused = add(zoo, name="fused", kind="fusion", parents=[parent(task, "fused"), parent(lang)])
+    fused = add(zoo, name="fused", kind="fusion", parents=[parent(task, "merged"), parent(lang)])
     tree = lineage(zoo, fused)
     assert [(a.entry.manifest.name, a.role) for a in tree.parents] == [
-        ("mnli", "fused"),
+        ("mnli", "merged"),
         ("lang-en", "below"),
     ]
     assert [a.entry.manifest.name for a in ancestors(tree)] == [
