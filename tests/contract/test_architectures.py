@@ -25,6 +25,7 @@ from xstilts.errors import UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Zoo
+from xstilts.zoo.snippets import WITHOUT_SDPA
 
 FIRSTS = sorted({ARCHITECTURES.get(name).MODEL_TYPES[0] for name in ARCHITECTURES})
 OTHERS = ("distilbert", "electra", "deberta-v2", "modernbert", "t5", "mt5")
@@ -236,6 +237,11 @@ def test_eight_and_sixteen_bits_are_near(model_type):
         with torch.autocast("cpu", torch.bfloat16):
             half = here(ids, mask)[mask.bool()]
     assert 0 < float((half.float() - wanted).abs().mean()) < 0.05 * spread
+
+
+def test_cards_ask_for_an_attention_that_the_class_has():
+    eager = {t for t in model_types() if base(t).encoder.config._attn_implementation == "eager"}
+    assert eager <= WITHOUT_SDPA <= set(model_types())
 
 
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])

@@ -12,6 +12,9 @@ from xstilts.zoo.entry import pair
 from xstilts.zoo.head_formats import head_format
 from xstilts.zoo.manifest import COMPOSITION, HEAD, MERGE, Manifest
 
+WITHOUT_SDPA = frozenset({"bloom", "deberta-v2", "electra", "gemma2", "mt5", "t5", "umt5", "xglm"})
+"""Model types without fused attention, or with a wrong one, in some transformers of 4.57 to 5."""
+
 
 @dataclass(frozen=True)
 class MethodCard:
@@ -127,7 +130,8 @@ def _model(manifest: Manifest, class_name: str, labels: Sequence[str]) -> list[s
     if labels:
         names = ", ".join(f"{number}: {name!r}" for number, name in enumerate(labels))
         options.append(f"id2label={{{names}}}")
-    options.append('attn_implementation="sdpa"')
+    attention = "eager" if backbone.model_type in WITHOUT_SDPA else "sdpa"
+    options.append(f'attn_implementation="{attention}"')
     lines = [f"    {option}," for option in options]
     if not backbone.on_hub:
         lines[0] += "  # a local folder when this was trained"
