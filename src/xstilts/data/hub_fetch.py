@@ -28,7 +28,11 @@ def cached(hub: HubSource) -> Path | None:
                 hub.repo, repo_type="dataset", revision=hub.revision, local_files_only=True
             )
         )
-    except (LocalEntryNotFoundError, FileNotFoundError):
+    except LocalEntryNotFoundError as error:
+        # From version 2, a folder with a split's files only is "incomplete", and named like this.
+        found = getattr(error, "snapshot_path", None)
+        return Path(found) if found else None
+    except FileNotFoundError:
         return None
 
 
