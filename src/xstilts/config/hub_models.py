@@ -109,13 +109,13 @@ def load_errors(
     except (OSError, HFValidationError) as error:
         if DiskError.of(error) is not None and not isinstance(error, PermissionError):
             raise
-        if isinstance(error, HFValidationError):  # a path, which no repository is called
-            raise NotFoundError(
-                f"no {what} '{place}'", hint="Check the path or the name."
-            ) from None
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         if Path(place).expanduser().is_dir():
             raise NotFoundError(f"{what} folder '{place}' is incomplete: {first}") from None
+        if not _can_be_a_repository(place):
+            raise NotFoundError(
+                f"no {what} '{place}'", hint="Check the path or the name."
+            ) from None
         if closed is None:
             raise NetworkError(
                 f"{what} '{place}' could not be fetched: {first}",
@@ -127,6 +127,17 @@ def load_errors(
             where=f"no folder of this name; such models in {constants.HF_HUB_CACHE}: {there}",
             hint="Name one of these or a local folder, or run once with a network.",
         ) from None
+
+
+def _can_be_a_repository(name: str) -> bool:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:  # a path
+        return False
+    return True
 
 
 def _cached(model_types: Collection[str]) -> list[str]:
