@@ -6,42 +6,12 @@ import json
 
 import pytest
 from support.in_process import work_here
+from support.own_task import STUDY, TASK, write_own_task
 from support.trained import TEXTS, backbone_folder
 
 from xstilts.cli import main
 from xstilts.tasks.formats import FORMATS
 
-TASK = """
-title: Own
-format: classification
-languages: [en, de]
-labels: [a, b]
-metric: accuracy
-train_task: own
-eval_split: test
-max_length: 16
-sources:
-  - reader: jsonl
-    columns: {text: text, target: label}
-    files:
-      train: "own/train-{language}.jsonl"
-      validation: "own/validation-{language}.jsonl"
-      test: "own/test-{language}.jsonl"
-"""
-STUDY = """
-question: Does it run?
-intermediates: [none, ../tasks/own.yaml]
-targets: [../tasks/own.yaml]
-seeds: [1]
-intermediate: {method: seq_bn, train: {max_steps: 2, batch_size: 2}}
-target: {method: head, train: {max_steps: 2, batch_size: 2}}
-answer:
-  theirs: [none]
-  tasks: [../tasks/own.yaml]
-  higher: more
-  lower: less
-  nothing: the same
-"""
 FAST = ("--set", "train.max_steps=2", "--set", "train.batch_size=2")
 
 
@@ -52,18 +22,8 @@ def place(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name in ("home", "cache"):
         monkeypatch.setenv(f"XSTILTS_{name.upper()}", str(tmp_path / name))
-    for name in ("tasks", "studies", "data/own", "elsewhere"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "tasks" / "own.yaml").write_text(TASK)
-    (tmp_path / "studies" / "tiny.yaml").write_text(STUDY)
-    for number, name in enumerate(
-        (*(f"{split}-en" for split in ("train", "validation", "test")), "test-de")
-    ):
-        lines = [
-            json.dumps({"text": f"{TEXTS[n % 5]} {number} {n}", "label": "ab"[n % 2]})
-            for n in range(12)
-        ]
-        (tmp_path / "data" / "own" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    write_own_task(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
     backbone_folder(tmp_path / "pico")
     monkeypatch.setenv("XSTILTS_BACKBONE", str(tmp_path / "pico"))
     monkeypatch.chdir(tmp_path / "tasks")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 from support.in_process import work_here
+from support.own_task import write_own_task
 from support.trained import TEXTS, add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
@@ -20,23 +20,6 @@ from xstilts.cli.app import app
 from xstilts.config.load import load_task
 from xstilts.zoo import Zoo
 
-TASK = """
-title: Own
-format: classification
-languages: [en, de]
-labels: [a, b]
-metric: accuracy
-train_task: own
-eval_split: test
-max_length: 16
-sources:
-  - reader: jsonl
-    columns: {text: text, target: label}
-    files:
-      train: "own/train-{language}.jsonl"
-      validation: "own/validation-{language}.jsonl"
-      test: "own/test-{language}.jsonl"
-"""
 BITEXT = """
 title: Own sentences
 format: retrieval
@@ -48,20 +31,6 @@ sources:
     files:
       test.source: "pairs/{language}.txt"
       test.target: "pairs/{language}.en.txt"
-"""
-STUDY = """
-question: Does it run?
-intermediates: [none, ../tasks/own.yaml]
-targets: [../tasks/own.yaml]
-seeds: [1]
-intermediate: {method: seq_bn, train: {max_steps: 2, batch_size: 2}}
-target: {method: head, train: {max_steps: 2, batch_size: 2}}
-answer:
-  theirs: [none]
-  tasks: [../tasks/own.yaml]
-  higher: more
-  lower: less
-  nothing: the same
 """
 RECIPE = """
 title: Own
@@ -197,17 +166,10 @@ def commands() -> list[str]:
 
 def build_place(place: Path) -> None:
     """A folder with tasks, rows, a backbone, modules, a finished study and a submission."""
-    for name in ("tasks", "studies", "recipes", "data/own", "data/pairs", "out", "home", "cache"):
+    write_own_task(place)
+    for name in ("recipes", "data/pairs", "out", "home", "cache"):
         (place / name).mkdir(parents=True)
-    (place / "tasks" / "own.yaml").write_text(TASK)
     (place / "tasks" / "pairs.yaml").write_text(BITEXT)
-    (place / "studies" / "tiny.yaml").write_text(STUDY)
-    for number, name in enumerate(("train-en", "validation-en", "test-en", "test-de")):
-        lines = [
-            json.dumps({"text": f"{TEXTS[n % 5]} {number} {n}", "label": "ab"[n % 2]})
-            for n in range(12)
-        ]
-        (place / "data" / "own" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     (place / "data" / "pairs" / "de.txt").write_text("\n".join(TEXTS) + "\n")
     (place / "data" / "pairs" / "de.en.txt").write_text("\n".join(TEXTS) + "\n")
     (place / "raw").mkdir()
