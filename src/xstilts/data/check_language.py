@@ -122,7 +122,7 @@ def require_language(
     return message
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _looks(spec: str, root: Path | None) -> Mapping[str, _Profile]:
     """How every language of a task, given as JSON, looks outside of its training split."""
     task = TaskSpec.model_validate_json(spec)

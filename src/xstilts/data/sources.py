@@ -22,6 +22,7 @@ from xstilts.data.located import (
     locate,
     require_located,
 )
+from xstilts.data.once import once
 from xstilts.data.readers import READERS
 from xstilts.data.rows import Dropped, chosen_rows, options_of
 from xstilts.data.world import task_in_world
@@ -123,6 +124,11 @@ def read_located(located: Located) -> tuple[list[Example], dict[str, int]]:
     """
     if located.parts:
         return _read_parts(located)
+    key = ("rows", located.task.model_dump_json(), located.split, located.language, *located.files)
+    return once((*key, located.source.model_dump_json()), lambda: _read(located))
+
+
+def _read(located: Located) -> tuple[list[Example], dict[str, int]]:
     source, task, language = located.source, located.task, located.language
     reader = READERS.get(source.reader)
     examples: list[Example] = []
@@ -261,6 +267,12 @@ def _all_text(values: Sequence[Any]) -> bool:
 
 def data_digest(examples: Iterable[Example]) -> str:
     """The sha256 over id, fields and target of the rows in order, as 64 hex digits."""
+    rows = list(examples)
+    # the rows are kept with their digest, so that no other row gets the id of one of them
+    return once(("digest", *map(id, rows)), lambda: (_digest(rows), rows))[0]
+
+
+def _digest(examples: Iterable[Example]) -> str:
     total = hashlib.sha256()
     for example in examples:
         value = {"id": example.id, "fields": dict(example.fields), "target": example.target}

@@ -9,6 +9,7 @@ from typing import Any
 from xstilts.config.load import located, short_name
 from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import RecipeSpec
+from xstilts.data.once import read_once
 from xstilts.errors import NotFoundError, OfflineError
 from xstilts.evaluate import score_rows
 from xstilts.evaluate.cells import Inputs
@@ -47,7 +48,8 @@ def plan_study(study: StudySpec, context: GridContext, progress: ProgressFn) -> 
     missing: list[str] = []
     for name in study.backbones or [""]:
         made = _Planning(study, name, context, progress)
-        made.add_all()
+        with read_once():
+            made.add_all()
         cells |= made.cells
         missing += made.missing
     if not cells:
