@@ -138,7 +138,8 @@ def _read(located: Located) -> tuple[list[Example], dict[str, int]]:
             dropped[row.reason] += 1
         else:
             examples.append(row)
-    wanted = options_of(reader.Options, source, task).rows.get(located.split)
+    split, _, _side = located.split.partition(".")  # both sides of a bitext are cut alike
+    wanted = options_of(reader.Options, source, task).rows.get(split)
     if wanted:
         examples = [examples[at] for at in chosen_rows(wanted, len(examples))]
     if not examples:

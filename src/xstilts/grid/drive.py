@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -116,9 +117,14 @@ def _worker_pool(
     progress: ProgressFn,
 ) -> WorkerPool:
     cells, known = planned.cells, dict[str, Any]()
+    due = 0.0
 
     def show() -> None:
-        progress(*study_progress(cells, context.folder.statuses(cells, known)))
+        nonlocal due
+        began = time.monotonic()
+        if began >= due:
+            progress(*study_progress(cells, context.folder.statuses(cells, known)))
+            due = began + 50 * (time.monotonic() - began)  # looking takes 2 % of the time
 
     def is_over() -> bool:
         left = any(s in OPEN for s in context.folder.statuses(cells, known).values())

@@ -199,11 +199,12 @@ class GridFolder:
         parents = [before.get(parent, "done") for parent in cell.parents]
         if any(status in ("failed", "blocked", "cancelled") for status in parents):
             return "blocked"
-        if used_up(self.failures(cell.key)):
-            return "failed"
-        number, record = newest(folder)
-        if number and (record is None or record["state"] == "held"):
-            return "running"
+        if folder.exists():
+            if used_up(self.failures(cell.key)):
+                return "failed"
+            number, record = newest(folder)
+            if number and (record is None or record["state"] == "held"):
+                return "running"
         return "ready" if all(status == "done" for status in parents) else "waiting"
 
 

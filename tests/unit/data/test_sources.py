@@ -641,3 +641,19 @@ def test_the_first_rows_of_a_bitext_keep_what_belongs_together():
     several = BitextPair(source, target, [(0, 1), (0, 2), (0, 3)]).first(1)
     assert [row.id for row in several.target] == ["t1", "t2", "t3"]  # every answer stays
     assert several.gold == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_rows_of_a_split_cut_both_sides_of_a_bitext(tmp_path):
+    write(tmp_path, {"b/en.txt": "one\ntwo\nthree\n", "b/de.txt": "eins\nzwei\ndrei\n"})
+    source = SourceSpec(
+        reader="bitext",
+        files={"test.source": "b/de.txt", "test.target": "b/en.txt"},
+        options={"rows": {"test": "1-2"}},
+    )
+    task = TaskSpec(
+        name="b", format="retrieval", languages=["de"], metric="tatoeba", sources=[source]
+    )
+    pair = load_pair(task, "de", tmp_path, "test")
+    assert [row.fields["text"] for row in pair.source] == ["eins", "zwei"]
+    assert [row.fields["text"] for row in pair.target] == ["one", "two"]
+    assert pair.gold == [(0, 0), (1, 1)]
