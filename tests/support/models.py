@@ -33,6 +33,11 @@ OF_TYPE = {
     **dict.fromkeys(("gemma2", "gemma3_text"), _DECODERS | {"sliding_window": 4}),
     "xglm": {"ffn_dim": 32, "max_position_embeddings": 64},
     "bloom": {"seq_length": 64},
+    "xmod": {
+        "languages": ["en_XX", "de_DE", "sw_KE"],
+        "default_language": "sw_KE",
+        "adapter_reuse_layer_norm": True,
+    },
 }
 """What SIZES leaves open in some model types: grouped queries, windows shorter than the rows."""
 

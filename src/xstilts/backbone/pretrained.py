@@ -70,6 +70,13 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
     _require_supported(spec.repo, model_type, values)
     with quiet_libraries():
         config = AutoConfig.for_model(model_type, **kept)
+    if spec.default_language:
+        if not hasattr(config, "default_language"):
+            raise UsageError(
+                f"backbone '{spec.name}' has no parts by language, and its YAML a default_language",
+                hint="Remove that key.",
+            )
+        config.default_language = spec.default_language
     config._commit_hash = extract_commit_hash(str(found), None)  # whatever the file says
     return config
 

@@ -24,7 +24,8 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.inputs import input_example
 from xstilts.errors import DataError
-from xstilts.tasks.formats import FORMATS, retrieval
+from xstilts.tasks.encoding import encode_rows, row_length
+from xstilts.tasks.formats import FORMATS
 from xstilts.zoo import Zoo
 
 Row = str | Sequence[str] | Mapping[str, Any]
@@ -89,7 +90,12 @@ class Predictor:
         return self.head
 
     def embed(
-        self, texts: Sequence[str], *, layer: int = -1, pooling: str = "mean"
+        self,
+        texts: Sequence[str],
+        *,
+        layer: int = -1,
+        pooling: str = "mean",
+        language: str = "",
     ) -> NDArray[np.float32]:
         """Sentence vectors [texts, D], not normalised, with the modules acting.
 
@@ -97,10 +103,11 @@ class Predictor:
             texts: Cut at the backbone's longest input.
             layer: Block that is pooled, 0 for the embeddings; the backbone's own choice when -1.
             pooling: `mean` over all sub-words, `cls` or `last`.
+            language: XTREME code of the texts, for a backbone with parts of its own by language.
         """
-        examples = [Example(str(n), "", {"text": text}) for n, text in enumerate(texts)]
+        examples = [Example(str(n), language, {"text": text}) for n, text in enumerate(texts)]
         task = load_task("tatoeba")
-        features = retrieval.encode(examples, self.tokenizer, task, self.backbone.max_length)
+        features = encode_rows(examples, task, self.backbone, self.backbone.max_length)
         chosen = layer if layer >= 0 else self.backbone.retrieval_layer
         with self.model.attached():
             return predict.embed(self.model, features, [chosen], pooling)[chosen]
@@ -113,7 +120,8 @@ class Predictor:
                 fields, or a mapping of fields: `text` and `text_pair` (classification), `words`
                 (tagging; a text is cut at blanks), `question` and `context` (extractive_qa),
                 `context`, `question` and `choices` (multiple_choice).
-            language: XTREME code of the inputs, where the format splits words by language.
+            language: XTREME code of the inputs, where the format splits words by language, or the
+                backbone has parts of its own by language.
 
         Raises:
             UsageError: There is no head that gives predictions.
@@ -127,8 +135,7 @@ class Predictor:
         code = language or task.source_language
         examples = [_example(task, row, number, code) for number, row in enumerate(listed)]
         made = FORMATS.get(task.format)
-        length = min(task.max_length, self.backbone.max_length)
-        features = made.encode(examples, self.tokenizer, task, length)
+        features = encode_rows(examples, task, self.backbone, row_length(task, self.backbone))
         with self.model.attached():
             scores = predict.logits(self.model, features, task.name)
         values = made.decode(scores, features, examples, task)

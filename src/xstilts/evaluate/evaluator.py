@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ from xstilts.evaluate.retrieval.vectors import SentenceVectors
 from xstilts.evaluate.row_cache import Data, RowCache, sides
 from xstilts.evaluate.score_rows import identity, score_rows
 from xstilts.evaluate.store import ResultCell, ResultStore, Score, cell_key
+from xstilts.tasks.encoding import remarks
 from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS
 from xstilts.tasks.prediction_files import layout_of
@@ -91,7 +92,8 @@ class Evaluator:
         """Evaluate everything asked for.
 
         Raises:
-            UsageError: An expression has no head for a task; the message says how to train one.
+            UsageError: An expression has no head for a task; the message says how to train one. Or
+                the backbone cannot read a language.
             NotFoundError: A module, task or language is unknown, or a task has no data at all.
             DataError: Rows are broken, or have no gold labels.
         """
@@ -99,6 +101,8 @@ class Evaluator:
         self.vectors.padding = outcome.padding
         work, outcome.missing = self._jobs(requests)
         self._require_heads(work)
+        said = (remarks(job.task, self.backbone, [job.language]) for job in work)
+        outcome.remarks = list(dict.fromkeys(chain.from_iterable(said)))
         # Expressions take turns on the same rows, so that these are read and tokenised once.
         first: dict[Any, int] = {}
         for job in work:

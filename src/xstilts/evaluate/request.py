@@ -97,6 +97,7 @@ class EvaluationOutcome:
         padding: Of the batches that were run now.
         differences: Scores in a lower precision, and by how much they differ from float32's, for
             cells that are there in both.
+        remarks: What to say of how the backbone read rows; see `xstilts.tasks.encoding.remarks`.
     """
 
     cells: list[ResultCell] = field(default_factory=list)
@@ -104,6 +105,7 @@ class EvaluationOutcome:
     missing: Mapping[str, str] = field(default_factory=dict)
     padding: Padding = field(default_factory=Padding)
     differences: list[tuple[Score, float]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def scores(self) -> list[Score]:

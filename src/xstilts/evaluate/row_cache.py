@@ -15,10 +15,10 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.pairs import BitextPair, load_pair
-from xstilts.data.sources import data_digest, first_rows, load, sliced
+from xstilts.data.sources import first_rows, load, sliced
 from xstilts.errors import DataError, XstiltsError
 from xstilts.evaluate.cells import EvaluationJob
-from xstilts.tasks.encoding import encode, row_length
+from xstilts.tasks.encoding import encode, encode_rows, row_length, rows_digest
 from xstilts.tasks.formats import FORMATS
 from xstilts.zoo.workspace import Workspace
 
@@ -64,7 +64,7 @@ class RowCache:
     def digest(self, examples: Sequence[Example]) -> str:
         """The digest of a list of rows that `of` gave."""
         key = ("digest", id(examples))
-        return self._remembered(key, lambda: (data_digest(examples), examples))[0]
+        return self._remembered(key, lambda: (rows_digest(examples, self.backbone), examples))[0]
 
     def tokens(self, examples: Sequence[Example], task: TaskSpec) -> int:
         """The sub-words of rows, reckoned from a few of them."""
@@ -73,7 +73,7 @@ class RowCache:
         some = [examples[number] for number in chosen]
         length = row_length(task, self.backbone)
         with self._tokenizer_lock:
-            encoded = FORMATS.get(task.format).encode(some, self.backbone.tokenizer, task, length)
+            encoded = encode_rows(some, task, self.backbone, length)
         return round(int(encoded.lengths.sum()) * count / max(1, len(some)))
 
     def features(self, examples: Sequence[Example], task: TaskSpec) -> Features:

@@ -307,7 +307,10 @@ class Session(Setup):
         from xstilts.report.results import ScoresResult
 
         with self.progress("evaluating") as progress:
-            return ScoresResult(evaluator.run(requests, progress, force=force))
+            outcome = evaluator.run(requests, progress, force=force)
+        for line in outcome.remarks:
+            self.note(line)
+        return ScoresResult(outcome)
 
     def evaluate(
         self,

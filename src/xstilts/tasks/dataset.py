@@ -15,6 +15,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import load
+from xstilts.tasks.encoding import encode_rows, row_length
 from xstilts.tasks.formats import FORMATS, with_labels
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def task_dataset(
     rows = [row for code in codes for row in load(task, split, code, root, **options)]
     if backbone is None:
         return dataset_of(rows)
-    form, length = FORMATS.get(task.format), min(task.max_length, backbone.max_length)
-    features = form.encode(rows, backbone.tokenizer, with_labels(task, rows), length)
+    form, length = FORMATS.get(task.format), row_length(task, backbone)
+    features = encode_rows(rows, with_labels(task, rows), backbone, length)
     several = len(features) > features.num_examples and not form.PER_TOKEN
     return tokenised_dataset(rows, features, grouped=several)
 

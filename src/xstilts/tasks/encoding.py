@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
-from xstilts.data.features import Features
+from xstilts.data.features import Features, Ragged
 from xstilts.data.sources import data_digest
 from xstilts.errors import IntegrityError
 from xstilts.files import digest
@@ -40,15 +42,13 @@ def encode(
     Raises:
         DataError: An example lacks a field, or its label is not among the task's.
     """
-    make = FORMATS.get(task.format).encode
     length = row_length(task, backbone, max_length)
     if cache is None:
-        features: Features = make(examples, backbone.tokenizer, task, length)
-        return features
+        return encode_rows(examples, task, backbone, length)
     key = digest(
         {
             "version": VERSION,
-            "data": known_digest or data_digest(examples),
+            "data": known_digest or rows_digest(examples, backbone),
             "tokenizer": backbone.identity.tokenizer_sha256,
             "format": task.format,
             "labels": task.labels,
@@ -59,7 +59,7 @@ def encode(
     path = cache / "features" / key[:2] / f"{key}.safetensors"
     if path.is_file():
         return _load(path)
-    features = make(examples, backbone.tokenizer, task, length)
+    features = encode_rows(examples, task, backbone, length)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{id(features)}")
     try:
@@ -68,6 +68,87 @@ def encode(
     finally:
         temporary.unlink(missing_ok=True)
     return features
+
+
+def encode_rows(
+    examples: Sequence[Example], task: TaskSpec, backbone: Backbone, length: int
+) -> Features:
+    """The features of `examples`, made anew, with their language in them where a backbone asks.
+
+    Args:
+        examples: Rows of the task.
+        task: Names the format and its options.
+        backbone: Its tokenizer splits the rows.
+        length: Sub-words per row.
+
+    Raises:
+        DataError: An example lacks a field, or its label is not among the task's.
+        UsageError: The backbone cannot read a language.
+    """
+    make = FORMATS.get(task.format).encode
+    tokens = language_tokens(examples, backbone)
+    places: dict[int, list[int]] = {}  # a row is of one language, also where it holds several texts
+    for place, example in enumerate(examples):
+        places.setdefault(tokens.get(example.language, -1), []).append(place)
+    if not tokens:
+        features: Features = make(examples, backbone.tokenizer, task, length)
+        return features
+    parts: list[Features] = []
+    for token, chosen in places.items():
+        part = make([examples[place] for place in chosen], backbone.tokenizer, task, length)
+        part.input_ids.values[part.input_ids.offsets[:-1]] = token
+        parts.append(part)
+    return _joined(parts, list(places.values()))
+
+
+def _joined(parts: Sequence[Features], places: Sequence[Sequence[int]]) -> Features:
+    """Features of some examples each as those of all, in the order of the examples.
+
+    Where rows are not those of examples, such as of running text, one part follows the other.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    counts = [part.num_examples for part in parts]
+    if counts == [len(chosen) for chosen in places]:
+        numbers = [np.array(chosen)[p.example] for p, chosen in zip(parts, places, strict=True)]
+    else:
+        starts = np.cumsum([0, *counts[:-1]])
+        numbers = [p.example + start for p, start in zip(parts, starts, strict=True)]
+    example = np.concatenate(numbers).astype(np.int64)
+    order = np.argsort(example, kind="stable")
+
+    def ragged(rows: Sequence[Ragged]) -> Ragged:
+        every = [row[number] for row in rows for number in range(len(row))]
+        return Ragged.of([every[place] for place in order])
+
+    return Features(
+        ragged([part.input_ids for part in parts]),
+        example[order],
+        sum(counts),
+        {name: ragged([part.tokens[name] for part in parts]) for name in parts[0].tokens},
+        {
+            name: np.concatenate([part.scalars[name] for part in parts])[order]
+            for name in parts[0].scalars
+        },
+        sum(part.cut for part in parts),
+    )
+
+
+def language_tokens(examples: Sequence[Example], backbone: Backbone) -> dict[str, int]:
+    """Language of some rows to the token that says it; empty where a backbone asks for none.
+
+    Raises:
+        UsageError: The backbone cannot read one of the languages.
+    """
+    codes = dict.fromkeys(example.language for example in examples)
+    config, of = backbone.encoder.config, backbone.architecture.language_token
+    return {code: token.number for code in codes if (token := of(config, code))}
+
+
+def rows_digest(examples: Sequence[Example], backbone: Backbone) -> str:
+    """The digest of the rows' content, and of the tokens that say their languages."""
+    content, tokens = data_digest(examples), language_tokens(examples, backbone)
+    return digest({"rows": content, "languages": tokens}) if tokens else content
 
 
 def row_length(task: TaskSpec, backbone: Backbone, max_length: int = 0) -> int:
@@ -88,10 +169,22 @@ def _load(path: Path) -> Features:
         ) from None
 
 
-def too_long(task: TaskSpec, backbone: Backbone, max_length: int = 0) -> str:
-    """What to say of rows that are cut before they are as long as asked; empty where none is."""
+def remarks(
+    task: TaskSpec, backbone: Backbone, languages: Iterable[str], max_length: int = 0
+) -> list[str]:
+    """What to say of how a backbone reads rows of a task: cut early, or as another language's.
+
+    Raises:
+        UsageError: The backbone cannot read one of the languages.
+    """
+    name, found = backbone.identity.name, []
     asked, reads = max_length or task.max_length, backbone.max_length
-    if asked <= reads:
-        return ""
-    name = backbone.identity.name
-    return f"{task.name}: max_length is {asked:,}, and {name} reads at most {reads:,} sub-words"
+    if asked > reads:
+        found.append(
+            f"{task.name}: max_length is {asked:,}, and {name} reads at most {reads:,} sub-words"
+        )
+    for code in dict.fromkeys(languages):
+        token = backbone.architecture.language_token(backbone.encoder.config, code)
+        if token and token.remark:
+            found.append(f"{name}: {token.remark}")
+    return found

@@ -34,7 +34,7 @@ from xstilts.data.features import Batch, Features
 from xstilts.errors import UsageError
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS, full
-from xstilts.tasks.encoding import encode, too_long
+from xstilts.tasks.encoding import encode, remarks
 from xstilts.tasks.metrics import METRICS
 from xstilts.tasks.prediction_files import layout_of
 from xstilts.train.checkpoint import Weights, put, tidy, weights_of
@@ -218,8 +218,9 @@ def training_mixture(phase: Phase) -> Mixture:
 
 def _tell_what_is_cut(phase: Phase, mixture: Mixture) -> None:
     for part in phase.parts:
-        if note := too_long(part.task, phase.backbone, phase.run.train.max_length):
-            print(note, file=sys.stderr)
+        codes = (row.language for row in part.rows)
+        for line in remarks(part.task, phase.backbone, codes, phase.run.train.max_length):
+            print(line, file=sys.stderr)
     for name, of_part in phase.rows_cut(mixture).items():
         if of_part["cut"]:
             print(

@@ -12,7 +12,9 @@ from xstilts.zoo.entry import pair
 from xstilts.zoo.head_formats import head_format
 from xstilts.zoo.manifest import COMPOSITION, HEAD, MERGE, Manifest
 
-WITHOUT_SDPA = frozenset({"bloom", "deberta-v2", "electra", "gemma2", "mt5", "t5", "umt5", "xglm"})
+WITHOUT_SDPA = frozenset(
+    {"bloom", "deberta-v2", "electra", "gemma2", "mt5", "t5", "umt5", "xglm", "xmod"}
+)
 """Model types without fused attention, or with a wrong one, in some transformers of 4.57 to 5."""
 
 

@@ -7,7 +7,7 @@ from support.tokenizers import tiny_tokenizer
 from xstilts.config.load import load_task
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Answer, Example
-from xstilts.tasks.encoding import too_long
+from xstilts.tasks.encoding import remarks
 from xstilts.tasks.formats import FORMATS
 
 TEXT = "one two three four five six seven eight nine ten"
@@ -80,6 +80,6 @@ def test_a_length_that_the_backbone_cannot_read_is_named():
     base, task = backbone(), load_task("mnli")
     assert base.max_length == 64
     said = "mnli: max_length is 1,024, and pico-xlm-roberta reads at most 64 sub-words"
-    assert too_long(task, base, 1024) == said
-    assert too_long(task, base, 64) == ""
-    assert bool(too_long(task, base)) == (task.max_length > 64)
+    assert remarks(task, base, ["en"], 1024) == [said]
+    assert remarks(task, base, ["en"], 64) == []
+    assert bool(remarks(task, base, ["en"])) == (task.max_length > 64)

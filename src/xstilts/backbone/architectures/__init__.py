@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -18,6 +18,18 @@ from xstilts.backbone.pooling import Pooling
 from xstilts.backbone.sites import EncoderLayout
 from xstilts.config.registry import Registry, optional
 from xstilts.errors import UsageError
+
+
+class LanguageToken(NamedTuple):
+    """How a row says its language to an encoder that has parts by language.
+
+    Attributes:
+        number: What stands in the place of the row's first token; `inputs` understands it.
+        remark: What to tell whoever uses the language: that it is read as another one; or empty.
+    """
+
+    number: int
+    remark: str = ""
 
 
 class Architecture(Protocol):
@@ -63,6 +75,19 @@ class Architecture(Protocol):
     def inputs(self, encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
         """What the encoder is called with, for ids and a mask [B, T]; padding is on the right."""
         return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+    @optional
+    def language_token(self, config: Any, language: str) -> LanguageToken | None:
+        """How rows of a language begin; None where those of all languages begin alike.
+
+        Args:
+            config: Of the encoder.
+            language: Two-letter code; empty where nobody knows it.
+
+        Raises:
+            UsageError: The encoder cannot read the language.
+        """
+        return None
 
     @optional
     def skipped(self, block: nn.Module, given: Sequence[Any], named: Mapping[str, Any]) -> Any:

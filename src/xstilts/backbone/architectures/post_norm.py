@@ -36,7 +36,8 @@ def describe(config: Any) -> EncoderLayout:
     """The layout of an encoder of this family."""
     if config.model_type == "distilbert":
         return _distilbert(config)
-    pre_norm = config.model_type == "xlm-roberta-xl"
+    # X-MOD has these parts, too, and a switch for where its norms are.
+    pre_norm = config.model_type == "xlm-roberta-xl" or getattr(config, "pre_norm", False)
     sublayers = {
         name: SubLayer(
             output=f"{end}.dense" if pre_norm and name == "ffn" else f"{end}.dropout",
@@ -47,7 +48,8 @@ def describe(config: Any) -> EncoderLayout:
         for name, end in _ENDS.items()
     }
     # RoBERTa counts positions from the one after the padding token's number.
-    offset = int(config.pad_token_id) + 1 if config.model_type in _ROBERTA else 0
+    counted = config.model_type in (*_ROBERTA, "xmod")
+    offset = int(config.pad_token_id) + 1 if counted else 0
     projected = getattr(config, "embedding_size", config.hidden_size) != config.hidden_size
     return EncoderLayout(
         blocks="encoder.layer",

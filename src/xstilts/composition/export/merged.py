@@ -28,7 +28,8 @@ def write(source: Source, folder: Path) -> float | None:
         again = model_class.from_pretrained(folder, attn_implementation=attention, **options).eval()
     ids, mask = probe(source.backbone)
     with torch.inference_mode():
-        found = again(input_ids=ids, attention_mask=mask).last_hidden_state
+        given = source.backbone.architecture.inputs(again, ids, mask)
+        found = again(**given).last_hidden_state
     return difference(found, hidden(source, ids, mask), mask)
 
 

@@ -37,6 +37,8 @@ class BackboneSpec(Spec):
         max_length: Longest input in sub-words that it was made for; 0 where only its config says.
         pretraining: Corpus that says which languages it saw (`xstilts.data.languages`); empty where
             that is unknown.
+        default_language: Language as the model names it, such as `en_XX`, whose parts serve rows of
+            languages that have none, where a model has parts by language; empty refuses such rows.
     """
 
     name: str
@@ -46,6 +48,7 @@ class BackboneSpec(Spec):
     retrieval_layer: int = Field(ge=0)
     max_length: int = Field(default=0, ge=0)
     pretraining: str = ""
+    default_language: str = ""
     license: str = ""
     note: str = ""
 
