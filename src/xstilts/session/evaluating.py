@@ -1,0 +1,431 @@
+"""The verbs that measure: evaluate, run a suite, align, rank, and the demo's tour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from xstilts.errors import AmbiguousError, NotFoundError, UsageError
+from xstilts.session.setup import listed
+from xstilts.session.training import Training
+
+if TYPE_CHECKING:
+    from xstilts.evaluate.evaluator import Evaluator
+    from xstilts.evaluate.ranking import Ranker
+    from xstilts.evaluate.request import Request
+    from xstilts.report.results import RankResult, ScoresResult
+    from xstilts.train.phases import Phase
+
+
+class Evaluating(Training):
+    """The verbs that measure; see `Session`."""
+
+    def evaluator(
+        self,
+        requests: Sequence[Request] = (),
+        *,
+        backbone: str = "",
+        precision: str = "fp32",
+        compiled: bool = False,
+    ) -> Evaluator:
+        """What evaluates on a backbone, with the session's result store.
+
+        Args:
+            requests: Refused before the backbone is loaded where `require_requests` does.
+            backbone: Instead of the session's.
+            precision: See `evaluate`.
+            compiled: See `evaluate`.
+
+        Raises:
+            UsageError: There is no such precision, or none with `compiled`.
+        """
+        self.require_precision(precision)
+        used = cast("Any", precision)
+        self.require_requests(requests, backbone)
+        from xstilts.evaluate.evaluator import Evaluator
+
+        loaded = self.backbone(backbone)
+        return Evaluator(loaded, self.workspace(), self.results, used, compiled=compiled)
+
+    def run_requests(
+        self, evaluator: Evaluator, requests: Sequence[Request], *, force: bool = False
+    ) -> ScoresResult:
+        """Evaluate, and say what was computed."""
+        from xstilts.report.results import ScoresResult
+
+        with self.progress("evaluating") as progress:
+            outcome = evaluator.run(requests, progress, force=force)
+        for line in outcome.remarks:
+            self.note(line)
+        return ScoresResult(outcome)
+
+    def evaluate(
+        self,
+        expressions: str | Iterable[str],
+        task: str,
+        *,
+        langs: Sequence[str] = (),
+        split: str = "",
+        limit: int = 0,
+        layers: Sequence[int] = (),
+        pooling: str = "",
+        options: Mapping[str, Any] | None = None,
+        head: str = "",
+        precision: str = "fp32",
+        compiled: bool = False,
+        backbone: str = "",
+        force: bool = False,
+    ) -> ScoresResult:
+        """Score expressions on one task; only cells that are missing are computed.
+
+        Args:
+            expressions: Such as `none` or `mnli/lora`.
+            task: Name, or path of a YAML.
+            langs: Languages; all that have data when empty.
+            split: The task's own when empty; `test[:100]` is its first rows.
+            limit: Only so many first rows of each language; 0 for all. The split of every score
+                says so, and such scores never stand for those of all rows.
+            layers: Blocks pooled for retrieval; the backbone's own when empty.
+            pooling: `mean`, `cls` or `last`, for retrieval; the task's when empty.
+            options: Of the task, such as `{"margin": "distance"}`.
+            head: Module whose head predicts, for expressions without one, such as a merge.
+            precision: `fp32`; `bf16` where the machine computes in it; `int8` on a CPU.
+            compiled: Run the blocks through torch.compile.
+            backbone: Instead of the session's.
+            force: Compute finished cells again.
+
+        Raises:
+            UsageError: An expression has no head for the task.
+            NotFoundError: A module, task or language is unknown, or there is no data.
+        """
+        evaluator, requests = self.evaluation(
+            expressions,
+            task,
+            precision=precision,
+            compiled=compiled,
+            backbone=backbone,
+            langs=langs,
+            split=split,
+            limit=limit,
+            layers=layers,
+            pooling=pooling,
+            options=options,
+            head=head,
+        )
+        return self.run_requests(evaluator, requests, force=force)
+
+    def evaluation(
+        self,
+        expressions: str | Iterable[str],
+        task: str,
+        *,
+        precision: str = "fp32",
+        compiled: bool = False,
+        backbone: str = "",
+        **which: Any,
+    ) -> tuple[Evaluator, list[Request]]:
+        """An evaluation before it runs; see `evaluate`."""
+        from xstilts.evaluate.request import task_requests
+
+        texts, head = listed(expressions), which.get("head", "")
+        chosen = self.reference_for([*texts, *([head] if head else [])], backbone)
+        requests = task_requests(texts, task, **which)
+        how: dict[str, Any] = {"precision": precision, "compiled": compiled}
+        return self.evaluator(requests, backbone=chosen, **how), requests
+
+    def xtreme(
+        self,
+        expressions: str | Iterable[str],
+        *,
+        submit_dir: str | Path | None = None,
+        precision: str = "fp32",
+        compiled: bool = False,
+        force: bool = False,
+        **options: Any,
+    ) -> ScoresResult:
+        """Score expressions on a suite's targets; a missing target head is trained first.
+
+        Args:
+            expressions: Such as `none` or `fuse(mnli, qqp)`.
+            submit_dir: Also write the predictions in XTREME's official layout.
+            precision: See `evaluate`.
+            compiled: See `evaluate`.
+            force: Compute finished cells again.
+            options: `tasks`, `suite`, `top`, `overrides`, `langs`, `split`, `limit`, `layers`,
+                `pooling`, `backbone`: see `suite_requests`.
+        """
+        from xstilts.config.load import load_suite
+        from xstilts.data.sources import first_rows
+        from xstilts.evaluate.submission import (
+            require_free,
+            require_own_split,
+            write_submission,
+        )
+
+        self.require_precision(precision)
+        if submit_dir is not None:
+            require_free(Path(submit_dir))
+            suite = load_suite(options.get("suite", "xtreme"))
+            for task in options.get("tasks") or suite.tasks:
+                rows = first_rows(options.get("split", ""), options.get("limit", 0))
+                require_own_split(task, rows)
+        chosen = self.reference_for(expressions, options.pop("backbone", ""))
+        requests, _ = self.suite_requests(expressions, backbone=chosen, **options)
+        evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
+        result = self.run_requests(evaluator, requests, force=force)
+        if submit_dir is not None:
+            files = write_submission(result.outcome.cells, Path(submit_dir))
+            self.note(f"{sum(len(found) for found in files.values())} files in {submit_dir}")
+        return result
+
+    def suite_requests(
+        self,
+        expressions: str | Iterable[str],
+        *,
+        tasks: Sequence[str] = (),
+        suite: str = "xtreme",
+        top: str = "seq_bn",
+        overrides: Sequence[str] = (),
+        backbone: str = "",
+        plan_only: bool = False,
+        **which: Any,
+    ) -> tuple[list[Request], list[Phase]]:
+        """What `xtreme` evaluates; target heads that are missing are trained on the way.
+
+        Args:
+            expressions: Such as `none` or `fuse(mnli, qqp)`.
+            tasks: Targets; those of the suite that have data when empty.
+            suite: `xtreme` or `xtreme-r`: tasks and their languages.
+            top: New module trained for a target where no head fits.
+            overrides: Settings of that training, such as `train.epochs=2`.
+            backbone: Instead of the session's.
+            plan_only: Train nothing; phases that are left to run stand in the second list, and what
+                they would make is not evaluated.
+            which: `langs`, `split`, `limit`, `layers` and `pooling`, see `evaluate`; languages are
+                those of the suite that have data when empty.
+        """
+        from xstilts.config.load import load_task
+        from xstilts.evaluate.request import task_requests
+        from xstilts.train.plan import plan_phase
+
+        chosen = list(tasks) or self.suite_tasks(suite)
+        for task in chosen:
+            load_task(task)
+        self.require_writable("results", "cache")
+        self._tell_loading(backbone or self.backbone_reference)
+        from xstilts.evaluate.cells import require_data
+
+        pairs = list(product(listed(expressions), chosen))
+        if any(self._lacking_head(*pair, top, backbone) for pair in pairs):
+            self.require_writable("zoo")
+        for task in chosen:
+            asked = task_requests(["none"], task, suite=suite, **which)
+            require_data(asked, self.data, offline=self.no_hub)
+        requests: list[Request] = []
+        ahead: list[Phase] = []
+        for expression, task in pairs:
+            phase = self.head_phase(expression, task, top, overrides, backbone)
+            if phase and plan_only and not plan_phase(phase).known:
+                ahead.append(phase)
+                continue
+            used = "@" + self.run_phase(phase).digest if phase else expression
+            requests += task_requests([used], task, label=expression, suite=suite, **which)
+        return requests, ahead
+
+    def suite_tasks(self, suite: str) -> list[str]:
+        """The tasks of a suite that have data; the others are named on stderr.
+
+        Raises:
+            NotFoundError: None has.
+        """
+        from xstilts.config.load import load_suite
+        from xstilts.data.located import tasks_with_data
+
+        there, absent = tasks_with_data(load_suite(suite), self.data)
+        if not there:
+            raise NotFoundError(
+                f"no task of {suite} has data", hint="Give --data DIR; see `xstilts data ls`."
+            )
+        if absent:
+            self.note(f"no data for {', '.join(absent)}")
+        return there
+
+    def head_phase(
+        self,
+        expression: str,
+        target: str,
+        top: str = "seq_bn",
+        overrides: Sequence[str] = (),
+        backbone: str = "",
+    ) -> Phase | None:
+        """The training that gives an expression a head for a target; None when it needs none."""
+        from xstilts.config.load import short_name, train_task_of
+
+        lacking = self._lacking_head(expression, target, top, backbone)
+        if lacking is None:
+            return None
+        method, name = lacking
+        trained = short_name(train_task_of(target))
+        self.note(f"target phase: {trained} as {method} on {expression}")
+        return self.target_phase(
+            expression,
+            target,
+            top=method,
+            name=name,
+            backbone=backbone or self.backbone_reference,
+            overrides=overrides,
+        )
+
+    def _lacking_head(
+        self, expression: str, target: str, top: str, backbone: str
+    ) -> tuple[str, str] | None:
+        """See `missing_head`; a backbone is loaded only where several modules fit a reference."""
+        from xstilts.composition.refusals import missing_head
+        from xstilts.config.load import load_task
+        from xstilts.data.sources import task_in_world
+
+        task = task_in_world(load_task(target), self.data)
+        try:
+            return missing_head(expression, task, self.zoo, None, top)
+        except AmbiguousError:
+            return missing_head(expression, task, self.zoo, self.backbone(backbone), top)
+
+    def align(
+        self,
+        expressions: str | Iterable[str],
+        tasks: str | Iterable[str],
+        *,
+        force: bool = False,
+        **options: Any,
+    ) -> ScoresResult:
+        """Measure how well languages lie on each other in every block of a bitext.
+
+        Args:
+            expressions: Such as `none` or `mnli`.
+            tasks: Bitexts, such as `tatoeba`.
+            force: Compute finished cells again.
+            options: `langs`, `split`, `limit`, `pooling`, `precision`, `compiled`, `backbone`: see
+                `evaluate`; `layers`, blocks, 0 for the embeddings, all of them when empty; `steps`,
+                the snapshots of each module's training too.
+        """
+        evaluator, requests = self.alignment(expressions, tasks, **options)
+        return self.run_requests(evaluator, requests, force=force)
+
+    def alignment(
+        self,
+        expressions: str | Iterable[str],
+        tasks: str | Iterable[str],
+        *,
+        precision: str = "fp32",
+        compiled: bool = False,
+        backbone: str = "",
+        **which: Any,
+    ) -> tuple[Evaluator, list[Request]]:
+        """What `align` measures, before it does."""
+        from xstilts.config.load import load_task
+
+        self.require_writable("results", "cache")
+        texts, bitexts = listed(expressions), listed(tasks)
+        chosen = self.reference_for(texts, backbone)
+        for task in bitexts:
+            load_task(task)
+        from xstilts.evaluate.alignment.snapshots import alignment_requests
+        from xstilts.evaluate.cells import require_data
+        from xstilts.evaluate.request import task_requests
+
+        own = {key: which[key] for key in ("langs", "split") if key in which}
+        for task in bitexts:
+            asked = task_requests(["none"], task, alignment=True, **own)
+            require_data(asked, self.data, offline=self.no_hub)
+        evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
+        loaded = self.backbone(chosen)
+        return evaluator, alignment_requests(texts, bitexts, self.zoo, loaded, **which)
+
+    def ranking(
+        self,
+        target: str,
+        modules: Sequence[str] = (),
+        *,
+        methods: Sequence[str] = (),
+        shots: int = 64,
+        seed: int = 42,
+        backbone: str = "",
+    ) -> Ranker:
+        """A ranking before it is computed; see `rank`."""
+        from xstilts.config.load import load_task
+
+        load_task(target)
+        self.require_writable("cache")
+        self.require_parts(modules)
+        self._tell_loading(backbone or self.backbone_reference)
+        from xstilts.evaluate.ranking import (
+            METHODS,
+            Ranker,
+            RankSpec,
+            require_target,
+            trained_modules,
+        )
+
+        spec = RankSpec(methods=tuple(methods) or METHODS, shots=shots, seed=seed)
+        require_target(target, spec, self.data, offline=self.no_hub)
+        if not modules:
+            trained_modules(self.zoo)
+        loaded = self.backbone_for(modules, backbone)
+        return Ranker(target, list(modules), loaded, self.workspace(), spec)
+
+    def rank(self, target: str, modules: Sequence[str] = (), **options: Any) -> RankResult:
+        """Order modules as intermediates for a target, before any training.
+
+        Args:
+            target: A task, such as `xnli`.
+            modules: References; every trained module of the backbone when empty.
+            options: `methods` (of text, task, probe, logme), `shots` (labelled rows of each task),
+                `seed`, `backbone`.
+        """
+        return self.run_ranking(self.ranking(target, modules, **options))
+
+    def run_ranking(self, ranking: Ranker) -> RankResult:
+        """Compute a ranking; where scores are stored, its agreement with them."""
+        from xstilts.report.results import RankResult
+
+        with self.progress("ranking") as progress:
+            outcome = ranking.run(self.results.scores(), progress)
+        return RankResult(outcome, tuple(ranking.spec.methods))
+
+    def demo(self, seeds: Sequence[int] = (42,)) -> ScoresResult:
+        """Train, compose and evaluate on the sandbox world, once a seed; what is there is reused.
+
+        Raises:
+            UsageError: The session is in no world.
+        """
+        if not self.world:
+            raise UsageError("the demo needs a world", hint='Use Session(world="sandbox").')
+        self.note(f"world: {self.sandbox.data.parent}")
+        requests: list[Request] = []
+        for seed in seeds:
+            requests += [r for r in self._demo_requests(seed) if r not in requests]
+        result = self.run_requests(self.evaluator(), requests)
+        computed, cells = result.outcome.computed, len(result.outcome.cells)
+        self.note(f"{computed} cells computed, {cells - computed} reused")
+        return result
+
+    def _demo_requests(self, seed: int) -> list[Request]:
+        """Train what the demo needs of one seed; what is to be evaluated."""
+        from xstilts.evaluate.request import Request
+        from xstilts.sandbox.demo import DemoModule, tour
+
+        def train(module: DemoModule) -> str:
+            how: dict[str, Any] = {
+                "method": module.method,
+                "name": module.name,
+                "base": module.base,
+            }
+            phase = self.phase(module.task, **how, seed=seed)
+            verb = "found" if self.zoo.find_run(phase.run_key) else "trained"
+            made = self.run_phase(phase)
+            self.note(f"{verb} {made.reference}  seed {seed}  dev {made.dev_score:.1f}")
+            return made.digest
+
+        return [Request(*evaluated) for evaluated in tour(train)]

@@ -1,0 +1,106 @@
+"""The verbs about stored scores and predictions: report, score a folder, plan a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xstilts.errors import NotFoundError
+from xstilts.session.setup import Setup, expanded
+
+if TYPE_CHECKING:
+    from xstilts.backbone.backbone import Backbone
+    from xstilts.grid.context import GridContext
+    from xstilts.report.results import FolderScoresResult, ReportResult
+
+
+class Reporting(Setup):
+    """The verbs about stored scores and predictions; see `Session`."""
+
+    def score(
+        self, predictions: str | Path, labels: str | Path, suite: str = "xtreme"
+    ) -> FolderScoresResult:
+        """Score a folder of predictions in XTREME's official layout, also one of other tools.
+
+        Args:
+            predictions: Folder with `TASK/test-LANG.tsv|json` files.
+            labels: Folder of the same layout with the labels.
+            suite: `xtreme` or `xtreme-r`.
+
+        Raises:
+            NotFoundError: There is no such folder, neither has a task of the suite, or labels of a
+                language are missing.
+            DataError: A file is broken.
+        """
+        from xstilts.config.load import load_suite
+        from xstilts.evaluate.xtreme import score_folder
+        from xstilts.report.results import FolderScoresResult
+
+        chosen = load_suite(suite)
+        return FolderScoresResult(chosen, *score_folder(Path(predictions), Path(labels), chosen))
+
+    def report(
+        self,
+        html: str | Path | None = None,
+        *,
+        tasks: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        backbone: str = "",
+        baseline: str = "none",
+        suite: str = "xtreme",
+        reference: str = "",
+        draws: int = 10_000,
+        figure_formats: Sequence[str] = ("svg", "pdf", "png"),
+        **files: Path | None,
+    ) -> ReportResult:
+        """A report of the stored scores, written in the forms that are asked for.
+
+        Args:
+            html: One self-contained page.
+            tasks: Rows of these tasks only, by name or by the path of a YAML.
+            labels: Only these labels, with the baseline.
+            backbone: Only this backbone, by its short name.
+            baseline: Label that differences are taken to.
+            suite: Order of the tasks, and which of them make the overall figure.
+            reference: `paper` puts published numbers beside ours.
+            draws: Of each bootstrap; 0 makes no comparisons.
+            figure_formats: Of `figures`.
+            files: Other forms by name: `latex`, `markdown`, `csv`, `parquet`, `mteb` (a folder),
+                `xtreme_json`, `figures` (a folder).
+
+        Raises:
+            NotFoundError: There is no such reference, suite or task.
+        """
+        from xstilts import report as reports
+        from xstilts.config.load import load_suite
+        from xstilts.grid.state import GridFolder, study_problems
+        from xstilts.report.results import ReportResult
+        from xstilts.report.selection import selected_cells
+
+        if reference not in ("", "paper"):
+            raise NotFoundError.named("reference", reference, ["paper"])
+        wanted = [*labels, baseline] if labels else []
+        cells = selected_cells(self.results, tasks=tasks, labels=wanted, backbone=backbone)
+        problems, missing = study_problems(GridFolder(self.results_folder))
+        scores = [score for cell in cells for score in cell.scores]
+        facts, chosen = reports.facts(scores, self.zoo, self.runs), load_suite(suite)
+        with self.progress("report") as progress:
+            material = reports.Material(
+                cells, chosen, baseline, facts, problems, missing, draws, progress
+            )
+            warning = reports.SIMULATION if self.world else ""
+            made = reports.build(material, reference=bool(reference), warning=warning)
+        asked = {"html": expanded(html), **{name: expanded(path) for name, path in files.items()}}
+        written = reports.write_forms(made, material, asked, figure_formats)
+        return ReportResult(made, material, written)
+
+    def grid_context(self, command: str = "") -> GridContext:
+        """Where the cells of studies are planned and computed."""
+        from xstilts.grid.context import GridContext
+
+        def load(name: str) -> Backbone:
+            return self.backbone(self.study_backbone(name))
+
+        where = self.workspace(), self.results_folder
+        return GridContext(*where, load, self.training_defaults, command)

@@ -1,0 +1,231 @@
+"""The verbs that make modules: train, compose, search weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xstilts.errors import UsageError
+from xstilts.session.setup import Setup
+
+if TYPE_CHECKING:
+    from xstilts.composition.explain import Explanation
+    from xstilts.report.results import ModuleResult, SearchResult
+    from xstilts.train.phases import Phase
+    from xstilts.train.search import Search
+
+
+class Training(Setup):
+    """The verbs that make modules; see `Session`."""
+
+    def phase(
+        self,
+        task: str,
+        *,
+        method: str = "",
+        name: str = "",
+        base: str = "none",
+        init: str = "",
+        backbone: str = "",
+        seed: int | None = None,
+        limit: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        overrides: Sequence[str] = (),
+        config: Path | None = None,
+        track: Sequence[str] = (),
+        command: str = "",
+    ) -> Phase:
+        """A training before it runs: its settings from every layer, its rows, its backbone.
+
+        Args:
+            task: A task, tasks joined by commas, or a mixture such as `multitask`.
+            method: Method preset, such as `seq_bn`, `lora`, `full` or `head`.
+            name: Of the new module; the task's when empty.
+            base: Expression that acts, frozen, below the new module.
+            init: Module whose weights the new one starts from.
+            backbone: Instead of the session's.
+            seed: Of everything that is drawn.
+            limit: At most this many training rows of each task.
+            settings: Nested settings, such as `{"train": {"lr": 3e-4, "epochs": 2}}`.
+            overrides: The same as texts, such as `train.lr=3e-4`; `settings` wins.
+            config: A YAML with settings, weaker than both.
+            track: Trackers, such as `tensorboard`.
+            command: Shown to resume an interrupted run.
+
+        Raises:
+            ConfigError: A setting is unknown or wrong; all are listed.
+            NotFoundError: A task, method, module or backbone is not there.
+        """
+        from xstilts.config.run import resolve_run
+
+        given = {"method": method, "backbone": backbone}
+        flags: dict[str, Any] = {k: v for k, v in given.items() if v} | dict(settings or {})
+        train = {k: v for k, v in (("seed", seed), ("limit", limit)) if v is not None}
+        if train:
+            flags["train"] = {**flags.get("train", {}), **train}
+        (default, origin), world = self.backbone_default, self.training_defaults
+        if base != "none" or init:
+            default = self.reference_for([base, *([init] if init else [])])
+        run = resolve_run(task, flags, overrides, config, default, world, origin).value
+        self.require_writable("zoo", "home", "cache")
+        self._tell_loading(run.backbone)
+        from xstilts.backbone.machine import require_bf16
+        from xstilts.train.run import require_training, resolve_phase
+
+        require_training(task, run, name, self.data, offline=self.no_hub)
+        if run.train.precision == "bf16":
+            require_bf16(self.device)
+        workspace, loaded = self.workspace(track), self.backbone(run.backbone)
+        return resolve_phase(
+            task, run, loaded, workspace, base=base, init=init, name=name, command=command
+        )
+
+    def train(self, task: str, *, force: bool = False, **options: Any) -> ModuleResult:
+        """Train a module and keep it in the zoo, or find it when this training was done before.
+
+        Args:
+            task: A task, tasks joined by commas, or a mixture.
+            force: Train again even then.
+            options: See `phase`: `method`, `name`, `base`, `seed`, `limit`, `settings`, …
+        """
+        return self.run_phase(self.phase(task, **options), force=force)
+
+    def run_phase(self, phase: Phase, *, force: bool = False) -> ModuleResult:
+        """Train what `phase` says, or find it."""
+        from xstilts.report.results import ModuleResult
+        from xstilts.train.run import train_phase
+        from xstilts.zoo.backbones import remember_backbone
+
+        began = time.monotonic()
+        if not self.world:
+            remember_backbone(phase.run.backbone, phase.backbone.identity.fingerprint)
+        entry = train_phase(phase, force=force)
+        return ModuleResult(entry, seconds=round(time.monotonic() - began, 1))
+
+    def compose(
+        self,
+        expression: str,
+        save: str,
+        *,
+        target: str = "",
+        top: str = "head",
+        force: bool = False,
+        **options: Any,
+    ) -> ModuleResult:
+        """Combine modules and keep the result under a name.
+
+        With a target, what is new (fusion, head, top) is trained for it; without one, an expression
+        that needs no training, such as a merge, becomes a module by itself.
+
+        Args:
+            expression: Such as `fuse(mnli, qqp)` or `merge_ties(mnli/lora, qqp/lora)`.
+            save: Name in the zoo.
+            target: Task to train for.
+            top: What trains besides fusion: `head`, `seq_bn`, `lora`, …
+            force: Train again even when it was done before.
+            options: For the training, see `phase`.
+
+        Raises:
+            UsageError: The expression makes no sense, or cannot be kept without training.
+        """
+        if target:
+            phase = self.target_phase(expression, target, top=top, name=save, **options)
+            return self.run_phase(phase, force=force)
+        from xstilts.composition.parser import require_readable
+
+        require_readable(save)
+        self.require_writable("zoo")
+        from xstilts.composition.merge import keep_merged
+        from xstilts.report.results import ModuleResult
+
+        backbone = self.backbone_for(expression, options.get("backbone", ""))
+        return ModuleResult(keep_merged(expression, save, self.zoo, backbone))
+
+    def target_phase(
+        self,
+        expression: str,
+        target: str,
+        *,
+        top: str = "head",
+        name: str = "",
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Phase:
+        """The training that gives an expression a head for a target task; see `phase`.
+
+        Raises:
+            UsageError: The target needs no training.
+        """
+        from xstilts.config.load import train_task_of
+
+        trained = train_task_of(target)
+        if not trained:
+            raise UsageError(
+                f"task {target} needs no training", hint="Evaluate the expression itself."
+            )
+        own = {**(settings or {}), "target": target}
+        return self.phase(trained, method=top, name=name, base=expression, settings=own, **options)
+
+    def explain(self, expression: str, *, backbone: str = "") -> Explanation:
+        """What an expression is made of, part by part, and what it costs."""
+        from xstilts.composition.explain import explain
+
+        return explain(expression, self.zoo, self.backbone_for(expression, backbone))
+
+    def searching(
+        self,
+        expression: str,
+        target: str,
+        *,
+        head: str = "",
+        save: str = "",
+        backbone: str = "",
+        **settings: Any,
+    ) -> Search:
+        """A search of weights before it runs; `settings` are those of `SearchSpec`.
+
+        `save` is refused here where nothing can be kept under it.
+        """
+        from xstilts.composition.parser import require_readable
+        from xstilts.config.load import load_task
+
+        load_task(target)
+        if save:
+            require_readable(save)
+            self.require_writable("zoo")
+        self.require_writable("home", "cache")
+        self.require_parts([expression, *([head] if head else [])])
+        self._tell_loading(backbone or self.backbone_reference)
+        from xstilts.train.search import Search, SearchSpec, require_search
+
+        spec = SearchSpec(**settings)
+        require_search(target, self.data, offline=self.no_hub)
+        loaded = self.backbone_for([expression, *([head] if head else [])], backbone)
+        return Search(expression, target, head, loaded, self.workspace(), spec)
+
+    def search(
+        self, expression: str, target: str, *, save: str = "", **options: Any
+    ) -> SearchResult:
+        """Find the weights of a merge on a few examples; nothing is trained (LoraHub).
+
+        Args:
+            expression: With weights, such as `average(mnli, qqp)`.
+            target: Task whose dev examples judge.
+            save: Name under which the best is kept in the zoo.
+            options: `head` (module whose head is used), `budget`, `shots`, `seed`, `backbone`.
+        """
+        return self.run_search(self.searching(expression, target, save=save, **options), save)
+
+    def run_search(self, search: Search, save: str = "") -> SearchResult:
+        """Run a search, and keep its result where `save` names it."""
+        from xstilts.report.results import SearchResult
+        from xstilts.train.search.keeping import keep
+
+        with self.progress("searching") as progress:
+            found = search.run(progress)
+        entry = keep(search, found, save) if save else None
+        return SearchResult(
+            str(found.expression), found.loss, found.start, found.judged, len(search.rows), entry
+        )
