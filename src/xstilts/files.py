@@ -53,6 +53,19 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The `object_pairs_hook` of JSON in which every key stands once; the library keeps the last.
+
+    Raises:
+        ValueError: A key repeats.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(k for k in keys if keys.count(k) > 1)!r} repeats")
+    return values
+
+
 def json_text(value: Any) -> str:
     """Readable JSON with sorted keys and a final newline.
 

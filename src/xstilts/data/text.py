@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from xstilts.data.archives import FREE_BYTES, MAX_RATIO
 from xstilts.errors import DataError, NotFoundError
+from xstilts.files import unique_keys
 
 Kind = TypeVar("Kind")
 
@@ -191,10 +192,10 @@ def parse_json(text: str, path: Path, row: int = 0) -> Any:
     """The value of a JSON text; `row` is its row in the file, 0 when it is the whole file.
 
     Raises:
-        DataError: Not JSON, cut off, nested without end, or with half of a character.
+        DataError: Not JSON, cut off, nested without end, with a repeated key or half a character.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=unique_keys)
         if "\\ud" in text or "\\uD" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.composition.export import Exported
+from xstilts.composition.importing.folder import Imported
 from xstilts.composition.predictor import Prediction
 from xstilts.config.specs import SuiteSpec
 from xstilts.config.tabular import Tabular, View
@@ -241,6 +242,36 @@ class ExportResult(Tabular):
                 "difference": made.difference,
             }
         ]
+
+
+@dataclass(frozen=True, repr=False)
+class ImportResult(Tabular):
+    """A module of another library that was taken over.
+
+    Attributes:
+        found: What was read; its notes say what was left behind.
+        origin: The repository and commit that it was fetched from; empty for a folder.
+        entry: It in the zoo; None after a dry run.
+    """
+
+    found: Imported
+    origin: str
+    entry: Entry | None
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row."""
+        found, entry = self.found, self.entry
+        record: dict[str, Any] = {
+            "library": found.library,
+            "method": found.adapter.method,
+            "parameters": found.adapter.num_parameters,
+            "head": found.head.task.format if found.head else "",
+            "notes": list(found.notes),
+            "origin": self.origin,
+        }
+        if entry:
+            record |= {"reference": entry.reference, "folder": str(entry.folder)}
+        return [record]
 
 
 @dataclass(frozen=True, repr=False)

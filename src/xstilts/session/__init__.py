@@ -39,7 +39,7 @@ class Session(Evaluating, Predicting, Reporting, Data, Sharing):
 VERBS = (
     *("train", "compose", "explain", "search", "evaluate", "xtreme", "align", "rank", "predict"),
     *("push", "pull", "report", "model", "dataset", "export", "score", "translate"),
-    *("list_data", "check_data", "prepare_data", "bundle_data"),
+    *("import_module", "list_data", "check_data", "prepare_data", "bundle_data"),
 )
 """Names of `xstilts.…` that are verbs of the default session."""
 

@@ -1,15 +1,16 @@
-"""The verbs that give modules to others, and take them: export, push, pull, remove."""
+"""The verbs that give modules to others, and take them: export, push, pull, import, remove."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from xstilts.errors import UsageError
+from xstilts.errors import NotFoundError, UsageError
 from xstilts.session.setup import Setup, expanded
 
 if TYPE_CHECKING:
-    from xstilts.report.results import ExportResult, ModuleResult, PushResult
+    from xstilts.report.results import ExportResult, ImportResult, ModuleResult, PushResult
     from xstilts.zoo import Entry
 
 
@@ -92,6 +93,64 @@ class Sharing(Setup):
         from xstilts.zoo import hubs
 
         return ModuleResult(hubs.pull(reference, self.zoo, key=expanded(key), offline=self.offline))
+
+    def import_module(
+        self,
+        place: str,
+        *,
+        name: str = "",
+        task: str = "",
+        backbone: str = "",
+        from_pickle: bool = False,
+        allow_base_mismatch: bool = False,
+        dry_run: bool = False,
+    ) -> ImportResult:
+        """Take a module of the adapters library or of peft, converted to the zoo's own methods.
+
+        Args:
+            place: A folder, or `hf:org/name@revision`.
+            name: In the zoo; the folder's when empty.
+            task: Whose labels its head speaks; without it no head is taken.
+            backbone: Instead of the session's.
+            from_pickle: Read `.bin` files, in another process.
+            allow_base_mismatch: Take a module of another base model.
+            dry_run: Only say what it would be.
+
+        Raises:
+            NotFoundError: There is no such folder, repository or task.
+            UsageError: Its weights are a pickle.
+            IntegrityError: It is no such folder, or holds what is not supported.
+            BackboneMismatchError: It names another base model, or none.
+        """
+        from xstilts.composition import importing
+        from xstilts.composition.parser import require_readable
+        from xstilts.config.load import load_task
+        from xstilts.report.results import ImportResult
+        from xstilts.zoo import hubs
+
+        remote = place.startswith("hf:")
+        stem = place.partition("@")[0].rpartition("/")[2] if remote else Path(place).resolve().name
+        called = name or stem.lower()
+        require_readable(called)
+        if not dry_run:
+            self.require_writable("zoo")
+        if task:
+            load_task(task)
+        if not remote and not Path(place).is_dir():
+            raise NotFoundError(f"no folder {place}", hint="Check the path, or name hf:org/name.")
+        with TemporaryDirectory(prefix="xstilts-import-") as temporary:
+            path, origin = Path(temporary) if remote else Path(place), ""
+            if remote:
+                origin = hubs.fetch_files(place, importing.FILES, path, offline=self.offline)
+            given = backbone or self.backbone_reference
+            loaded = self.backbone(given)
+            found = importing.read_folder(path, loaded, task, pickles=from_pickle)
+            allow = allow_base_mismatch
+            importing.require_base(found, loaded.identity, given=given, allow=allow)
+            entry = None
+            if not dry_run:
+                entry = importing.add_to(self.zoo, found, called, loaded, path, origin)
+        return ImportResult(found, origin, entry)
 
     def remove(self, reference: str, *, dry_run: bool = False) -> Entry:
         """Take a module out of the zoo; with `dry_run` only say which one it would be.

@@ -154,17 +154,7 @@ def _add_gold(
 
 def _object(path: Path) -> dict[str, Any]:
     """A JSON object without repeated keys."""
-    read_json(path)  # says what is wrong with a file that is no JSON
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in result:
-                raise DataError(f"id '{key}' repeats", where=str(path))
-            result[key] = value
-        return result
-
-    value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    value = read_json(path)
     if not isinstance(value, dict):
         raise DataError("not a JSON object of ids", where=str(path))
     return value

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.errors import IntegrityError
+from xstilts.files import unique_keys
 
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 32
@@ -94,21 +95,12 @@ def parse_json(data: bytes) -> Any:
     """
     value = json.loads(
         data.decode("utf-8"),
-        object_pairs_hook=_once,
+        object_pairs_hook=unique_keys,
         parse_constant=_no_constant,
         parse_float=_finite,
     )
     _check(value, 0)
     return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in values:
-            raise _RefusedError(f"key {key!r} repeats")
-        values[key] = value
-    return values
 
 
 def _no_constant(text: str) -> Any:

@@ -303,6 +303,7 @@ def peft_folder(pico, folder, **options):
         ({"modules_to_save": ["LayerNorm"]}, "layers of the encoder .'LayerNorm'"),
         ({"modules_to_save": ["position_embeddings"]}, "position_embeddings"),
         ({"target_modules": ["query", "word_embeddings"]}, "unexpected tensor"),
+        ({"target_modules": ".*self.query"}, ""),
     ],
 )
 def test_every_option_of_peft_is_computed_or_refused(pico, base, tmp_path, options, refused):
@@ -330,6 +331,53 @@ def test_a_key_of_peft_that_is_set_and_not_understood_is_refused_by_name(pico, b
     path.write_text(json.dumps(config | {key: {"loftq_bits": 4}}))
     with pytest.raises(IntegrityError, match=f"option {key}="):
         read_folder(tmp_path / "theirs", base)
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"r": 16}, "rank 4 where the config says 16"),
+        ({"rank_pattern": {"query": 3}}, "rank 4 where the config says 3"),
+        ({"r": 0}, "'r' is 0"),
+        ({"r": "4"}, "'r' is '4'"),
+        ({"lora_alpha": None}, "'lora_alpha' is None"),
+        ({"layers_to_transform": [0]}, "layer.1.attention.self.query.*leave"),
+        ({"layers_to_transform": 0}, "layer.1.attention.self.query.*leave"),
+        ({"target_modules": ["value"]}, "self.query.*leave"),
+        ({"target_modules": ".*value"}, "self.query.*leave"),
+        ({"exclude_modules": ["query"]}, "self.query.*leave"),
+    ],
+)
+def test_a_config_of_peft_that_does_not_fit_the_tensors(pico, base, tmp_path, change, refused):
+    folder = tmp_path / "theirs"
+    peft_folder(pico, folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(config | change))
+    with pytest.raises(IntegrityError, match=refused) as caught:
+        read_folder(folder, base)
+    assert caught.value.where == str(folder)
+
+
+def test_half_of_an_update_is_refused_and_its_tensor_named(pico, base, tmp_path):
+    folder = tmp_path / "theirs"
+    peft_folder(pico, folder)
+    path = folder / "adapter_model.safetensors"
+    tensors = load_file(path)
+    lost = next(key for key in tensors if "layer.1.attention.self.query.lora_A" in key)
+    del tensors[lost]
+    save_file(tensors, path)
+    with pytest.raises(IntegrityError, match=r"missing: 1_query\.A") as caught:
+        read_folder(folder, base)
+    assert caught.value.where == str(folder)
+
+
+def test_whole_numbers_are_no_weights(pico, base, tmp_path):
+    folder = tmp_path / "theirs"
+    peft_folder(pico, folder)
+    path = folder / "adapter_model.safetensors"
+    save_file({key: tensor.to(torch.int8) for key, tensor in load_file(path).items()}, path)
+    with pytest.raises(IntegrityError, match="int8"):
+        read_folder(folder, base)
 
 
 @pytest.mark.parametrize("start", ["corda", "loftq", "lora_ga", "mica", "PISSA", ["x"]])

@@ -284,6 +284,24 @@ def test_an_unclosed_quote_is_refused(tmp_path):
     assert "not valid CSV" in refused(path, source, NLI).what
 
 
+def test_a_column_that_is_wanted_stands_once(tmp_path):
+    path = file(tmp_path, "id,text,note,note,text,label\n1,a,n,n,b,neutral\n", "rows.csv")
+    source = {"reader": "csv", "columns": {"text": "text", "target": "label"}}
+    error = refused(path, source, task_of("classification", ("neutral",)))
+    assert "2 columns 'text'" in error.what
+    counted = source | {"columns": {"text": "4", "target": "label"}}
+    (row,) = read(path, counted, task_of("classification", ("neutral",)))
+    assert row.fields == {"text": "b"}
+
+
+def test_a_key_of_a_json_row_stands_once(tmp_path):
+    path = file(tmp_path, '{"text": "a", "text": "b", "label": "neutral"}\n', "rows.jsonl")
+    source = {"reader": "jsonl", "columns": {"text": "text", "target": "label"}}
+    error = refused(path, source, task_of("classification", ("neutral",)))
+    assert "key 'text' repeats" in error.what
+    assert error.where.endswith("rows.jsonl:1")
+
+
 def test_an_unknown_option_names_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match="unknown key"):
         read(file(tmp_path, "a\tb\tneutral\n"), tsv(headr=True), NLI)

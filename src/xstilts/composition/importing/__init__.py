@@ -20,7 +20,7 @@ from xstilts.composition.manifests import new_manifest
 from xstilts.composition.task_model import head_tensors, restore_head
 from xstilts.config.load import load_task
 from xstilts.config.specs import BackboneIdentity
-from xstilts.errors import BackboneMismatchError, NotFoundError
+from xstilts.errors import BackboneMismatchError, IntegrityError, NotFoundError
 from xstilts.files import sha256_file
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
@@ -52,7 +52,11 @@ def read_folder(
         folder = ForeignFolder(path, Path(scratch), pickles)
         config = folder.json("adapter_config.json")
         library = peft if "peft_type" in config else adapters
-        return library.read(folder, config, backbone, spec)
+        try:
+            return library.read(folder, config, backbone, spec)
+        except IntegrityError as error:  # converted files lie in a folder that will be gone
+            where = str(path) if error.where.startswith(scratch) else error.where or str(path)
+            raise IntegrityError(error.what, where=where, hint=error.hint) from None
 
 
 def require_base(

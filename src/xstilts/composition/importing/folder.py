@@ -65,9 +65,14 @@ class ForeignFolder:
         for name in names:
             file = real_file(self.path / name)
             if file.is_file():
-                return read_tensors(
+                found = read_tensors(
                     file if name.endswith(".safetensors") else self._unpickled(file)
                 )
+                for key, tensor in found.items():
+                    if not tensor.is_floating_point():
+                        what = f"tensor '{key}' holds {tensor.dtype}, which are no weights"
+                        raise IntegrityError(what, where=str(self.path))
+                return found
         return None
 
     def json(self, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,10 @@ def read(
         raise IntegrityError("no adapter_model.safetensors", where=str(folder.path))
     require_understood(config, _UNDERSTOOD, folder.path, _HINT)
     _check_start(config, folder.path)
+    _check_sites(found, config, folder.path)
     saved = _saved_modules(config, folder.path)
     config = {**config, "modules_to_save": None}
-    numbers = [config.get("r"), config.get("lora_alpha")]
-    if config.get("use_rslora") and all(isinstance(n, int | float) and n > 0 for n in numbers):
+    if config.get("use_rslora"):
         if config.get("rank_pattern"):
             raise IntegrityError("rsLoRA with a rank pattern is not supported")
         config["lora_alpha"] = config["lora_alpha"] * math.sqrt(config["r"])
@@ -94,6 +95,49 @@ def _check_start(config: Mapping[str, Any], where: Path) -> None:
             where=str(where),
             hint=_HINT,
         )
+
+
+def _check_sites(found: Mapping[str, Tensor], config: Mapping[str, Any], where: Path) -> None:
+    """Refuse numbers that are none, and tensors that peft would leave out or not take."""
+    for key, kinds in (("r", int), ("lora_alpha", int | float)):
+        value = config.get(key)
+        if not isinstance(value, kinds) or value <= 0:
+            raise IntegrityError(f"'{key}' is {value!r}", where=str(where))
+    for name, tensor in found.items():
+        path, factor, _ = name.removeprefix("base_model.model.").partition(".lora_A.")
+        if not factor:
+            continue
+        if not _attached(path, config):
+            raise IntegrityError(
+                f"there are tensors of {path}, which the config's target_modules, exclude_modules "
+                "or layers_to_transform leave out",
+                where=str(where),
+                hint="Weights and config are not of one module: download or save them again.",
+            )
+        ranks = config.get("rank_pattern") or {}
+        rank = next((r for k, r in ranks.items() if re.match(rf"(.*\.)?({k})$", path)), config["r"])
+        if len(tensor) != rank:
+            raise IntegrityError(
+                f"{path} has rank {len(tensor)} where the config says {rank}", where=str(where)
+            )
+
+
+def _attached(path: str, config: Mapping[str, Any]) -> bool:
+    """Whether peft puts a part at this module: its `check_target_module_exists`."""
+    targets, without = config.get("target_modules"), config.get("exclude_modules")
+    layers, layer = config.get("layers_to_transform"), re.search(r"\.(\d+)\.", path)
+    chosen = layers if isinstance(layers, list) else [] if layers is None else [layers]
+    if isinstance(targets, list) and chosen and layer and int(layer[1]) not in chosen:
+        return False
+    if without and _named(path, without):
+        return False
+    return targets in (None, "all-linear") or _named(path, targets)
+
+
+def _named(path: str, names: str | list[str]) -> bool:
+    if isinstance(names, str):
+        return re.fullmatch(names, path) is not None
+    return any(path == name or path.endswith(f".{name}") for name in names)
 
 
 def _saved_modules(config: Mapping[str, Any], where: Path) -> list[str]:

@@ -206,7 +206,7 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
         if match is None or site is None:
             raise IntegrityError(f"unexpected tensor '{key}'", where=str(folder / WEIGHTS))
         named[site, match[2]] = tensor
-    ranks = {site: t.shape[0] for (site, factor), t in named.items() if factor == "A"}
+    ranks = {site: t.shape[0 if factor == "A" else 1] for (site, factor), t in named.items()}
     options = _options(config, ranks, shape.num_layers)
     adapter = create(shape, options, Generator())
     wanted = {f"{s.key}.{f}": adapter.at[s.key].get_parameter(f) for s, f in _factors(adapter)}
