@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 import torch
-from support.models import backbone, fresh, randomise, tokens
+from support.models import backbone, fresh, randomise, same_gradients, tokens
 from support.trained import add_module, backbone_folder
 
 from xstilts.backbone.architectures import ARCHITECTURES, model_types
@@ -18,6 +18,7 @@ from xstilts.backbone.packed import LEAST_ROWS, unpack
 from xstilts.backbone.sites import LINEARS, SUBLAYERS, Site
 from xstilts.composition.compose import compose
 from xstilts.composition.conformance import method_problems, operator_problems
+from xstilts.composition.explain import explain
 from xstilts.composition.export import export
 from xstilts.composition.parser import parse
 from xstilts.config.load import spec_names
@@ -99,6 +100,15 @@ def test_targets_are_what_the_backbone_has_of_them():
     assert module.options.targets == ["gate", "up", "output"]
 
 
+def test_an_explanation_and_the_manifest_say_what_targets_are(tmp_path):
+    here = Backbone.load(str(backbone_folder(tmp_path / "base", "modernbert")), offline=True)
+    zoo = Zoo(tmp_path / "zoo")
+    entries = [add_module(zoo, here, "mnli", preset) for preset in ("lora", "double_seq_bn")]
+    found = explain("stack(mnli/double_seq_bn, mnli/lora)", zoo, here)
+    assert [line.sites for line in found.lines] == [(), ("attention", "ffn"), ("qkv",)]
+    assert entries[0].manifest.options["targets"] == ["qkv"]
+
+
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_modules_act_at_every_site_and_below_it_nothing_changes(model_type):
     here, (ids, mask) = base(model_type), tokens()
@@ -151,29 +161,19 @@ def test_lora_is_that_of_peft(model_type, tmp_path):
     method, module = fresh("lora", here.shape, targets=list(here.layout.linears), rank=4)
     randomise(module)
     method.save(module, tmp_path, "mine", here)
-    with here.attach(module.at):
-        ours = here(ids, mask)
-        ours.pow(2).sum().backward()
     unpack(here.blocks)
-    plain = backbone(model_type).encoder
-    model = peft.PeftModel.from_pretrained(plain, tmp_path, is_trainable=True).eval()
-    theirs = model(input_ids=ids, attention_mask=mask).last_hidden_state
-    assert torch.allclose(theirs, ours, atol=1e-6 * float(ours.detach().abs().max().clamp(min=1)))
-    theirs.pow(2).sum().backward()
-    gradients = {n: p.grad for n, p in model.named_parameters() if ".lora_" in n}
-    assert len(gradients) == 2 * len(module.at)
-    for key, part in module.at.items():
-        for factor in "AB":
-            wanted = f"{here.layout.path(Site.of(key))}.lora_{factor}.default.weight"
-            (gradient,) = [g for n, g in gradients.items() if n.endswith(wanted)]
-            mine = part.get_parameter(factor).grad
-            scale = float(mine.abs().max().clamp(min=1))
-            assert torch.allclose(gradient, mine, atol=1e-5 * scale), (key, factor)
+    model = peft.PeftModel.from_pretrained(backbone(model_type).encoder, tmp_path).eval()
+    same_gradients(here, module, model, ids, mask)
     (tmp_path / "theirs").mkdir()
-    model.save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
+    model.float().save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
+    for encoder in (here.encoder, module):
+        encoder.float()
     again = method.load(tmp_path / "theirs", here.shape)
-    with here.attach(again.at):
-        assert torch.equal(here(ids, mask), ours)
+    outputs = []
+    for one in (module, again):
+        with torch.no_grad(), here.attach(one.at):
+            outputs.append(here(ids, mask))
+    assert torch.equal(*outputs)
 
 
 def in_adapters(here, folder):

@@ -8,6 +8,7 @@ from transformers import AutoConfig
 from xstilts.backbone.architectures import architecture_of, class_options
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.pretrained import fingerprint
+from xstilts.backbone.sites import Site
 from xstilts.config.load import load_method
 from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import UsageError
@@ -118,3 +119,41 @@ def randomise(module: torch.nn.Module, seed: int = 7, scale: float = 0.2) -> Non
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+
+
+FLOAT32_ONLY = ("gemma2", "xglm")
+"""Model types whose mask overflows in float64, in transformers itself."""
+
+
+def same_gradients(here: Backbone, module, model, ids, mask) -> None:
+    """Hold the outputs and gradients of LoRA factors against those of peft's model.
+
+    Outputs are equal. Of gradients, an input of several projections sums them in another order in
+    peft: in float32 that shows in the seventh digit (1.1e-6 of scale, in Qwen3, which has
+    norms behind its projections, somewhat above 2e-6), in float64 it is gone.
+    """
+    given = here.architecture.inputs(here.encoder, ids, mask)
+    real = mask.bool()
+    exact = here.identity.model_type not in FLOAT32_ONLY
+    bounds = {torch.float32: 5e-6} | ({torch.float64: 1e-9} if exact else {})
+    for dtype, bound in bounds.items():
+        for one in (here.encoder, module, model):
+            one.to(dtype).requires_grad_(one is module)
+            one.zero_grad()
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(".lora_" in name)
+        with here.attach(module.at):
+            ours = here(ids, mask)[real]
+        theirs = model(**given).last_hidden_state[real]
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-6)
+        ours.pow(2).sum().backward()
+        theirs.pow(2).sum().backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if ".lora_" in n}
+        assert len(gradients) == 2 * len(module.at)
+        for key, part in module.at.items():
+            for factor in "AB":
+                end = f"{here.layout.path(Site.of(key))}.lora_{factor}.default.weight"
+                (other,) = [g for n, g in gradients.items() if n.endswith(end)]
+                mine = part.get_parameter(factor).grad
+                scale = float(mine.abs().max().clamp(min=1))
+                assert float((other - mine).abs().max()) <= bound * scale, (key, factor, dtype)

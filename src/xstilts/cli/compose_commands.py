@@ -84,6 +84,7 @@ def _explain(state: State, expression: str, backbone: str) -> None:
                 "  " * line.depth + line.text,
                 line.task,
                 line.method,
+                ", ".join(line.sites),
                 line.backbone,
                 line.digest,
                 f"{line.megabytes:.2f}" if line.digest else "",
@@ -91,7 +92,7 @@ def _explain(state: State, expression: str, backbone: str) -> None:
             )
             for line in found.lines
         ]
-        columns = ("part", "task", "method", "backbone", "digest", "MB", "trained")
+        columns = ("part", "task", "method", "sites", "backbone", "digest", "MB", "trained")
         state.table(columns, rows, found.expression)
         print(
             f"{found.parameters:,} numbers beside the encoder ({found.learned:,} to be learned), "

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.composition.compose import compose
+from xstilts.backbone.sites import ModuleWeights, Site
+from xstilts.composition.compose import ComposedModules, compose
 from xstilts.composition.expression import Call, Expression, Ref
 from xstilts.composition.load import load_modules, resolve_expression
 from xstilts.modules.methods import METHODS
@@ -25,6 +26,8 @@ class TreeLine:
         text: Operator or reference, with its weight.
         megabytes: Of the module's folder.
         trained: Numbers that training it changed, or that a target phase will train.
+        sites: Where the module acts in this backbone, such as `qkv` on ModernBERT for a preset's
+            targets `query` and `value`.
     """
 
     depth: int
@@ -35,6 +38,7 @@ class TreeLine:
     digest: str = ""
     megabytes: float = 0.0
     trained: int = 0
+    sites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Expl
 
     return Explanation(
         str(tree),
-        list(_lines(tree, entries, own_numbers, 0, "")),
+        list(_lines(tree, entries, modules, own_numbers, 0, "")),
         sum(p.numel() for p in parameters),
         sum(p.numel() for p in composed.operator_parameters().values()),
         sum(2 * p.numel() for p in parameters if p.ndim > 1),
@@ -91,12 +95,14 @@ def explain(text: str, zoo: Zoo, backbone: Backbone, language: str = "") -> Expl
 def _lines(
     tree: Expression,
     entries: Mapping[str, Entry],
+    modules: Mapping[str, ModuleWeights | ComposedModules],
     own_numbers: Callable[[Call], int],
     depth: int,
     weight: str,
 ) -> Iterator[TreeLine]:
     if isinstance(tree, Ref):
-        yield _leaf(tree, entries.get(tree.name), depth, weight)
+        sites = _sites(modules[tree.name]) if tree.name in modules else ()
+        yield _leaf(tree, entries.get(tree.name), depth, weight, sites)
         return
     operator = OPERATORS.get(tree.operator)
     options = "".join(f", {key}={value}" for key, value in tree.options)
@@ -105,10 +111,18 @@ def _lines(
     yield TreeLine(depth, f"{tree.operator}{options}{weight}", trained=trained)
     for part in tree.parts:
         own = "" if part.weight == 1.0 else f" * {part.weight:g}"
-        yield from _lines(part.expression, entries, own_numbers, depth + 1, own)
+        yield from _lines(part.expression, entries, modules, own_numbers, depth + 1, own)
 
 
-def _leaf(ref: Ref, entry: Entry | None, depth: int, weight: str) -> TreeLine:
+def _sites(module: ModuleWeights | ComposedModules) -> tuple[str, ...]:
+    """Names of the sites where a module acts, each once."""
+    keys = module.at if isinstance(module, ModuleWeights) else module.nodes
+    return tuple(dict.fromkeys(Site.of(key).name for key in keys))
+
+
+def _leaf(
+    ref: Ref, entry: Entry | None, depth: int, weight: str, sites: tuple[str, ...]
+) -> TreeLine:
     if entry is None:
         return TreeLine(depth, "none" + weight)
     m = entry.manifest
@@ -122,6 +136,7 @@ def _leaf(ref: Ref, entry: Entry | None, depth: int, weight: str) -> TreeLine:
         m.digest[:12],
         size,
         m.trainable_parameters,
+        sites,
     )
 
 

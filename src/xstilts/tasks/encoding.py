@@ -16,7 +16,7 @@ from xstilts.errors import IntegrityError
 from xstilts.files import digest
 from xstilts.tasks.formats import FORMATS
 
-VERSION = 2
+VERSION = 3
 """Raised when a format encodes the same rows differently, so that old files are not used."""
 
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.models import backbone, encoder, fresh, randomise, tokens
-from support.tokenizers import tiny_tokenizer
+from support.models import backbone, encoder, fresh, randomise, same_gradients, tokens
+from support.tokenizers import byte_tokenizer, tiny_tokenizer
 from torch.nn import functional as F
 
 from xstilts.backbone import pretrained
@@ -17,10 +17,15 @@ from xstilts.backbone.architectures import architecture_of
 from xstilts.backbone.architectures.decoder import MODEL_TYPES
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.heads import load_heads, save_heads
-from xstilts.composition.task_model import Head
+from xstilts.composition.predict import logits
+from xstilts.composition.task_model import Head, TaskModel
+from xstilts.config.load import load_task
 from xstilts.config.specs import TaskSpec
-from xstilts.data.features import Batch
+from xstilts.data.examples import Answer, Example
+from xstilts.data.features import Batch, collate
 from xstilts.errors import UsageError
+from xstilts.tasks.encoding import encode_rows
+from xstilts.tasks.formats import extractive_qa
 
 every_type = pytest.mark.parametrize("model_type", MODEL_TYPES)
 
@@ -81,24 +86,13 @@ def test_lora_is_that_of_peft(model_type, tmp_path):
     method, module = fresh("lora", base.shape, targets=list(linears), rank=2, alpha=6.0)
     randomise(module)
     method.save(module, tmp_path, "mine", base)
-    theirs = peft.PeftModel.from_pretrained(encoder(model_type), tmp_path, is_trainable=True)
-    given = base.architecture.inputs(base.encoder, ids, mask)
-    with base.attach(module.at):
+    with torch.no_grad(), base.attach(module.at):
         ours = base(ids, mask)
-    other = theirs(**given).last_hidden_state
-    real = mask.bool()
-    assert (ours - other)[real].abs().max() < 1e-6
-    ours[real].pow(2).sum().backward()
-    other[real].pow(2).sum().backward()
-    site = next(iter(module.sites()))
-    inner = theirs.get_submodule(f"base_model.model.{base.layout.path(site)}")
-    for factor in ("lora_A", "lora_B"):
-        mine = module.at[site.key].get_parameter(f"{factor[-1]}")
-        gradient = getattr(inner, factor)["default"].weight.grad
-        assert torch.allclose(mine.grad, gradient, rtol=1e-4, atol=1e-6)
     again = method.load(tmp_path, base.shape)
-    with base.attach(again.at):
-        assert torch.equal(base(ids, mask), ours.detach())
+    with torch.no_grad(), base.attach(again.at):
+        assert torch.equal(base(ids, mask), ours)
+    theirs = peft.PeftModel.from_pretrained(encoder(model_type), tmp_path).eval()
+    same_gradients(base, module, theirs, ids, mask)
 
 
 def by_hand(block, x, module, key, run):
@@ -201,6 +195,39 @@ def test_a_head_reads_after_loading_what_it_read_in_training(asked, read, tmp_pa
     expected = out(torch.tanh(dense(vector)))
     for module in (head.module.eval(), again.module.eval()):
         assert torch.allclose(module(hidden, batch), expected, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("model_type", "place"), [("llama", -1), ("xlm-roberta", 0), ("t5", 0)])
+def test_no_answer_is_scored_where_a_token_sees_the_whole_window(model_type, place):
+    texts = ["who runs home ?", "a man runs home , and nobody sees him run"]
+    tokenizer = byte_tokenizer(texts * 20, 300)
+    tokenizer.pad_token = tokenizer.eos_token
+    task = load_task("squad2")
+    base = backbone(model_type, tokenizer=tokenizer, vocab_size=len(tokenizer))
+    rows = [
+        Example(str(n), "en", {"question": texts[0], "context": text}, (Answer(text, 0),))
+        for n, text in enumerate((texts[1], texts[1] + " at all"))
+    ]
+    features = encode_rows(rows, task, base, 64)
+    head = Head.new(task, base, torch.Generator().manual_seed(0))
+    model = TaskModel(base, None, {task.name: head})
+    found = extractive_qa.rank(logits(model, features, task.name), features, rows, task)
+    batch = collate(features, np.arange(len(features)), tokenizer.pad_token_id)
+    assert len(features) == len(rows)
+    assert int(features.scalars["begin"][0] + features.scalars["length"][0]) < features.lengths[0]
+    hidden = base(batch.input_ids, batch.attention_mask)
+    for row, ranking in enumerate(found):
+        scores = head.module.classifier(hidden[row, : features.lengths[row]])
+        assert ranking.null_score == pytest.approx(float(scores[place].sum()), abs=1e-6)
+        inside = scores[features.scalars["begin"][row] :][: features.scalars["length"][row]]
+        best = max(
+            float(inside[a, 0] + inside[b, 1])
+            for a in range(len(inside))
+            for b in range(a, min(len(inside), a + 30))
+        )
+        assert ranking.spans[0].score == pytest.approx(best, abs=1e-6)
+    assert found[0].null_score != found[1].null_score
 
 
 def test_what_cannot_be_described_is_refused():

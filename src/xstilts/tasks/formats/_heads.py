@@ -77,6 +77,29 @@ class TokenHead(nn.Module):
         return cast("Tensor", self.classifier(self.dropout(hidden_BTD)))
 
 
+class SpanHead(TokenHead):
+    """Scores of every sub-word, those of "none" at the first one.
+
+    The first sub-word of a causal model sees nothing but itself. There, what the last one says, a
+    special token that sees all, is at the first place, and the other way round.
+
+    Attributes:
+        pooling: What heads over whole texts read; empty until the backbone is known.
+    """
+
+    pooling: Pooling | Literal[""] = ""
+
+    def forward(self, hidden_BTD: Tensor, batch: Batch) -> Tensor:
+        """[B, T, D] to [B, T, L]."""
+        scores = super().forward(hidden_BTD, batch)
+        if self.pooling != "last":
+            return scores
+        place = torch.arange(scores.shape[1], device=scores.device)
+        last = batch.attention_mask.sum(1, keepdim=True) - 1
+        swapped = torch.where(place == 0, last, torch.where(place == last, 0, place))
+        return scores.gather(1, swapped[..., None].expand_as(scores))
+
+
 class ChoiceHead(SentenceHead):
     """Score of a row, from one vector of it: [B, T, D] to [B]."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -168,12 +168,21 @@ def template(tokenizer: Any, *, pair: bool) -> Template:
     middle = ids[first[-1] + 1 : last[0]] if pair else ids[:0]
     around = Template(ids[: first[0]], middle, ids[last[-1] + 1 :])
     if not around.size or (pair and not len(middle)):
-        names = ("sep_token_id", "eos_token_id", "bos_token_id")
-        known = [number for name in names if (number := getattr(tokenizer, name)) is not None]
-        end = np.array(known[:1], dtype=np.int32)
-        outer = around.size > 0
+        end, outer = _end(tokenizer), around.size > 0
         around = Template(around.prefix, end if pair else middle, around.suffix if outer else end)
     return around
+
+
+def ended(around: Template, tokenizer: Any) -> Template:
+    """The same, with what ends a text behind a row where nothing is: a place for no answer."""
+    return around if len(around.suffix) else replace(around, suffix=_end(tokenizer))
+
+
+def _end(tokenizer: Any) -> Int32:
+    """What ends a text."""
+    names = ("sep_token_id", "eos_token_id", "bos_token_id")
+    known = [number for name in names if (number := getattr(tokenizer, name)) is not None]
+    return np.array(known[:1], dtype=np.int32)
 
 
 def ranges(starts: IntArray, lengths: IntArray) -> IntArray:

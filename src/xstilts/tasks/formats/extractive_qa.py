@@ -28,7 +28,7 @@ from xstilts.data.text import read_json, where
 from xstilts.errors import DataError
 from xstilts.tasks.formats import _spans
 from xstilts.tasks.formats._fields import IGNORED, HeadOptions, options, room, texts
-from xstilts.tasks.formats._pieces import Int32, Pieces, pair_plan, template, tokenise
+from xstilts.tasks.formats._pieces import Int32, Pieces, ended, pair_plan, template, tokenise
 from xstilts.tasks.layouts import ANSWERS
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def encode(
     contexts = texts(examples, "context")
     question = tokenise(tokenizer, texts(examples, "question"))
     context = _spans.trimmed(tokenise(tokenizer, contexts, offsets=True), contexts, tokenizer)
-    around = template(tokenizer, pair=True)
+    around = ended(template(tokenizer, pair=True), tokenizer)
     asked = np.minimum(question.lengths, settings.question_length)
     longest = int(asked.max()) if len(asked) else 0
     rooms = room(max_length, around.size + longest, task) + longest - asked
@@ -277,10 +277,13 @@ def make_head(
     *,
     embeddings: nn.Module | None = None,
 ) -> nn.Module:
-    """One linear layer: [B, T, D] to [B, T, 2], scores of being the first and the last sub-word."""
-    from xstilts.tasks.formats._heads import TokenHead
+    """One linear layer: [B, T, D] to [B, T, 2], scores of being the first and the last sub-word.
 
-    return TokenHead(hidden_size, 2, options(Options, task).head_dropout, generator)
+    The first position is that of no answer.
+    """
+    from xstilts.tasks.formats._heads import SpanHead
+
+    return SpanHead(hidden_size, 2, options(Options, task).head_dropout, generator)
 
 
 def loss(logits: Tensor, batch: Batch) -> Tensor:
