@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -157,6 +158,15 @@ def restore(
         values["averaged"] = tuple(values["averaged"])
         return Position(**values)
     return None
+
+
+def holds(folder: Path, name: str) -> bool:
+    """Whether a checkpoint of the run in `folder` has weights of that name."""
+    for candidate in folder.glob("checkpoint-*"):
+        with suppress(OSError, SafetensorError), safe_open(candidate / WEIGHTS, "pt") as file:
+            if name in file.keys():  # noqa: SIM118  (a safetensors file is no mapping)
+                return True
+    return False
 
 
 def put(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:

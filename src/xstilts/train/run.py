@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from xstilts.errors import UsageError
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS, full
 from xstilts.tasks.encoding import encode, remarks
+from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS
 from xstilts.tasks.prediction_files import layout_of
 from xstilts.train.checkpoint import Weights, put, tidy, weights_of
@@ -43,6 +44,7 @@ from xstilts.train.parts import MLM, Dev, Part, make_parts, require_rows
 from xstilts.train.phases import Phase, PhaseModel
 from xstilts.train.processes import Processes
 from xstilts.train.save import save_module, save_snapshots
+from xstilts.train.seen_words import SeenWords, seen_words
 from xstilts.train.trainer import Between, Evaluate, Trainer, TrainResult
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
@@ -326,26 +328,47 @@ def trainer_of(
     encoder.requires_grad_(phase.full)
     if spec.gradient_checkpointing:
         encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    seen = _seen_words(phase, mixture, built, folder)
     try:
-        yield Trainer(
-            built.model,
-            mixture,
-            spec,
-            folder,
-            run_key=phase.run_key,
-            evaluate=_dev_evaluation(phase, built.model),
-            processes=processes,
-            resume_command=phase.command,
-            quiet=phase.workspace.quiet,
-            title=f"{phase.name} {phase.run.method}",
-            blocks=built.backbone.shape.num_layers,
-            shards=list(built.backbone.blocks),
-        )
+        with seen.trained() if seen else nullcontext():
+            trainer = Trainer(
+                built.model,
+                mixture,
+                spec,
+                folder,
+                run_key=phase.run_key,
+                evaluate=_dev_evaluation(phase, built.model),
+                processes=processes,
+                resume_command=phase.command,
+                quiet=phase.workspace.quiet,
+                title=f"{phase.name} {phase.run.method}",
+                blocks=built.backbone.shape.num_layers,
+                shards=list(built.backbone.blocks),
+            )
+            if seen:
+                seen.step = lambda: trainer.position.step
+            yield trainer
+            if seen:
+                seen.write_back(trainer.kept)
     finally:
         if spec.gradient_checkpointing:
             encoder.gradient_checkpointing_disable()
         encoder.requires_grad_(False)
         encoder.eval()
+
+
+def _seen_words(
+    phase: Phase, mixture: Mixture, built: PhaseModel, folder: Path
+) -> SeenWords | None:
+    """The word embeddings that full fine-tuning changes; None where it trains the whole table."""
+    backbone = built.backbone
+    tied = any(FORMATS.get(part.task.format).BOTH_SIDES for part in phase.parts)
+    if not phase.full or tied:
+        return None
+    table = backbone.word_embeddings
+    names = (name for name, own in built.model.named_parameters() if own is table.weight)
+    blocks = backbone.shape.num_layers
+    return seen_words(table, mixture, phase.run.train, folder, next(names), blocks)
 
 
 def _dev_evaluation(phase: Phase, model: TaskModel) -> Evaluate | None:

@@ -72,6 +72,9 @@ class Trainer:
         title: What is being trained, for the progress bar.
         blocks: Blocks of the encoder, for rates by depth.
         shards: Parts of the model that `spec.shard` gathers one at a time.
+
+    Attributes:
+        kept: After `run`, the step whose weights the model has.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Trainer:
         self.total = mixture.total_steps()
         self.position = Position(run_key=run_key)
         self.history = History(folder, self.processes)
+        self.kept = 0
         self._saved_at = time.monotonic()
 
     def run(self) -> TrainResult:
@@ -325,11 +329,11 @@ class Trainer:
 
     def _finish(self, stopped: bool) -> TrainResult:
         self.processes.wait()
-        position, kept = self.position, self.position.step
+        position, self.kept = self.position, self.position.step
         if position.best_step >= 0 and self.spec.select == "best":
             best = checkpoint.best_folder(self.folder, position.best_step)
             checkpoint.bring_back(best, self.parameters)
-            kept = position.best_step
+            self.kept = position.best_step
         elif self.spec.select == "average" and self.processes.same(position.averaged)[0]:
             last = self.processes.same(position.averaged)[1]
             checkpoint.bring_back(self.folder / f"mean-{last:08d}", self.parameters)
@@ -337,14 +341,14 @@ class Trainer:
         for name, parameter in self.parameters.items():
             if not torch.isfinite(sharding.whole(parameter.detach())).all():
                 raise TrainingError(
-                    f"training diverged: {name} is not finite after step {kept}",
+                    f"training diverged: {name} is not finite after step {self.kept}",
                     where=self.title,
                     hint="Nothing was kept. Try a lower train.lr or train.clip=1.",
                 )
         score = position.best_score if position.best_step >= 0 else None
         saved = [int(path.name[5:]) for path in sorted(self.folder.glob("step-*"))]
         return TrainResult(
-            position.step, kept, score, stopped, dict(self.mixture.steps_taken), saved
+            position.step, self.kept, score, stopped, dict(self.mixture.steps_taken), saved
         )
 
 
