@@ -40,6 +40,9 @@ NEEDS: Mapping[str, str] = {
 LONG = ("compiled", "nine_commands")
 """Comparisons that compile or start processes, which takes a minute: only in full or by name."""
 
+FULL_SIZES: Mapping[str, str] = {"full_step": "small", "memory": "large"}
+"""Comparisons whose full size is not that of XLM-R base."""
+
 
 def there(name: str) -> bool:
     """Whether what a comparison is made with is installed."""

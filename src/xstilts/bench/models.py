@@ -26,6 +26,7 @@ VOCABULARY = 250_002
 """Words of XLM-R, for work that touches them; a small vocabulary is enough for the rest."""
 SIZES: Mapping[str, Mapping[str, int]] = {
     "tiny": {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "small": {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 12},
     "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
     "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
 }

@@ -44,7 +44,7 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     from dataclasses import asdict
 
     from xstilts.bench import bandwidth, gemm_peak
-    from xstilts.bench.comparisons import COMPARISONS, LONG, NEEDS, there
+    from xstilts.bench.comparisons import COMPARISONS, FULL_SIZES, LONG, NEEDS, there
     from xstilts.errors import NotFoundError
 
     for name in only:
@@ -59,7 +59,7 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
         machine = {"gemm_gflops": gemm_peak() / 1e9, "bandwidth_gb": bandwidth() / 1e9}
         for number, name in enumerate(names):
             progress(name, number / len(names))
-            size = ("large" if name.startswith("memory") else "base") if full else "tiny"
+            size = FULL_SIZES.get(name, "base") if full else "tiny"
             result = COMPARISONS[name](size, pairs)
             results.append(result)
             state.note(f"{result.name}: {result.ratio:.2f} ({result.low:.2f}–{result.high:.2f})")

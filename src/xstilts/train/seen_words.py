@@ -57,7 +57,7 @@ class SeenWords:
         table = self.table
         table.weight.requires_grad_(False)
         table.register_parameter(NAME, self.rows)
-        table.forward = self._look_up  # type: ignore[method-assign]
+        table.forward = self._look_up  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
