@@ -19,6 +19,7 @@ from support.s3 import s3_server
 from xstilts import sandbox
 from xstilts.backbone import pretrained
 from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.reference import backbone_spec
 from xstilts.cli import main
 from xstilts.composition import export
 from xstilts.config import paths
@@ -195,7 +196,7 @@ def test_the_weights_are_of_the_commit_of_the_config(world, tmp_path, monkeypatc
             "org/tiny-base", {**files, "config.json": json.dumps(claimed).encode()}
         )
         commit = repo.branches["main"]
-        spec = pretrained.backbone_spec("org/tiny-base@main")
+        spec = backbone_spec("org/tiny-base@main")
         config = pretrained.clean_config(spec, None)
         repo.commit({"config.json": files["config.json"]}, "Take the weights away", "main")
         encoder, tokenizer = pretrained.fetch(spec, config, None)

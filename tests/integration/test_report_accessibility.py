@@ -13,7 +13,9 @@ from support.chromium import BINARY, chromium
 from support.stored import fill
 
 from xstilts.config.load import load_suite
-from xstilts.report import SIMULATION, Material, build, write_html
+from xstilts.report.build import SIMULATION, build
+from xstilts.report.html import write_html
+from xstilts.report.material import Material
 
 ROOT = Path(__file__).parents[2]
 AXE = Path(os.environ.get("XSTILTS_AXE", ROOT / "node_modules/axe-core/axe.min.js"))

@@ -11,7 +11,9 @@ from support.chromium import BINARY, chromium
 from support.stored import GAINS, fill
 
 from xstilts.config.load import load_suite
-from xstilts.report import Material, build, write_html
+from xstilts.report.build import build
+from xstilts.report.html import write_html
+from xstilts.report.material import Material
 
 pytestmark = pytest.mark.skipif(not BINARY, reason="no chromium to open the page in")
 

@@ -12,12 +12,8 @@ from support.tokenizers import tiny_tokenizer
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.heads import save_heads
-from xstilts.composition.load import (
-    load_modules,
-    pinned,
-    resolve_expression,
-    save_operator_parameters,
-)
+from xstilts.composition.load import load_modules, save_operator_parameters
+from xstilts.composition.resolve import pinned, resolve_expression
 from xstilts.composition.task_model import Head, TaskModel, head_tensors, probe
 from xstilts.config.load import load_method, load_task
 from xstilts.modules.methods import METHODS

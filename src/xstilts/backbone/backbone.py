@@ -17,12 +17,12 @@ from xstilts.backbone.architectures import Architecture, architecture_of
 from xstilts.backbone.hooks import WHOLE_KEY, Undo, hook, wrapped
 from xstilts.backbone.packed import pack, unpack
 from xstilts.backbone.pretrained import (
-    backbone_spec,
     clean_config,
     fetch,
     identify,
     require_memory,
 )
+from xstilts.backbone.reference import backbone_spec
 from xstilts.backbone.sites import ENTRY, EncoderShape, Site
 from xstilts.config.hub_models import no_network
 from xstilts.config.specs import BackboneIdentity
@@ -56,6 +56,11 @@ class Backbone:
         self._entry: nn.Module | None = None  # what acts at the embeddings
         pack(self.blocks)
 
+    def __repr__(self) -> str:
+        own, device = self.identity, self.device
+        sizes = f"{own.num_layers} blocks of {own.hidden_size}"
+        return f"Backbone('{own.name}', {own.model_type}, {sizes}, on {device})"
+
     @classmethod
     def load(cls, reference: str, *, offline: bool = False) -> Backbone:
         """The backbone of a preset name, a YAML file, a local folder or a hub id (`org/name@rev`).
@@ -80,6 +85,19 @@ class Backbone:
         # A hub id says nothing of layers: XTREME's block 14 of 24, at the same relative depth.
         layer = spec.retrieval_layer or round(encoder.config.num_hidden_layers * 14 / 24)
         return cls(encoder, tokenizer, identify(spec, encoder, tokenizer), layer)
+
+    @property
+    def asks_language(self) -> bool:
+        """Whether rows have to begin with their language, see `Architecture.language_token`."""
+        try:
+            return self.architecture.language_token(self.encoder.config, "") is not None
+        except UsageError:  # it asks, and knows no default
+            return True
+
+    @property
+    def loaded(self) -> Backbone:
+        """Itself; see `KnownBackbone`."""
+        return self
 
     @property
     def blocks(self) -> nn.ModuleList:

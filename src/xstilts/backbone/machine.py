@@ -7,8 +7,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from xstilts.errors import UsageError
 
 GIB = 1 << 30
@@ -40,7 +38,7 @@ def require_bf16(device: str) -> None:
     Raises:
         UsageError: `device` is a CPU without them.
     """
-    if torch.device(device).type == "cpu" and not _has_bf16():
+    if device.partition(":")[0] == "cpu" and not _has_bf16():
         raise UsageError(
             f"this processor ({_processor()}) has no bfloat16 units (AVX512-BF16 or AMX), "
             "so that bf16 is slower here than fp32",
@@ -67,6 +65,8 @@ def machine() -> dict[str, str]:
     `kernels` is the instruction set that torch's own kernels were chosen for, `onednn` and `blas`
     the libraries behind matrix products; `gpu` is there where one is.
     """
+    import torch  # the rest is asked where no model runs
+
     built = torch.__config__.show()
     onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     found = {

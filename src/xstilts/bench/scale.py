@@ -56,7 +56,9 @@ def _report(factor: int, _size: str) -> Callable[[], object]:
     """Read, test and write 300 x `factor` cells of 100 examples: 10 modules, 30 languages."""
     from xstilts.config.load import load_suite
     from xstilts.evaluate.store import ResultStore, Score
-    from xstilts.report import Material, build, write_html
+    from xstilts.report.build import build
+    from xstilts.report.html import write_html
+    from xstilts.report.material import Material
 
     draw = np.random.default_rng(0)
     folder = Path(tempfile.mkdtemp())

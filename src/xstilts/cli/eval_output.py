@@ -23,11 +23,8 @@ def print_plan(
     """What would be trained, which cells computed, and what has no data."""
     from collections import Counter
 
-    from xstilts.train.plan import plan_phase
-
     planned, missing = plan
-    plans = [(phase, plan_phase(phase)) for phase in ahead]
-    train = [{"module": p.name, "on": str(p.base), "steps": it.steps} for p, it in plans]
+    train = [{"module": p.name, "on": str(p.base), "steps": _steps(p)} for p in ahead]
     to_do = Counter((job.label, job.task.name) for job, there in planned if not there)
     every = Counter((job.label, job.task.name) for job, _ in planned)
     cells = [
@@ -43,6 +40,12 @@ def print_plan(
         print_missing(state, missing)
 
     state.emit({"train": train, "evaluate": cells, "missing": list(missing)}, human)
+
+
+def _steps(phase: Phase) -> int:
+    from xstilts.train.plan import plan_phase
+
+    return plan_phase(phase).steps
 
 
 def print_missing(state: State, missing: Mapping[str, str]) -> None:

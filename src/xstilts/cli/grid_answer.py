@@ -19,19 +19,22 @@ def make_answer(
     Raises:
         UsageError: The study does not say how its answer is read.
     """
-    from xstilts import report as reports
     from xstilts.files import without_nan, write_json
     from xstilts.grid import answer as answers
+    from xstilts.report.build import SIMULATION
+    from xstilts.report.figures import write_figures
+    from xstilts.report.html import write_html
+    from xstilts.report.plain import write_markdown
 
     study_results = answers.collect_results(planned, folder, state.session.results)
     with state.session.progress(f"answer to {planned.name}") as progress:
         answer = answers.answered(study_results, draws=draws, progress=progress)
-    page = answers.answer_report(answer, reports.SIMULATION if state.session.world else "")
+    page = answers.answer_report(answer, SIMULATION if state.session.world else "")
     at = to or folder.study_folder(planned.name) / "answer"
     pictures = [figure for section in page.sections for figure in section.figures]
-    reports.write_html(page, at / "answer.html")
-    reports.write_figures(pictures, at / "figures", ["svg"])
-    reports.write_markdown(page, at / "answer.md", "figures")
+    write_html(page, at / "answer.html")
+    write_figures(pictures, at / "figures", ["svg"])
+    write_markdown(page, at / "answer.md", "figures")
     record = answers.record(answer, page)
     write_json(at / "answer.json", without_nan(record))
     return {**record, "html": str((at / "answer.html").absolute())}

@@ -39,6 +39,11 @@ class ComposedModules(nn.Module):
         self.encoder_weights = dict(encoder_weights)
         self._given = frozenset(given)
 
+    def __repr__(self) -> str:
+        numbers = sum(parameter.numel() for parameter in self.parameters())
+        whole = ", with its own encoder" if self.encoder_weights else ""
+        return f"ComposedModules({len(self.nodes)} sites, {numbers:,} parameters{whole})"
+
     def operator_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters of the operators in this expression (fusion matrices), by name.
 

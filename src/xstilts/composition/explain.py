@@ -11,7 +11,8 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import ModuleWeights, Site
 from xstilts.composition.compose import ComposedModules, compose
 from xstilts.composition.expression import Call, Expression, Ref
-from xstilts.composition.load import load_modules, resolve_expression
+from xstilts.composition.load import load_modules
+from xstilts.composition.resolve import resolve_expression
 from xstilts.modules.methods import METHODS
 from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Entry, Zoo

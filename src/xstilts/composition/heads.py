@@ -10,12 +10,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from xstilts.backbone.backbone import Backbone
+from xstilts.composition.resolve import head_records, head_task
 from xstilts.composition.task_model import Head, head_tensors, restore_head
-from xstilts.config.load import load_task
-from xstilts.config.specs import TaskSpec
-from xstilts.errors import NotFoundError
 from xstilts.modules.methods import read_tensors
-from xstilts.zoo import Entry, Manifest
+from xstilts.zoo import Entry
 from xstilts.zoo.manifest import HEAD, HeadRecord
 
 POOLING = "pooling"
@@ -54,40 +52,10 @@ def load_heads(entry: Entry, backbone: Backbone) -> tuple[Head, ...]:
 
 
 def _load_head(record: HeadRecord, path: Path, backbone: Backbone) -> Head:
-    head = restore_head(_head_task(record), backbone, read_tensors(path))
+    head = restore_head(head_task(record), backbone, read_tensors(path))
     with safe_open(path, framework="pt") as file:
         said = (file.metadata() or {}).get(POOLING, "cls")
     if hasattr(head.module, "pooling"):
         module: Any = head.module
         module.pooling = said
     return head
-
-
-def head_tasks(entry: Entry) -> tuple[TaskSpec, ...]:
-    """The tasks that the heads kept with a module speak; no weight is read."""
-    return tuple(
-        _head_task(record)
-        for record in head_records(entry.manifest)
-        if (entry.folder / record.file).is_file()
-    )
-
-
-def head_records(manifest: Manifest) -> list[HeadRecord]:
-    """The heads that a manifest speaks of."""
-    if manifest.heads or not manifest.format:
-        return list(manifest.heads)
-    m = manifest
-    return [HeadRecord(file=HEAD, task=m.task, format=m.format, family=m.family, labels=m.labels)]
-
-
-def _head_task(record: HeadRecord) -> TaskSpec:
-    """The task that a head speaks, with the labels of its training.
-
-    A task that was a YAML of the person who trained it is known by its format and labels only.
-    """
-    own = {"labels": record.labels, "family": record.family}
-    try:
-        task = load_task(record.task)
-    except NotFoundError:
-        task = TaskSpec(name=record.task, format=record.format, languages=[], metric="", sources=[])
-    return task.model_copy(update=own)

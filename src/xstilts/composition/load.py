@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,24 +11,24 @@ from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import ModuleWeights
-from xstilts.composition.compose import ComposedModules, check, compose
+from xstilts.composition.compose import ComposedModules, compose
 from xstilts.composition.expression import (
-    Expression,
-    Ref,
     for_language,
-    map_references,
     references,
-    with_fallbacks,
 )
-from xstilts.composition.heads import head_tasks, load_heads
+from xstilts.composition.heads import load_heads
 from xstilts.composition.parser import parse
-from xstilts.composition.task_model import Head, TaskModel, probe, serves
+from xstilts.composition.resolve import (
+    find_parts,
+    headed_digest,
+    outermost,
+    pinned_digest,
+    resolve_expression,
+)
+from xstilts.composition.task_model import Head, TaskModel, probe
 from xstilts.config.specs import TaskSpec
-from xstilts.errors import IntegrityError, NotFoundError, UsageError
-from xstilts.files import digest
+from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.methods import METHODS, read_tensors
-from xstilts.modules.operators import OPERATORS, PartInfo
-from xstilts.tasks.formats import FORMATS
 from xstilts.zoo import Entry, Manifest, Zoo
 from xstilts.zoo.manifest import COMPOSITION
 
@@ -72,70 +72,6 @@ class LoadedExpression:
         return self.entries[0].manifest if len(self.entries) == 1 else None
 
 
-def resolve_expression(
-    text: str, zoo: Zoo, backbone: Backbone | None, language: str = ""
-) -> tuple[Expression, dict[str, Entry]]:
-    """Parse, fill `{lang}`, find every module, and check the whole, without loading weights.
-
-    What compositions are made of is found and checked with them, down to the last module. Without a
-    backbone a module of any fits.
-
-    Raises:
-        UsageError: The expression does not parse or makes no sense.
-        NotFoundError: A module is not in the library.
-        BackboneMismatchError: A module belongs to another backbone.
-        IntegrityError: A composition is a part of itself.
-    """
-    expression = _for_language(text, zoo, backbone, language)
-    entries = _find_parts(expression, zoo, backbone)
-    for entry in entries.values():
-        _check_lineage(entry, zoo, backbone)
-    return expression, entries
-
-
-def _for_language(text: str, zoo: Zoo, backbone: Backbone | None, language: str) -> Expression:
-    """The expression for a language, what it lacks replaced as the expression says."""
-    expression = parse(text)
-    if not language:
-        return expression
-    return with_fallbacks(
-        for_language(expression, language), lambda name: _exists(name, zoo, backbone)
-    )
-
-
-def _exists(name: str, zoo: Zoo, backbone: Backbone | None) -> bool:
-    try:
-        zoo.find(name, backbone.identity if backbone else None)
-    except NotFoundError:
-        return False
-    return True
-
-
-def _find_parts(expression: Expression, zoo: Zoo, backbone: Backbone | None) -> dict[str, Entry]:
-    identity = backbone.identity if backbone else None
-    entries = {ref.name: zoo.find(ref.name, identity) for ref in references(expression)}
-    check(expression, {name: _info(name, entry.manifest) for name, entry in entries.items()})
-    return entries
-
-
-def _check_lineage(
-    entry: Entry, zoo: Zoo, backbone: Backbone | None, above: tuple[str, ...] = ()
-) -> None:
-    """Find everything below a composition, before any weight is read."""
-    if entry.manifest.kind != COMPOSITION:
-        return
-    parts = _find_parts(parse(entry.manifest.composition), zoo, backbone)
-    line = (*above, entry.manifest.digest)
-    for part in parts.values():
-        if part.manifest.digest in line:
-            raise IntegrityError(
-                f"composition '{entry.manifest.name}' is a part of itself",
-                where=str(entry.folder),
-                hint="Remove it: no training makes such a module.",
-            )
-        _check_lineage(part, zoo, backbone, line)
-
-
 def load_expression(
     text: str, zoo: Zoo, backbone: Backbone, language: str = ""
 ) -> LoadedExpression:
@@ -143,7 +79,7 @@ def load_expression(
     expression, entries = resolve_expression(text, zoo, backbone, language)
     modules = load_modules(entries, zoo, backbone)
     composed = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
-    outer = _outermost(expression, entries)
+    outer = outermost(expression, entries)
     heads = load_heads(outer, backbone) if outer else ()
     wanted = references(for_language(parse(text), language)) if language else ()
     replaced = (ref.name for ref in wanted if ref.fallback and ref.name not in entries)
@@ -165,111 +101,8 @@ def with_head(
     Raises as `Zoo.find` does.
     """
     entry = zoo.find(head, backbone.identity)
-    both = digest([loaded.digest, "head", entry.manifest.digest])
+    both = headed_digest(loaded.digest, entry)
     return replace(loaded, heads=load_heads(entry, backbone), digest=both)
-
-
-def require_head(
-    text: str,
-    zoo: Zoo,
-    backbone: Backbone | None,
-    task: TaskSpec,
-    language: str = "",
-    head: str = "",
-) -> None:
-    """Refuse an expression that cannot predict a task, before any weight is read.
-
-    Args:
-        text: The expression.
-        zoo: Has its modules.
-        backbone: What they act in; without one a module of any fits.
-        task: That is to be predicted.
-        language: Fills `{lang}`.
-        head: Module whose head is taken instead of the expression's own.
-
-    Raises:
-        UsageError: There is no head for the task, or as `resolve_expression` does.
-    """
-    if head:
-        resolve_expression(text, zoo, backbone, language)
-    if not has_head(head or text, zoo, backbone, task, "" if head else language):
-        raise UsageError(
-            f"'{head or text}' has no head for task {task.name}",
-            hint=f"Take another module's, --head MODULE, or train one: xstilts compose '{text}' "
-            f"--target {task.name} --save NAME",
-        )
-
-
-def has_head(
-    text: str, zoo: Zoo, backbone: Backbone | None, task: TaskSpec, language: str = ""
-) -> bool:
-    """Whether an expression can predict a task; raises as `resolve_expression` does."""
-    return any(serves(own, task) for own in own_heads(text, zoo, backbone, language))
-
-
-def own_heads(
-    text: str, zoo: Zoo, backbone: Backbone | None, language: str = ""
-) -> tuple[TaskSpec, ...]:
-    """The tasks that the heads of an expression speak, by manifests alone.
-
-    Raises as `resolve_expression` does.
-    """
-    expression, entries = resolve_expression(text, zoo, backbone, language)
-    outer = _outermost(expression, entries)
-    return head_tasks(outer) if outer else ()
-
-
-def answering(heads: Sequence[TaskSpec], task: str = "") -> TaskSpec | None:
-    """Which of an expression's heads answers: that of `task`, or else the first one.
-
-    Raises:
-        NotFoundError: There are heads, and none of them is of `task`.
-    """
-    named = {head.name: head for head in heads}
-    if task and named and task not in named:
-        raise NotFoundError.named("head", task, named)
-    return named[task] if task and named else next(iter(heads), None)
-
-
-def require_predictions(text: str, head: TaskSpec | None) -> None:
-    """Refuse an expression that nothing can be asked of.
-
-    Raises:
-        UsageError: It has no head, or one that gives no predictions.
-    """
-    if head is None:
-        raise UsageError(
-            f"'{text}' has no head",
-            hint=f"Train one: xstilts compose '{text}' --target TASK --save NAME",
-        )
-    if not FORMATS.get(head.format).PREDICTS:
-        raise UsageError(f"a head of format {head.format} gives no predictions")
-
-
-def pinned(expression: Expression, entries: Mapping[str, Entry]) -> str:
-    """The expression with every module by digest."""
-    return str(map_references(expression, lambda name: "@" + entries[name].manifest.digest))
-
-
-def pinned_digest(expression: Expression, entries: Mapping[str, Entry]) -> str:
-    """Identity of what an expression computes; empty for `none`."""
-    return digest(pinned(expression, entries)) if entries else ""
-
-
-def _info(name: str, manifest: Manifest) -> PartInfo:
-    whole = manifest.kind == COMPOSITION
-    method = "" if whole else manifest.method
-    return PartInfo(name, method, manifest.options, merged=not whole)
-
-
-def _outermost(expression: Expression, entries: Mapping[str, Entry]) -> Entry | None:
-    """The module whose head speaks for the expression: itself, or the last of a stack."""
-    if isinstance(expression, Ref):
-        return entries.get(expression.name)
-    operator = OPERATORS.get(expression.operator)
-    if not operator.MERGES and operator.HEAD_OF_LAST:
-        return _outermost(expression.parts[-1].expression, entries)
-    return None
 
 
 # --------------------------------------------------------------------------------------- folders
@@ -288,7 +121,7 @@ def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> ModuleWeights | C
     if manifest.kind != COMPOSITION:
         return own
     expression = parse(manifest.composition)
-    parts = _find_parts(expression, zoo, backbone)
+    parts = find_parts(expression, zoo, backbone)
     modules = load_modules(parts, zoo, backbone)
     below = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
     _restore_operator_parameters(below, entry.folder)

@@ -10,9 +10,10 @@ from torch import Generator
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression, Ref
-from xstilts.composition.load import load_modules, resolve_expression
+from xstilts.composition.load import load_modules
 from xstilts.composition.manifests import new_manifest
 from xstilts.composition.parser import require_readable
+from xstilts.composition.resolve import resolve_expression
 from xstilts.errors import NotFiniteError, UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest

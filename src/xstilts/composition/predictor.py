@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
-from xstilts.composition.load import (
-    LoadedExpression,
-    answering,
-    load_expression,
-    require_predictions,
-)
+from xstilts.composition.load import LoadedExpression, load_expression
 from xstilts.composition.refusals import require_language
+from xstilts.composition.resolve import answering, require_predictions
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.load import load_task
 from xstilts.config.specs import TaskSpec

@@ -46,7 +46,7 @@ def require_heads(asked: Iterable[tuple[str, str, TaskSpec]], zoo: Zoo, data: Pa
     Raises:
         UsageError: One has none.
     """
-    from xstilts.composition.load import require_head
+    from xstilts.composition.resolve import require_head
     from xstilts.data.sources import task_in_world
     from xstilts.tasks.formats import FORMATS
 
@@ -75,7 +75,7 @@ def require_answers(expression: str, zoo: Zoo, language: str, task: str) -> None
         UsageError: It needs a language, or has no head that gives predictions.
         NotFoundError: It has heads, and none is of `task`.
     """
-    from xstilts.composition.load import answering, own_heads, require_predictions
+    from xstilts.composition.resolve import answering, own_heads, require_predictions
 
     require_language(expression, language)
     with suppress(AmbiguousError):
@@ -107,7 +107,7 @@ def missing_head(
     Over a fusion only a head is trained; over everything else `top` and a head. Without a backbone
     a reference that several modules fit is an `AmbiguousError`.
     """
-    from xstilts.composition.load import has_head
+    from xstilts.composition.resolve import has_head
     from xstilts.tasks.formats import FORMATS
 
     if not FORMATS.get(task.format).NEEDS_HEAD or has_head(expression, zoo, backbone, task):

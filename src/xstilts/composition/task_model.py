@@ -14,6 +14,7 @@ from xstilts.backbone.activation_cache import FrozenBlocks
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import ENTRY
 from xstilts.composition.compose import ComposedModules
+from xstilts.composition.resolve import serves
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
@@ -55,12 +56,6 @@ class Head:
     def serves(self, task: TaskSpec) -> bool:
         """Whether it can predict `task`; see `serves`."""
         return serves(self.task, task)
-
-
-def serves(own: TaskSpec, task: TaskSpec) -> bool:
-    """Whether a head of `own` can predict `task`: same format and family, every label known."""
-    same = own.format == task.format and own.head_family == task.head_family
-    return same and set(task.labels) <= set(own.labels)
 
 
 class TaskModel(nn.Module):

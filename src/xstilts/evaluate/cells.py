@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.known import KnownBackbone
 from xstilts.backbone.pooling import POOLINGS
 from xstilts.config.load import load_suite, load_task
 from xstilts.config.specs import TaskSpec
@@ -96,7 +96,7 @@ class Inputs:
 
 
 def jobs_of(
-    requests: Sequence[Request], backbone: Backbone, root: Path | None, precision: Precision
+    requests: Sequence[Request], backbone: KnownBackbone, root: Path | None, precision: Precision
 ) -> tuple[list[EvaluationJob], dict[str, str]]:
     """The cells of requests, in their order.
 
@@ -175,7 +175,7 @@ def _task(request: Request, root: Path | None) -> TaskSpec:
     return task.model_copy(update={"options": {**task.options, **request.options}})
 
 
-def _cut(task: TaskSpec, backbone: Backbone) -> TaskSpec:
+def _cut(task: TaskSpec, backbone: KnownBackbone) -> TaskSpec:
     """A task without training, cut where its YAML says, or else where the backbone's input ends."""
     if FORMATS.get(task.format).NEEDS_HEAD or "max_length" in task.model_fields_set:
         return task
@@ -203,13 +203,13 @@ def _looked_for(task: TaskSpec, split: str, language: str, root: Path | None) ->
     return next(iter(tried(task, key, language, root)), "no source has it")
 
 
-def _settings(request: Request, task: TaskSpec, backbone: Backbone) -> Options:
+def _settings(request: Request, task: TaskSpec, backbone: KnownBackbone) -> Options:
     """The task's retrieval options with what the request and the backbone say."""
     settings = options(Options, task)
     asked = request.layer if request.layer >= 0 else settings.layer
     layer = asked if asked >= 0 else backbone.retrieval_layer
-    if layer > len(backbone.blocks):
-        raise UsageError(f"layer {layer}: the backbone has {len(backbone.blocks)} blocks")
+    if layer > backbone.identity.num_layers:
+        raise UsageError(f"layer {layer}: the backbone has {backbone.identity.num_layers} blocks")
     pooling = request.pooling or settings.pooling
     if pooling not in POOLINGS:
         known = ", ".join(sorted(POOLINGS))

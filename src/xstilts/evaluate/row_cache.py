@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 
-from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.known import KnownBackbone
+from xstilts.config.file_facts import FileFacts
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
+from xstilts.data.located import Located, locate
 from xstilts.data.pairs import BitextPair, load_pair
+from xstilts.data.readers import READERS
 from xstilts.data.sources import first_rows, load, sliced
 from xstilts.errors import DataError, XstiltsError
 from xstilts.evaluate.cells import EvaluationJob
@@ -34,6 +40,19 @@ Value = TypeVar("Value")
 Data = Sequence[Example] | BitextPair
 
 
+@dataclass(frozen=True)
+class RowFacts:
+    """What a cell's key needs of its rows.
+
+    Attributes:
+        digests: Of its lists of rows.
+        target_languages: Those of the other side of a bitext, in order of appearance.
+    """
+
+    digests: tuple[str, ...]
+    target_languages: tuple[str, ...] = ()
+
+
 class RowCache:
     """Gives the rows of cells; those of the next cell are made ready while one is computed.
 
@@ -42,7 +61,7 @@ class RowCache:
         workspace: Where data and cache are.
     """
 
-    def __init__(self, backbone: Backbone, workspace: Workspace) -> None:
+    def __init__(self, backbone: KnownBackbone, workspace: Workspace) -> None:
         self.backbone, self.workspace = backbone, workspace
         self._recent: OrderedDict[Hashable, Any] = OrderedDict()
         self._recent_lock, self._tokenizer_lock = Lock(), Lock()
@@ -59,7 +78,47 @@ class RowCache:
         coming = self._coming.pop(job.rows, None)
         if coming is not None:
             coming.result()
-        return self._remembered(("rows", job.rows), lambda: self._read(job))
+        return self._rows(job)[1]
+
+    def _rows(self, job: EvaluationJob) -> tuple[FileFacts, list[Data]]:
+        """The rows of a cell, and the files as they were before these were read."""
+        return self._remembered(
+            ("rows", job.rows), lambda: (self._file_facts(job), self._read(job))
+        )
+
+    def known(self, job: EvaluationJob) -> RowFacts | None:
+        """What `facts` gives, if the files are those that were read before; none is read now."""
+        kept = self._file_facts(job).get()
+        return kept and RowFacts(tuple(kept["digests"]), tuple(kept["target_languages"]))
+
+    def facts(self, job: EvaluationJob) -> RowFacts:
+        """What the key of a cell needs of its rows, kept with the identity of their files.
+
+        Raises as `of` does.
+        """
+        data = self.of(job)
+        other = data[0].target if isinstance(data[0], BitextPair) else ()
+        found = RowFacts(
+            tuple(self.digest(side) for rows in data for side in sides(rows)),
+            tuple(dict.fromkeys(example.language for example in other)),
+        )
+        self._rows(job)[0].put(vars(found))
+        return found
+
+    def _file_facts(self, job: EvaluationJob) -> FileFacts:
+        task, root = job.task, self.workspace.data
+        located: list[Located | None] = []
+        for split in _splits(job):
+            name = sliced(split)[0] or task.eval_split
+            keys = [name]
+            if job.settings is not None:
+                keys = [f"{name}.{part}" for part in ("source", "target", "gold", "order")]
+            located += [locate(task, key, job.language, root) for key in keys]
+        key = [job.rows, task.model_dump(mode="json"), version("xstilts")]
+        files = [path for item in located if item for path in _files(item)]
+        # where rows begin with their language, the backbone has its say in their digests
+        cache = None if self.backbone.asks_language else self.workspace.cache
+        return FileFacts(cache, "rows", key, files)
 
     def digest(self, examples: Sequence[Example]) -> str:
         """The digest of a list of rows that `of` gave."""
@@ -104,8 +163,7 @@ class RowCache:
 
     def _make_ready(self, job: EvaluationJob) -> None:
         try:
-            data = self._remembered(("rows", job.rows), lambda: self._read(job))
-            for rows in data:
+            for rows in self._rows(job)[1]:
                 for side in sides(rows):
                     self.features(side, job.plain_task)
         except XstiltsError:
@@ -132,14 +190,29 @@ class RowCache:
             )
             _require_gold(rows, job)
             return [rows]
-        splits = [job.split]
-        name, first = sliced(job.split)
-        if job.tunes and name != TUNED_ON:
-            splits.append(first_rows(TUNED_ON, first))
         return [
             load_pair(job.task, job.language, workspace.data, split, offline=workspace.offline)
-            for split in splits
+            for split in _splits(job)
         ]
+
+
+def _splits(job: EvaluationJob) -> list[str]:
+    """The splits that a cell reads: its own, and the one that a mining threshold is tuned on."""
+    name, first = sliced(job.split)
+    tuned = job.tunes and name != TUNED_ON
+    return [job.split, *([first_rows(TUNED_ON, first)] if tuned else [])]
+
+
+def _files(located: Located) -> list[Path]:
+    """What decides the rows of a source: its files, and the code that reads them.
+
+    A folder stands for what only a hub has, since nothing can be known of that.
+    """
+    if located.remote:
+        return [Path()]
+    readers = [READERS.get(part.source.reader) for part in (located.parts or [located])]
+    code = [getattr(reader, "__file__", None) for reader in readers]
+    return [*located.files, *(Path(path) for path in code if path)]
 
 
 def sides(data: Data) -> list[Sequence[Example]]:

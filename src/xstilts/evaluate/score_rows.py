@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xstilts.backbone.backbone import Backbone
-from xstilts.composition.load import LoadedExpression
+from xstilts.backbone.known import KnownBackbone
 from xstilts.config.specs import TaskSpec
 from xstilts.evaluate.cells import EvaluationJob
 from xstilts.evaluate.request import Computed
@@ -14,6 +13,9 @@ from xstilts.evaluate.store import Score
 from xstilts.tasks.encoding import row_length
 from xstilts.tasks.metrics import METRICS
 from xstilts.zoo import Manifest
+
+if TYPE_CHECKING:  # a cell is known without torch
+    from xstilts.composition.load import LoadedExpression
 
 VERSION = 3
 """Raised when an evaluation gives other numbers for the same inputs."""
@@ -25,8 +27,8 @@ ALIGNMENT_VERSION = 1
 
 def identity(
     job: EvaluationJob,
-    backbone: Backbone,
-    loaded: Sequence[LoadedExpression],
+    backbone: KnownBackbone,
+    expressions: Sequence[str],
     digests: Sequence[str],
 ) -> dict[str, Any]:
     """Everything that decides the outcome of a cell.
@@ -34,7 +36,8 @@ def identity(
     Args:
         job: The cell.
         backbone: What it runs on.
-        loaded: The expression, for each language that is read with modules of its own.
+        expressions: Digest of the expression, then for each language that is read with modules of
+            its own.
         digests: Of the rows, and for mining of those that the threshold is tuned on.
     """
     task = job.task
@@ -43,8 +46,8 @@ def identity(
         **measures,
         "version": VERSION,
         "backbone": backbone.identity.fingerprint,
-        "expression": loaded[0].digest,
-        "expression_of_targets": [item.digest for item in loaded[1:]],
+        "expression": expressions[0],
+        "expression_of_targets": list(expressions[1:]),
         "label": job.label,
         "task": task.name,
         "format": task.format,
@@ -61,7 +64,7 @@ def identity(
 
 
 def score_rows(
-    job: EvaluationJob, backbone: Backbone, loaded: LoadedExpression, computed: Computed
+    job: EvaluationJob, backbone: KnownBackbone, loaded: LoadedExpression, computed: Computed
 ) -> list[Score]:
     """One row for each score of a computed cell."""
     main = None if job.request.alignment else METRICS.get(job.task.metric).MAIN
@@ -81,7 +84,7 @@ def score_rows(
     ]
 
 
-def _score(job: EvaluationJob, backbone: Backbone, loaded: LoadedExpression) -> Score:
+def _score(job: EvaluationJob, backbone: KnownBackbone, loaded: LoadedExpression) -> Score:
     task, manifest, head = job.task, loaded.manifest, loaded.head_for(job.task)
     return Score(
         expression=job.request.expression,

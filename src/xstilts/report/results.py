@@ -6,24 +6,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xstilts.composition.export import Exported
-from xstilts.composition.importing.folder import Imported
-from xstilts.composition.predictor import Prediction
 from xstilts.config.specs import SuiteSpec
 from xstilts.config.tabular import Tabular, View
-from xstilts.evaluate.ranking import ModuleRanking
 from xstilts.evaluate.request import EvaluationOutcome
 from xstilts.evaluate.stats import standard_errors
 from xstilts.evaluate.store import Score
 from xstilts.evaluate.xtreme import Scores, Summary, official, summarise, transfer_gaps
 from xstilts.report.exports import frame
-from xstilts.report.material import Material
-from xstilts.report.model import Report
 from xstilts.report.tables import language_tables, transposed
 from xstilts.zoo import Entry, Manifest
 from xstilts.zoo.entry import pair
+
+if TYPE_CHECKING:  # scores are shown without torch
+    from xstilts.composition.export import Exported
+    from xstilts.composition.importing.folder import Imported
+    from xstilts.composition.predictor import Prediction
+    from xstilts.evaluate.ranking import ModuleRanking
+    from xstilts.report.material import Material
+    from xstilts.report.model import Report
 
 WIDE = 12
 """Columns above which a table has its languages as rows."""

@@ -46,8 +46,8 @@ class Evaluating(Training):
         self.require_requests(requests, backbone)
         from xstilts.evaluate.evaluator import Evaluator
 
-        loaded = self.backbone(backbone)
-        return Evaluator(loaded, self.workspace(), self.results, used, compiled=compiled)
+        known = self.known_backbone(backbone)
+        return Evaluator(known, self.workspace(), self.results, used, compiled=compiled)
 
     def run_requests(
         self, evaluator: Evaluator, requests: Sequence[Request], *, force: bool = False
@@ -208,13 +208,11 @@ class Evaluating(Training):
         """
         from xstilts.config.load import load_task
         from xstilts.evaluate.request import task_requests
-        from xstilts.train.plan import plan_phase
 
         chosen = list(tasks) or self.suite_tasks(suite)
         for task in chosen:
             load_task(task)
         self.require_writable("results", "cache")
-        self._tell_loading(backbone or self.backbone_reference)
         from xstilts.evaluate.cells import require_data
 
         pairs = list(product(listed(expressions), chosen))
@@ -227,7 +225,7 @@ class Evaluating(Training):
         ahead: list[Phase] = []
         for expression, task in pairs:
             phase = self.head_phase(expression, task, top, overrides, backbone)
-            if phase and plan_only and not plan_phase(phase).known:
+            if phase and plan_only and not self.zoo.find_run(phase.run_key):
                 ahead.append(phase)
                 continue
             used = "@" + self.run_phase(phase).digest if phase else expression
@@ -340,8 +338,7 @@ class Evaluating(Training):
             asked = task_requests(["none"], task, alignment=True, **own)
             require_data(asked, self.data, offline=self.no_hub)
         evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
-        loaded = self.backbone(chosen)
-        return evaluator, alignment_requests(texts, bitexts, self.zoo, loaded, **which)
+        return evaluator, alignment_requests(texts, bitexts, self.zoo, evaluator.backbone, **which)
 
     def ranking(
         self,

@@ -67,14 +67,17 @@ class Reporting(Setup):
             draws: Of each bootstrap; 0 makes no comparisons.
             figure_formats: Of `figures`.
             files: Other forms by name: `latex`, `markdown`, `csv`, `parquet`, `mteb` (a folder),
-                `xtreme_json`, `figures` (a folder).
+                `lm_eval` (a folder), `xtreme_json`, `figures` (a folder).
 
         Raises:
             NotFoundError: There is no such reference, suite or task.
         """
-        from xstilts import report as reports
         from xstilts.config.load import load_suite
         from xstilts.grid.state import GridFolder, study_problems
+        from xstilts.report.build import SIMULATION, build
+        from xstilts.report.facts import facts
+        from xstilts.report.forms import write_forms
+        from xstilts.report.material import Material
         from xstilts.report.results import ReportResult
         from xstilts.report.selection import selected_cells
 
@@ -84,15 +87,13 @@ class Reporting(Setup):
         cells = selected_cells(self.results, tasks=tasks, labels=wanted, backbone=backbone)
         problems, missing = study_problems(GridFolder(self.results_folder))
         scores = [score for cell in cells for score in cell.scores]
-        facts, chosen = reports.facts(scores, self.zoo, self.runs), load_suite(suite)
+        known, chosen = facts(scores, self.zoo, self.runs), load_suite(suite)
         with self.progress("report") as progress:
-            material = reports.Material(
-                cells, chosen, baseline, facts, problems, missing, draws, progress
-            )
-            warning = reports.SIMULATION if self.world else ""
-            made = reports.build(material, reference=bool(reference), warning=warning)
+            material = Material(cells, chosen, baseline, known, problems, missing, draws, progress)
+            warning = SIMULATION if self.world else ""
+            made = build(material, reference=bool(reference), warning=warning)
         asked = {"html": expanded(html), **{name: expanded(path) for name, path in files.items()}}
-        written = reports.write_forms(made, material, asked, figure_formats)
+        written = write_forms(made, material, asked, figure_formats)
         return ReportResult(made, material, written)
 
     def grid_context(self, command: str = "") -> GridContext:

@@ -17,6 +17,7 @@ from xstilts.sandbox import TRAINING, WORLDS, chosen_world
 
 if TYPE_CHECKING:
     from xstilts.backbone.backbone import Backbone
+    from xstilts.backbone.known import KnownBackbone
     from xstilts.config.progress import ProgressFn
     from xstilts.evaluate.request import Request
     from xstilts.evaluate.store import ResultStore
@@ -87,6 +88,9 @@ class Setup:
     def __repr__(self) -> str:
         world = f", world={self.world!r}" if self.world else ""
         return f"Session(zoo='{self.zoo_folder}', results='{self.results_folder}'{world})"
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if not name.startswith("_")]
 
     def in_world(self, world: str) -> Self:
         """The same session in another world."""
@@ -190,12 +194,14 @@ class Setup:
         Raises:
             NotFoundError: One of the trackers is unknown.
         """
-        from xstilts.train.processes import TRACKERS
         from xstilts.zoo.workspace import Workspace
 
-        for name in track:
-            if name not in TRACKERS:
-                raise NotFoundError.named("tracker", name, TRACKERS)
+        if track:
+            from xstilts.train.processes import TRACKERS
+
+            for name in track:
+                if name not in TRACKERS:
+                    raise NotFoundError.named("tracker", name, TRACKERS)
         return Workspace(
             data=self.data,
             zoo=self.zoo,
@@ -246,13 +252,26 @@ class Setup:
         if name not in self._backbones:
             self._tell_loading(name)
             from xstilts.backbone.backbone import Backbone
+            from xstilts.backbone.known import BackboneFacts
 
             device = self.device
+            facts = BackboneFacts(name, self.cache)
             loaded = Backbone.load(name, offline=self.offline)
+            facts.keep(loaded)
             if loaded.padding_remark:
                 self.note(loaded.padding_remark)
             self._backbones[name] = loaded.to(device)
         return self._backbones[name]
+
+    def known_backbone(self, reference: str = "") -> KnownBackbone:
+        """As `backbone`; its weights are loaded when they are needed, if it was loaded before."""
+        name = reference or self.backbone_reference
+        if name in self._backbones:
+            return self._backbones[name]
+        from xstilts.backbone.known import BackboneFacts
+
+        found = BackboneFacts(name, self.cache).known(lambda: self.backbone(name))
+        return found or self.backbone(name)
 
     def _tell_loading(self, name: str) -> None:
         """Say once, before anything slow is imported, that a backbone will be loaded."""
@@ -271,13 +290,11 @@ class Setup:
     def reference_for(self, expressions: str | Iterable[str], reference: str = "") -> str:
         """As `backbone_for`, before it is loaded; raises as `require_parts` does."""
         given = reference or self.backbone_option
-        if given:
-            self._tell_loading(given)
         self.require_parts(expressions)
         if given:
             return given
         default = self.backbone_reference
-        from xstilts.backbone.pretrained import backbone_spec
+        from xstilts.backbone.reference import backbone_spec
         from xstilts.composition.refusals import only_backbone_of
         from xstilts.zoo.backbones import locate_backbone
 
@@ -367,7 +384,6 @@ class Setup:
         self.require_writable("results", "cache")
         asked = dict.fromkeys((own.expression, own.head, own.task) for own in requests)
         specs = [(expression, head, load_task(task)) for expression, head, task in asked]
-        self._tell_loading(backbone or self.backbone_reference)
         from xstilts.composition.refusals import require_heads
         from xstilts.evaluate.cells import require_data
 

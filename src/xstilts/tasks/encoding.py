@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.known import KnownBackbone
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, Ragged
@@ -16,6 +17,9 @@ from xstilts.errors import IntegrityError
 from xstilts.files import digest
 from xstilts.tasks.formats import FORMATS
 
+if TYPE_CHECKING:  # rows are known without torch
+    from xstilts.backbone.architectures import LanguageToken
+
 VERSION = 3
 """Raised when a format encodes the same rows differently, so that old files are not used."""
 
@@ -23,7 +27,7 @@ VERSION = 3
 def encode(
     examples: Sequence[Example],
     task: TaskSpec,
-    backbone: Backbone,
+    backbone: KnownBackbone,
     cache: Path | None,
     *,
     max_length: int = 0,
@@ -71,7 +75,7 @@ def encode(
 
 
 def encode_rows(
-    examples: Sequence[Example], task: TaskSpec, backbone: Backbone, length: int
+    examples: Sequence[Example], task: TaskSpec, backbone: KnownBackbone, length: int
 ) -> Features:
     """The features of `examples`, made anew, with their language in them where a backbone asks.
 
@@ -91,11 +95,11 @@ def encode_rows(
     for place, example in enumerate(examples):
         places.setdefault(tokens.get(example.language, -1), []).append(place)
     if not tokens:
-        features: Features = make(examples, backbone.tokenizer, task, length)
+        features: Features = make(examples, backbone.loaded.tokenizer, task, length)
         return features
     parts: list[Features] = []
     for token, chosen in places.items():
-        part = make([examples[place] for place in chosen], backbone.tokenizer, task, length)
+        part = make([examples[place] for place in chosen], backbone.loaded.tokenizer, task, length)
         part.input_ids.values[part.input_ids.offsets[:-1]] = token
         parts.append(part)
     return _joined(parts, list(places.values()))
@@ -134,24 +138,31 @@ def _joined(parts: Sequence[Features], places: Sequence[Sequence[int]]) -> Featu
     )
 
 
-def language_tokens(examples: Sequence[Example], backbone: Backbone) -> dict[str, int]:
+def language_tokens(examples: Sequence[Example], backbone: KnownBackbone) -> dict[str, int]:
     """Language of some rows to the token that says it; empty where a backbone asks for none.
 
     Raises:
         UsageError: The backbone cannot read one of the languages.
     """
     codes = dict.fromkeys(example.language for example in examples)
-    config, of = backbone.encoder.config, backbone.architecture.language_token
-    return {code: token.number for code in codes if (token := of(config, code))}
+    found = ((code, _language_token(backbone, code)) for code in codes)
+    return {code: token.number for code, token in found if token}
 
 
-def rows_digest(examples: Sequence[Example], backbone: Backbone) -> str:
+def _language_token(backbone: KnownBackbone, code: str) -> LanguageToken | None:
+    if not backbone.asks_language:
+        return None
+    loaded = backbone.loaded
+    return loaded.architecture.language_token(loaded.encoder.config, code)
+
+
+def rows_digest(examples: Sequence[Example], backbone: KnownBackbone) -> str:
     """The digest of the rows' content, and of the tokens that say their languages."""
     content, tokens = data_digest(examples), language_tokens(examples, backbone)
     return digest({"rows": content, "languages": tokens}) if tokens else content
 
 
-def row_length(task: TaskSpec, backbone: Backbone, max_length: int = 0) -> int:
+def row_length(task: TaskSpec, backbone: KnownBackbone, max_length: int = 0) -> int:
     """Sub-words at which a row is cut: `max_length` or the task's; the backbone's at most."""
     return min(max_length or task.max_length, backbone.max_length)
 
@@ -170,7 +181,7 @@ def _load(path: Path) -> Features:
 
 
 def remarks(
-    task: TaskSpec, backbone: Backbone, languages: Iterable[str], max_length: int = 0
+    task: TaskSpec, backbone: KnownBackbone, languages: Iterable[str], max_length: int = 0
 ) -> list[str]:
     """What to say of how a backbone reads rows of a task: cut early, or as another language's.
 
@@ -184,7 +195,7 @@ def remarks(
             f"{task.name}: max_length is {asked:,}, and {name} reads at most {reads:,} sub-words"
         )
     for code in dict.fromkeys(languages):
-        token = backbone.architecture.language_token(backbone.encoder.config, code)
+        token = _language_token(backbone, code)
         if token and token.remark:
             found.append(f"{name}: {token.remark}")
     return found

@@ -13,7 +13,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import ComposedModules
 from xstilts.composition.expression import Expression
-from xstilts.composition.load import pinned
+from xstilts.composition.resolve import pinned
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.run import RunSpec
 from xstilts.config.specs import MethodSpec, MixSpec, Spec, TaskSpec

@@ -15,15 +15,9 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition import predict
 from xstilts.composition.compose import ComposedModules, compose
-from xstilts.composition.load import (
-    load_modules,
-    on_top,
-    pinned,
-    resolve_expression,
-    start_from,
-    within_encoder,
-)
+from xstilts.composition.load import load_modules, on_top, start_from, within_encoder
 from xstilts.composition.parser import require_readable
+from xstilts.composition.resolve import pinned, resolve_expression
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.layers import Layer, resolve
 from xstilts.config.load import load_method, load_task, short_name, tasks_of

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.composition.heads import save_heads
-from xstilts.composition.load import pinned, save_operator_parameters
+from xstilts.composition.load import save_operator_parameters
 from xstilts.composition.manifests import new_manifest, parents_of
+from xstilts.composition.resolve import pinned
 from xstilts.composition.task_model import Head, TaskModel, probe
 from xstilts.config.load import short_name
 from xstilts.data.examples import Example

@@ -61,14 +61,14 @@ def test_a_cell_records_how_many_rows_were_cut(tokenizer, tmp_path):
 
 def test_a_missing_head_is_told_before_anything_is_computed(tokenizer, tmp_path, monkeypatch):
     from xstilts.errors import UsageError
-    from xstilts.evaluate import evaluator
+    from xstilts.evaluate import computing
 
     (tmp_path / "xnli").mkdir()
     (tmp_path / "xnli/test-en.tsv").write_text(f"{SHORT}\t{SHORT}\tneutral\n", "utf-8")
     base = backbone(tokenizer=tokenizer)
     place = Workspace(tmp_path, Zoo(tmp_path / "zoo"), tmp_path / "cache", None)
     work = Evaluator(base, place, ResultStore(tmp_path / "results"))
-    monkeypatch.setattr(evaluator, "load_expression", None)  # would fail if it were called
+    monkeypatch.setattr(computing, "load_expression", None)  # would fail if it were called
     for call in (lambda r: work.run(r, lambda *_: None), work.plan):
         with pytest.raises(UsageError, match="'none' has no head for task xnli") as caught:
             call([Request("none", "xnli", languages=("en",))])

@@ -13,7 +13,8 @@ from xstilts.evaluate.stats import Measured, Runs, Unit
 from xstilts.grid.answer import Place, StudyResults, answer_report, answered, record
 from xstilts.grid.cell import GridCell
 from xstilts.grid.spec import StudySpec, load_study
-from xstilts.report import write_html, write_markdown
+from xstilts.report.html import write_html
+from xstilts.report.plain import write_markdown
 
 LANGUAGES = {"de": "Latn", "fr": "Latn", "ru": "Cyrl", "hi": "Deva"}
 ANSWER = {

@@ -12,8 +12,9 @@ from support.models import backbone, tokens
 
 from xstilts.backbone.pretrained import fingerprint
 from xstilts.composition.compose import compose
-from xstilts.composition.load import load_module, resolve_expression
+from xstilts.composition.load import load_module
 from xstilts.composition.parser import parse
+from xstilts.composition.resolve import resolve_expression
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.load import load_method
 from xstilts.errors import IntegrityError, UsageError

@@ -9,15 +9,11 @@ from support.stored import fill
 
 from xstilts.config.load import load_suite
 from xstilts.evaluate.stats import THESE_RUNS
-from xstilts.report import (
-    Material,
-    Value,
-    as_json,
-    build,
-    write_html,
-    write_latex,
-    write_markdown,
-)
+from xstilts.report.build import build
+from xstilts.report.html import write_html
+from xstilts.report.material import Material
+from xstilts.report.model import Value
+from xstilts.report.plain import as_json, write_latex, write_markdown
 
 GAINS = {"none": 0.0, "mnli": 0.2}
 

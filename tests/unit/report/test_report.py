@@ -14,21 +14,13 @@ from xstilts.config.load import load_suite
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.stats import THESE_RUNS
 from xstilts.evaluate.store import ResultStore, Score
-from xstilts.report import (
-    Facts,
-    Material,
-    Table,
-    UnfinishedCell,
-    Value,
-    as_json,
-    build,
-    write_figures,
-    write_html,
-    write_latex,
-    write_markdown,
-)
-from xstilts.report.facts import _hours
-from xstilts.report.model import signed
+from xstilts.report.build import build
+from xstilts.report.facts import Facts, _hours
+from xstilts.report.figures import write_figures
+from xstilts.report.html import write_html
+from xstilts.report.material import Material, UnfinishedCell
+from xstilts.report.model import Table, Value, signed
+from xstilts.report.plain import as_json, write_latex, write_markdown
 from xstilts.report.published import published
 
 SUITE = load_suite("xtreme")

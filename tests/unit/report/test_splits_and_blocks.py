@@ -11,8 +11,11 @@ from xstilts.config.load import load_suite
 from xstilts.errors import UsageError
 from xstilts.evaluate.store import ResultStore, Score
 from xstilts.evaluate.submission import write_submission
-from xstilts.report import Material, as_json, build, write_html, write_latex, write_markdown
+from xstilts.report.build import build
 from xstilts.report.exports import xtreme_record
+from xstilts.report.html import write_html
+from xstilts.report.material import Material
+from xstilts.report.plain import as_json, write_latex, write_markdown
 from xstilts.report.tables import language_tables, main_table
 
 SUITE = load_suite("xtreme")

@@ -7,7 +7,10 @@ from support.stored import fill
 
 from xstilts.config.load import load_suite
 from xstilts.evaluate.stats import THESE_RUNS
-from xstilts.report import Material, as_json, build, write_html, write_markdown
+from xstilts.report.build import build
+from xstilts.report.html import write_html
+from xstilts.report.material import Material
+from xstilts.report.plain import as_json, write_markdown
 
 GAINS = {"none": 0.0, "mnli": 0.2, "qqp": -0.2, "ccg": 0.0}
 

@@ -18,14 +18,8 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression
-from xstilts.composition.load import (
-    LoadedExpression,
-    load_expression,
-    load_module,
-    load_modules,
-    own_heads,
-    resolve_expression,
-)
+from xstilts.composition.load import LoadedExpression, load_expression, load_module, load_modules
+from xstilts.composition.resolve import own_heads, resolve_expression
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.registry import Registry, optional
 from xstilts.config.specs import TaskSpec

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.known import KnownBackbone
 from xstilts.composition.expression import Ref
-from xstilts.composition.load import resolve_expression
 from xstilts.composition.parser import parse
+from xstilts.composition.resolve import resolve_expression
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.request import Request, task_requests
 from xstilts.files import digest
@@ -25,7 +25,7 @@ def trained_label(label: str, step: int) -> str:
     return label if step < 0 else label.removesuffix(f"-step{step}")
 
 
-def snapshots(text: str, zoo: Zoo, backbone: Backbone) -> list[tuple[int, Entry]]:
+def snapshots(text: str, zoo: Zoo, backbone: KnownBackbone) -> list[tuple[int, Entry]]:
     """Steps and modules that were kept while the module `text` was trained, in order.
 
     Raises:
@@ -57,7 +57,7 @@ def alignment_requests(
     expressions: Sequence[str],
     tasks: Sequence[str],
     zoo: Zoo,
-    backbone: Backbone,
+    backbone: KnownBackbone,
     *,
     layers: Sequence[int] = (),
     steps: bool = False,
@@ -74,7 +74,7 @@ def alignment_requests(
         steps: The snapshots of each module's training too, before the module itself.
         values: `langs`, `split` and `pooling`, see `task_requests`.
     """
-    blocks = list(layers) or range(len(backbone.blocks) + 1)
+    blocks = list(layers) or range(backbone.identity.num_layers + 1)
     measured = []
     for expression in expressions:
         kept = snapshots(expression, zoo, backbone) if steps and expression != "none" else ()

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from statistics import stdev
 
-from scipy import stats
-
 from xstilts.errors import UsageError
 
 EXACT_BELOW = 25
@@ -29,6 +27,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     total = only_first + only_second
     if total < EXACT_BELOW:
         return _fair_coin(only_first, total)
+    from scipy import stats  # slow to import, and not needed to show scores
+
     statistic = max(0.0, abs(only_first - only_second) - 1) ** 2 / total
     return float(stats.chi2.sf(statistic, 1))
 
@@ -45,6 +45,8 @@ def sign_test(differences: Sequence[float]) -> tuple[int, int, float]:
 
 
 def _fair_coin(heads: int, throws: int) -> float:
+    from scipy import stats
+
     return float(stats.binomtest(heads, throws).pvalue) if throws else 1.0
 
 

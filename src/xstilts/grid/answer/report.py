@@ -20,19 +20,24 @@ from xstilts.evaluate.stats import (
 from xstilts.grid.answer.analysis import Comparison, StudyAnswer
 from xstilts.grid.answer.study_results import StudyResults
 from xstilts.grid.answer_spec import ORDERED, TableSpec
-from xstilts.report import Figure, Report, Section, Table, Value, as_json
 from xstilts.report.figures import named
 from xstilts.report.intervals import EffectInterval, curves, forest
 from xstilts.report.model import (
+    Figure,
     Item,
     KeyFinding,
+    Report,
     ReportSummary,
+    Section,
+    Table,
+    Value,
     interval_text,
     number,
     period,
     signed,
     tested,
 )
+from xstilts.report.plain import as_json
 
 DEFAULT = "default"
 """What a backbone that the study does not name is called."""

@@ -22,7 +22,8 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.expression import Expression
 from xstilts.composition.heads import load_heads
-from xstilts.composition.load import load_modules, pinned, resolve_expression
+from xstilts.composition.load import load_modules
+from xstilts.composition.resolve import pinned, resolve_expression
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.load import load_task, train_task_of
 from xstilts.config.progress import ProgressFn, silent

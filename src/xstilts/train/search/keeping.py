@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from xstilts.composition.heads import save_heads
-from xstilts.composition.load import pinned
 from xstilts.composition.manifests import new_manifest, parents_of
 from xstilts.composition.parser import require_readable
+from xstilts.composition.resolve import pinned
 from xstilts.composition.task_model import probe
 from xstilts.data.sources import data_digest
 from xstilts.files import digest

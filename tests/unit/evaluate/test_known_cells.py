@@ -1,0 +1,132 @@
+"""Cells that are there are found by the identity of files: without weights, and without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.trained import add_module, backbone_folder
+
+from xstilts.session import Session
+
+FAST = """
+import json, sys
+from xstilts.cli import main
+place, *words = sys.argv[1:]
+try:
+    main(["--json", "--zoo", place + "/zoo", "--data", place + "/data", "--results",
+          place + "/results", *words])
+finally:
+    heavy = [m for m in ("torch", "transformers", "scipy", "safetensors.torch") if m in sys.modules]
+    print(json.dumps(heavy), file=sys.stderr)
+"""
+
+
+def age(*paths: Path) -> None:
+    """Let files be older than what a clock's tick could hide."""
+    for path in paths:
+        os.utime(path, (1e9, 1e9))
+
+
+@pytest.fixture
+def place(tmp_path):
+    base = backbone_folder(tmp_path / "base")
+    bitext = tmp_path / "data" / "tatoeba"
+    bitext.mkdir(parents=True)
+    for side, name in (("de", "deu"), ("en", "eng")):
+        lines = [f"a man runs {side}", "nobody is there", "where does the man run ?"]
+        (bitext / f"tatoeba.deu-eng.{name}").write_text("\n".join(lines) + "\n", "utf-8")
+    (tmp_path / "data" / "xnli").mkdir()
+    rows = "a man runs\tnobody is there\tneutral\nwhere\tthe house\tentailment\n"
+    (tmp_path / "data/xnli/test-en.tsv").write_text(rows, "utf-8")
+    age(*base.iterdir(), *(path for path in (tmp_path / "data").rglob("*") if path.is_file()))
+    session = session_at(tmp_path)
+    add_module(session.zoo, session.backbone(), "mnli")
+    return tmp_path
+
+
+def session_at(place: Path) -> Session:
+    return Session(
+        backbone=str(place / "base"),
+        zoo=place / "zoo",
+        data=place / "data",
+        results=place / "results",
+        cache=place / "cache",
+        quiet=True,
+    )
+
+
+def asked(place: Path, *words: str) -> tuple[dict, list[str]]:
+    """What a command prints in a process of its own, and what of the slow it imported."""
+    environment = os.environ | {
+        "XSTILTS_CACHE": str(place / "cache"),
+        "XSTILTS_HOME": str(place / "home"),
+        "XSTILTS_BACKBONE": str(place / "base"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", FAST, str(place), *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    return json.loads(done.stdout), json.loads(done.stderr.splitlines()[-1])
+
+
+def test_finished_cells_are_shown_without_torch(place):
+    session = session_at(place)
+    first = session.evaluate(["none", "mnli"], "tatoeba", langs=["de"])
+    own = session.evaluate("mnli", "xnli", langs=["en"])
+    measured = session.align("none", "tatoeba", langs=["de"])
+    assert (first.outcome.computed, own.outcome.computed) == (2, 1)
+    for result, *words in (
+        (first, "eval", "none", "mnli", "--task", "tatoeba", "--langs", "de"),
+        (own, "eval", "mnli", "--task", "xnli", "--langs", "en"),
+        (own, "xtreme", "mnli", "--tasks", "xnli", "--langs", "en"),
+        (measured, "align", "none", "--task", "tatoeba", "--langs", "de"),
+    ):
+        record, heavy = asked(place, *words)
+        assert heavy == [], words
+        assert (record["computed"], record["cached"]) == (0, len(result.outcome.cells)), words
+        assert record["scores"] == [score.model_dump() for score in result.scores]
+
+
+def test_a_plan_needs_no_weights(place):
+    session = session_at(place)
+    session.evaluate("none", "tatoeba", langs=["de"])
+    record, heavy = asked(
+        place, "--dry-run", "eval", "none", "mnli", "--task", "tatoeba", "--langs", "de"
+    )
+    assert heavy == []
+    assert [row["to compute"] for row in record["evaluate"]] == [0, 1]
+
+
+def test_other_rows_are_other_cells(place):
+    session_at(place).evaluate("none", "tatoeba", langs=["de"])
+    path = place / "data/tatoeba/tatoeba.deu-eng.deu"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("nobody is", "nobody at"), "utf-8")
+    assert len(path.read_text("utf-8")) == len(text)
+    assert session_at(place).evaluate("none", "tatoeba", langs=["de"]).outcome.computed == 1
+    path.write_text(text, "utf-8")
+    age(path)
+    again = session_at(place)
+    assert again.evaluate("none", "tatoeba", langs=["de"]).outcome.computed == 0
+    assert len(again._backbones) == 0
+
+
+def test_another_backbone_in_the_same_folder_is_another_one(place):
+    before = session_at(place).evaluate("none", "tatoeba", langs=["de"])
+    weights = place / "base/model.safetensors"
+    from safetensors.torch import load_file, save_file
+
+    tensors = {name: tensor * 1.5 for name, tensor in load_file(weights).items()}
+    save_file(tensors, weights, {"format": "pt"})
+    age(weights)
+    now = session_at(place).evaluate("none", "tatoeba", langs=["de"])
+    assert now.outcome.computed == 1
+    assert now.scores[0].fingerprint != before.scores[0].fingerprint
