@@ -33,6 +33,9 @@ def report(
     csv: Annotated[Path | None, typer.Option(help="Also write all score rows as CSV.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="Also write them as parquet.")] = None,
     mteb: Annotated[Path | None, typer.Option(help="Also write a folder as mteb does.")] = None,
+    lm_eval: Annotated[
+        Path | None, typer.Option(help="Also write a folder as lm-evaluation-harness does.")
+    ] = None,
     xtreme_json: Annotated[
         Path | None, typer.Option(help="Also write what XTREME's scorer prints, by expression.")
     ] = None,
@@ -62,6 +65,7 @@ def report(
         csv=csv,
         parquet=parquet,
         mteb=mteb,
+        lm_eval=lm_eval,
         xtreme_json=xtreme_json,
         figures=figures,
     )
@@ -69,8 +73,8 @@ def report(
 
 
 def _show(state: State, result: ReportResult) -> None:
-    from xstilts.report import as_json
     from xstilts.report.exports import SCHEMA
+    from xstilts.report.plain import as_json
 
     def human() -> None:
         for view in result.views():

@@ -1,4 +1,4 @@
-"""The result store for other tools: long-form rows as csv, parquet and pandas, MTEB, XTREME.
+"""The result store for other tools: rows as csv, parquet and pandas, MTEB, lm-eval, XTREME.
 
     duckdb.sql("select task, avg(value) from 'scores.parquet' where main group by task")
 
@@ -22,6 +22,7 @@ from xstilts.config.specs import SuiteSpec
 from xstilts.data.languages import language
 from xstilts.errors import NotFoundError
 from xstilts.evaluate.names import plain_label, task_title
+from xstilts.evaluate.stats.samples import standard_errors
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.evaluate.submission import plain_name
 from xstilts.evaluate.xtreme import official, summarise
@@ -135,6 +136,19 @@ def write_mteb(cells: Iterable[ResultCell], folder: Path) -> int:
     The model is the label on its backbone, the revision the digest of the modules; there is also
     a `model_meta.json`. Perplexities and alignment are left out. Returns how many task files.
     """
+    count = 0
+    for (model, revision), tasks in _by_model(cells).items():
+        first = next(iter(tasks.values()))[0].scores[0]
+        with atomic_folder(folder / model / revision[:40]) as new:
+            write_json(new / "model_meta.json", _model_meta(first, revision))
+            for task, own in tasks.items():
+                write_json(new / f"{task}.json", _mteb_task(task, own))
+                count += 1
+    return count
+
+
+def _by_model(cells: Iterable[ResultCell]) -> dict[tuple[str, str], dict[str, list[ResultCell]]]:
+    """Model and revision to task to cells; perplexities and alignment are left out."""
     groups: dict[tuple[str, str], dict[str, list[ResultCell]]] = {}
     for cell in cells:
         score = next((row for row in cell.scores if row.main), None)
@@ -143,15 +157,7 @@ def write_mteb(cells: Iterable[ResultCell], folder: Path) -> int:
         model = f"{plain_name(plain_label(score))}__{plain_name(score.backbone)}"
         revision = score.digest or score.fingerprint
         groups.setdefault((model, revision), {}).setdefault(score.task, []).append(cell)
-    count = 0
-    for (model, revision), tasks in groups.items():
-        first = next(iter(tasks.values()))[0].scores[0]
-        with atomic_folder(folder / model / revision[:40]) as new:
-            write_json(new / "model_meta.json", _model_meta(first, revision))
-            for task, own in tasks.items():
-                write_json(new / f"{task}.json", _mteb_task(task, own))
-                count += 1
-    return count
+    return groups
 
 
 def _model_meta(score: Score, revision: str) -> dict[str, Any]:
@@ -188,6 +194,65 @@ def _mteb_task(task: str, cells: Sequence[ResultCell]) -> dict[str, Any]:
         "evaluation_time": round(sum(cell.seconds for cell in cells), 3),
         "kg_co2_emissions": None,
     }
+
+
+# -- lm-evaluation-harness
+
+
+def write_lm_eval(cells: Iterable[ResultCell], folder: Path) -> int:
+    """Write results as lm-evaluation-harness keeps them: `<model>/results_<revision>.json`.
+
+    The model is the label on its backbone, the revision the digest of the modules, a task one
+    language of ours, such as `xnli_de`, with its block for retrieval. Scores are shares of 1, and
+    the main one has its standard error over examples. Perplexities and alignment are left out.
+    Returns how many files.
+    """
+    models = _by_model(cells)
+    for (model, revision), tasks in models.items():
+        own = [cell for found in tasks.values() for cell in found]
+        write_json(folder / model / f"results_{revision[:12]}.json", _lm_eval(own, revision))
+    return len(models)
+
+
+def _lm_eval(cells: Sequence[ResultCell], revision: str) -> dict[str, Any]:
+    errors, first = standard_errors(cells), cells[0].scores[0]
+    record: dict[str, Any] = {
+        "results": {},
+        "configs": {},
+        "versions": {},
+        "n-shot": {},
+        "higher_is_better": {},
+        "n-samples": {},
+        "config": {"model": "xstilts", "model_args": first.expression},
+        "model_source": "xstilts",
+        "model_name": f"{first.expression} on {first.backbone}",
+        "model_revision": revision,
+        "total_evaluation_time_seconds": str(round(sum(cell.seconds for cell in cells), 3)),
+        "xstilts_version": version("xstilts"),
+    }
+    for cell in sorted(cells, key=lambda cell: cell.written):  # the newest of equals stays
+        main = next(row for row in cell.scores if row.main)
+        block = f"_block{main.layer}" if main.layer >= 0 else ""
+        name = f"{plain_name(task_title(main.task, main.split))}_{main.language}{block}"
+        values: dict[str, Any] = {"alias": name}
+        shown = [row for row in cell.scores if row.metric not in no_percent()]
+        for row in shown:
+            error = errors.get(cell.key) if row is main else None
+            values[f"{row.metric},none"] = _share(row)
+            values[f"{row.metric}_stderr,none"] = "N/A" if error is None else round(error / 100, 6)
+        record["results"][name] = values
+        record["configs"][name] = {
+            "task": name,
+            "dataset_path": main.task,
+            "dataset_name": main.language,
+            "test_split": main.split,
+            "output_type": "xstilts",
+        }
+        record["versions"][name] = "xstilts"
+        record["n-shot"][name] = 0
+        record["higher_is_better"][name] = {row.metric: True for row in shown}
+        record["n-samples"][name] = {"original": main.n, "effective": main.n}
+    return record
 
 
 def _language(code: str) -> str:

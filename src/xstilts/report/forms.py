@@ -26,7 +26,8 @@ def write_forms(
     Args:
         report: What is written.
         material: What it was made from; rows are exported from there.
-        asked: `html`, `latex`, `markdown`, `csv`, `parquet`, `mteb`, `xtreme_json` or `figures`.
+        asked: `html`, `latex`, `markdown`, `csv`, `parquet`, `mteb`, `lm_eval`, `xtreme_json` or
+            `figures`.
         figure_formats: Endings of the figures' files.
 
     Raises:
@@ -48,6 +49,7 @@ def write_forms(
         "csv": lambda path: exports.write_csv(material.cells, path),
         "parquet": lambda path: exports.write_parquet(material.cells, path),
         "mteb": lambda path: exports.write_mteb(material.cells, path),
+        "lm_eval": lambda path: exports.write_lm_eval(material.cells, path),
         "xtreme_json": xtreme_json,
         "figures": figures,
     }

@@ -15,6 +15,7 @@ from xstilts.report.exports import (
     SCHEMA,
     frame,
     write_csv,
+    write_lm_eval,
     write_mteb,
     write_parquet,
     xtreme_record,
@@ -32,7 +33,7 @@ def put(store, label, task, language, values, seed=1, main="accuracy", **more):
         for name, value in values.items()
     ]
     identity = {"label": label, "task": task, "language": language, "seed": seed, "data": ["abc"]}
-    store.put(identity, rows, "a\n", "tsv", [1], 2.5)
+    store.put({**identity, "metric": "accuracy"}, rows, "a\n", "tsv", None, 2.5)
 
 
 @pytest.fixture
@@ -79,6 +80,38 @@ def test_mteb_files_have_its_keys(store, tmp_path):
     assert entries["qaa"]["languages"] == ["qaa-Latn"]
     meta = json.loads((tmp_path / "mteb/none__base/d-none/model_meta.json").read_text())
     assert meta["name"] == "none on base"
+
+
+def test_lm_eval_files_have_its_keys(store, tmp_path):
+    put(store, "none", "xnli", "de", {"accuracy": 60.0}, seed=2)
+    assert write_lm_eval(store.cells(), tmp_path / "lm_eval") == 2  # no perplexity
+    (path,) = (tmp_path / "lm_eval/none__base").glob("results_*.json")
+    record = json.loads(path.read_text())
+    # Every part has an entry for each task, as the harness' own table of results asks for.
+    parts = ("results", "configs", "versions", "n-shot", "higher_is_better", "n-samples")
+    assert {tuple(sorted(record[part])) for part in parts} == {("xnli_de", "xnli_qaa")}
+    assert record["results"]["xnli_de"] == {
+        "alias": "xnli_de", "accuracy,none": 0.6, "accuracy_stderr,none": "N/A",
+    }  # fmt: skip
+    assert record["n-samples"]["xnli_de"] == {"original": 4, "effective": 4}
+    assert record["model_name"] == "none on base"
+    (path,) = (tmp_path / "lm_eval/mnli__base").glob("results_*.json")
+    zh = json.loads(path.read_text())["results"]["xquad_zh"]
+    assert (zh["mean,none"], zh["f1,none"], zh["exact_match,none"]) == (0.55, 0.6, 0.5)
+
+
+def test_lm_eval_files_hold_the_standard_error_over_examples(tmp_path):
+    store = ResultStore(tmp_path / "results")
+    base = Score(
+        expression="none", intermediate="none", digest="", backbone="base", fingerprint="f",
+        task="xnli", language="de", split="test", metric="accuracy", value=75.0, n=4,
+    )  # fmt: skip
+    store.put({"metric": "accuracy", "data": ["abc"]}, [base], "a\n", "tsv", [1, 1, 1, 0], 1.0)
+    write_lm_eval(store.cells(), tmp_path / "lm_eval")
+    (path,) = (tmp_path / "lm_eval/none__base").glob("results_*.json")
+    # sqrt(0.75 * 0.25 / (4 - 1)), the standard error of a mean of four
+    found = json.loads(path.read_text())["results"]["xnli_de"]["accuracy_stderr,none"]
+    assert found == pytest.approx(0.25, abs=1e-6)
 
 
 def test_xtreme_keys_and_means_over_seeds(store):
