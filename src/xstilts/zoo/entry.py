@@ -14,12 +14,15 @@ SHORT = 12
 """Digits of a digest in folder names and references."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Entry:
     """A module and its folder."""
 
     manifest: Manifest
     folder: Path
+
+    def __repr__(self) -> str:
+        return f"Entry('{self.reference}', folder='{self.folder}')"
 
     @property
     def reference(self) -> str:

@@ -56,6 +56,9 @@ class Zoo:
     def __init__(self, root: Path, fetch: Fetch | None = None) -> None:
         self.root, self.fetch = root, fetch
 
+    def __repr__(self) -> str:
+        return f"Zoo('{self.root}', {len(self.folders())} modules)"
+
     # -- reading
 
     def folders(self, name: str = "") -> list[Path]:
