@@ -159,6 +159,17 @@ def test_peft_gets_one_module_from_a_sum(place, tmp_path):
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
+def test_peft_finds_the_base_by_itself(place, tmp_path):
+    peft = pytest.importorskip("peft")
+    _, base, zoo = place
+    text = "average(mnli/lora*0.25, udpos/lora*0.75)"
+    export("peft", text, zoo, base, tmp_path / "out")
+    model = peft.AutoPeftModelForFeatureExtraction.from_pretrained(tmp_path / "out").eval()
+    ids, mask, wanted = ours(place, text)
+    found = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
 # ---------------------------------------------------------------------------- the adapters library
 
 

@@ -35,9 +35,21 @@ def write(source: Source, folder: Path) -> float | None:
             hint="Sums, averages and merges of LoRA modules are one; others: adapters or onnx.",
         )
     save(adapter, folder, source.name, source.backbone)
+    _name_base(source, folder)
     if source.head is not None:
         _add_head(source, folder)
     return None
+
+
+def _name_base(source: Source, folder: Path) -> None:
+    """Name the base by what peft finds it by: its hub id, or the folder that it is in here.
+
+    A module of the zoo knows the folder's name only, since it goes to other machines.
+    """
+    place = Path(source.backbone.encoder.name_or_path)
+    if not source.backbone.identity.on_hub and place.is_dir():
+        config = json.loads((folder / lora.CONFIG).read_text(encoding="utf-8"))
+        write_json(folder / lora.CONFIG, config | {"base_model_name_or_path": str(place.resolve())})
 
 
 def _add_head(source: Source, folder: Path) -> None:
