@@ -22,7 +22,8 @@ from xstilts.zoo.snippets import card_of, is_difference, snippets
 from xstilts.zoo.strict_json import read_json
 
 ScoreRow = Mapping[str, Any]
-"""At least `task`, `language`, `split`, `metric` and `value` (0..100); more keys may be there."""
+"""At least `task`, `language`, `split`, `metric` and `value` (0..100); more keys may be there, of
+retrieval `layer`, the block that was pooled."""
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -77,7 +78,8 @@ def _plain(row: Any) -> dict[str, Any]:
     missing = [key for key in _KEYS if not isinstance(row, Mapping) or key not in row]
     if missing:
         raise DataError(f"a score row has no {', '.join(missing)}", hint="See docs/guides.")
-    kept = {key: row[key] for key in (*_KEYS, "n", "seed", "predictions_sha256") if key in row}
+    more = ("layer", "n", "seed", "predictions_sha256")
+    kept = {key: row[key] for key in (*_KEYS, *more) if key in row and row[key] != -1}
     return kept | {"value": float(row["value"])}
 
 
@@ -89,7 +91,7 @@ def render_card(manifest: Manifest, scores: Iterable[ScoreRow] = (), *, repo: st
         scores: Rows to show; see `ScoreRow`.
         repo: Where the module will be, for the snippets; a placeholder when empty.
     """
-    rows = sorted(map(_plain, scores), key=lambda r: tuple(str(r[key]) for key in _KEYS[:4]))
+    rows = sorted(map(_plain, scores), key=lambda r: (*map(str, map(r.get, _KEYS[:4])), _block(r)))
     values = metadata(manifest, rows)
     head = yaml.safe_dump(values, allow_unicode=True, sort_keys=True, width=100)
     parts = [
@@ -181,7 +183,7 @@ def _model_index(manifest: Manifest, rows: Sequence[ScoreRow]) -> list[dict[str,
             dataset_config=str(row["language"]),
             dataset_split=str(row["split"]),
             metric_type=str(row["metric"]),
-            metric_name=str(row["metric"]),
+            metric_name=_metric(row),
             metric_value=round(row["value"], 2),
         )
         for row in rows
@@ -248,11 +250,20 @@ def _scores(rows: Sequence[ScoreRow]) -> str:
         return ""
     lines = [
         f"| {_cell(r['task'])} | {_cell(r['language'])} | {_cell(r['split'])} "
-        f"| {_cell(r['metric'])} | {r['value']:.2f} |"
+        f"| {_cell(_metric(r))} | {r['value']:.2f} |"
         for r in rows
     ]
     head = ["| task | language | split | metric | value |", "|---|---|---|---|---:|"]
     return "\n".join(["## Scores", "", *head, *lines])
+
+
+def _metric(row: ScoreRow) -> str:
+    """The metric's name, with the block that was pooled where the score is one of a block."""
+    return f"{row['metric']} (block {row['layer']})" if _block(row) >= 0 else str(row["metric"])
+
+
+def _block(row: ScoreRow) -> int:
+    return int(row.get("layer", -1))
 
 
 def _cell(value: object) -> str:

@@ -65,6 +65,23 @@ def test_metadata_is_what_hubs_index(tmp_path):
     assert [m["type"] for m in index[0]["results"][0]["metrics"]] == ["exact_match", "f1"]
 
 
+def test_scores_of_two_blocks_are_told_apart(tmp_path):
+    row = {"task": "tatoeba", "language": "sw", "split": "test", "metric": "accuracy"}
+    blocks = [{**row, "value": 40.0, "layer": 7}, {**row, "value": 80.0, "layer": 12}]
+    text = render_card(on_hub(build(tmp_path)), [*blocks[::-1], {**row, "value": 1, "layer": -1}])
+    lines = [line for line in text.split("\n") if line.startswith("| tatoeba")]
+    assert lines == [
+        "| tatoeba | sw | test | accuracy | 1.00 |",
+        "| tatoeba | sw | test | accuracy (block 7) | 40.00 |",
+        "| tatoeba | sw | test | accuracy (block 12) | 80.00 |",
+    ]
+    metrics = head_of(text)["model-index"][0]["results"][0]["metrics"]
+    assert [metric["name"] for metric in metrics][1:] == [
+        "accuracy (block 7)",
+        "accuracy (block 12)",
+    ]
+
+
 def test_the_hubs_own_reader_finds_the_results(tmp_path):
     card = ModelCard(render_card(on_hub(build(tmp_path)), SCORES))
     assert card.data.library_name == "adapter-transformers"
