@@ -23,8 +23,12 @@ def _processor() -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
-def free_bytes() -> int | None:
-    """Main memory that can be taken without swapping; None where the system does not say."""
+def free_bytes(device: str = "cpu") -> int | None:
+    """Memory of a device that can be taken without swapping; None where nobody says."""
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if torch.device(device).type != "cpu":
+        return None
     found = _MEMINFO.read_text(encoding="utf-8") if _MEMINFO.is_file() else ""
     kilobytes = re.search(r"MemAvailable:\s*(\d+) kB", found)
     return 1024 * int(kilobytes[1]) if kilobytes else None

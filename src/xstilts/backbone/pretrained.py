@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from torch import nn
 
 from xstilts.backbone.architectures import architecture_of, class_options, model_types
 from xstilts.backbone.machine import GIB, free_bytes
-from xstilts.config.hub_models import load_errors, quiet_libraries, require_all_weights
+from xstilts.config.hub_models import (
+    load_errors,
+    no_network,
+    quiet_libraries,
+    require_all_weights,
+)
 from xstilts.config.specs import BackboneIdentity, BackboneSpec
 from xstilts.errors import DataError, NetworkError, UsageError
 from xstilts.files import digest
@@ -159,6 +165,64 @@ def weight_bytes(config: Any) -> int:
     return 4 * sum(parameter.numel() for parameter in model.parameters())
 
 
+@dataclass(frozen=True)
+class MemoryNeed:
+    """What a backbone takes in memory at least, from its config alone; bytes.
+
+    Attributes:
+        name: Of the backbone.
+        weights: Of the encoder, float32.
+        training: To train on it, without activations: the weights, and where they change
+            themselves, gradients and two moments of each.
+        free: What is free where it runs; None where nobody says.
+    """
+
+    name: str
+    weights: int
+    training: int
+    free: int | None
+
+    def __str__(self) -> str:
+        """All of it in a line."""
+        free = "" if self.free is None else f"; {self.free / GIB:.1f} GiB are free"
+        return (
+            f"{self.name}: the weights take {self.weights / GIB:.1f} GiB, training at least "
+            f"{self.training / GIB:.1f} GiB{free}"
+        )
+
+
+def memory_need(
+    reference: str, *, device: str, full: bool, offline: bool = False
+) -> MemoryNeed | None:
+    """What training on a backbone takes, before a weight is read; None where that is little.
+
+    Args:
+        reference: Of the backbone, as in `Backbone.load`.
+        device: Where it will run.
+        full: Whether its own weights train.
+        offline: Ask no hub for its config.
+
+    Raises:
+        UsageError: It cannot fit into what is free. Or as `Backbone.load`.
+    """
+    spec = backbone_spec(reference)
+    closed = None if Path(spec.repo).expanduser().is_dir() else no_network(offline)
+    config, free, times = clean_config(spec, closed), free_bytes(device), 4 if full else 1
+    if _at_most(config) < GIB and (free is None or times * _at_most(config) < free):
+        return None
+    weights = weight_bytes(config)
+    need = MemoryNeed(spec.name, weights, times * weights, free)
+    if full and free is not None and need.training > free:
+        raise UsageError(
+            f"full fine-tuning of backbone '{spec.repo}' takes {need.training / GIB:.1f} GiB: "
+            "weights, gradients and two moments, without activations",
+            where=f"{free / GIB:.1f} GiB of memory are free on {device}",
+            hint="Train a module on the frozen backbone (--method lora), or take a smaller one "
+            "(`xstilts ls backbones`).",
+        )
+    return need
+
+
 def require_memory(spec: BackboneSpec, config: Any) -> None:
     """Refuse a backbone whose weights do not fit into the free memory, before one is read.
 
@@ -166,9 +230,7 @@ def require_memory(spec: BackboneSpec, config: Any) -> None:
         UsageError: They do not.
     """
     free = free_bytes()
-    width, blocks = config.hidden_size, config.num_hidden_layers
-    # Counting every weight takes a moment, which a small model need not wait for.
-    if free is None or 8 * width * (config.vocab_size + 16 * blocks * width) < free:
+    if free is None or _at_most(config) < free:
         return
     needed = weight_bytes(config)
     if needed > free:
@@ -177,6 +239,12 @@ def require_memory(spec: BackboneSpec, config: Any) -> None:
             where=f"{free / GIB:.1f} GiB of memory are free here",
             hint="Take a smaller backbone (`xstilts ls backbones`), or a larger machine.",
         )
+
+
+def _at_most(config: Any) -> int:
+    """More bytes than the weights take: counting each takes a moment, which small ones do not."""
+    width, blocks = config.hidden_size, config.num_hidden_layers
+    return int(8 * width * (config.vocab_size + 16 * blocks * width))
 
 
 def _check_tokenizer(spec: BackboneSpec, tokenizer: Any, encoder: Any) -> None:

@@ -41,9 +41,13 @@ def backbones(context: typer.Context) -> None:
     from xstilts.config.load import load_backbone_spec, spec_names
 
     specs = [load_backbone_spec(name) for name in spec_names("backbones")]
-    columns = ("backbone", "repository", "longest input", "retrieval layer", "licence", "title")
-    rows = ((s.name, s.repo, s.max_length, s.retrieval_layer, s.license, s.title) for s in specs)
-    context.obj.show(columns, rows)
+    columns = ("backbone", "repository", "revision", "longest input", "retrieval layer")
+    rows = [
+        (s.name, s.repo, s.pinned or "not pinned", s.max_length, s.retrieval_layer, s.license)
+        for s in specs
+    ]
+    titled = ((*row, s.title) for row, s in zip(rows, specs, strict=True))
+    context.obj.show((*columns, "licence", "title"), titled)
 
 
 @app.command("suites")

@@ -117,6 +117,7 @@ def _print_plan(state: State, phase: Phase) -> None:
         "trainable parameters": plan.trainable_parameters,
         "backbone parameters": plan.backbone_parameters,
         "backbone memory MB": round(4 * plan.backbone_parameters / 1e6),
+        "least memory MB": round(plan.memory_bytes / 1e6),
         "estimated minutes": round(expected.seconds / 60, 2),
         "tokens a second": round(expected.tokens_per_second),
         "peak memory MB": round(expected.peak_bytes / 1e6),

@@ -72,11 +72,19 @@ class Training(Setup):
         self.require_writable("zoo", "home", "cache")
         self._tell_loading(run.backbone)
         from xstilts.backbone.machine import require_bf16
+        from xstilts.backbone.pretrained import memory_need
+        from xstilts.config.load import load_method
+        from xstilts.modules.methods import METHODS
         from xstilts.train.run import require_training, resolve_phase
 
         require_training(task, run, name, self.data, offline=self.no_hub)
         if run.train.precision == "bf16":
             require_bf16(self.device)
+        if run.backbone not in self._backbones:
+            full = METHODS.get(load_method(run.method).method).REPLACES_ENCODER
+            need = memory_need(run.backbone, device=self.device, full=full, offline=self.offline)
+            if need:
+                self.note(str(need))
         workspace, loaded = self.workspace(track), self.backbone(run.backbone)
         return resolve_phase(
             task, run, loaded, workspace, base=base, init=init, name=name, command=command

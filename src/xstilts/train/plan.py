@@ -28,6 +28,7 @@ class Plan:
         shares: Part to its stated share of the steps.
         rows_cut: Part to how many training rows lose sub-words, of how many, at which length.
         cached_bytes: Of cached activations of frozen blocks; 0 without them.
+        memory_bytes: Of weights, gradients and moments, without activations.
         known: The module, when this very training was done before.
     """
 
@@ -41,6 +42,7 @@ class Plan:
     backbone_parameters: int
     disk_bytes: int
     cached_bytes: int
+    memory_bytes: int
     run: str
     known: Entry | None
 
@@ -69,6 +71,7 @@ def plan_phase(phase: Phase) -> Plan:
         name: batches.tokens.mean() * phase.run.train.batch_size
         for name, batches in mixture.batches.items()
     }
+    weights = sum(p.numel() for p in phase.backbone.encoder.parameters())
     return Plan(
         rows=sum(len(part.rows) for part in phase.parts),
         dev_rows=sum(len(dev.rows) for part in phase.parts for dev in part.dev),
@@ -77,9 +80,10 @@ def plan_phase(phase: Phase) -> Plan:
         shares=mixture.shares,
         rows_cut=phase.rows_cut(mixture),
         trainable_parameters=built.num_trained,
-        backbone_parameters=sum(p.numel() for p in phase.backbone.encoder.parameters()),
+        backbone_parameters=weights,
         disk_bytes=4 * built.num_trained,
         cached_bytes=_cached_bytes(phase, mixture) if built.model.frozen else 0,
+        memory_bytes=4 * (4 * built.num_trained + (0 if phase.full else weights)),
         run=phase.run_key,
         known=phase.workspace.zoo.find_run(phase.run_key),
     )

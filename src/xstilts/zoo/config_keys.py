@@ -78,5 +78,18 @@ _TRANSFORMERS_TEXT = """
     offset_alibi pretraining_tp query_pre_attn_scalar rms_norm_eps rope_local_base_freq
     rope_parameters rope_scaling rope_theta scale_embedding seq_length sliding_window
     slow_but_exact use_bidirectional_attention use_sliding_window
+    activation adapter_layer_norm adapter_reduction_factor adapter_reuse_layer_norm
+    classifier_activation classifier_bias classifier_pooling cls_token_id d_ff d_kv decoder_bias
+    decoder_start_token_id default_language dense_act_fn deterministic_flash_attn dim dropout_rate
+    embedding_dropout embedding_size feed_forward_proj global_attn_every_n_layers global_rope_theta
+    hidden_dim initializer_cutoff_factor initializer_factor is_encoder_decoder is_gated_act
+    languages legacy ln_before_adapter local_attention local_rope_theta max_relative_positions
+    mlp_dropout n_heads n_layers norm_bias norm_eps norm_rel_ebd num_decoder_layers num_heads
+    pooler_dropout pooler_hidden_act pooler_hidden_size pos_att_type position_biased_input
+    position_buckets pre_norm qa_dropout reference_compile relative_attention
+    relative_attention_max_distance relative_attention_num_buckets repad_logits_with_grad
+    scale_decoder_outputs sep_token_id seq_classif_dropout share_att_key sinusoidal_pos_embds
+    sparse_pred_ignore_index sparse_prediction summary_activation summary_last_dropout summary_type
+    summary_use_proj tokenizer_class
 """
 TRANSFORMERS = frozenset(_TRANSFORMERS_TEXT.split())

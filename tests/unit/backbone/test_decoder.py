@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -257,6 +258,32 @@ def test_a_backbone_that_does_not_fit_is_refused_before_a_weight_is_read(tmp_pat
     monkeypatch.setattr(pretrained, "free_bytes", lambda: needed - 1)
     with pytest.raises(UsageError, match=r"weights of backbone .* take 0.0 GiB"):
         Backbone.load(str(tmp_path / "lm"))
+
+
+def test_full_fine_tuning_that_cannot_fit_is_refused_from_the_config(tmp_path, monkeypatch):
+    encoder("llama").save_pretrained(tmp_path / "lm")
+    (tmp_path / "lm" / "model.safetensors").unlink()
+    weights = 4 * sum(p.numel() for p in encoder("llama").parameters())
+    need = partial(pretrained.memory_need, str(tmp_path / "lm"), device="cpu")
+    for free, full, fits in (
+        (4 * weights, True, True),
+        (4 * weights - 1, True, False),
+        (2 * weights, False, True),
+    ):
+        monkeypatch.setattr(pretrained, "free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr(pretrained, "GIB", 1 << 10)
+        if fits:
+            found = need(full=full)
+            assert (found.weights, found.free) == (weights, free)
+            assert found.training == weights * (4 if full else 1)
+            assert f"weights take {weights / 1024:.1f} GiB" in str(found)
+        else:
+            with pytest.raises(UsageError, match="full fine-tuning of backbone") as refused:
+                need(full=full)
+            assert "--method lora" in refused.value.hint
+    monkeypatch.setattr(pretrained, "GIB", 1 << 30)
+    monkeypatch.setattr(pretrained, "free_bytes", lambda _: None)
+    assert need(full=False) is None  # a small one is not counted
 
 
 def encoder_layout(model_type, **options):

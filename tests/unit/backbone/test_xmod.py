@@ -20,6 +20,7 @@ from xstilts.composition.task_model import TaskModel
 from xstilts.config.load import load_task
 from xstilts.data.examples import Example
 from xstilts.errors import UsageError
+from xstilts.modules.methods import METHODS
 from xstilts.tasks.encoding import encode, encode_rows, language_tokens, remarks, rows_digest
 
 LANGUAGES = ["en_XX", "zh_CN", "zh_TW", "sw_KE"]
@@ -192,6 +193,17 @@ def test_a_bottleneck_acts_before_the_adapter_of_the_language(norms):
     real = mask.bool()
     assert torch.allclose(found[real], end(wanted)[real], atol=1e-5)
     assert (found - here(said, mask))[real].abs().max() > 1e-2
+
+
+def test_the_adapters_library_takes_the_adapters_of_languages_away_and_is_refused():
+    pytest.importorskip("adapters")
+    here, (ids, mask) = xmod(default_language="sw_KE"), tokens()
+    before = here(ids, mask)
+    method = METHODS.get("external_adapters")
+    options = method.Options.model_validate({"config": "seq_bn_inv"})
+    with pytest.raises(UsageError, match=r"takes away .*adapter_modules"):
+        method.create(here.shape, options, torch.Generator())
+    assert torch.equal(here(ids, mask), before)
 
 
 def test_a_yaml_names_the_default_language_and_the_folder_s_own_is_kept(tmp_path):

@@ -46,6 +46,7 @@ class Architecture(Protocol):
         SMALL: Settings of the small model that the sandbox has of it, `model_type` with them;
             sizes, vocabulary and special tokens are the sandbox's. Empty: the first model type.
         PLAIN_ATTENTION: Model types whose attention torch's fused one does not compute.
+        NO_GRAPH: Why no single graph computes it, so that it is not exported to ONNX; or empty.
     """
 
     MODEL_TYPES: Sequence[str]
@@ -55,6 +56,7 @@ class Architecture(Protocol):
     ADAPTERS_CLASSES: Mapping[str, str] = MappingProxyType({})
     SMALL: Mapping[str, Any] = MappingProxyType({})
     PLAIN_ATTENTION: Sequence[str] = ()
+    NO_GRAPH: str = ""
 
     def describe(self, config: Any) -> EncoderLayout:
         """Where everything is in the encoder of a config, and how large it is.

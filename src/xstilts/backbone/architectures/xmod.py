@@ -17,6 +17,7 @@ from xstilts.backbone.sites import EncoderLayout
 from xstilts.errors import UsageError
 
 MODEL_TYPES = ("xmod",)
+NO_GRAPH = "which of its adapters run depends on the rows"
 SMALL = {"model_type": "xmod", "languages": ["en_XX"], "default_language": "en_XX"}
 
 

@@ -11,10 +11,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xstilts.composition.export import Source, difference, probe, reference
+from xstilts.data.features import Batch
 from xstilts.errors import UsageError
 from xstilts.files import write_json
 from xstilts.tasks.formats import FORMATS
@@ -40,13 +42,17 @@ class _TracedModel(nn.Module):
         hidden = self.backbone(input_ids, attention_mask)
         if not self.name:
             return hidden
-        output: Tensor = self.model.heads[self.name](hidden, None)
+        # what a head reads of a batch is which of the positions are padding
+        batch = Batch(input_ids, attention_mask, input_ids[:, 0], np.zeros(0, np.int64), 0)
+        output: Tensor = self.model.heads[self.name](hidden, batch)
         return output
 
 
 def write(source: Source, folder: Path) -> float | None:
     """Write model.onnx, labels.json and the tokenizer; runs it beside our own model."""
-    head = source.head
+    head, identity = source.head, source.backbone.identity
+    if why := source.backbone.architecture.NO_GRAPH:
+        raise UsageError(f"a {identity.model_type} cannot be exported to ONNX: {why}")
     if head is not None and hasattr(FORMATS.get(head.task.format), "corrupt"):
         # such a head computes at the positions that a batch says are drawn
         raise UsageError(f"a head of format {head.task.format} cannot be exported to ONNX")

@@ -52,6 +52,11 @@ class BackboneSpec(Spec):
     license: str = ""
     note: str = ""
 
+    @property
+    def pinned(self) -> str:
+        """The commit that `revision` names; empty where it is a branch, which moves."""
+        return self.revision if re.fullmatch("[0-9a-f]{40}", self.revision) else ""
+
 
 class BackboneIdentity(Spec):
     """Which encoder a module belongs to.

@@ -130,16 +130,20 @@ def _wrap(shape: EncoderShape, config: Any, generator: Generator) -> Foreign:
 
 
 def _require_same_encoder(encoder: Any, wrapped: Any) -> None:
-    """Refuse an encoder to which the library adds what is no part of a module.
+    """Refuse an encoder to which the library adds what is no part of a module, or takes away.
 
-    ModernBERT's fused projection has no bias, and the library gives it a random one.
+    ModernBERT's fused projection has no bias, and the library gives it a random one; X-MOD loses
+    the adapters of its languages.
     """
-    own = {id(parameter) for parameter in encoder.parameters()}
-    names = [name for name, parameter in wrapped.named_parameters() if id(parameter) not in own]
+    own = {id(parameter): name for name, parameter in encoder.named_parameters()}
+    there = {id(parameter): name for name, parameter in wrapped.named_parameters()}
+    names = [name for key, name in there.items() if key not in own]
     added = [name for name in names if f".{_TOKEN}." not in f".{name}." and "prefix" not in name]
-    if added:
+    lost = [name for key, name in own.items() if key not in there]
+    changes = [*(f"adds {name}" for name in added), *(f"takes away {name}" for name in lost)]
+    if changes:
         raise UsageError(
-            f"the adapters library changes what this backbone itself computes: it adds {added[0]}",
+            f"the adapters library changes what this backbone itself computes: it {changes[0]}",
             hint="Use this library's own methods, or those of peft (--method peft:<tuner>).",
         )
 
