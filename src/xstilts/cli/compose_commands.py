@@ -8,7 +8,7 @@ import typer
 
 from xstilts.cli.state import State
 from xstilts.cli.train_commands import Backbone, Config, Force, Limit, Overrides, Seed
-from xstilts.cli.training import flags_of, run_phase, shown_command
+from xstilts.cli.training import run_phase, shown_command
 
 if TYPE_CHECKING:
     from xstilts.report.results import ModuleResult
@@ -48,13 +48,14 @@ def compose(
         return
     if not save:
         raise UsageError("--target needs --save NAME")
-    flags = flags_of(top, backbone, seed, limit)
     phase = state.session.target_phase(
         expression,
         target,
         top=top,
         name=save,
-        settings=flags,
+        backbone=backbone,
+        seed=seed,
+        limit=limit,
         overrides=overrides or [],
         config=config,
         command=shown_command(),

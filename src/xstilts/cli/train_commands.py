@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from xstilts.cli.state import split_commas
-from xstilts.cli.training import TrainingJob, flags_of, run_job
+from xstilts.cli.training import run_training
 
 TaskArgument = Annotated[
     str, typer.Argument(help="A task (`xstilts tasks ls`), tasks joined by commas, or multitask.")
@@ -99,13 +99,12 @@ def train_adapter(
     if on_task:
         name, task = name or task, on_task
         text = [entry if "=" in entry else f"{_language(name)}={entry}" for entry in text or []]
-    flags = flags_of(method, backbone, seed, limit, dev_limit)
-    if cache_activations:
-        flags["train"] = {**flags.get("train", {}), "cache_activations": True}
-    flags |= _data_flags(source_langs, mlm, text or [], select_on, target)
+    flags = _flags(source_langs, mlm, text or [], select_on, target, dev_limit, cache_activations)
     settings = [*(overrides or ()), *(f"options.{option}" for option in method_options or ())]
-    job = TrainingJob(task, flags, settings, config, stack_on, init_from, name, force)
-    run_job(context.obj, job, track=track, nproc=nproc)
+    how: dict[str, Any] = {"base": stack_on, "init": init_from, "name": name, "config": config}
+    how |= {"settings": flags, "overrides": settings}
+    how |= {"method": method, "backbone": backbone, "seed": seed, "limit": limit}
+    run_training(context.obj, task, track=track, nproc=nproc, force=force, **how)
 
 
 def train(
@@ -136,24 +135,33 @@ def train(
 
     Example: xstilts train multitask --mlm 0.1 --set train.epochs=2
     """
-    flags = flags_of("full_delta" if difference else "full", backbone, seed, limit, dev_limit)
-    flags |= _data_flags(source_langs, mlm, text or [], select_on, target)
-    job = TrainingJob(task, flags, overrides or [], config, stack_on, init_from, name, force)
-    run_job(context.obj, job, track=track, nproc=nproc)
+    flags = _flags(source_langs, mlm, text or [], select_on, target, dev_limit)
+    how: dict[str, Any] = {"base": stack_on, "init": init_from, "name": name, "config": config}
+    how |= {"settings": flags, "overrides": overrides or []}
+    how |= {"method": "full_delta" if difference else "full"}
+    how |= {"backbone": backbone, "seed": seed, "limit": limit}
+    run_training(context.obj, task, track=track, nproc=nproc, force=force, **how)
 
 
-def _data_flags(
-    source_langs: str, mlm: float, text: list[str], select_on: str, target: str
+def _flags(
+    source_langs: str,
+    mlm: float,
+    text: list[str],
+    select_on: str,
+    target: str,
+    dev_limit: int | None,
+    cache_activations: bool = False,
 ) -> dict[str, Any]:
     """Nested settings of what is learned from; only those that were given."""
-    flags: dict[str, Any] = {}
-    if source_langs:
-        flags["source"] = {"languages": split_commas(source_langs)}
-    beside = {k: v for k, v in (("share", mlm), ("text", text)) if v}
-    if beside:
-        flags["mlm"] = beside
-    given = {"select_on": select_on, "target": target}
-    return flags | {key: value for key, value in given.items() if value}
+    flags: dict[str, Any] = {
+        "source": {"languages": split_commas(source_langs)} if source_langs else {},
+        "mlm": {k: v for k, v in (("share", mlm), ("text", text)) if v},
+        "train": {"dev_limit": dev_limit, "cache_activations": cache_activations},
+        "select_on": select_on,
+        "target": target,
+    }
+    flags["train"] = {k: v for k, v in flags["train"].items() if v}
+    return {key: value for key, value in flags.items() if value}
 
 
 def _language(name: str) -> str:

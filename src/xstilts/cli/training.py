@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from xstilts.cli.state import State, split_commas
@@ -14,34 +12,6 @@ from xstilts.cli.state import State, split_commas
 if TYPE_CHECKING:
     from xstilts.report.results import ModuleResult
     from xstilts.train.phases import Phase
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """A training as the command line states it."""
-
-    task: str
-    flags: dict[str, Any]
-    overrides: list[str]
-    config: Path | None
-    base: str
-    init: str
-    name: str
-    force: bool
-
-
-def flags_of(
-    method: str, backbone: str, seed: int | None, limit: int | None, dev_limit: int | None = None
-) -> dict[str, Any]:
-    """Nested settings of a run; only those that were given."""
-    flags: dict[str, Any] = {}
-    if method:
-        flags["method"] = method
-    if backbone:
-        flags["backbone"] = backbone
-    given = {"seed": seed, "limit": limit, "dev_limit": dev_limit}
-    training = {name: value for name, value in given.items() if value is not None}
-    return flags | ({"train": training} if training else {})
 
 
 def seed_numbers(text: str) -> list[int]:
@@ -58,22 +28,14 @@ def seed_numbers(text: str) -> list[int]:
         raise UsageError(f"no seeds: '{text}'", hint="Write --seeds 1,2,3.") from None
 
 
-def run_job(state: State, job: TrainingJob, *, track: str = "", nproc: int = 1) -> None:
-    """Start the processes, read the rows, and see `run_phase`."""
+def run_training(
+    state: State, task: str, *, track: str = "", nproc: int = 1, force: bool = False, **how: Any
+) -> None:
+    """Start the processes, and run the phase that `how` states; see `Session.phase`."""
     if nproc > 1 and "RANK" not in os.environ:
         _start_processes(nproc)
-    phase = state.session.phase(
-        job.task,
-        settings=job.flags,
-        overrides=job.overrides,
-        config=job.config,
-        base=job.base,
-        init=job.init,
-        name=job.name,
-        track=split_commas(track),
-        command=shown_command(),
-    )
-    run_phase(state, phase, force=job.force)
+    phase = state.session.phase(task, track=split_commas(track), command=shown_command(), **how)
+    run_phase(state, phase, force=force)
 
 
 def run_phase(state: State, phase: Phase, *, force: bool) -> None:

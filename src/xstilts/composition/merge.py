@@ -14,6 +14,7 @@ from xstilts.composition.load import load_modules
 from xstilts.composition.manifests import new_manifest
 from xstilts.composition.parser import require_readable
 from xstilts.composition.resolve import resolve_expression
+from xstilts.config.hub_models import is_finite
 from xstilts.errors import NotFiniteError, UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
@@ -41,7 +42,7 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
             hint="Give --target TASK to train it for a task, or use average(…) or merge_…(…).",
         )
     for key, tensor in merged.at.state_dict().items():
-        if not bool(tensor.isfinite().all()):
+        if not is_finite(tensor):
             raise NotFiniteError(
                 f"'{text}' comes out as NaN or infinity at {key}", hint="Use smaller weights."
             )

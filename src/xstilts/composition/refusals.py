@@ -35,11 +35,12 @@ def require_parts(expressions: Iterable[str], zoo: Zoo, language: str = "") -> N
                     zoo.find(name)
 
 
-def require_heads(asked: Iterable[tuple[str, str, TaskSpec]], zoo: Zoo, data: Path | None) -> None:
+def require_heads(asked: Iterable[tuple[str, str, str]], zoo: Zoo, data: Path | None) -> None:
     """Refuse expressions without a head for a task that needs one.
 
     Args:
-        asked: Expressions, the modules whose heads predict, empty for their own, and tasks.
+        asked: Expressions, the modules whose heads predict, empty for their own, and tasks, each a
+            name or the path of a YAML.
         zoo: Has the modules.
         data: Folder of the tasks' files.
 
@@ -47,13 +48,16 @@ def require_heads(asked: Iterable[tuple[str, str, TaskSpec]], zoo: Zoo, data: Pa
         UsageError: One has none.
     """
     from xstilts.composition.resolve import require_head
+    from xstilts.config.load import load_task
     from xstilts.data.sources import task_in_world
     from xstilts.tasks.formats import FORMATS
 
-    for text, head, spec in asked:
+    for text, head, named in asked:
+        spec = load_task(named)
         if FORMATS.get(spec.format).NEEDS_HEAD and not needs_language(parse(text)):
             with suppress(AmbiguousError):
-                require_head(text, zoo, None, task_in_world(spec, data), head=head)
+                task = task_in_world(spec, data)
+                require_head(text, zoo, None, task, head=head, named=named)
 
 
 def require_language(expression: str, language: str) -> None:

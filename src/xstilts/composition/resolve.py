@@ -6,6 +6,7 @@ No weight is read here, and torch is imported only where an operator judges its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 from xstilts.backbone.known import KnownBackbone
 from xstilts.composition.expression import (
@@ -139,6 +140,7 @@ def require_head(
     task: TaskSpec,
     language: str = "",
     head: str = "",
+    named: str = "",
 ) -> None:
     """Refuse an expression that cannot predict a task, before any weight is read.
 
@@ -149,6 +151,7 @@ def require_head(
         task: That is to be predicted.
         language: Fills `{lang}`.
         head: Module whose head is taken instead of the expression's own.
+        named: How the task was named, for the hint: a name or the path of a YAML.
 
     Raises:
         UsageError: There is no head for the task, or as `resolve_expression` does.
@@ -159,7 +162,7 @@ def require_head(
         raise UsageError(
             f"'{head or text}' has no head for task {task.name}",
             hint=f"Take another module's, --head MODULE, or train one: xstilts compose '{text}' "
-            f"--target {task.name} --save NAME",
+            f"--target {quote(named or task.name)} --save NAME",
         )
 
 

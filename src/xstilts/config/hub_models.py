@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from xstilts.errors import DataError, DiskError, NetworkError, NotFoundError, OfflineError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 WAIT_SECONDS = 2.0
 """How long the hub may take to answer, unless `HF_HUB_ETAG_TIMEOUT` says otherwise."""
@@ -176,6 +176,16 @@ def quiet_libraries() -> Iterator[None]:
             module.set_verbosity(level)
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds no NaN and no infinity, without a copy of it.
+
+    `tensor.isfinite()` takes more memory than the tensor itself.
+    """
+    if tensor.element_size() == 1:  # torch looks for no extremes of 8-bit floats
+        tensor = tensor.float()
+    return tensor.numel() == 0 or all(bool(edge.isfinite()) for edge in tensor.aminmax())
+
+
 def require_all_weights(what: str, model: nn.Module, report: Mapping[str, Any]) -> None:
     """Refuse a model of which something was drawn at random, or is no number.
 
@@ -188,7 +198,7 @@ def require_all_weights(what: str, model: nn.Module, report: Mapping[str, Any]) 
         DataError: A tensor is missing in its file, of another shape there, or not finite.
     """
     odd = [key[0] if isinstance(key, tuple) else key for key in report["mismatched_keys"]]
-    wild = [name for name, tensor in model.named_parameters() if not tensor.isfinite().all()]
+    wild = [name for name, tensor in model.named_parameters() if not is_finite(tensor)]
     for names, problem, hint in (
         (
             report["missing_keys"],

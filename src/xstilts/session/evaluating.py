@@ -399,6 +399,7 @@ class Evaluating(Training):
         """
         if not self.world:
             raise UsageError("the demo needs a world", hint='Use Session(world="sandbox").')
+        self.require_writable("zoo", "home", "cache", "results")  # before minutes of building
         self.note(f"world: {self.sandbox.data.parent}")
         requests: list[Request] = []
         for seed in seeds:

@@ -383,11 +383,12 @@ class Setup:
 
         self.require_writable("results", "cache")
         asked = dict.fromkeys((own.expression, own.head, own.task) for own in requests)
-        specs = [(expression, head, load_task(task)) for expression, head, task in asked]
+        for _, _, task in asked:
+            load_task(task)
         from xstilts.composition.refusals import require_heads
         from xstilts.evaluate.cells import require_data
 
-        require_heads(specs, self.zoo, self.data)
+        require_heads(asked, self.zoo, self.data)
         require_data(requests, self.data, offline=self.no_hub)
 
     def require_precision(self, precision: str) -> None:

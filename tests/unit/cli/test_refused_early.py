@@ -114,6 +114,14 @@ def test_a_missing_head(refused):
             assert f"'none' has no head for task {words[-1]}" in text
 
 
+def test_the_hint_names_a_task_as_it_was_given(refused, tmp_path):
+    path = tmp_path / "my own.yaml"
+    path.write_text(OWN)
+    status, text = refused("eval", "none", "--task", str(path))
+    assert status == 2
+    assert f"xstilts compose 'none' --target '{path}' --save NAME" in text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -171,3 +171,20 @@ def test_a_cached_model_loads_while_the_hub_does_not_answer(nobody, good, tmp_pa
     )
     assert done.stdout.strip() == "0a" * 20, done.stderr
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float8_e5m2"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "2"])
+def test_whether_a_tensor_is_finite(dtype, value):
+    tensor = torch.ones(3, 4)
+    tensor[1, 2] = float(value)
+    assert hub_models.is_finite(tensor.to(getattr(torch, dtype))) == (value == "2")
+    assert hub_models.is_finite(tensor[:0])
+
+
+def test_looking_for_what_is_not_finite_copies_nothing():
+    tensor = torch.ones(2**20)
+    with torch.profiler.profile(profile_memory=True) as seen:
+        assert hub_models.is_finite(tensor)
+    taken = [event.self_cpu_memory_usage for event in seen.key_averages()]
+    assert max(taken) < 1000 < tensor.nbytes

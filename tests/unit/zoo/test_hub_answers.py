@@ -13,19 +13,21 @@ from xstilts.cli.doctor import diagnose
 from xstilts.config import hub_models
 from xstilts.errors import NetworkError, OfflineError
 from xstilts.zoo import Zoo, hubs
+from xstilts.zoo.hubs import remote
 
 
 @pytest.fixture
 def nobody(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "BlobEndpoint=http://127.0.0.1:9")
     monkeypatch.setattr("xstilts.zoo.hubs.remote.getproxies", dict)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     hub_models._answers.cache_clear()
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "abfs", "az"])
 def test_a_store_that_does_not_answer(scheme, nobody, tmp_path):
     if scheme == "s3":
         pytest.importorskip("botocore")
@@ -68,3 +70,21 @@ def test_doctor_ends_well_without_a_network(nobody, tmp_path, monkeypatch, capsy
         main(["--json", "doctor", "--hub"])
     assert not caught.value.code
     assert json.loads(capsys.readouterr().out)["hub"]["value"].startswith("not reached")
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "host"),
+    [
+        ("abfs://zoo@mine.dfs.core.windows.net/a", {}, "https://mine.blob.core.windows.net"),
+        ("abfs://zoo/a", {"ACCOUNT_NAME": "mine"}, "https://mine.blob.core.windows.net"),
+        ("az://zoo/a", {"CONNECTION_STRING": "A=b;AccountName=own;K=x=="}, "https://own.blob."),
+        ("abfs://zoo/a", {}, ""),
+    ],
+)
+def test_the_service_of_an_azure_url(url, environment, host, monkeypatch):
+    for name in ("ACCOUNT_NAME", "CONNECTION_STRING"):
+        monkeypatch.delenv(f"AZURE_STORAGE_{name}", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(f"AZURE_STORAGE_{name}", value)
+    found = remote._endpoint(url)
+    assert found.startswith(host) if host else not found

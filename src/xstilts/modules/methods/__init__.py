@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import EncoderShape, ModuleWeights
+from xstilts.config.hub_models import is_finite
 from xstilts.config.registry import Registry, optional
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
@@ -119,7 +120,7 @@ def require_finite(tensors: Mapping[str, Tensor], where: Path) -> None:
         IntegrityError: A tensor holds NaN or infinity; the first one is named.
     """
     for name, tensor in tensors.items():
-        if not bool(tensor.float().isfinite().all()):
+        if not is_finite(tensor):
             raise IntegrityError(
                 f"tensor '{name}' holds NaN or infinity",
                 where=str(where),

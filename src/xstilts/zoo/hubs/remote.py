@@ -57,7 +57,7 @@ def closed(address: Address, *, offline: bool) -> NetworkError | None:
         return None
     if offline:
         return OfflineError("this run is offline")
-    place = urlsplit(_endpoint(address.text.partition("://")[0]))
+    place = urlsplit(_endpoint(address.text))
     if not place.hostname or getproxies():
         return None
     port = place.port or (80 if place.scheme == "http" else 443)
@@ -66,8 +66,11 @@ def closed(address: Address, *, offline: bool) -> NetworkError | None:
     return NetworkError(f"{place.scheme}://{place.netloc} does not answer")
 
 
-def _endpoint(scheme: str) -> str:
+def _endpoint(text: str) -> str:
     """The address of a store's service, as its own client finds it; empty where that is unknown."""
+    scheme = text.partition("://")[0]
+    if scheme in ("abfs", "abfss", "az"):
+        return _azure(text)
     if scheme in ("gs", "gcs"):
         return os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
     if scheme != "s3":
@@ -88,6 +91,22 @@ def _endpoint(scheme: str) -> str:
         region = session.get_config_variable("region") or "us-east-1"
         return str(session.create_client("s3", region_name=region).meta.endpoint_url)
     return ""
+
+
+def _azure(text: str) -> str:
+    """The address of a storage account: of its connection string, the url, or its name."""
+    from fsspec.config import conf
+
+    own = conf.get("abfs", {})
+    stated = own.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    parts = dict(part.partition("=")[::2] for part in stated.split(";"))
+    if parts.get("BlobEndpoint"):
+        return str(parts["BlobEndpoint"])
+    account = own.get("account_name") or parts.get("AccountName")
+    account = account or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+    account = account or urlsplit(text).netloc.partition("@")[2].partition(".")[0]
+    host = own.get("account_host") or (f"{account}.blob.core.windows.net" if account else "")
+    return f"https://{host}" if host else ""
 
 
 def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
