@@ -25,9 +25,12 @@ def _processor() -> str:
 
 def free_bytes(device: str = "cpu") -> int | None:
     """Memory of a device that can be taken without swapping; None where nobody says."""
-    if torch.device(device).type == "cuda":
+    kind = device.partition(":")[0]
+    if kind == "cuda":
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
-    if torch.device(device).type != "cpu":
+    if kind != "cpu":
         return None
     found = _MEMINFO.read_text(encoding="utf-8") if _MEMINFO.is_file() else ""
     kilobytes = re.search(r"MemAvailable:\s*(\d+) kB", found)

@@ -14,6 +14,7 @@ from torch import nn
 
 from xstilts.backbone.architectures import architecture_of, class_options, model_types
 from xstilts.backbone.machine import GIB, free_bytes
+from xstilts.backbone.reference import backbone_spec
 from xstilts.config.hub_models import (
     load_errors,
     no_network,
@@ -173,7 +174,7 @@ class MemoryNeed:
         name: Of the backbone.
         weights: Of the encoder, float32.
         training: To train on it, without activations: the weights, and where they change
-            themselves, gradients and two moments of each.
+            themselves, gradients and two moments of all but the word embeddings.
         free: What is free where it runs; None where nobody says.
     """
 
@@ -211,7 +212,9 @@ def memory_need(
     if _at_most(config) < GIB and (free is None or times * _at_most(config) < free):
         return None
     weights = weight_bytes(config)
-    need = MemoryNeed(spec.name, weights, times * weights, free)
+    # of the word embeddings only those that occur may have a gradient and moments
+    words = 4 * getattr(config, "vocab_size", 0) * getattr(config, "hidden_size", 0)
+    need = MemoryNeed(spec.name, weights, times * weights - (times - 1) * words, free)
     if full and free is not None and need.training > free:
         raise UsageError(
             f"full fine-tuning of backbone '{spec.repo}' takes {need.training / GIB:.1f} GiB: "

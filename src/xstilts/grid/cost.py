@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import mean
 
@@ -42,8 +43,15 @@ class CostModel:
 
     store: ResultStore
     _training: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    _alike: dict[str, Cost] = field(default_factory=dict)
     _reading: dict[str, float] = field(default_factory=dict)
     _earlier: dict[tuple[str, str], float] | None = None
+
+    def once(self, key: str, make: Callable[[], Cost]) -> Cost:
+        """The cost of cells that are alike, reckoned of the first one."""
+        if key not in self._alike:
+            self._alike[key] = make()
+        return self._alike[key]
 
     def of_training(self, phase: Phase, plan: Plan) -> float:
         """Seconds of a phase, from a second of its kind's own steps."""

@@ -237,12 +237,13 @@ def estimate(
     statuses = context.folder.statuses(planned.cells)
     costs = CostModel(context.store)
     lines = []
-    for number, cell in enumerate(planned.cells):
-        progress(cell.name, number / len(planned.cells))
-        status = statuses[cell.key]
-        done = status == "done"
-        cost = None if done else KINDS.get(cell.kind).cost(cell, context, costs)
-        lines.append(PlannedCell(cell, status, cost))
+    with read_once():
+        for number, cell in enumerate(planned.cells):
+            progress(cell.name, number / len(planned.cells))
+            status = statuses[cell.key]
+            done = status == "done"
+            cost = None if done else KINDS.get(cell.kind).cost(cell, context, costs)
+            lines.append(PlannedCell(cell, status, cost))
     return lines
 
 

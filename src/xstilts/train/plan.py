@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import tempfile
 from collections.abc import Mapping
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import torch
 
+from xstilts.backbone.machine import machine
+from xstilts.composition.resolve import pinned
+from xstilts.files import digest, write_json
 from xstilts.train.mixing import Mixture
 from xstilts.train.phases import Phase
 from xstilts.train.processes import Processes
@@ -97,10 +101,45 @@ def _cached_bytes(phase: Phase, mixture: Mixture) -> int:
 
 
 def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> Estimate:
-    """Run some steps of a phase, keep nothing, and reckon the rest from them.
+    """What a phase takes, reckoned from some of its steps.
 
-    A dev evaluation is reckoned at a third of the cost of training on as many sub-words.
+    They are run once on a machine for a method, a backbone and rows of this shape; the seed does
+    not matter. A dev evaluation is reckoned at a third of the cost of training on as many
+    sub-words.
     """
+    kept = _calibration_file(phase, plan)
+    try:
+        measured = json.loads(kept.read_text(encoding="utf-8")) if kept else None
+    except (OSError, ValueError):
+        measured = None
+    if measured is None:
+        measured = _calibrated(phase, seconds)
+        if kept:
+            write_json(kept, measured)
+    speed = measured["speed"]
+    dev_tokens = plan.dev_rows * plan.tokens / max(1, plan.steps * phase.run.train.batch_size)
+    tokens = plan.tokens + measured["evaluations"] * dev_tokens / 3
+    return Estimate(tokens / speed, speed, int(measured["peak"]))
+
+
+def _calibration_file(phase: Phase, plan: Plan) -> Path | None:
+    """Where the speed of trainings like this one is kept on this machine."""
+    cache = phase.workspace.cache
+    about = {
+        "machine": machine(),
+        "device": str(phase.backbone.device),
+        "backbone": phase.backbone.identity.fingerprint,
+        "method": [phase.preset.method, phase.options.model_dump()],
+        "below": pinned(phase.base, phase.parents),
+        "tasks": [part.name for part in phase.parts],
+        "train": phase.run.train.model_dump(exclude={"seed"}),
+        "rows": [plan.rows, plan.dev_rows, plan.steps],
+    }
+    return cache / "calibration" / f"{digest(about)[:32]}.json" if cache else None
+
+
+def _calibrated(phase: Phase, seconds: float) -> dict[str, float]:
+    """Run some steps of a phase and keep nothing: their speed, the peak of memory, evaluations."""
     on_gpu = phase.backbone.device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -117,6 +156,4 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
         if on_gpu
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     )
-    speed = tokens / taken
-    dev_tokens = plan.tokens / max(1, plan.steps * phase.run.train.batch_size) * plan.dev_rows
-    return Estimate((plan.tokens + evaluations * dev_tokens / 3) / speed, speed, peak)
+    return {"speed": tokens / taken, "peak": peak, "evaluations": evaluations}

@@ -263,11 +263,14 @@ def test_a_backbone_that_does_not_fit_is_refused_before_a_weight_is_read(tmp_pat
 def test_full_fine_tuning_that_cannot_fit_is_refused_from_the_config(tmp_path, monkeypatch):
     encoder("llama").save_pretrained(tmp_path / "lm")
     (tmp_path / "lm" / "model.safetensors").unlink()
-    weights = 4 * sum(p.numel() for p in encoder("llama").parameters())
+    model = encoder("llama")
+    weights = 4 * sum(p.numel() for p in model.parameters())
+    words = 4 * model.get_input_embeddings().weight.numel()
+    whole = 4 * weights - 3 * words
     need = partial(pretrained.memory_need, str(tmp_path / "lm"), device="cpu")
     for free, full, fits in (
-        (4 * weights, True, True),
-        (4 * weights - 1, True, False),
+        (whole, True, True),
+        (whole - 1, True, False),
         (2 * weights, False, True),
     ):
         monkeypatch.setattr(pretrained, "free_bytes", lambda _, free=free: free)
@@ -275,7 +278,7 @@ def test_full_fine_tuning_that_cannot_fit_is_refused_from_the_config(tmp_path, m
         if fits:
             found = need(full=full)
             assert (found.weights, found.free) == (weights, free)
-            assert found.training == weights * (4 if full else 1)
+            assert found.training == (whole if full else weights)
             assert f"weights take {weights / 1024:.1f} GiB" in str(found)
         else:
             with pytest.raises(UsageError, match="full fine-tuning of backbone") as refused:

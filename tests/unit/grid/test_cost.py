@@ -11,7 +11,12 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_task
 from xstilts.data.examples import Example
 from xstilts.evaluate.row_cache import SAMPLE, RowCache
-from xstilts.grid.cost import CostModel
+from xstilts.grid.cell import GridCell
+from xstilts.grid.cost import Cost, CostModel
+from xstilts.grid.kinds import train
+from xstilts.session import Session
+from xstilts.train.plan import estimate, plan_phase
+from xstilts.train.trainer import Trainer
 from xstilts.zoo import Zoo
 from xstilts.zoo.workspace import Workspace
 
@@ -45,3 +50,38 @@ def test_earlier_results_say_how_long_one_takes(base):
     once, twice = (costs.of_evaluation(base, "paws", 1, tokens) for tokens in (1000, 2000))
     assert twice == pytest.approx(2 * once)
     assert once > 0
+
+
+def test_cells_that_differ_in_the_seed_cost_the_same(monkeypatch):
+    made = []
+    monkeypatch.setattr(train, "_cost", lambda cell, *_: made.append(cell.key) or Cost(9, 1.0, 5))
+    costs = CostModel(SimpleNamespace(cells=lambda: []))
+
+    def cell(key, seed, **settings):
+        run = {"method": "lora", "train": {"seed": seed, **settings}}
+        job = {"tasks": ["mnli"], "run": run, "apart": False}
+        return GridCell(key, "train", key, "", (), job)
+
+    cells = [cell("a", 1), cell("b", 2), cell("c", 1, epochs=3)]
+    assert [train.cost(own, None, costs).steps for own in cells] == [9, 9, 9]
+    assert made == ["a", "c"]
+
+
+def test_a_calibration_is_kept(tmp_path, monkeypatch):
+    folder = backbone_folder(tmp_path / "base")
+    rows = "sentence1\tsentence2\tgold_label\n" + "".join(
+        f"{text} {number}\t{text}\tneutral\n" for number, text in enumerate(TEXTS * 3)
+    )
+    (tmp_path / "data/mnli").mkdir(parents=True)
+    for name in ("train", "dev_matched"):
+        (tmp_path / f"data/mnli/{name}.tsv").write_text(rows, "utf-8")
+    how = {"backbone": str(folder), "data": tmp_path / "data", "zoo": tmp_path / "zoo"}
+    session = Session(**how, cache=tmp_path / "cache", quiet=True)
+
+    def phase(seed):
+        return session.phase("mnli", method="lora", seed=seed, settings={"train": {"epochs": 1}})
+
+    first = estimate(phase(1), plan_phase(phase(1)), seconds=0.0)
+    monkeypatch.setattr(Trainer, "calibrate", lambda *_: pytest.fail("measured again"))
+    assert estimate(phase(2), plan_phase(phase(2))) == first
+    assert first.tokens_per_second > 0

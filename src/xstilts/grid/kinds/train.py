@@ -63,7 +63,13 @@ def is_there(outcome: dict[str, Any], context: GridContext) -> bool:
 
 
 def cost(cell: GridCell, context: GridContext, costs: CostModel) -> Cost:
-    """Steps from the rows, time from a short calibration for each method and task."""
+    """Steps from the rows, time from a short calibration; cells differ in their seed at no cost."""
+    run = {**cell.job["run"], "train": {**cell.job["run"]["train"], "seed": 0}}
+    alike = digest([cell.backbone, cell.job["tasks"], run, cell.job["apart"]])
+    return costs.once(alike, lambda: _cost(cell, context, costs))
+
+
+def _cost(cell: GridCell, context: GridContext, costs: CostModel) -> Cost:
     phase = phase_of(cell, context, alone=True)
     plan = plan_phase(phase)
     copies = 1 + (plan.steps // phase.run.train.save_every + 1 if phase.run.train.save_every else 0)
