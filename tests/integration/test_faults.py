@@ -136,7 +136,7 @@ def test_every_write_to_a_full_disk_is_a_clear_error_and_leaves_nothing(
     seen = [path for path in left if not path.name.endswith(".lock")]
     if place == "cache":  # what was finished before the disk was full is whole and stays
         for path in seen:
-            Features.load(path)
+            json.loads(path.read_text()) if path.suffix == ".json" else Features.load(path)
     elif place == "home":  # the log of the run and what is remembered of backbones stay, whole
         assert {path.suffix for path in seen} <= {".json", ".jsonl"}
         for path in seen:
