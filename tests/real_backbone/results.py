@@ -25,7 +25,8 @@ from xstilts.grid.spec import StudySpec, load_study
 from xstilts.grid.state import GridFolder, read_json
 
 DOCS = Path(__file__).parents[2] / "docs" / "results"
-STUDY = "x-stilts-mini"
+STUDY = "x-stilts-core"
+FILE = DOCS / "studies" / f"{STUDY}.yaml"
 SCORES = ("intermediate", "method", "task", "language", "layer", "seed", "metric", "value", "n")
 PROOF = ("split", "backbone", "fingerprint", "digest", "cell", "predictions_sha256", "seconds")
 CELLS = ("name", "kind", "status", "seconds")
@@ -168,7 +169,7 @@ TABLES = {"means": table_of_means, "differences": table_of_differences, "work": 
 def filled(text: str, folder: Path) -> str:
     """The text of a page with each of its tables computed from the csv files beside it."""
     scores, cells = (read_csv(folder / f"{STUDY}{end}.csv") for end in ("", "-cells"))
-    study = load_study(STUDY, sandbox=False)
+    study = load_study(str(FILE), sandbox=False)
 
     def table(found: re.Match[str]) -> str:
         made = TABLES[found[1]](scores, cells, study)

@@ -10,7 +10,7 @@ from xstilts.config.load import load_task, spec_names
 from xstilts.data.sources import available_languages, load
 from xstilts.grid.spec import load_study
 
-STUDY = load_study(results.STUDY, sandbox=False)
+STUDY = load_study(str(results.FILE), sandbox=False)
 
 
 def score(row, task, language, value, seed="-1", layer="-1"):
@@ -100,7 +100,7 @@ MORE = sorted((results.DOCS / "studies").glob("*.yaml"))
 @pytest.mark.parametrize("path", MORE, ids=lambda path: path.stem)
 def test_a_study_of_the_real_encoder_reads_and_has_its_data(path):
     study = load_study(str(path), sandbox=False)
-    assert study.name.removesuffix("-mini") in spec_names("studies")
+    assert path == results.FILE or study.name.removesuffix("-mini") in spec_names("studies")
     for name in (*study.targets, *study.alignment):
         task = load_task(name)
         assert available_languages(task, task.eval_split, SHARED), name
