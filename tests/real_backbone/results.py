@@ -1,10 +1,10 @@
-"""The csv files of docs/results out of a result store, and the tables of its README out of them.
+"""The csv files of docs/results out of a result store, and the tables of both READMEs out of them.
 
     python tests/real_backbone/results.py export RESULTS   # the csv files, then the tables
     python tests/real_backbone/results.py tables           # the tables again
 
-RESULTS is the folder that the study ran with (`--results`). A table stands in README.md between
-`<!-- table: NAME -->` and `<!-- end -->`.
+RESULTS is the folder that the study ran with (`--results`). A table stands in README.md, here and in
+docs/results, between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from xstilts.grid.spec import StudySpec, load_study
 from xstilts.grid.state import GridFolder, read_json
 
 DOCS = Path(__file__).parents[2] / "docs" / "results"
+PAGES = (DOCS / "README.md", DOCS.parents[1] / "README.md")
 STUDY = "x-stilts-core"
 FILE = DOCS / "studies" / f"{STUDY}.yaml"
 SCORES = ("intermediate", "method", "task", "language", "layer", "seed", "metric", "value", "n")
@@ -187,8 +188,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if options.verb == "export":
         export(options.results, DOCS)
-    page = DOCS / "README.md"
-    write_text(page, filled(page.read_text(encoding="utf-8"), DOCS))
+    for page in PAGES:
+        write_text(page, filled(page.read_text(encoding="utf-8"), DOCS))
 
 
 if __name__ == "__main__":
