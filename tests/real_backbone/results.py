@@ -3,8 +3,8 @@
     python tests/real_backbone/results.py export RESULTS   # the csv files, then the tables
     python tests/real_backbone/results.py tables           # the tables again
 
-RESULTS is the folder that the study ran with (`--results`). A table stands in README.md, here and in
-docs/results, between `<!-- table: NAME -->` and `<!-- end -->`.
+RESULTS is the folder that the study ran with (`--results`). A table stands in README.md, the front
+one or that of docs/results, between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
