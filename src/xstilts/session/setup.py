@@ -270,8 +270,8 @@ class Setup:
             return self._backbones[name]
         from xstilts.backbone.known import BackboneFacts
 
-        if self.device_option.partition(":")[0] not in ("", "cpu"):
-            return self.backbone(name)  # which refuses a device that is not there
+        if self.device_option not in ("", "cpu"):
+            _ = self.device  # refuses one that is not there; no weight is loaded for that
         found = BackboneFacts(name, self.cache).known(lambda: self.backbone(name))
         return found or self.backbone(name)
 

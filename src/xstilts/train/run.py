@@ -355,10 +355,9 @@ def _seen_words(
     phase: Phase, mixture: Mixture, built: PhaseModel, folder: Path
 ) -> SeenWords | None:
     """The word embeddings that full fine-tuning changes; None where it trains the whole table."""
-    backbone = built.backbone
-    tied = any(FORMATS.get(part.task.format).BOTH_SIDES for part in phase.parts)
-    if not phase.full or tied:
+    if not phase.full or any(FORMATS.get(part.task.format).BOTH_SIDES for part in phase.parts):
         return None
+    backbone = built.backbone
     table = backbone.word_embeddings
     names = (name for name, own in built.model.named_parameters() if own is table.weight)
     blocks = backbone.shape.num_layers
