@@ -166,6 +166,14 @@ def weight_bytes(config: Any) -> int:
     return 4 * sum(parameter.numel() for parameter in model.parameters())
 
 
+def full_training_bytes(weights: int, words: int) -> int:
+    """What full fine-tuning takes at least: the weights, their gradients and two moments.
+
+    Of the word embeddings, `words` bytes, only those that occur may have a gradient and moments.
+    """
+    return 4 * weights - 3 * words
+
+
 @dataclass(frozen=True)
 class MemoryNeed:
     """What a backbone takes in memory at least, from its config alone; bytes.
@@ -208,13 +216,13 @@ def memory_need(
     """
     spec = backbone_spec(reference)
     closed = None if Path(spec.repo).expanduser().is_dir() else no_network(offline)
-    config, free, times = clean_config(spec, closed), free_bytes(device), 4 if full else 1
-    if _at_most(config) < GIB and (free is None or times * _at_most(config) < free):
+    config, free = clean_config(spec, closed), free_bytes(device)
+    if _at_most(config) < GIB and (free is None or (4 if full else 1) * _at_most(config) < free):
         return None
     weights = weight_bytes(config)
-    # of the word embeddings only those that occur may have a gradient and moments
     words = 4 * getattr(config, "vocab_size", 0) * getattr(config, "hidden_size", 0)
-    need = MemoryNeed(spec.name, weights, times * weights - (times - 1) * words, free)
+    training = full_training_bytes(weights, words) if full else weights
+    need = MemoryNeed(spec.name, weights, training, free)
     if full and free is not None and need.training > free:
         raise UsageError(
             f"full fine-tuning of backbone '{spec.repo}' takes {need.training / GIB:.1f} GiB: "

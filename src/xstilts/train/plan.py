@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from xstilts.backbone.machine import machine
+from xstilts.backbone.pretrained import full_training_bytes
 from xstilts.composition.resolve import pinned
 from xstilts.files import digest, write_json
 from xstilts.train.mixing import Mixture
@@ -32,7 +33,7 @@ class Plan:
         shares: Part to its stated share of the steps.
         rows_cut: Part to how many training rows lose sub-words, of how many, at which length.
         cached_bytes: Of cached activations of frozen blocks; 0 without them.
-        memory_bytes: Of weights, gradients and moments, without activations.
+        memory_bytes: Of weights, gradients and moments at least, without activations.
         known: The module, when this very training was done before.
     """
 
@@ -87,10 +88,16 @@ def plan_phase(phase: Phase) -> Plan:
         backbone_parameters=weights,
         disk_bytes=4 * built.num_trained,
         cached_bytes=_cached_bytes(phase, mixture) if built.model.frozen else 0,
-        memory_bytes=4 * (4 * built.num_trained + (0 if phase.full else weights)),
+        memory_bytes=_memory_bytes(phase, built.num_trained, weights),
         run=phase.run_key,
         known=phase.workspace.zoo.find_run(phase.run_key),
     )
+
+
+def _memory_bytes(phase: Phase, trained: int, weights: int) -> int:
+    if phase.full:
+        return full_training_bytes(4 * trained, 4 * phase.backbone.word_embeddings.weight.numel())
+    return 4 * (4 * trained + weights)
 
 
 def _cached_bytes(phase: Phase, mixture: Mixture) -> int:
