@@ -85,6 +85,23 @@ def test_a_module_pushed_and_pulled_is_byte_equal(zoo, target, tmp_path):
     same(entry.folder, hubs.pull(ref.reference, Zoo(tmp_path / "third")).folder)
 
 
+def test_it_tells_how_far_it_is(zoo, target, tmp_path):
+    entry = add(zoo)
+    size = sum(file.size for file in entry.manifest.files) / 1e6
+    sent, fetched = [], []
+    hubs.push(entry.folder, target, progress=lambda *report: sent.append(report))
+    hubs.pull(target, Zoo(tmp_path / "other"), progress=lambda *report: fetched.append(report))
+    assert sent[0] == ("checking every file", 0.0)
+    assert len(sent) > 1  # and what it sends, where to
+    assert fetched[0] == (f"looking for {target}", 0.0)
+    shares = [share for _, share in fetched]
+    assert shares == sorted(shares)
+    assert 0.0 <= shares[0] < shares[-1] <= 1.0
+    text = fetched[-1][0]
+    assert any(name in text for name in contents(entry.folder))
+    assert f"of {size:.1f} MB" in text or target.startswith("folder:")  # which copies its card, too
+
+
 def test_there_is_nothing_before_the_first_push(target, tmp_path):
     assert references(target, tmp_path) == []
     with pytest.raises(NotFoundError):
@@ -270,8 +287,8 @@ def test_a_module_broken_on_the_hub_is_not_kept(zoo, target, tmp_path, monkeypat
     hub = HUBS.get(parse_address(target).hub)
     whole = hub.pull
 
-    def spoilt(address, into, *, offline):
-        ref = whole(address, into, offline=offline)
+    def spoilt(address, into, progress, *, offline):
+        ref = whole(address, into, progress, offline=offline)
         path = into / "adapter.safetensors"
         path.write_bytes(path.read_bytes()[:-1] + b"!")
         return ref

@@ -104,7 +104,7 @@ class Evaluator:
             for number, at in enumerate(order):
                 following = [work[later] for later in order[number + 1 :]]
                 within = Within(progress, work[at], number, len(order))
-                within("", 0.0)
+                within("reading rows", 0.0)
                 done[at], computed = self._cell(work[at], following, force, within, outcome)
                 outcome.computed += computed
         finally:

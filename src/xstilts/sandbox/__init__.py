@@ -128,12 +128,13 @@ def ensure_world(
             from xstilts.sandbox.pretraining import build_backbone
             from xstilts.sandbox.world import build_data
 
+            progress = progress or silent
+            progress("writing its rows", 0.0)
             with atomic_folder(folder) as new:
                 build_data(new / "data", chosen)
                 if chosen.noise:
                     clean = chosen.model_copy(update={"noise": {}})
                     shutil.copytree(ensure_world(cache, clean, progress).backbone, new / "sandbox")
                 else:
-                    progress = progress or silent
                     build_backbone(new / "sandbox", new / "data", chosen, progress)
     return World(folder / "data", folder / "sandbox", key, chosen)

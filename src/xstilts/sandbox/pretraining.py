@@ -158,6 +158,7 @@ def _pretrain(
         sources=[],
         options={"packing": "none"},
     )
+    progress("encoding its lines", 0.0)
     generator = Generator().manual_seed(spec.seed)
     embeddings = model.get_input_embeddings()
     width = embeddings.embedding_dim

@@ -161,8 +161,9 @@ class Setup:
         def fetch(reference: str) -> Path:
             from xstilts.zoo import hubs
 
-            self.note(f"pulling {reference}")
-            return hubs.pull(reference, self.zoo, offline=self.offline).folder
+            with self.progress("pulling") as progress:
+                made = hubs.pull(reference, self.zoo, offline=self.offline, progress=progress)
+            return made.folder
 
         return Zoo(self.zoo_folder, fetch)
 

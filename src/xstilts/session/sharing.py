@@ -71,15 +71,17 @@ class Sharing(Setup):
 
         entry = self.zoo.find(reference)
         scores = self.results.of_module(entry.manifest.digest)
-        made = hubs.push(
-            entry.folder,
-            target,
-            hubs.PushOptions(**options),
-            zoo=self.zoo,
-            scores=scores,
-            sign=expanded(sign),
-            offline=self.offline,
-        )
+        with self.progress(f"pushing {entry.reference}") as progress:
+            made = hubs.push(
+                entry.folder,
+                target,
+                hubs.PushOptions(**options),
+                zoo=self.zoo,
+                scores=scores,
+                sign=expanded(sign),
+                offline=self.offline,
+                progress=progress,
+            )
         return PushResult(entry.reference, target, len(scores), made.reference, made.url)
 
     def pull(self, reference: str, *, key: str | Path | None = None) -> ModuleResult:
@@ -92,7 +94,9 @@ class Sharing(Setup):
         from xstilts.report.results import ModuleResult
         from xstilts.zoo import hubs
 
-        return ModuleResult(hubs.pull(reference, self.zoo, key=expanded(key), offline=self.offline))
+        with self.progress("pulling") as progress:
+            how: dict[str, Any] = {"offline": self.offline, "progress": progress}
+            return ModuleResult(hubs.pull(reference, self.zoo, key=expanded(key), **how))
 
     def import_module(
         self,

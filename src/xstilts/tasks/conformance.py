@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from xstilts.config.progress import silent
 from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, collate
@@ -199,7 +200,7 @@ def hub_problems(name: str) -> list[str]:
     address = parse_address(f"{hub.SCHEMES[0]}xstilts-doctor/nothing-there")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            hub.pull(address, Path(folder), offline=True)
+            hub.pull(address, Path(folder), silent, offline=True)
         except XstiltsError:
             return []
         except Exception as error:  # noqa: BLE001  (whatever it raises is the finding)

@@ -21,6 +21,7 @@ from xstilts.composition.resolve import pinned, resolve_expression
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.layers import Layer, resolve
 from xstilts.config.load import load_method, load_task, short_name, tasks_of
+from xstilts.config.progress import Progress, ProgressFn, silent
 from xstilts.config.run import RunSpec
 from xstilts.config.specs import Spec, TaskSpec
 from xstilts.data.examples import Example
@@ -164,8 +165,10 @@ def _tell_that_another_trains(phase: Phase) -> None:
 
 def _train_and_save(phase: Phase, folder: Path, processes: Processes) -> Entry:
     """Train a phase's module and keep it; checkpoints are in `folder` until then."""
-    mixture = training_mixture(phase)
-    if processes.first and not phase.workspace.quiet:
+    speaks = processes.first and not phase.workspace.quiet
+    with Progress(f"{phase.name} {phase.run.method}", quiet=not speaks) as progress:
+        mixture = training_mixture(phase, progress)
+    if speaks:
         _tell_what_is_cut(phase, mixture)
     if phase.run.train.shard and processes.count > 1:
         result, weights = _train_in_shards(phase, mixture, folder, processes)
@@ -194,21 +197,17 @@ def features_of(phase: Phase, examples: Sequence[Example], task: TaskSpec) -> Fe
     return encode(examples, task, phase.backbone, phase.workspace.cache, max_length=length)
 
 
-def training_mixture(phase: Phase) -> Mixture:
+def training_mixture(phase: Phase, progress: ProgressFn = silent) -> Mixture:
     """Where the steps get their rows."""
     spec = phase.run.train
     budget = micro_tokens(phase.backbone.device.type, frozen=not phase.full)
-    batches = {
-        part.name: TaskBatches(
-            part.task,
-            features_of(phase, part.rows, part.task),
-            phase.backbone.tokenizer,
-            spec,
-            part.head,
-            budget,
+    batches = {}
+    for number, part in enumerate(phase.parts):
+        progress(f"encoding {len(part.rows):,} rows of {part.name}", number / len(phase.parts))
+        features = features_of(phase, part.rows, part.task)
+        batches[part.name] = TaskBatches(
+            part.task, features, phase.backbone.tokenizer, spec, part.head, budget
         )
-        for part in phase.parts
-    }
     return Mixture(batches, spec, phase.mix)
 
 

@@ -27,12 +27,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.registry import Registry
 from xstilts.errors import NetworkError, NotFoundError, OfflineError, UsageError
 from xstilts.zoo import Entry, Zoo, read_manifest, verify_folder
@@ -114,11 +115,15 @@ class Hub(Protocol):
     CACHES: bool
     OPTIONS: tuple[str, ...]
 
-    def push(self, folder: Path, address: Address, options: PushOptions) -> RemoteRef:
+    def push(
+        self, folder: Path, address: Address, options: PushOptions, progress: ProgressFn
+    ) -> RemoteRef:
         """Share a verified module folder, all or nothing: until the last step nobody sees it."""
         ...
 
-    def pull(self, address: Address, into: Path, *, offline: bool) -> RemoteRef:
+    def pull(
+        self, address: Address, into: Path, progress: ProgressFn, *, offline: bool
+    ) -> RemoteRef:
         """Fetch the files that the module's manifest lists into the empty folder `into`.
 
         The caller verifies them and makes the module visible.
@@ -128,6 +133,34 @@ class Hub(Protocol):
     def card(self, address: Address, manifest: Manifest) -> str:
         """The text of the card that the module has there; empty without."""
         ...
+
+
+class Transfer:
+    """Tells how many bytes of some files are sent or fetched.
+
+    Args:
+        verb: Such as "sending".
+        sizes: File name to bytes.
+        progress: Is told.
+    """
+
+    def __init__(self, verb: str, sizes: Mapping[str, int], progress: ProgressFn) -> None:
+        self._verb, self._sizes, self._progress = verb, dict(sizes), progress
+        self._total, self._before = max(1, sum(sizes.values())), 0
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[Callable[[int], None]]:
+        """One file is moved inside; what this gives is called with how many bytes of it are."""
+
+        def tell(count: int) -> None:
+            done = self._before + min(count, size)
+            told = f"{done / 1e6:.1f} of {self._total / 1e6:.1f} MB"
+            self._progress(f"{self._verb} {name}, {told}", done / self._total)
+
+        size = self._sizes.get(name, 0)
+        tell(0)
+        yield tell
+        self._before += size
 
 
 # Not every hub has all that is listed above, so what `get` gives is not of one type.
@@ -184,6 +217,7 @@ def push(
     scores: Sequence[Any] = (),
     sign: Path | None = None,
     offline: bool = False,
+    progress: ProgressFn = silent,
 ) -> RemoteRef:
     """Share a module: verify it, write its card, sign it where asked, upload.
 
@@ -197,6 +231,7 @@ def push(
         scores: Rows for the card; those already in the folder when empty.
         sign: Private key (PEM, elliptic curve); the signature goes along as `model.sig`.
         offline: Refuse whatever needs a network.
+        progress: Is told what is being done and the share that is done.
 
     Raises:
         IntegrityError: The folder is no whole module.
@@ -208,12 +243,13 @@ def push(
     address = parse_address(target)
     hub = HUBS.get(address.hub)
     _require_options(address, hub, options)
+    progress("checking every file", 0.0)
     manifest = verify_folder(folder)
     closed = _closed(address, hub, offline)
     if closed is not None:
         raise _unreachable(target, closed)
     for part in _parts(Entry(manifest, folder), zoo, target, hub):
-        push(part.folder, target, zoo=zoo, sign=sign, offline=offline)
+        push(part.folder, target, zoo=zoo, sign=sign, offline=offline, progress=progress)
     with tempfile.TemporaryDirectory(prefix="xstilts-push-") as temporary:
         staged = Path(temporary)
         for path in folder.iterdir():
@@ -225,7 +261,7 @@ def push(
             from xstilts.zoo.signing import sign_folder
 
             sign_folder(staged, sign)
-        reference: RemoteRef = hub.push(staged, address, options)
+        reference: RemoteRef = hub.push(staged, address, options, progress)
     return reference
 
 
@@ -267,7 +303,14 @@ def _stated_license(staged: Path, hub: Any, address: Address) -> str:
     return here or license_in(hub.card(address, read_manifest(staged)))
 
 
-def pull(reference: str, zoo: Zoo, *, key: Path | None = None, offline: bool = False) -> Entry:
+def pull(
+    reference: str,
+    zoo: Zoo,
+    *,
+    key: Path | None = None,
+    offline: bool = False,
+    progress: ProgressFn = silent,
+) -> Entry:
     """Fetch a module into a library; it appears there verified, or not at all.
 
     Args:
@@ -275,6 +318,7 @@ def pull(reference: str, zoo: Zoo, *, key: Path | None = None, offline: bool = F
         zoo: Where to.
         key: Public key (PEM); the module must then hold a signature made with its private half.
         offline: Take only what is on this machine.
+        progress: Is told what is being done and the share that is done.
 
     Raises:
         NotFoundError: Nothing is there.
@@ -283,13 +327,17 @@ def pull(reference: str, zoo: Zoo, *, key: Path | None = None, offline: bool = F
     """
     address = parse_address(reference)
     hub = HUBS.get(address.hub)
+    progress(f"looking for {reference}", 0.0)
     closed = _closed(address, hub, offline)
 
     def fill(folder: Path) -> None:
         with _from_cache(reference, hub, closed):
-            hub.pull(address, folder, offline=closed is not None)
+            hub.pull(address, folder, progress, offline=closed is not None)
         for parent in read_manifest(folder).needed:
-            _pull_part(parent, address, hub, zoo, key=key, offline=offline)
+            if zoo.has(parent.digest):
+                continue
+            place = _place_of_part(parent, address, hub, zoo)
+            pull(place, zoo, key=key, offline=offline, progress=progress)
         if key is not None:
             from xstilts.zoo.signing import verify_signature
 
@@ -298,12 +346,8 @@ def pull(reference: str, zoo: Zoo, *, key: Path | None = None, offline: bool = F
     return zoo.add(fill)
 
 
-def _pull_part(
-    parent: Parent, address: Address, hub: Any, zoo: Zoo, *, key: Path | None, offline: bool
-) -> None:
-    """Fetch a module that a composition is made of, unless the library has it."""
-    if zoo.has(parent.digest):
-        return
+def _place_of_part(parent: Parent, address: Address, hub: Any, zoo: Zoo) -> str:
+    """Where a module that a composition is made of can be had; it is not in the library."""
     place = hub.beside(address, parent.digest) if hasattr(hub, "beside") else None
     if place is None:
         raise NotFoundError(
@@ -312,7 +356,7 @@ def _pull_part(
             where=str(zoo.root),
             hint="Pull that module first.",
         )
-    pull(place.text, zoo, key=key, offline=offline)
+    return str(place.text)
 
 
 def fetch_files(reference: str, names: Sequence[str], into: Path, *, offline: bool = False) -> str:

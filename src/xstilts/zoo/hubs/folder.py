@@ -6,10 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
+from xstilts.config.progress import ProgressFn
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
 from xstilts.zoo import Entry, Manifest, Zoo, read_manifest
 from xstilts.zoo.entry import full_name
-from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, parse_address, tag_taken
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, Transfer, parse_address, tag_taken
 from xstilts.zoo.index import INDEX
 from xstilts.zoo.maintenance import copy_into, module_files
 from xstilts.zoo.manifest import CARD, NAME
@@ -19,7 +20,7 @@ CACHES = False
 OPTIONS = ("tags",)
 
 
-def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
+def push(folder: Path, address: Address, options: PushOptions, progress: ProgressFn) -> RemoteRef:
     """Keep a copy in the library at the address, tagged as the options say.
 
     Raises:
@@ -34,13 +35,14 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
     taken = [name for name in options.tags if tags.get((manifest.name, name), own) != own]
     if taken:
         raise tag_taken(address.text, taken)
+    progress(f"copying to {path}", 0.0)
     entry = copy_into(zoo, folder)
     for name in options.tags:
         zoo.tag(entry, name)
     return _ref(entry)
 
 
-def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
+def pull(address: Address, into: Path, progress: ProgressFn, *, offline: bool) -> RemoteRef:
     """Copy the one module at or below the address."""
     del offline
     found = _entries(address)
@@ -51,8 +53,12 @@ def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
         raise UsageError(
             f"{address.text} holds {len(found)} modules", where=listed, hint="Name one of these."
         )
-    for name, source in module_files(found[0].folder).items():
-        shutil.copyfile(source, into / name)
+    files = module_files(found[0].folder)
+    sizes = {name: source.stat().st_size for name, source in files.items()}
+    transfer = Transfer("copying", sizes, progress)
+    for name, source in files.items():
+        with transfer.of(name):
+            shutil.copyfile(source, into / name)
     return _ref(found[0])
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -24,10 +23,11 @@ import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from xstilts.config.hub_models import no_network
+from xstilts.config.progress import ProgressFn
 from xstilts.errors import IntegrityError, NetworkError, NotFoundError, OfflineError, UsageError
 from xstilts.files import sha256_file
 from xstilts.zoo import Manifest, read_manifest
-from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, tag_taken
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, Transfer, tag_taken
 from xstilts.zoo.hubs._hf_errors import ATTEMPTS, lacks_xet, translated
 from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, UNLISTED, FileRecord
 from xstilts.zoo.strict_json import MAX_BYTES
@@ -44,7 +44,7 @@ def closed(address: Address, *, offline: bool) -> NetworkError | None:
     return no_network(offline)
 
 
-def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
+def push(folder: Path, address: Address, options: PushOptions, progress: ProgressFn) -> RemoteRef:
     """Commit exactly this folder's files to the repository, which is made when it is missing."""
     repo, api, manifest = _repo(address), _api(), read_manifest(folder)
     branch = None if options.create_pr else address.revision or None
@@ -72,7 +72,10 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
         )
         return _send(send, folder, api.list_repo_files(repo, revision=head))
 
+    progress(f"preparing {repo}", 0.0)
     tags = translated(prepare, address.text)
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    progress(f"sending {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB", 0.0)
     once = 1 if options.create_pr else ATTEMPTS
     made = translated(commit, address.text, attempts=once)
     for tag in tags:
@@ -131,7 +134,7 @@ def _is_blob(info: Any, path: Path) -> bool:
     return bool(getattr(info, "blob_id", "") == git.hexdigest())
 
 
-def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
+def pull(address: Address, into: Path, progress: ProgressFn, *, offline: bool) -> RemoteRef:
     """Fetch the module at a revision through the cache."""
     repo = _repo(address)
     download = partial(_download, repo, offline=offline)
@@ -141,12 +144,15 @@ def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
     manifest = read_manifest(into)
     check_file_list(manifest, address.text)
     there = _sizes(repo, commit, [r.path for r in manifest.files], offline=offline)
+    sizes = {record.path: record.size for record in manifest.files}
+    transfer = Transfer("fetching", sizes, progress)
     for record in manifest.files:
         _check_size(there, record, address.text)
-        found = download(record.path, commit)
-        if sha256_file(found) != record.sha256 and not offline:
-            found = download(record.path, commit, again=True)  # a broken file in the cache
-        _copy(found, into / record.path)
+        with transfer.of(record.path):
+            found = download(record.path, commit)
+            if sha256_file(found) != record.sha256 and not offline:
+                found = download(record.path, commit, again=True)  # a broken file in the cache
+            _copy(found, into / record.path)
     for name in (CARD, SCORES, SIGNATURE):
         if name in there or offline:
             with suppress(NotFoundError, OfflineError):  # not every module has them
@@ -203,13 +209,12 @@ def _api() -> Any:
 
 
 def _hush() -> None:
-    """Keep the client's bars off everything but a terminal, and its log to errors.
+    """Keep the client's bars off, where ours shows the same, and its log to errors.
 
     Its warnings about retries hold whole addresses, and those of uploads are signed.
     """
     huggingface_hub.utils.logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        huggingface_hub.utils.disable_progress_bars()
+    huggingface_hub.utils.disable_progress_bars()
 
 
 def _download(repo: str, name: str, revision: str, *, offline: bool, again: bool = False) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import posixpath
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from urllib.request import getproxies
 from uuid import uuid4
 
 from xstilts.config.hub_models import in_time
+from xstilts.config.progress import ProgressFn
 from xstilts.errors import (
     DiskError,
     IntegrityError,
@@ -31,7 +32,7 @@ from xstilts.errors import (
 )
 from xstilts.zoo import Manifest, read_manifest
 from xstilts.zoo.entry import SHORT, full_name
-from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, parse_address
+from xstilts.zoo.hubs import Address, PushOptions, RemoteRef, Transfer, parse_address
 from xstilts.zoo.manifest import CARD, NAME, SCORES, SIGNATURE, manifest_of
 from xstilts.zoo.strict_json import MAX_BYTES, checked_json
 from xstilts.zoo.verify import check_file_list
@@ -109,7 +110,7 @@ def _azure(text: str) -> str:
     return f"https://{host}" if host else ""
 
 
-def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
+def push(folder: Path, address: Address, options: PushOptions, progress: ProgressFn) -> RemoteRef:
     """Write every file, the manifest last."""
     del options
     manifest = read_manifest(folder)
@@ -124,8 +125,11 @@ def push(folder: Path, address: Address, options: PushOptions) -> RemoteRef:
             names = [*(record.path for record in manifest.files), *extra, NAME]
         parts = f"{root}/{_PARTS}"
         _sweep(fs, parts)
+        sizes = {name: (folder / name).stat().st_size for name in names}
+        transfer = Transfer("sending", sizes, progress)
         for name in names:
-            _put(fs, folder / name, f"{base}/{name}", parts)
+            with transfer.of(name) as tell:
+                _put(fs, folder / name, f"{base}/{name}", parts, tell)
     return reference
 
 
@@ -144,16 +148,23 @@ def _writes_whole(fs: Any) -> bool:
     return any(protocol in _WHOLE_WRITES for protocol in protocols)
 
 
-def _put(fs: Any, source: Path, target: str, parts: str) -> None:
+def _telling(tell: Callable[[int], None]) -> Any:
+    """What fsspec tells of the bytes that it has moved, passed on."""
+    from fsspec.callbacks import Callback
+
+    return Callback(hooks={"bytes": lambda _size, value, **_: tell(value)})
+
+
+def _put(fs: Any, source: Path, target: str, parts: str, tell: Callable[[int], None]) -> None:
     """Write one file so that it appears whole."""
     if _writes_whole(fs):
-        fs.put_file(str(source), target)
+        fs.put_file(str(source), target, callback=_telling(tell))
     else:
         for folder in (parts, posixpath.dirname(target)):
             fs.makedirs(folder, exist_ok=True)
         temporary = f"{parts}/{uuid4().hex}"
         try:
-            fs.put_file(str(source), temporary)
+            fs.put_file(str(source), temporary, callback=_telling(tell))
             fs.mv(temporary, target)
         finally:
             if fs.exists(temporary):
@@ -173,7 +184,7 @@ def _sweep(fs: Any, parts: str) -> None:
                 fs.rm_file(path)
 
 
-def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
+def pull(address: Address, into: Path, progress: ProgressFn, *, offline: bool) -> RemoteRef:
     """Fetch the one module at or below the address, only the files that its manifest lists."""
     del offline
     with _client(address) as (fs, root):
@@ -191,22 +202,28 @@ def pull(address: Address, into: Path, *, offline: bool) -> RemoteRef:
         manifest = _manifest(fs, base)
         check_file_list(manifest, address.text)
         (into / NAME).write_bytes(fs.cat_file(f"{base}/{NAME}"))
-        for record in manifest.files:
-            _get(fs, f"{base}/{record.path}", into / record.path, record.size, exact=True)
+        sizes = {record.path: record.size for record in manifest.files}
+        transfer = Transfer("fetching", sizes, progress)
+        for name, size in sizes.items():
+            with transfer.of(name) as tell:
+                _get(fs, f"{base}/{name}", into / name, size, tell)
         for name in (CARD, SCORES, SIGNATURE):
             if fs.exists(f"{base}/{name}"):
-                _get(fs, f"{base}/{name}", into / name, MAX_BYTES, exact=False)
+                _get(fs, f"{base}/{name}", into / name, MAX_BYTES)
         return RemoteRef(fs.unstrip_protocol(base), manifest.digest)
 
 
-def _get(fs: Any, source: str, target: Path, size: int, *, exact: bool) -> None:
+def _get(
+    fs: Any, source: str, target: Path, size: int, tell: Callable[[int], None] | None = None
+) -> None:
+    """Fetch a file of `size` bytes, or of at most so many where nobody is told."""
     try:
         found = _size(fs, source)
     except FileNotFoundError:
         raise IntegrityError(f"file '{target.name}' is missing", where=source) from None
-    if found > size or (exact and found != size):
+    if found > size or (tell is not None and found != size):
         raise IntegrityError(f"file '{target.name}' has {found} bytes, not {size}", where=source)
-    fs.get_file(source, str(target))
+    fs.get_file(source, str(target), callback=_telling(tell or (lambda _: None)))
 
 
 def card(address: Address, manifest: Manifest) -> str:
