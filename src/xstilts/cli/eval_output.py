@@ -20,7 +20,7 @@ def print_plan(
     plan: tuple[Sequence[tuple[EvaluationJob, bool]], Mapping[str, str]],
     ahead: Sequence[Phase],
 ) -> None:
-    """What would be trained, which cells computed, and what has no data."""
+    """What would be trained, which cells computed, and what is left out."""
     from collections import Counter
 
     planned, missing = plan
@@ -49,14 +49,14 @@ def _steps(phase: Phase) -> int:
 
 
 def print_missing(state: State, missing: Mapping[str, str]) -> None:
-    """One line a task with the languages that were left out, and why."""
-    by_task: dict[str, list[str]] = {}
-    for name in missing:
+    """A line with the languages of a task that were left out for a reason, and what it is."""
+    codes_of: dict[tuple[str, str], list[str]] = {}
+    for name, why in missing.items():
         task, _, language = name.rpartition("/")
-        by_task.setdefault(task, []).append(language)
-    for task, codes in by_task.items():
-        place = missing[f"{task}/{codes[0]}"]
-        state.note(f"{task}: no data in {', '.join(codes)}; for {codes[0]} looked for {place}")
+        codes_of.setdefault((task, why.partition("; ")[0]), []).append(language)
+    for (task, kind), codes in codes_of.items():
+        _, _, detail = missing[f"{task}/{codes[0]}"].partition("; ")
+        state.note(f"{task}: {kind} in {', '.join(codes)}; for {codes[0]} {detail}")
 
 
 def print_scores(state: State, result: ScoresResult) -> None:

@@ -17,6 +17,7 @@ from xstilts.data.located import available_languages, require_located, row_key, 
 from xstilts.data.sources import first_rows, sliced, task_in_world
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.request import Request
+from xstilts.tasks.encoding import unreadable
 from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.formats._fields import options
 from xstilts.tasks.formats.retrieval import Options
@@ -107,13 +108,13 @@ def jobs_of(
         precision: What the encoder will compute in.
 
     Returns:
-        The cells, and the languages that have no data, as `task/language`, to where it was looked
-        for.
+        The cells, and the languages that are left out, as `task/language`, to why: there is no data
+        or the backbone cannot read them. Those that a request names are never left out.
 
     Raises:
         NotFoundError: A task or language is unknown.
-        UsageError: A layer or pooling that there is not, or a task that is no bitext is to be
-            measured as one.
+        UsageError: A layer or pooling that there is not, a task that is no bitext is to be measured
+            as one, or the backbone can read no language of a task.
     """
     jobs: list[EvaluationJob] = []
     missing: dict[str, str] = {}
@@ -131,6 +132,10 @@ def jobs_of(
                 for code in task.languages
                 if code not in languages
             }
+            unread = unreadable(languages, backbone)
+            missing |= {f"{task.name}/{code}": f"skipped; {why}" for code, why in unread.items()}
+            # with none left it is the first one that is refused when it is read
+            languages = [code for code in languages if code not in unread] or languages[:1]
         rows = first_rows(split, first)
         for language in languages:
             jobs.append(EvaluationJob(request, task, language, rows, settings, precision=precision))
@@ -198,9 +203,9 @@ def _languages(request: Request, task: TaskSpec, split: str, root: Path | None) 
 
 
 def _looked_for(task: TaskSpec, split: str, language: str, root: Path | None) -> str:
-    """The first place where a language's rows would be."""
-    key = row_key(task, split)
-    return next(iter(tried(task, key, language, root)), "no source has it")
+    """That a language has no rows, and the first place where they would be."""
+    place = next(iter(tried(task, row_key(task, split), language, root)), "")
+    return f"no data; {f'looked for {place}' if place else 'no source has it'}"
 
 
 def _settings(request: Request, task: TaskSpec, backbone: KnownBackbone) -> Options:

@@ -116,7 +116,7 @@ class Evaluator:
     def plan(
         self, requests: Sequence[Request]
     ) -> tuple[list[tuple[EvaluationJob, bool]], dict[str, str]]:
-        """Every cell asked for and whether it is there already, and what has no data.
+        """Every cell asked for and whether it is there already, and what is left out.
 
         See `EvaluationOutcome.missing` for the latter, and `run` for what is raised.
         """

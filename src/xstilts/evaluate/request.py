@@ -93,7 +93,7 @@ class EvaluationOutcome:
     Attributes:
         cells: Every cell asked for, found or computed.
         computed: How many of them were computed now.
-        missing: Languages that have no data, as `task/language`, to where it was looked for.
+        missing: Languages that were left out, as `task/language`, to why; see `jobs_of`.
         padding: Of the batches that were run now.
         differences: Scores in a lower precision, and by how much they differ from float32's, for
             cells that are there in both.

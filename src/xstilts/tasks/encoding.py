@@ -13,7 +13,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, Ragged
 from xstilts.data.sources import data_digest
-from xstilts.errors import IntegrityError
+from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import digest
 from xstilts.tasks.formats import FORMATS
 
@@ -147,6 +147,17 @@ def language_tokens(examples: Sequence[Example], backbone: KnownBackbone) -> dic
     codes = dict.fromkeys(example.language for example in examples)
     found = ((code, _language_token(backbone, code)) for code in codes)
     return {code: token.number for code, token in found if token}
+
+
+def unreadable(languages: Iterable[str], backbone: KnownBackbone) -> dict[str, str]:
+    """The languages that a backbone cannot read, to why."""
+    found = {}
+    for code in languages:
+        try:
+            _language_token(backbone, code)
+        except UsageError as error:
+            found[code] = error.what
+    return found
 
 
 def _language_token(backbone: KnownBackbone, code: str) -> LanguageToken | None:
