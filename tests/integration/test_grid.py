@@ -82,6 +82,17 @@ def test_a_study_is_planned_run_and_never_computed_again(call, study, tmp_path):
     assert status["counts"]["done"] == 13
     planned = call("grid", "plan", study)[0]
     assert (planned["total"]["cached"], planned["total"]["steps"]) == (13, 0)
+
+    # its modules stand apart from the library until one is tagged; the study knows them still
+    assert call("zoo", "ls") == [[]]
+    assert len(call("zoo", "ls", "--all")[0]) == 6
+    made = call("zoo", "ls", "--study", "tiny")[0]
+    assert sorted(row["seed"] for row in made) == [1, 1, 1, 2, 2, 2]  # two heads of xnli, too
+    assert call("zoo", "ls", "--study", "tinny", code=4)[0]["hint"].startswith(
+        "Did you mean 'tiny'"
+    )
+    call("zoo", "tag", "@" + made[0]["reference"].rpartition("@")[2], "best")
+    assert [row["reference"] for row in call("zoo", "ls")[0]] == [made[0]["reference"]]
     assert call("grid", "run", study)[0]["counts"]["done"] == 13
 
     found = rows(tmp_path / "r")

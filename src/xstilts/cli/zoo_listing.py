@@ -34,11 +34,16 @@ def list_modules(
         list[str] | None,
         typer.Option(help="TASK=VALUE: evaluated, mean over languages of at least this."),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Those of studies, too.")] = False,
+    study: Annotated[str, typer.Option(help="Those of one study.")] = "",
 ) -> None:
-    """List the modules.
+    """List the modules of the library; those that studies made are counted, or listed where asked.
 
     Example: xstilts zoo ls --task mnli --method lora --min-score xnli=60
+    Example: xstilts zoo ls --study x-stilts-core
     """
+    from xstilts.errors import NotFoundError
+
     state: State = context.obj
     zoo = state.session.zoo
     wanted = {
@@ -49,16 +54,27 @@ def list_modules(
         "kind": kind,
     }
     least = _least(min_score or [])
-    entries = zoo.entries(**wanted, min_score=min_dev)
+    apart = zoo.studies()
+    if study and study not in apart.values():
+        raise NotFoundError.named("study with modules", study, set(apart.values()))
+    found = zoo.entries(**wanted, min_score=min_dev)
+    entries = [e for e in found if every or apart.get(e.manifest.digest, "") == study]
+    hidden = len(found) - len(entries)
     means = _means(state, entries) if least else {}
     entries = [
         entry
         for entry in entries
         if all(means[entry.manifest.digest].get(t, -1.0) >= value for t, value in least.items())
     ]
-    if not entries:
+    if not found:
         _say_near(state, zoo.entries(), wanted)
     _print(state, entries, means)
+    if hidden and not study:
+        state.note(
+            f"{hidden} module{'s' if hidden > 1 else ''} of studies not shown: --all, or --study "
+            + " or ".join(sorted(set(apart.values())))
+            + "; `xstilts zoo tag` takes one into the library"
+        )
 
 
 def search(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xstilts.config.cpu import cores
@@ -52,6 +53,8 @@ def compute(
 ) -> tuple[int, dict[str, int]]:
     """Compute cells in this process, and what they need; how many, and counts by status."""
     planned = context.folder.load(study)
+    zoo = context.workspace.zoo.of_study(planned.name)
+    context.workspace = replace(context.workspace, zoo=zoo)
     chosen = with_ancestors(planned.cells, [cell.key for cell in named(planned.cells, wanted)])
     worker = Worker(
         context.folder,

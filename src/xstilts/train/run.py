@@ -141,6 +141,7 @@ def train_phase(phase: Phase, *, force: bool = False) -> Entry:
     """
     known = phase.workspace.zoo.find_run(phase.run_key)
     if known and not force:
+        phase.workspace.zoo.adopt(known)
         return known
     folder = phase.workspace.runs / phase.run_key[:16]
     processes = Processes(

@@ -58,15 +58,18 @@ def matches(manifest: Manifest, wanted: Reference, digest: str) -> bool:
     )
 
 
+def of_backbone(found: list[Entry], backbone: BackboneIdentity | None) -> list[Entry]:
+    """The modules that are for a backbone; all where none is given."""
+    if backbone is None:
+        return found
+    return [entry for entry in found if not entry.manifest.backbone.differences(backbone)]
+
+
 def fitting(
     found: list[Entry], reference: str, backbone: BackboneIdentity | None, allow_mismatch: bool
 ) -> Entry:
     """The one of `found` that is for `backbone`; see `Zoo.find` for what is raised."""
-    fits = [
-        entry
-        for entry in found
-        if backbone is None or not entry.manifest.backbone.differences(backbone)
-    ]
+    fits = of_backbone(found, backbone)
     if not fits and backbone is not None:
         if not allow_mismatch:
             raise _mismatch(reference, found[0].manifest.backbone, backbone)

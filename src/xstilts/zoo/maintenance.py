@@ -15,6 +15,7 @@ from xstilts.zoo.manifest import UNLISTED, read_manifest
 from xstilts.zoo.staging import discard, locked, sweep
 from xstilts.zoo.store import Zoo
 from xstilts.zoo.strict_json import real_file
+from xstilts.zoo.studies import unmark
 from xstilts.zoo.verify import check_file_list, settled, verify_folder
 
 
@@ -171,6 +172,8 @@ def gc(
                 gone.append(f"tag {name}:{tag}")
                 if not dry_run:
                     (zoo.root / ".tags" / name / tag).unlink(missing_ok=True)
+        for digest in zoo.studies().keys() - digests if not dry_run else ():
+            unmark(zoo.root, digest)
         if not dry_run:
             sweep(zoo.root)
             _prune(zoo.root)

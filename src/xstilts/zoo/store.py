@@ -8,6 +8,7 @@ with a dot are the library's own:
     .staging/     modules that are being written; each has a lock that its writer holds
     .trash/       modules that are being deleted
     .tags/        <name>/<tag> holds a digest
+    .studies/     <study>/<digest> for what a study made and nobody took in, see `studies`
     index.json    one row a module, derived from the folders
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +24,16 @@ from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import IntegrityError, NotFoundError, UsageError, near_names
 from xstilts.files import write_text
 from xstilts.zoo.card import write_card
-from xstilts.zoo.entry import SHORT, Entry, fitting, full_name, is_backbone, matches, pair
+from xstilts.zoo.entry import (
+    SHORT,
+    Entry,
+    fitting,
+    full_name,
+    is_backbone,
+    matches,
+    of_backbone,
+    pair,
+)
 from xstilts.zoo.index import update_index
 from xstilts.zoo.manifest import (
     CARD,
@@ -37,6 +47,7 @@ from xstilts.zoo.manifest import (
 )
 from xstilts.zoo.reference import Reference, parse_reference, slug
 from xstilts.zoo.staging import discard, locked, staging
+from xstilts.zoo.studies import mark, marks, unmark
 from xstilts.zoo.verify import settled, verify_folder
 
 __all__ = ["Entry", "Fetch", "Zoo", "require_name"]
@@ -51,10 +62,15 @@ class Zoo:
     Args:
         root: Made at the first write.
         fetch: Gets modules on hubs for `find`; without it, remote references are refused.
+        study: What is added is of this study, and stands apart from the library; see `adopt`.
     """
 
-    def __init__(self, root: Path, fetch: Fetch | None = None) -> None:
-        self.root, self.fetch = root, fetch
+    def __init__(self, root: Path, fetch: Fetch | None = None, study: str = "") -> None:
+        self.root, self.fetch, self.study = root, fetch, study
+
+    def of_study(self, study: str) -> Zoo:
+        """The same modules; what is added is of a study."""
+        return Zoo(self.root, self.fetch, study)
 
     def __repr__(self) -> str:
         return f"Zoo('{self.root}', {len(self.folders())} modules)"
@@ -112,6 +128,16 @@ class Zoo:
                 found.append(Entry(m, folder))
         return found
 
+    def studies(self) -> dict[str, str]:
+        """The digest of each module that stands apart to the study that made it."""
+        return marks(self.root)
+
+    def library(self, entries: Sequence[Entry] | None = None) -> list[Entry]:
+        """Those of some modules, or of all, that do not stand apart as a study's."""
+        apart = self.studies()
+        every = self.entries() if entries is None else entries
+        return [entry for entry in every if entry.manifest.digest not in apart]
+
     def find(
         self,
         reference: str,
@@ -120,6 +146,8 @@ class Zoo:
         allow_mismatch: bool = False,
     ) -> Entry:
         """The one module that a reference means; see `xstilts.zoo.reference` for the grammar.
+
+        Where several fit, those of studies count only if no other fits.
 
         Args:
             reference: What to look for.
@@ -147,7 +175,8 @@ class Zoo:
             found = [Entry(read_manifest(folder), folder)]
         else:
             found = self._matching(parsed)
-        return fitting(found, reference, backbone, allow_mismatch)
+        own = self.library(of_backbone(found, backbone)) if len(found) > 1 else []
+        return fitting(own or found, reference, backbone, allow_mismatch)
 
     def find_run(self, run: str) -> Entry | None:
         """The module that a training with this input digest made, or None."""
@@ -205,7 +234,12 @@ class Zoo:
             require_name(manifest.name)
             entry = Entry(manifest, self._folder(manifest))
             with locked(self.root):
-                if self._keep(entry):
+                there = self._keep(entry)
+                if not self.study:
+                    unmark(self.root, manifest.digest)
+                elif not there:
+                    mark(self.root, self.study, manifest.digest)
+                if there:
                     # A signature is of the manifest's bytes, and two of one digest may differ in
                     # when they were made.
                     signed = (folder / SIGNATURE).exists()
@@ -246,6 +280,7 @@ class Zoo:
             if not entry.folder.is_dir():
                 raise NotFoundError(f"no module '{entry.reference}'", where=str(self.root))
             gone = discard(self.root, entry.folder)
+            unmark(self.root, entry.manifest.digest)
             for name, tag in [k for k, v in self.tags().items() if v == entry.manifest.digest]:
                 (self.root / ".tags" / name / tag).unlink(missing_ok=True)
             for parent in (entry.folder.parent, entry.folder.parent.parent):
@@ -256,6 +291,8 @@ class Zoo:
 
     def tag(self, entry: Entry, tag: str) -> str:
         """Let `<name>:<tag>` mean this module from now on; returns that reference.
+
+        A study's module is one of the library then.
 
         Raises:
             NotFoundError: The module is gone.
@@ -268,7 +305,14 @@ class Zoo:
             if not entry.folder.is_dir():
                 raise NotFoundError(f"no module '{entry.reference}'", where=str(self.root))
             write_text(self.root / ".tags" / entry.manifest.name / tag, entry.manifest.digest)
+            unmark(self.root, entry.manifest.digest)
         return reference
+
+    def adopt(self, entry: Entry) -> None:
+        """Take a study's module into the library, unless these are a study's modules themselves."""
+        if not self.study and entry.manifest.digest in self.studies():
+            with locked(self.root):
+                unmark(self.root, entry.manifest.digest)
 
     def tags(self) -> dict[tuple[str, str], str]:
         """(name, tag) to digest."""

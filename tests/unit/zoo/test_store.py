@@ -482,3 +482,53 @@ def test_a_file_where_the_library_would_be(zoo, tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "zoo"):
         with pytest.raises(UsageError, match="no library can be at"):
             copy_into(Zoo(place), entry.folder)
+
+
+def test_a_studys_module_stands_apart_until_it_is_tagged(zoo):
+    own, other = add(zoo, seed=1), add(zoo.of_study("rates"), seed=2, run="0a1b")
+    assert zoo.studies() == {other.manifest.digest: "rates"}
+    assert zoo.library() == [own]
+    assert {entry.manifest.seed for entry in zoo.entries()} == {1, 2}
+    assert zoo.find("mnli/seq_bn") == own  # it would be ambiguous
+    assert zoo.find(f"@{other.manifest.digest}") == other
+    assert zoo.find_run("0a1b") == other
+    zoo.tag(other, "best")
+    assert zoo.studies() == {}
+    with pytest.raises(UsageError, match="fits 2 modules"):
+        zoo.find("mnli/seq_bn")
+
+
+def test_modules_of_studies_are_found_by_name_where_the_library_has_none(zoo):
+    first = add(zoo.of_study("rates"), seed=1)
+    assert zoo.find("mnli/seq_bn") == first
+    add(zoo.of_study("seeds"), seed=2)
+    with pytest.raises(UsageError, match="fits 2 modules"):
+        zoo.find("mnli/seq_bn")
+
+
+def test_a_module_of_the_library_stays_there_when_a_study_makes_it_too(zoo):
+    own = add(zoo, seed=1)
+    add(zoo.of_study("rates"), seed=1)
+    assert zoo.library() == [own]
+
+
+def test_what_is_added_or_trained_outside_a_study_is_one_of_the_library(zoo):
+    made = add(zoo.of_study("rates"), seed=1)
+    zoo.of_study("rates").adopt(made)
+    assert zoo.library() == []
+    zoo.adopt(made)
+    assert zoo.library() == [made]
+    again = add(zoo.of_study("rates"), seed=2)
+    copy_into(zoo, again.folder)
+    assert zoo.library() == [made, again] or zoo.library() == [again, made]
+
+
+def test_marks_go_with_the_modules(zoo):
+    made = add(zoo.of_study("rates"), seed=1)
+    zoo.remove(made)
+    assert zoo.studies() == {}
+    assert not (zoo.root / ".studies" / "rates").exists()
+    broken_one = add(zoo.of_study("rates"), seed=2)
+    shutil.rmtree(broken_one.folder)
+    gc(zoo)
+    assert zoo.studies() == {}

@@ -103,12 +103,13 @@ class _Rows:
 
 
 def trained_modules(zoo: Zoo) -> list[Entry]:
-    """The modules of a library that can be ranked on their backbones.
+    """The modules of a library that can be ranked on their backbones; a study's if no other can.
 
     Raises:
         NotFoundError: There is none.
     """
-    found = [entry for entry in zoo.entries() if _is_of_task(entry)]
+    every = [entry for entry in zoo.entries() if _is_of_task(entry)]
+    found = zoo.library(every) or every
     if not found:
         raise _no_module(zoo)
     return found
