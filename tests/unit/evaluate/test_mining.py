@@ -13,7 +13,8 @@ from xstilts.evaluate.retrieval.mining import (
     optimize_threshold,
     pivot_order,
 )
-from xstilts.evaluate.retrieval.neighbours import nearest, recall
+from xstilts.evaluate.retrieval import both_sides
+from xstilts.evaluate.retrieval.neighbours import nearest, nearest_both, recall
 
 
 def test_mean_pooling_counts_special_tokens_and_not_padding():
@@ -36,6 +37,26 @@ def test_nearest_equals_torch():
     best = cosine.topk(4)
     assert np.array_equal(ids, best.indices.numpy())
     assert np.allclose(similarity, best.values.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["drawn", "rising", "equal"])
+@pytest.mark.parametrize(("sources", "targets"), [(70, 45), (45, 70), (3, 9), (1, 1)])
+def test_both_directions_at_once_equal_one_after_the_other(order, sources, targets, monkeypatch):
+    # Tiles of 8 x 16, and a crowd of 2, so that every way of taking newcomers is gone.
+    for name, value in (("ROWS", 8), ("COLUMNS", 16), ("CROWD", 2)):
+        monkeypatch.setattr(both_sides, name, value)
+    draw = np.random.default_rng(2)
+    source, target = (draw.standard_normal((n, 8)).astype("f4") for n in (sources, targets))
+    if order == "rising":  # each later row is nearer to everything on the other side
+        source[:, 0], target[:, 0] = np.arange(sources), np.arange(targets)
+        source, target = np.abs(source), np.abs(target)
+    if order == "equal":
+        source[:], target[:] = source[0], target[0]
+    together = nearest_both(source, target, 4)
+    apart = nearest(source, target, 4), nearest(target, source, 4)
+    for side in (0, 1):
+        assert np.array_equal(together[side][0], apart[side][0])
+        assert np.array_equal(together[side][1], apart[side][1])
 
 
 @pytest.mark.parametrize("index", ["ivf", "hnsw"])

@@ -14,7 +14,7 @@ from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
 from xstilts.evaluate.alignment import measures
 from xstilts.evaluate.request import Computed
-from xstilts.evaluate.retrieval.neighbours import Vectors, nearest, normalised
+from xstilts.evaluate.retrieval.neighbours import Vectors, nearest_both, normalised
 
 COLUMNS = ("from_pivot", "to_pivot", "margin", "csls", "mrr")
 """What each pair of sentences contributes; the scores of these names are 100 times the means.
@@ -68,8 +68,7 @@ def measured(
     """
     size = len(language)
     wide = max(measures.NEIGHBOURS, measures.MARGIN_NEIGHBOURS)
-    ahead, found = nearest(pivot, language, wide)
-    back, _ = nearest(language, pivot, wide)
+    (ahead, found), (back, _) = nearest_both(pivot, language, wide)
     units = normalised(language), normalised(pivot)
     outcomes = np.empty((size, len(COLUMNS)))
     for start in range(0, size, BLOCK):

@@ -18,6 +18,7 @@ from xstilts.evaluate.retrieval.neighbours import (
     Scores,
     Vectors,
     nearest,
+    nearest_both,
 )
 
 Candidate = tuple[float, int, int]
@@ -76,8 +77,11 @@ def mine(
     if not len(source) or not len(target) or k < 1:
         raise UsageError("mining needs sentences on both sides and at least one neighbour")
     source, target = _floats(source), _floats(target)
-    ahead = nearest(source, target, k, lambda text, share: progress(text, share / 2), index)
-    back = nearest(target, source, k, lambda text, share: progress(text, 0.5 + share / 2), index)
+    if index == "exact":
+        ahead, back = nearest_both(source, target, k, progress)
+    else:
+        ahead = nearest(source, target, k, lambda text, done: progress(text, done / 2), index)
+        back = nearest(target, source, k, lambda text, done: progress(text, 0.5 + done / 2), index)
     source_mean, target_mean = ahead[0].mean(1), back[0].mean(1)
     forward = _best(_margin(margin, ahead[0], source_mean[:, None], target_mean[ahead[1]]), ahead)
     backward = _best(_margin(margin, back[0], target_mean[:, None], source_mean[back[1]]), back)
