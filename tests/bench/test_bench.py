@@ -11,7 +11,7 @@ from xstilts.bench.comparisons import COMPARISONS, NEEDS, there
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_comparisons_run(name, capsys):
     if not there(name):
-        pytest.skip(f"{NEEDS[name]} is not installed")
+        pytest.skip(f"{NEEDS[name]} is not there")
     result = COMPARISONS[name]("tiny", 2)
     with capsys.disabled():
         print(f"\n{result.name}: {result.ratio:.2f} ({result.low:.2f} to {result.high:.2f})")

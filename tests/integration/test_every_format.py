@@ -208,7 +208,7 @@ def test_a_file_that_is_made_ready_ahead_is_refused_where_it_is_evaluated(run, p
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_lower_precision_is_another_cell_and_says_so(run, place, precision, monkeypatch):
-    monkeypatch.setattr("xstilts.backbone.machine._has_bf16", lambda: True)
+    monkeypatch.setattr("xstilts.backbone.machine.has_bf16", lambda: True)
     reference = train(run, "udpos")
     for expression, task in ((reference, "udpos"), ("none", "bucc2018")):
         arguments = ("eval", expression, "--task", task, "--langs", "de")

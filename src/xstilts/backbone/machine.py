@@ -40,12 +40,10 @@ def free_bytes(device: str = "cpu") -> int | None:
 def require_bf16(device: str) -> None:
     """Refuse bfloat16 where it is emulated: several times slower than float32, and no better.
 
-    A processor that does not say what it can do is believed to have the units.
-
     Raises:
         UsageError: `device` is a CPU without them.
     """
-    if device.partition(":")[0] == "cpu" and not _has_bf16():
+    if device.partition(":")[0] == "cpu" and not has_bf16():
         raise UsageError(
             f"this processor ({_processor()}) has no bfloat16 units (AVX512-BF16 or AMX), "
             "so that bf16 is slower here than fp32",
@@ -54,7 +52,8 @@ def require_bf16(device: str) -> None:
 
 
 @cache
-def _has_bf16() -> bool:
+def has_bf16() -> bool:
+    """Whether the processor computes in bfloat16; one that does not say is believed to."""
     lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
     said = (line.partition(":")[2].split() for line in lines if line.startswith(_FLAGS))
     flags = next(said, None)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from shutil import which
 
-from xstilts.bench import Result, evaluating, fusing, many_modules, mlm, training
+from xstilts.backbone.machine import has_bf16
+from xstilts.bench import Result, evaluating, fusing, lora, many_modules, mining, mlm, training
 
 COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "evaluation": evaluating.evaluation,
@@ -21,11 +22,18 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "nine_upper_modules": many_modules.nine_upper_modules,
     "adapter_step": training.adapter_step,
     "adapter_step_dynamic": training.adapter_step_dynamic,
+    "lora_step": lora.lora_step,
+    "lora_step_busy": lora.lora_step_busy,
+    "lora_step_crowded": lora.lora_step_crowded,
+    "lora_share": lora.lora_share,
+    "lora_bf16": lora.lora_bf16,
     "full_step": training.full_step,
     "memory": training.memory,
     "fusion": fusing.fusion,
     "fusion_step": fusing.fusion_step,
     "mlm_step": mlm.mlm_step,
+    "mining": mining.mining,
+    "mining_large": mining.mining_large,
 }
 NEEDS: Mapping[str, str] = {
     "compiled": "g++",
@@ -35,16 +43,29 @@ NEEDS: Mapping[str, str] = {
     "adapter_step_dynamic": "adapters",
     "fusion": "adapters",
     "fusion_step": "adapters",
+    "lora_bf16": "bfloat16 units",
 }
-"""Libraries or programs that a comparison is made with."""
-LONG = ("compiled", "nine_commands")
+"""Libraries, programs or parts of the processor that a comparison is made with."""
+LONG = ("compiled", "nine_commands", "lora_step_busy", "lora_step_crowded")
 """Comparisons that compile or start processes, which takes a minute: only in full or by name."""
+BY_NAME = ("mining_large",)
+"""Comparisons that take many minutes: only by name."""
 
-FULL_SIZES: Mapping[str, str] = {"full_step": "small", "memory": "large"}
+FULL_SIZES: Mapping[str, str] = {
+    "lora_step": "small",
+    "lora_step_busy": "small",
+    "lora_step_crowded": "small",
+    "lora_share": "small",
+    "lora_bf16": "small",
+    "full_step": "small",
+    "memory": "large",
+}
 """Comparisons whose full size is not that of XLM-R base."""
 
 
 def there(name: str) -> bool:
     """Whether what a comparison is made with is installed."""
     need = NEEDS.get(name)
+    if need == "bfloat16 units":
+        return has_bf16()
     return need is None or bool(find_spec(need) or which(need))

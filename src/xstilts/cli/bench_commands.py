@@ -44,16 +44,16 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     from dataclasses import asdict
 
     from xstilts.bench import bandwidth, gemm_peak
-    from xstilts.bench.comparisons import COMPARISONS, FULL_SIZES, LONG, NEEDS, there
+    from xstilts.bench.comparisons import BY_NAME, COMPARISONS, FULL_SIZES, LONG, NEEDS, there
     from xstilts.errors import NotFoundError
 
     for name in only:
         if name not in COMPARISONS:
             raise NotFoundError.named("comparison", name, COMPARISONS)
-    wanted = only or [n for n in COMPARISONS if full or n not in LONG]
+    wanted = only or [n for n in COMPARISONS if n not in BY_NAME and (full or n not in LONG)]
     names = [name for name in wanted if there(name)]
     for name in [n for n in wanted if n not in names]:
-        state.note(f"{name}: {NEEDS[name]} is not installed, so it is left out")
+        state.note(f"{name}: {NEEDS[name]} is not there, so it is left out")
     results: list[Result] = []
     with state.session.progress("bench") as progress:
         machine = {"gemm_gflops": gemm_peak() / 1e9, "bandwidth_gb": bandwidth() / 1e9}

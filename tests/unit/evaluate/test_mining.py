@@ -6,6 +6,7 @@ import torch
 
 from xstilts.composition.predict import pool
 from xstilts.errors import UsageError
+from xstilts.evaluate.retrieval import both_sides
 from xstilts.evaluate.retrieval.mining import (
     extract,
     mine,
@@ -13,7 +14,6 @@ from xstilts.evaluate.retrieval.mining import (
     optimize_threshold,
     pivot_order,
 )
-from xstilts.evaluate.retrieval import both_sides
 from xstilts.evaluate.retrieval.neighbours import nearest, nearest_both, recall
 
 

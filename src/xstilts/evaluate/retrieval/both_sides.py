@@ -103,8 +103,8 @@ def _look(tile: Tensor, best: _Best, start: int, other: int, along: int) -> None
     if np.count_nonzero(newcomer) > CROWD * lines:
         width = min(best.values.shape[1], places)
         most = tile.topk(width, dim=1 - along, sorted=False)
-        largest, index = (most.values, most.indices) if along == 0 else (
-            most.values.T, most.indices.T
+        largest, index = (
+            (most.values, most.indices) if along == 0 else (most.values.T, most.indices.T)
         )
         line = np.repeat(np.arange(lines), width)
         best.take(start + line, other + index.reshape(-1).numpy(), largest.reshape(-1).numpy())

@@ -92,7 +92,7 @@ def nearest_both(
 def _decided(
     query: Vectors, database: Vectors, k: int, searched: tuple[Vectors, Numbers], index: Index
 ) -> tuple[Scores, Numbers]:
-    """The k nearest rows among those that a search in float32 found, or among all where in doubt."""
+    """The k nearest of the rows that a search in float32 found; of all rows where in doubt."""
     reached, numbers = searched
     width = min(k, len(database))
     lengths = _lengths(database)
