@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from xstilts.train.phases import Phase
 
 
+DEV_SHARE = 0.1
+"""Share of the time of a training above which the plan says how dev evaluations take less."""
+
+
 def seed_numbers(text: str) -> list[int]:
     """Comma-separated seeds.
 
@@ -81,6 +85,8 @@ def _print_plan(state: State, phase: Phase) -> None:
         "backbone memory MB": round(4 * plan.backbone_parameters / 1e6),
         "least memory MB": round(plan.memory_bytes / 1e6),
         "estimated minutes": round(expected.seconds / 60, 2),
+        "dev evaluations": expected.dev_evaluations,
+        "dev evaluations, share of time": round(expected.dev_share, 3),
         "tokens a second": round(expected.tokens_per_second),
         "peak memory MB": round(expected.peak_bytes / 1e6),
         "disk MB": round(plan.disk_bytes / 1e6, 2),
@@ -95,6 +101,13 @@ def _print_plan(state: State, phase: Phase) -> None:
         cut = f"{part['cut']:,} of {part['rows']:,} at {part['max_length']} sub-words"
         rows.append((f"rows cut, {name}", cut))
     record["rows cut"] = plan.rows_cut
+    if expected.dev_share > DEV_SHARE:
+        sets = sum(len(part.dev) for part in phase.parts)
+        fewer = expected.dev_rows_for(DEV_SHARE, plan.dev_rows) // sets
+        state.note(
+            f"dev evaluations take {expected.dev_share:.0%} of the time; --dev-limit {fewer} "
+            f"would make that {DEV_SHARE:.0%}"
+        )
     state.emit(record, lambda: state.table(("plan", "value"), rows))
 
 

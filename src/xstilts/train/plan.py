@@ -58,13 +58,22 @@ class Estimate:
 
     Attributes:
         seconds: Training and dev evaluations together.
+        dev_evaluations: How many there are.
+        dev_share: Their share of the time, 0 to 1.
         tokens_per_second: Sub-words without padding, forward, backward and update.
         peak_bytes: Of the device on a GPU, of this process on a CPU; the longest batch was run.
     """
 
     seconds: float
+    dev_evaluations: int
+    dev_share: float
     tokens_per_second: float
     peak_bytes: int
+
+    def dev_rows_for(self, share: float, dev_rows: int) -> int:
+        """Dev rows an evaluation with which all evaluations take this share of the time, about."""
+        wanted = share / (1 - share) * (1 - self.dev_share) / self.dev_share
+        return int(dev_rows * wanted)
 
 
 def plan_phase(phase: Phase) -> Plan:
@@ -125,8 +134,11 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
             write_json(kept, measured)
     speed = measured["speed"]
     dev_tokens = plan.dev_rows * plan.tokens / max(1, plan.steps * phase.run.train.batch_size)
-    tokens = plan.tokens + measured["evaluations"] * dev_tokens / 3
-    return Estimate(tokens / speed, speed, int(measured["peak"]))
+    evaluations = int(measured["evaluations"])
+    in_dev = evaluations * dev_tokens / 3
+    tokens = plan.tokens + in_dev
+    share = in_dev / tokens if tokens else 0.0
+    return Estimate(tokens / speed, evaluations, share, speed, int(measured["peak"]))
 
 
 def _calibration_file(phase: Phase, plan: Plan) -> Path | None:

@@ -85,3 +85,10 @@ def test_a_calibration_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "calibrate", lambda *_: pytest.fail("measured again"))
     assert estimate(phase(2), plan_phase(phase(2))) == first
     assert first.tokens_per_second > 0
+    # Dev rows cost a third of what as many rows of training do.
+    plan, rows = plan_phase(phase(1)), phase(1).run.train.batch_size
+    whole, dev = 3 * plan.steps * rows, plan.dev_rows
+    assert first.dev_evaluations == 1
+    assert first.dev_share == pytest.approx(dev / (whole + dev))
+    fewer = first.dev_rows_for(0.1, dev)
+    assert fewer / (whole + fewer) == pytest.approx(0.1, abs=0.01)
