@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 from xstilts.evaluate.stats.verdict import ALPHA, Verdict
 
 POWER = 0.8
@@ -20,7 +22,5 @@ def detectable(verdict: Verdict) -> float | None:
     """
     if verdict.low is None or verdict.high is None or verdict.these_runs:
         return None
-    from scipy import stats  # slow to import, and not needed to show scores
-
-    seen, power = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(POWER)
-    return float((verdict.high - verdict.low) / 2 * (seen + power) / seen)
+    seen, power = NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(POWER)
+    return (verdict.high - verdict.low) / 2 * (seen + power) / seen

@@ -27,10 +27,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     total = only_first + only_second
     if total < EXACT_BELOW:
         return _fair_coin(only_first, total)
-    from scipy import stats  # slow to import, and not needed to show scores
-
     statistic = max(0.0, abs(only_first - only_second) - 1) ** 2 / total
-    return float(stats.chi2.sf(statistic, 1))
+    return math.erfc(math.sqrt(statistic / 2))  # of chi-squared with one degree of freedom
 
 
 def sign_test(differences: Sequence[float]) -> tuple[int, int, float]:
@@ -45,9 +43,9 @@ def sign_test(differences: Sequence[float]) -> tuple[int, int, float]:
 
 
 def _fair_coin(heads: int, throws: int) -> float:
-    from scipy import stats
-
-    return float(stats.binomtest(heads, throws).pvalue) if throws else 1.0
+    """How probable a fair coin makes a result at least this uneven, both ways; exact."""
+    tail = sum(math.comb(throws, few) for few in range(min(heads, throws - heads) + 1))
+    return min(1.0, 2 * tail / 2**throws)
 
 
 def holm(values: Sequence[float]) -> list[float]:
