@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,18 +35,39 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OSError: The disk is full or the folder is not writable; `path` keeps its old content.
     """
+    with atomic_file(path) as temporary:
+        _write(temporary, data)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary name that becomes `path` when the block ends well, and vanishes when not."""
+    with _beside(path) as temporary:
+        yield temporary
+        temporary.replace(path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """An empty file of its own beside `path`, gone at the end unless it was renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
     try:
-        with _naming(path), os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.chmod(0o644)
+        with _naming(path):
+            yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,19 +120,12 @@ def create_json(path: Path, value: Any) -> bool:
     The file is whole when it appears: it is written beside and linked into place, which is atomic
     on network file systems too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with _naming(path), os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json_text(value))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with _beside(path) as temporary:
+        _write(temporary, json_text(value).encode("utf-8"))
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
     return True
 
 
@@ -135,6 +150,51 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             for folder in made:
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """A folder in the system's temporary one, for what is put together there; gone at the end.
+
+    What a killed process left there goes first; see `left_behind`.
+    """
+    from filelock import FileLock
+
+    area = Path(tempfile.gettempdir())
+    for path in left_behind(area, "xstilts-*.lock"):
+        remove(path)
+    folder = area / f"xstilts-{purpose}-{uuid4().hex}"
+    lock = Path(f"{folder}.lock")
+    with FileLock(lock):
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            remove(folder)
+            remove(lock)
+
+
+def left_behind(area: Path, locks: str = "*.lock") -> list[Path]:
+    """Folders whose writer was killed, each followed by its lock.
+
+    A writer holds the lock beside its folder, so a lock that can be taken belongs to none.
+    """
+    from filelock import FileLock, Timeout
+
+    gone = []
+    for lock in area.glob(locks):
+        with suppress(Timeout, OSError), FileLock(lock, timeout=0):  # other people's are refused
+            gone += [lock.with_suffix(""), lock]
+    return gone
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, as far as that can be done."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def replace_folder(new: Path, path: Path) -> None:

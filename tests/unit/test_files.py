@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from xstilts.files import create_json, json_text, without_nan, write_json
+from xstilts.files import (
+    atomic_file,
+    create_json,
+    json_text,
+    scratch_folder,
+    without_nan,
+    write_json,
+)
 
 BROKEN = [float("nan"), float("inf"), float("-inf")]
 
@@ -31,3 +41,48 @@ def test_a_statistic_that_is_not_there_is_null(number):
         "n": 3,
         "none": None,
     }
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with atomic_file(path) as temporary:
+        temporary.write_text("one")
+        assert not path.exists()
+    with pytest.raises(ValueError, match="halfway"), atomic_file(path) as temporary:
+        temporary.write_text("two")
+        raise ValueError("halfway")
+    assert path.read_text() == "one"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_write_beside_each_other(tmp_path):
+    path = tmp_path / "a.txt"
+    with atomic_file(path) as first, atomic_file(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"
+
+
+KILLED = """
+import os, signal, sys, tempfile
+tempfile.tempdir = sys.argv[1]
+from xstilts.files import scratch_folder
+with scratch_folder("push") as folder:
+    (folder / "weights").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_and_what_is_in_use_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = {path.name for path in tmp_path.iterdir()}
+    assert len(left) == 2
+    with scratch_folder("push") as used:
+        (used / "weights").write_text("mine")
+        with scratch_folder("sign") as other:
+            assert {used, other} == {path for path in tmp_path.iterdir() if path.is_dir()}
+        assert (used / "weights").read_text() == "mine"
+    assert not left & {path.name for path in tmp_path.iterdir()}
+    assert not list(tmp_path.iterdir())

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import Site
+from xstilts.errors import IntegrityError
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of outputs that are kept in memory; further rows are computed each time."""
@@ -63,18 +64,29 @@ class DiskStore:
     def __init__(self, path: Path, width: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.width = path, width
-        with closing(self._open()) as connection:
+        with self._opened() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, value BLOB)")
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=60)
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
+                yield connection
+        except sqlite3.OperationalError:
+            raise  # locked, or the disk is full
+        except sqlite3.DatabaseError as error:
+            raise IntegrityError(
+                f"a file of cached activations is broken: {error}",
+                where=str(self.path),
+                hint="Remove it; they are computed again.",
+            ) from None
 
     def get(self, keys: list[bytes]) -> list[Tensor | None]:
         """The rows of keys, None for those that are not there."""
         marks = ",".join("?" * len(keys))
         query = f"SELECT key, value FROM rows WHERE key IN ({marks})"  # noqa: S608  (marks only)
-        with closing(self._open()) as connection:
+        with self._opened() as connection:
             found = dict(connection.execute(query, keys).fetchall())
         return [self._row(found[key]) if key in found else None for key in keys]
 
@@ -84,7 +96,7 @@ class DiskStore:
     def put(self, rows: dict[bytes, Tensor]) -> None:
         """Keep rows, each [t, D] float32."""
         packed = [(key, row.contiguous().numpy().tobytes()) for key, row in rows.items()]
-        with closing(self._open()) as connection, connection:
+        with self._opened() as connection:
             connection.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", packed)
 
 

@@ -17,6 +17,7 @@ from xstilts.backbone.machine import GIB, free_bytes
 from xstilts.backbone.reference import backbone_spec
 from xstilts.config.hub_models import (
     load_errors,
+    load_tokenizer,
     no_network,
     quiet_libraries,
     require_all_weights,
@@ -32,6 +33,10 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
     Args:
         spec: Of the backbone.
         closed: Why nothing can be fetched from the hub; None where it can.
+
+    Raises:
+        DataError: One of its sizes is no number of them.
+        UsageError: The model cannot be a backbone.
     """
     from transformers import AutoConfig, PretrainedConfig
     from transformers.utils.hub import extract_commit_hash
@@ -42,8 +47,18 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k != "auto_map"}
     model_type = kept.pop("model_type", "")
     _require_supported(spec.repo, model_type, values)
-    with quiet_libraries():
-        config = AutoConfig.for_model(model_type, **kept)
+    try:
+        with quiet_libraries():
+            config = AutoConfig.for_model(model_type, **kept)
+        sizes = {k: getattr(config, k) for k in ("vocab_size", "hidden_size", "num_hidden_layers")}
+        wrong = [f"{k} is {v!r}" for k, v in sizes.items() if type(v) is not int or v < 1]
+    except (TypeError, ValueError, ArithmeticError) as error:  # what the class makes of its values
+        wrong = str(error).splitlines()[:1]
+    if wrong:
+        raise DataError(
+            f"config.json of backbone '{spec.repo}' is broken: {', '.join(wrong)}",
+            hint="Take the one that the model was saved with.",
+        )
     if spec.default_language:
         if not hasattr(config, "default_language"):
             raise UsageError(
@@ -102,7 +117,6 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
             is another model's.
         UsageError: The tokenizer is not fast.
     """
-    from transformers import AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a bar for the weights of a local file would stand among our messages
@@ -114,7 +128,7 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
         "trust_remote_code": False,
     }
     with _fetch_errors(spec, closed), quiet_libraries():
-        tokenizer = AutoTokenizer.from_pretrained(place, use_fast=True, **where)
+        tokenizer = load_tokenizer("backbone", place, use_fast=True, **where)
         if not tokenizer.is_fast:
             raise UsageError(
                 f"backbone '{spec.repo}' has no fast tokenizer",

@@ -118,6 +118,25 @@ def expression_digest(
     return headed_digest(own, zoo.find(head, backbone.identity)) if head else own
 
 
+def modules_read(
+    text: str, zoo: Zoo, backbone: KnownBackbone, language: str = "", head: str = ""
+) -> list[Entry]:
+    """Every module whose files decide what an expression computes, down to the last part.
+
+    Raises as `expression_digest` does.
+    """
+    expression = _for_language(text, zoo, backbone, language)
+    names = [*(ref.name for ref in references(expression)), *([head] if head else [])]
+    found: dict[str, Entry] = {}
+    while names:
+        entry = zoo.find(names.pop(), backbone.identity)
+        if entry.manifest.digest not in found:
+            found[entry.manifest.digest] = entry
+            if entry.manifest.kind == COMPOSITION:
+                names += [ref.name for ref in references(parse(entry.manifest.composition))]
+    return list(found.values())
+
+
 def headed_digest(own: str, head: Entry) -> str:
     """Identity of an expression of digest `own` that predicts with the head of another module."""
     return digest([own, "head", head.manifest.digest])

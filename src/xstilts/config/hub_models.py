@@ -129,6 +129,32 @@ def load_errors(
         ) from None
 
 
+def load_tokenizer(what: str, place: str, **options: Any) -> Any:
+    """The tokenizer of a model, as transformers loads it; for use within `load_errors`.
+
+    Args:
+        what: The kind of model, for messages.
+        place: Its folder, or its name on the hub.
+        options: Of `from_pretrained`.
+
+    Raises:
+        DataError: A file of it is broken.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(place, **options)
+    except (OSError, HFValidationError):
+        raise
+    except Exception as error:  # noqa: BLE001  (the tokenizers library raises nothing more special)
+        first = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"the tokenizer of {what} '{place}' cannot be read: {type(error).__name__}: {first}",
+            hint="Look at tokenizer.json and tokenizer_config.json: one is broken, or missing.",
+        ) from None
+
+
 def _can_be_a_repository(name: str) -> bool:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id

@@ -12,7 +12,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.prepare import list_data
 from xstilts.data.world import FILE as WORLD
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.files import json_text, sha256_file
+from xstilts.files import atomic_file, json_text, sha256_file
 
 CONTENTS = "CONTENTS.json"
 """Name of the list of files, licences and checksums inside the archive."""
@@ -59,13 +59,8 @@ def bundle(tasks: Sequence[TaskSpec], root: Path, path: Path) -> Bundle:
     licenses = {
         t.name: t.license for t in tasks if any(t.name in names for names in owners.values())
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    with atomic_file(path) as temporary:
         _pack(owners, licenses, root, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return Bundle(path, len(owners), sum(file.stat().st_size for file in owners), licenses)
 
 

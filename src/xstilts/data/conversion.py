@@ -6,7 +6,6 @@ rows are written as they are, where those scripts wrap fields that hold a quote 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from xstilts.data import convert_questions, convert_rows
 from xstilts.data.archives import is_archive, unpack
 from xstilts.data.raw import Raw, Written
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.files import atomic_folder, files_below, write_text
+from xstilts.files import atomic_folder, files_below, scratch_folder, write_text
 
 _CONVERTERS: Mapping[str, Callable[[Raw], Iterator[Written]]] = {
     "xnli": convert_rows.xnli,
@@ -120,13 +119,13 @@ def _unpacked(raw: Path) -> Iterator[list[Path]]:
     if not archives:
         yield [raw]
         return
-    with tempfile.TemporaryDirectory(prefix="xstilts-raw-") as name:
+    with scratch_folder("raw") as scratch:
         folders = [raw]
         waiting = [(archive, archive.name) for archive in archives]
         while waiting:
             archive, label = waiting.pop(0)
             stem = next(label[: -len(e)] for e in _BY_LENGTH if label.lower().endswith(e))
-            folder = Path(name) / str(len(folders)) / stem
+            folder = scratch / str(len(folders)) / stem
             files = unpack(archive, folder)
             folders.append(folder)
             waiting += [(path, path.name) for path in sorted(files) if is_archive(path)]

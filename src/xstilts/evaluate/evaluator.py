@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from xstilts.backbone.known import KnownBackbone
 from xstilts.composition.expression import needs_language
 from xstilts.composition.parser import parse
-from xstilts.composition.resolve import expression_digest, own_heads, require_head, serves
+from xstilts.composition.resolve import (
+    expression_digest,
+    modules_read,
+    own_heads,
+    require_head,
+    serves,
+)
 from xstilts.config.progress import ProgressFn
 from xstilts.errors import UsageError
 from xstilts.evaluate.cells import EvaluationJob, Inputs, Precision, jobs_of
@@ -26,6 +32,7 @@ from xstilts.evaluate.score_rows import identity, score_rows
 from xstilts.evaluate.store import ResultCell, ResultStore, Score, cell_key
 from xstilts.tasks.encoding import remarks
 from xstilts.tasks.formats import FORMATS
+from xstilts.zoo.verify import require_whole
 from xstilts.zoo.workspace import Workspace
 
 if TYPE_CHECKING:  # cells that are there are found without torch
@@ -67,6 +74,7 @@ class Evaluator:
         self.precision = precision
         self.rows = rows or RowCache(backbone, workspace)
         self._digests: dict[tuple[str, str, str], str] = {}
+        self._whole: set[tuple[str, str, str]] = set()
 
     @cached_property
     def _computer(self) -> CellComputer:
@@ -87,10 +95,13 @@ class Evaluator:
                 int8 is asked for off the CPU, or the backbone cannot read a language.
             NotFoundError: A module, task or language is unknown, or a task has no data at all.
             DataError: Rows are broken, or have no gold labels.
+            IntegrityError: A module's files are not those of its manifest.
         """
         outcome = EvaluationOutcome()
         work, outcome.missing = self._jobs(requests)
         done = {} if force else self._found(work)
+        if done:
+            self._require_whole()
         self._require_heads([job for at, job in enumerate(work) if at not in done])
         said = (remarks(job.task, self.backbone, [job.language]) for job in work)
         outcome.remarks = list(dict.fromkeys(chain.from_iterable(said)))
@@ -200,6 +211,7 @@ class Evaluator:
         key = self._identity(job)
         known = None if force else self.store.get(cell_key(key))
         if known:
+            self._require_whole()
             return known, False
         computer, data = self._computer, self.rows.of(job)
         coming = next((later for later in following if later.rows != job.rows), None)
@@ -227,3 +239,11 @@ class Evaluator:
             zoo = self.workspace.zoo
             self._digests[key] = expression_digest(text, zoo, self.backbone, key[1], head)
         return self._digests[key]
+
+    def _require_whole(self) -> None:
+        """Refuse kept scores of modules whose files are no longer what their manifests say."""
+        workspace = self.workspace
+        for text, language, head in self._digests.keys() - self._whole:
+            for entry in modules_read(text, workspace.zoo, self.backbone, language, head):
+                require_whole(entry.folder, workspace.cache)
+        self._whole.update(self._digests)

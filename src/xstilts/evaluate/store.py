@@ -173,7 +173,7 @@ class ResultStore:
             [
                 key.path
                 for start in os.scandir(self.root / "cells")
-                if start.is_dir()
+                if Path(start).is_dir()
                 for key in os.scandir(start.path)
                 if Path(key.path, "cell.json").is_file()
             ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from xstilts.errors import NotFoundError, UsageError
+from xstilts.files import scratch_folder
 from xstilts.session.setup import Setup, expanded
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ class Sharing(Setup):
             load_task(task)
         if not remote and not Path(place).is_dir():
             raise NotFoundError(f"no folder {place}", hint="Check the path, or name hf:org/name.")
-        with TemporaryDirectory(prefix="xstilts-import-") as temporary:
-            path, origin = Path(temporary) if remote else Path(place), ""
+        with scratch_folder("import") as temporary:
+            path, origin = temporary if remote else Path(place), ""
             if remote:
                 origin = hubs.fetch_files(place, importing.FILES, path, offline=self.offline)
             given = backbone or self.backbone_reference

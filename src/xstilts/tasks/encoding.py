@@ -14,7 +14,7 @@ from xstilts.data.examples import Example
 from xstilts.data.features import Features, Ragged
 from xstilts.data.sources import data_digest
 from xstilts.errors import IntegrityError, UsageError
-from xstilts.files import digest
+from xstilts.files import atomic_file, digest
 from xstilts.tasks.formats import FORMATS
 
 if TYPE_CHECKING:  # rows are known without torch
@@ -64,13 +64,8 @@ def encode(
     if path.is_file():
         return _load(path)
     features = encode_rows(examples, task, backbone, length)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{id(features)}")
-    try:
+    with atomic_file(path) as temporary:
         features.save(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return features
 
 

@@ -5,12 +5,11 @@ A signature covers the manifest and every file that it lists, not the card and t
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from xstilts.errors import IntegrityError, NotFoundError, UsageError
-from xstilts.files import write_bytes
+from xstilts.files import scratch_folder, write_bytes
 from xstilts.zoo.manifest import CARD, SCORES, SIGNATURE
 
 _INSTALL = "pip install 'xstilts[sign]'"
@@ -29,8 +28,8 @@ def sign_folder(folder: Path, key: Path) -> None:
     """
     _require(key)
     signing = _library("signing")
-    with tempfile.TemporaryDirectory(prefix="xstilts-sign-") as temporary:
-        made = Path(temporary) / SIGNATURE
+    with scratch_folder("sign") as temporary:
+        made = temporary / SIGNATURE
         config = signing.Config().set_hashing_config(_hashing(folder))
         try:
             config.use_elliptic_key_signer(private_key=key).sign(folder, made)

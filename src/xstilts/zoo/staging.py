@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from xstilts.config.paths import require_writable
 from xstilts.errors import UsageError
+from xstilts.files import left_behind, remove
 
 _ELSEWHERE = "Name another folder: --zoo DIR."
 
@@ -69,20 +70,8 @@ def discard(root: Path, folder: Path) -> Path:
 
 
 def sweep(root: Path, *, dry_run: bool = False) -> list[Path]:
-    """Delete what killed writers left; the caller holds the library's lock.
-
-    A writer holds the lock beside its folder, so a lock that can be taken belongs to none.
-    """
-    gone = list(root.glob(".trash/*"))
-    for lock in root.glob(".staging/*.lock"):
-        try:
-            with FileLock(lock, timeout=0):
-                gone += [lock.with_suffix(""), lock]
-        except Timeout:
-            continue
+    """Delete what killed writers left; the caller holds the library's lock."""
+    gone = [*root.glob(".trash/*"), *left_behind(root / ".staging")]
     for path in () if dry_run else gone:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove(path)
     return gone

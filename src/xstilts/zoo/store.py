@@ -328,7 +328,12 @@ def _children(folder: Path) -> list[Path]:
     """The folders in a folder, sorted; none when it is gone, as another process may remove it."""
     try:
         with os.scandir(folder) as items:
-            names = [item.name for item in items if item.is_dir() and item.name[0] != "."]
+            names = [item.name for item in items if item.name[0] != "." and _is_folder(item)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [folder / name for name in sorted(names)]
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    """Whether it is one, also behind a link; a link that leads nowhere or to itself is none."""
+    return Path(item).is_dir() if item.is_symlink() else item.is_dir()

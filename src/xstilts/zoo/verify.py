@@ -7,9 +7,11 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
+from xstilts.config.file_facts import FileFacts
 from xstilts.errors import IntegrityError
 from xstilts.zoo.manifest import (
     CARD,
@@ -65,6 +67,22 @@ def verify_folder(folder: Path) -> Manifest:
         folder,
     )
     return manifest
+
+
+def require_whole(folder: Path, cache: Path | None) -> None:
+    """Check a module folder, unless it was found whole before and its files are the same ones.
+
+    Args:
+        folder: Of the module.
+        cache: Keeps what was found; without one the folder is checked each time.
+
+    Raises:
+        IntegrityError: As `verify_folder`.
+    """
+    facts = FileFacts(cache, "modules", version("xstilts"), sorted(folder.iterdir()))
+    if not facts.get():
+        verify_folder(folder)
+        facts.put(True)
 
 
 def settled(folder: Path, read: Callable[[Path], T]) -> T | None:

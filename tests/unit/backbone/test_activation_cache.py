@@ -7,6 +7,7 @@ import torch
 from support.models import backbone, tokens
 
 from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
+from xstilts.errors import IntegrityError
 
 
 @pytest.fixture
@@ -106,3 +107,12 @@ def test_the_first_touched_block_is_found():
     assert first_block([], 4) == 4
     assert first_block(["-1_embeddings", "3_ffn"], 4) == 0
     assert first_block(["-2_encoder"], 4) == 0
+
+
+def test_a_broken_file_is_named(encoder, tmp_path):
+    path, width = tmp_path / "rows.sqlite", encoder.shape.hidden_size
+    DiskStore(path, width).put({b"a": torch.ones(2, width)})
+    path.write_bytes(b"\0" * 100 + path.read_bytes()[100:])
+    with pytest.raises(IntegrityError, match="cached activations") as caught:
+        DiskStore(path, width).get([b"a"])
+    assert caught.value.where == str(path)

@@ -129,6 +129,8 @@ def test_the_hint_names_a_task_as_it_was_given(refused, tmp_path):
         (("train-adapter", "mnli", "--method", "lorra"), "unknown method 'lorra'"),
         (("train-adapter", "mnli", "--set", "options.reduction=2"), "options"),
         (("train-adapter", "mnli", "--set", "train.epoch=2"), "train.epoch: unknown key"),
+        (("train-adapter", "mnli", "--set", "train.epochs=inf"), "train.epochs: input should be"),
+        (("train-adapter", "mnli", "--set", "train.lr=nan"), "train.lr: input should be"),
         (("compose", "mnli", "--save", "No Name"), "'No Name' cannot name a module"),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from xstilts.cli import main
+from xstilts.config.load import load_task
 
 BROKEN = {
     "web page": b"<!DOCTYPE html>\n<html><body>404</body></html>\n",
@@ -91,3 +94,38 @@ def test_a_task_names_what_there_is(command, tmp_path, capsys, monkeypatch):
     assert "format: no format named 'clasification'. Did you mean 'classification'?" in text
     assert "metric: no metric named 'acc'. Did you mean 'bucc' or 'accuracy'?" in text
     assert "sources[0].reader: no reader named 'jsonlines'. Did you mean " in text
+
+
+@pytest.mark.parametrize(
+    ("key", "names", "said"),
+    [
+        ("labels", "[a, a]", "'a' is listed twice"),
+        ("labels", "['', b]", "'' cannot be a name"),
+        ("labels", "['a ', a]", "'a ' cannot be a name"),
+        ("labels", '["a\\nb", c]', "'a\\nb' cannot be a name"),
+        ("labels", '["a\\tb", c]', "'a\\tb' cannot be a name"),
+        ("languages", "[en, de, en]", "'en' is listed twice"),
+        ("languages", "[en, '../de']", "'../de' cannot be a name"),
+        ("more_languages", "['d e']", "'d e' cannot be a name"),
+    ],
+)
+def test_names_that_a_task_cannot_give(key, names, said, tmp_path, capsys):
+    path = tmp_path / "own.yaml"
+    values = {"languages": "[en]", key: names}
+    lines = [f"{name}: {value}" for name, value in values.items()]
+    path.write_text(
+        "\n".join(["format: classification", "metric: accuracy", "sources: []", *lines])
+    )
+    status, output = run(["tasks", "show", str(path)], capsys)
+    assert status == 2
+    assert f"{key}: {said}" in " ".join(output.err.split())
+
+
+def test_labels_may_hold_blanks_commas_and_any_script(tmp_path):
+    path = tmp_path / "own.yaml"
+    labels = ["very good", "bad, ugly", "می‌روم", "a:b", "null", "1.0"]
+    path.write_text(
+        "format: classification\nmetric: accuracy\nsources: []\nlanguages: [en]\n"
+        f"labels: {json.dumps(labels)}\n"
+    )
+    assert load_task(str(path)).labels == labels

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support.trained import add_module, backbone_folder
 
+from xstilts.errors import IntegrityError
 from xstilts.session import Session
+from xstilts.zoo import verify
 
 FAST = """
 import json, sys
@@ -130,3 +132,30 @@ def test_another_backbone_in_the_same_folder_is_another_one(place):
     now = session_at(place).evaluate("none", "tatoeba", langs=["de"])
     assert now.outcome.computed == 1
     assert now.scores[0].fingerprint != before.scores[0].fingerprint
+
+
+@pytest.mark.parametrize("content", [b"", None])
+def test_scores_of_a_module_whose_files_changed_are_not_shown(place, content):
+    session_at(place).evaluate("mnli", "xnli", langs=["en"])
+    folder = next((place / "zoo/mnli/seq_bn").iterdir())
+    age(*folder.iterdir())
+    again = session_at(place)
+    assert again.evaluate("mnli", "xnli", langs=["en"]).outcome.computed == 0
+    assert list((place / "cache/modules").iterdir())
+    weights = folder / "adapter.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01" if content is None else content)
+    with pytest.raises(IntegrityError, match=r"adapter\.safetensors"):
+        session_at(place).evaluate("mnli", "xnli", langs=["en"])
+
+
+def test_a_module_that_is_the_same_is_read_once(place, monkeypatch):
+    session_at(place).evaluate("mnli", "xnli", langs=["en"])
+    age(*next((place / "zoo/mnli/seq_bn").iterdir()).iterdir())
+    read = []
+    plain = verify.verify_folder
+    monkeypatch.setattr(
+        verify, "verify_folder", lambda folder: read.append(folder) or plain(folder)
+    )
+    for _ in range(3):
+        assert session_at(place).evaluate("mnli", "xnli", langs=["en"]).outcome.computed == 0
+    assert len(read) == 1

@@ -532,3 +532,12 @@ def test_marks_go_with_the_modules(zoo):
     shutil.rmtree(broken_one.folder)
     gc(zoo)
     assert zoo.studies() == {}
+
+
+def test_links_to_themselves_and_to_nothing_are_no_modules(zoo):
+    entry = add(zoo)
+    for place in (zoo.root, entry.folder.parent.parent, entry.folder.parent):
+        (place / "self").symlink_to("self")
+        (place / "nothing").symlink_to("gone")
+    assert [found.folder for found in zoo.entries()] == [entry.folder]
+    assert zoo.find(entry.reference).folder == entry.folder

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from xstilts.config.specs.base import Spec
+
+_LABEL = re.compile(r"\S(?:[^\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]*\S)?")
+_CODE = re.compile(r"[\w-]+")
 
 
 class HubSource(Spec):
@@ -144,6 +148,18 @@ class TaskSpec(Spec):
             "source_language",
             "name the language that is trained on: `languages` lists several and no en",
         )
+
+    @field_validator("labels", "languages", "more_languages")
+    @classmethod
+    def _distinct(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        """Predictions are files of lines with names between tabs, and codes are parts of paths."""
+        kind = _LABEL if info.field_name == "labels" else _CODE
+        for number, name in enumerate(names):
+            if not kind.fullmatch(name):
+                raise PydanticCustomError("name", f"{name!r} cannot be a name here")
+            if name in names[:number]:
+                raise PydanticCustomError("name", f"{name!r} is listed twice")
+        return names
 
     @property
     def every_language(self) -> list[str]:

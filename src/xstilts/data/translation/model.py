@@ -12,6 +12,7 @@ import torch
 
 from xstilts.config.hub_models import (
     load_errors,
+    load_tokenizer,
     no_network,
     quiet_libraries,
     require_all_weights,
@@ -52,14 +53,14 @@ class Translator:
         device: str = "cpu",
         progress: ProgressFn = silent,
     ) -> None:
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import AutoModelForSeq2SeqLM
 
         name, _, revision = model_id.partition("@")
         more: dict[str, Any] = {"revision": revision} if revision else {}
         closed = None if Path(name).is_dir() else no_network(offline)
         more |= {"local_files_only": closed is not None, "trust_remote_code": False}
         with load_errors("translation model", name, closed), quiet_libraries():
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(name, **more)
+            self.tokenizer: Any = load_tokenizer("translation model", name, **more)
             self.model: Any
             self.model, report = AutoModelForSeq2SeqLM.from_pretrained(
                 name, output_loading_info=True, ignore_mismatched_sizes=True, **more

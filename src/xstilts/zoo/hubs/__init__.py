@@ -26,7 +26,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from typing import Any, Protocol
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.registry import Registry
 from xstilts.errors import NetworkError, NotFoundError, OfflineError, UsageError
+from xstilts.files import scratch_folder
 from xstilts.zoo import Entry, Zoo, read_manifest, verify_folder
 from xstilts.zoo.card import license_in, write_card
 from xstilts.zoo.manifest import CARD, Manifest, Parent
@@ -250,8 +250,7 @@ def push(
         raise _unreachable(target, closed)
     for part in _parts(Entry(manifest, folder), zoo, target, hub):
         push(part.folder, target, zoo=zoo, sign=sign, offline=offline, progress=progress)
-    with tempfile.TemporaryDirectory(prefix="xstilts-push-") as temporary:
-        staged = Path(temporary)
+    with scratch_folder("push") as staged:
         for path in folder.iterdir():
             _link(path, staged / path.name)
         repo = address.location if address.hub == "huggingface" else ""
