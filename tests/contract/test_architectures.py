@@ -19,7 +19,7 @@ from xstilts.backbone.sites import LINEARS, SUBLAYERS, Site
 from xstilts.composition.compose import compose
 from xstilts.composition.conformance import method_problems, operator_problems
 from xstilts.composition.explain import explain
-from xstilts.composition.export import export, onnx, probe, reference, source
+from xstilts.composition.export import export
 from xstilts.composition.parser import parse
 from xstilts.config.load import spec_names
 from xstilts.errors import UsageError
@@ -264,24 +264,6 @@ def test_exports_give_the_same_or_say_why_not(model_type, tmp_path):
             assert not (tmp_path / task).exists()
         else:
             assert made.difference < 1e-5
-
-
-@pytest.mark.parametrize("model_type", ["mt5", "llama", "xmod"])
-def test_a_graph_for_onnx_reads_what_the_head_reads_or_is_refused(model_type, tmp_path):
-    here = Backbone.load(str(backbone_folder(tmp_path / "base", model_type)), offline=True)
-    zoo = Zoo(tmp_path / "zoo")
-    add_module(zoo, here, "mnli", "lora")
-    chosen = source("mnli/lora", zoo, here)
-    if why := here.architecture.NO_GRAPH:
-        with pytest.raises(UsageError, match=why):
-            export("onnx", "mnli/lora", zoo, here, tmp_path / "out")
-        assert not (tmp_path / "out").exists()
-        return
-    ids, mask = probe(here)
-    assert not mask.all()
-    with torch.no_grad(), chosen.model.attached():
-        found = onnx._TracedModel(chosen).eval()(ids, mask)
-    assert torch.allclose(found, reference(chosen, ids, mask), atol=1e-5)
 
 
 @pytest.mark.parametrize("model_type", model_types())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
@@ -19,7 +20,9 @@ from transformers import AutoConfig
 
 from xstilts.backbone.architectures import ARCHITECTURES, model_types
 from xstilts.cli import main
-from xstilts.config.load import spec_names
+from xstilts.config.load import load_method, spec_names
+from xstilts.errors import UsageError
+from xstilts.modules.methods import METHODS, external_adapters, external_peft
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "backbones.md"
 TEXT = GUIDE.read_text(encoding="utf-8")
@@ -105,3 +108,91 @@ def test_the_table_says_what_each_architecture_has():
             assert sites.strip().split(", ") == list(layout.linears)
             assert {"first": "cls"}.get(reads, reads) == architecture.SENTENCE
     assert shown == set(model_types())
+
+
+ROWS = re.findall(r"^\| ([\w, -]+) \| ([\w, -]+) \| ([\w, -]+) \|$", TEXT, re.MULTILINE)
+EXTERNAL = {
+    model_type: dict(zip(("adapters", "peft"), said, strict=True))
+    for types, *said in ROWS
+    if said[1] == "all"
+    for model_type in types.split(", ")
+}
+NAMES = {"adapters": external_adapters.CONFIGS, "peft": tuple(external_peft.TUNERS)}
+ADAPTERS = importlib.util.find_spec("adapters") is not None
+FEW = {
+    "compacter": {"phm_dim": 2, "reduction_factor": 4},
+    "compacter++": {"phm_dim": 2, "reduction_factor": 4},
+    "fourierft": {"n_frequency": 20},
+    "waveft": {"n_frequency": 20},
+    "gralora": {"r": 8},
+    "oft": {"oft_block_size": 4, "r": 0},
+    "olora": {"r": 4},
+    "pissa": {"r": 4},
+    "randlora": {"r": 4},
+}
+"""Settings that fit a model of sixteen numbers a token."""
+
+
+def made(name, base):
+    """A new module, or None where it is refused."""
+    spec = load_method(name)
+    method, settings = METHODS.get(spec.method), FEW.get(name.partition(":")[2], {})
+    options = method.Options.model_validate({**spec.options, "settings": settings})
+    try:
+        return method, method.create(base.shape, options, torch.Generator().manual_seed(0))
+    except UsageError:
+        return method, None
+
+
+def runs(model_type, library, name):
+    """What the guide says."""
+    all_of, _, but = EXTERNAL[model_type][library].partition(" but ")
+    return all_of == "all" and name not in but.split(", ")
+
+
+def external(*names):
+    """Each type with each method, those of the adapters library only where it is installed."""
+    there = [name for name in names if name.startswith("peft") or ADAPTERS]
+    return [(model_type, name) for model_type in model_types() for name in there]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_table_of_external_methods_is_what_is_made_and_refused():
+    assert set(EXTERNAL) == set(model_types())
+    for model_type, name in external("adapters:double_seq_bn", "adapters:mam", "peft:ia3"):
+        _, module = made(name, backbone(model_type))
+        assert (module is not None) == runs(model_type, *name.split(":")), (model_type, name)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("model_type", "name"), external(*(f"{lib}:{name}" for lib in NAMES for name in NAMES[lib]))
+)
+def test_an_external_method_acts_minds_no_padding_and_is_kept(model_type, name, tmp_path):
+    base, (ids, mask) = backbone(model_type), tokens()
+    before, real = base(ids, mask), mask.bool()
+    method, module = made(name, base)
+    assert (module is not None) == runs(model_type, *name.split(":"))
+    if module is None:
+        return
+    generator = torch.Generator().manual_seed(7)
+    for key, parameter in module.named_parameters():
+        if "parametrizations" not in key:
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    with torch.no_grad(), base.attach(module.at):
+        acted = base(ids, mask)
+        alone = [base(ids[row : row + 1, :n], mask[row : row + 1, :n])[0] for row, n in LENGTHS]
+    assert (acted - before)[real].abs().max() > 1e-4
+    if name != "adapters:unipelt":
+        for (row, n), one in zip(LENGTHS, alone, strict=True):
+            assert torch.allclose(one, acted[row, :n], atol=1e-3)
+    method.save(module, tmp_path, "thing", base)
+    other = backbone(model_type)
+    again = method.load(tmp_path, other.shape)
+    with torch.no_grad(), other.attach(again.at):
+        assert torch.allclose(other(ids, mask)[real], acted[real], atol=1e-6)
+
+
+LENGTHS = list(enumerate(tokens()[1].sum(1).tolist()))
+"""Of the rows of `tokens`."""

@@ -43,6 +43,7 @@ class Architecture(Protocol):
             "bert" and "roberta" are ours under other names, of those of "linear" only the ones that
             are one projection. Nothing is exported into classes of others.
         ADAPTERS_CLASSES: Model type to the class that the adapters library has for it.
+        NO_PREFIX: Model type to why prefix tuning of the adapters library is wrong there.
         SMALL: Settings of the small model that the sandbox has of it, `model_type` with them;
             sizes, vocabulary and special tokens are the sandbox's. Empty: the first model type.
         PLAIN_ATTENTION: Model types whose attention torch's fused one does not compute.
@@ -54,6 +55,7 @@ class Architecture(Protocol):
     SENTENCE: Pooling = "cls"
     HEADS: Mapping[str, Literal["bert", "roberta", "linear"]] = MappingProxyType({})
     ADAPTERS_CLASSES: Mapping[str, str] = MappingProxyType({})
+    NO_PREFIX: Mapping[str, str] = MappingProxyType({})
     SMALL: Mapping[str, Any] = MappingProxyType({})
     PLAIN_ATTENTION: Sequence[str] = ()
     NO_GRAPH: str = ""

@@ -19,6 +19,7 @@ _GEMMA = ("gemma2", "gemma3_text")
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", *_GEMMA, "bloom", "xglm")
 CAUSAL, SENTENCE = True, "last"
 PLAIN_ATTENTION = ("gemma2",)
+NO_PREFIX = dict.fromkeys(MODEL_TYPES, "its prefixes reach no attention, so nothing is trained")
 
 _LLAMA = {
     "query": "self_attn.q_proj",

@@ -20,6 +20,7 @@ ADAPTERS_CLASSES = {
     "distilbert": "DistilBertAdapterModel",
     "electra": "ElectraAdapterModel",
 } | dict.fromkeys(_ROBERTA, "XLMRobertaAdapterModel")
+NO_PREFIX = {"distilbert": "with its prefixes a row depends on how far it is padded"}
 SMALL = {"model_type": "xlm-roberta"}
 _LINEARS = {
     "query": "attention.self.query",

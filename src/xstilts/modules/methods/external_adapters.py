@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
+from xstilts.backbone.architectures import architecture_of
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import EncoderShape, ModuleWeights
 from xstilts.config.specs import Spec
@@ -172,20 +173,29 @@ def _library_config(options: Options) -> Any:
             raise UsageError(
                 f"the adapters library refuses the settings of {options.config}: {error}"
             ) from None
-    if _asks_for_dora(config.to_dict()):
+    if _says(config.to_dict(), "use_dora", True):
         raise UsageError(f"adapters:{options.config} with DoRA is refused: {REFUSED['dora']}")
     return config
 
 
-def _asks_for_dora(values: Any) -> bool:
+def _says(values: Any, key: str, value: Any) -> bool:
+    """Whether a configuration, or one that it is made of, has a value."""
     if isinstance(values, Mapping):
-        return bool(values.get("use_dora")) or any(map(_asks_for_dora, values.values()))
-    return isinstance(values, list) and any(map(_asks_for_dora, values))
+        found = values.get(key) == value
+        return found or any(_says(inner, key, value) for inner in values.values())
+    return isinstance(values, list) and any(_says(inner, key, value) for inner in values)
 
 
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new module, drawn as the library draws it."""
-    node = _wrap(shape, _library_config(options), generator)
+    config, model_type = _library_config(options), shape.encoder.config.model_type
+    why = architecture_of(model_type).NO_PREFIX.get(model_type, "")
+    if why and _says(config.to_dict(), "architecture", "prefix_tuning"):
+        raise UsageError(
+            f"adapters:{options.config} is refused on a {model_type}: {why}",
+            hint="Use a bottleneck (seq_bn) or --method peft:<tuner>.",
+        )
+    node = _wrap(shape, config, generator)
     return ModuleWeights("external_adapters", options, {SITE.key: node})
 
 
