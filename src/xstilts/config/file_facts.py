@@ -1,4 +1,4 @@
-"""What was found out from files, kept as long as these are the same files.
+"""What was found out, kept as long as the files that it is read from are the same files.
 
 A file is the same while its path, size, time of change (in nanoseconds) and inode are. Where one
 differs, or is too young for its time to tell, what was kept is not used.
@@ -27,13 +27,17 @@ class FileFacts:
         kind: Of the facts: their folder there.
         key: Everything else that the facts depend on; JSON values.
         files: That they are read from; without any, or with a folder among them, nothing is kept.
+            None for facts that no file decides.
     """
 
-    def __init__(self, cache: Path | None, kind: str, key: Any, files: Sequence[Path]) -> None:
+    def __init__(
+        self, cache: Path | None, kind: str, key: Any, files: Sequence[Path] | None = None
+    ) -> None:
         self._seen = time.time()
-        self._stamps = _stamps(files)
-        name = digest({"key": key, "files": [str(path.absolute()) for path in files]})
-        self._path = cache / kind / f"{name[:32]}.json" if cache and self._stamps else None
+        self._stamps = _stamps(files or ())
+        name = digest({"key": key, "files": [str(path.absolute()) for path in files or ()]})
+        keeps = files is None or self._stamps
+        self._path = cache / kind / f"{name[:32]}.json" if cache and keeps else None
 
     def get(self) -> Any:
         """What was kept; None where nothing was, or a file is another one now."""
@@ -47,9 +51,8 @@ class FileFacts:
 
     def put(self, facts: Any) -> None:
         """Keep JSON values that were read from the files; a folder that refuses is left alone."""
-        if self._path is None or max(s[1] for s in self._stamps) > 1e9 * (
-            self._seen - YOUNG_SECONDS
-        ):
+        youngest = max((stamp[1] for stamp in self._stamps), default=0)
+        if self._path is None or youngest > 1e9 * (self._seen - YOUNG_SECONDS):
             return
         with suppress(OSError):
             write_json(self._path, {"files": self._stamps, "facts": facts})

@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import MethodType
 from typing import Any, Generic, TypeVar, cast, get_type_hints
 
@@ -48,11 +49,13 @@ class Origin:
         package: Name of the installed distribution, such as `xstilts`.
         module: What is imported.
         entry: Its entry point; None for a file of the package itself.
+        path: That file; None for an entry point.
     """
 
     package: str
     module: str
     entry: importlib.metadata.EntryPoint | None = None
+    path: Path | None = None
 
 
 class Registry(Generic[T]):
@@ -80,7 +83,7 @@ class Registry(Generic[T]):
         spec = importlib.util.find_spec(self.package)
         path = (spec and spec.submodule_search_locations) or ()
         found = {
-            info.name: Origin(own, f"{self.package}.{info.name}")
+            info.name: Origin(own, f"{self.package}.{info.name}", path=_path(info))
             for info in sorted(pkgutil.iter_modules(path))
             if not info.name.startswith("_")
         }
@@ -158,6 +161,11 @@ class Registry(Generic[T]):
                 where=origin.module,
                 hint=f"Update or uninstall {origin.package}.",
             ) from error
+
+
+def _path(info: pkgutil.ModuleInfo) -> Path | None:
+    spec = info.module_finder.find_spec(info.name, None)
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def complete(implementation: object, contracts: Sequence[type]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import torch
 from xstilts.backbone.machine import machine
 from xstilts.backbone.pretrained import full_training_bytes
 from xstilts.composition.resolve import pinned
-from xstilts.files import digest, write_json
+from xstilts.config.file_facts import FileFacts
 from xstilts.train.mixing import Mixture
 from xstilts.train.phases import Phase
 from xstilts.train.processes import Processes
@@ -123,15 +122,11 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
     not matter. A dev evaluation is reckoned at a third of the cost of training on as many
     sub-words.
     """
-    kept = _calibration_file(phase, plan)
-    try:
-        measured = json.loads(kept.read_text(encoding="utf-8")) if kept else None
-    except (OSError, ValueError):
-        measured = None
+    kept = _calibration(phase, plan)
+    measured = kept.get()
     if measured is None:
         measured = _calibrated(phase, seconds)
-        if kept:
-            write_json(kept, measured)
+        kept.put(measured)
     speed = measured["speed"]
     dev_tokens = plan.dev_rows * plan.tokens / max(1, plan.steps * phase.run.train.batch_size)
     evaluations = int(measured["evaluations"])
@@ -141,9 +136,8 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
     return Estimate(tokens / speed, evaluations, share, speed, int(measured["peak"]))
 
 
-def _calibration_file(phase: Phase, plan: Plan) -> Path | None:
-    """Where the speed of trainings like this one is kept on this machine."""
-    cache = phase.workspace.cache
+def _calibration(phase: Phase, plan: Plan) -> FileFacts:
+    """Keeps the speed of trainings like this one on this machine."""
     about = {
         "machine": machine(),
         "device": str(phase.backbone.device),
@@ -154,7 +148,7 @@ def _calibration_file(phase: Phase, plan: Plan) -> Path | None:
         "train": phase.run.train.model_dump(exclude={"seed"}),
         "rows": [plan.rows, plan.dev_rows, plan.steps],
     }
-    return cache / "calibration" / f"{digest(about)[:32]}.json" if cache else None
+    return FileFacts(phase.workspace.cache, "calibration", about)
 
 
 def _calibrated(phase: Phase, seconds: float) -> dict[str, float]:

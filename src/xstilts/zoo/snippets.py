@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from xstilts.config.registry import Registry
@@ -61,8 +64,24 @@ def card_of(manifest: Manifest) -> MethodCard:
     """What a card says of a module: as its method does, where that is installed."""
     if manifest.kind in _DERIVED:
         return _DERIVED[manifest.kind]
-    known = manifest.method in _METHODS
-    return _METHODS.get(manifest.method).CARD if known else MethodCard("A module")
+    if manifest.method not in _METHODS:
+        return MethodCard("A module")
+    return _stated(manifest.method) or _METHODS.get(manifest.method).CARD
+
+
+@cache
+def _stated(method: str) -> MethodCard | None:
+    """The card that a method's file states in plain values, without importing torch with it."""
+    path = _METHODS.origin(method).path
+    for node in ast.parse(path.read_text(encoding="utf-8")).body if path else ():
+        match node:
+            case ast.Assign([ast.Name("CARD")], ast.Call(ast.Name("MethodCard"), given, named)):
+                with suppress(ValueError):
+                    first = [ast.literal_eval(value) for value in given]
+                    return MethodCard(
+                        *first, **{str(k.arg): ast.literal_eval(k.value) for k in named}
+                    )
+    return None
 
 
 def snippets(manifest: Manifest, repo: str = "") -> str:

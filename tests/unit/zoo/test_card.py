@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,15 +12,15 @@ from safetensors.torch import load_file, save_file
 from support.models import randomise, tokens
 from support.zoo_modules import LABELS, base, build
 
-from xstilts.config.load import load_task
+from xstilts.config.load import load_method, load_task
 from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import DataError
 from xstilts.modules.methods import METHODS
 from xstilts.tasks.formats._heads import SentenceHead, TokenHead
-from xstilts.zoo import verify_folder
+from xstilts.zoo import read_manifest, verify_folder
 from xstilts.zoo.card import base_model, read_scores, render_card, write_card
-from xstilts.zoo.manifest import SIMULATED
-from xstilts.zoo.snippets import library_code
+from xstilts.zoo.manifest import CARD, SIMULATED
+from xstilts.zoo.snippets import card_of, library_code
 
 SCORES = [
     {"task": task, "language": language, "split": "test", "metric": metric, "value": value}
@@ -250,3 +252,34 @@ def test_head_file_is_what_the_snippet_reads(tmp_path):
         "out_proj.bias",
         "out_proj.weight",
     ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_card_says_what_the_method_states(method, tmp_path):
+    build(tmp_path, name="mnli")
+    manifest = read_manifest(tmp_path).model_copy(update={"method": method})
+    assert card_of(manifest) == METHODS.get(method).CARD
+
+
+ADDED = """
+import sys
+from xstilts.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print([name for name in ("torch", "transformers") if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("preset", ["seq_bn", "lora"])
+def test_a_folder_without_a_card_is_added_without_torch(preset, tmp_path):
+    (tmp_path / "module").mkdir()
+    build(tmp_path / "module", name="mnli", preset=preset)
+    (tmp_path / "module" / CARD).unlink(missing_ok=True)
+    words = ["--zoo", str(tmp_path / "zoo"), "zoo", "add", str(tmp_path / "module")]
+    done = subprocess.run(
+        [sys.executable, "-c", ADDED, *words], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+    (card,) = (tmp_path / "zoo").glob(f"mnli/{preset}/*/{CARD}")
+    assert METHODS.get(load_method(preset).method).CARD.noun in card.read_text("utf-8")
