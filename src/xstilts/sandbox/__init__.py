@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WORLDS = ("sandbox",)
 Progress = Callable[[str, float], None]
 
-VERSION = 4
+VERSION = 5
 """Raised when the same spec gives another world."""
 
 _SMALL = (
@@ -33,9 +33,10 @@ _SMALL = (
 )
 
 TRAINING: Mapping[str, Mapping[str, Any]] = {
-    "": {"lr": 2e-3, "epochs": 4, "batch_size": 32},
-    "full": {"lr": 3e-4},
-    "full_delta": {"lr": 3e-4},
+    "": {"lr": 5e-3, "epochs": 1, "batch_size": 32},
+    "lora": {"epochs": 2},
+    "full": {"lr": 5e-4, "epochs": 2},
+    "full_delta": {"lr": 5e-4, "epochs": 2},
     **{task: {"epochs": 8} for task in _SMALL},
 }
 """Method preset or task to the settings that suit a backbone of 4 x 128; `""` is for all."""

@@ -10,10 +10,27 @@ from typing import TypeVar
 from numpy.random import Generator
 
 from xstilts.sandbox import vocabulary as v
-from xstilts.sandbox.clauses import Clause, Phrase, Word, draw_clause, draw_name, draw_noun, one
+from xstilts.sandbox.clauses import (
+    AGENTS,
+    Clause,
+    Phrase,
+    Word,
+    draw_clause,
+    draw_name,
+    draw_noun,
+    one,
+)
 from xstilts.sandbox.languages import LANGUAGES, SOURCE, Language
 from xstilts.sandbox.making import Making
-from xstilts.sandbox.meaning import KINDS, Fact, draw_fact
+from xstilts.sandbox.meaning import (
+    KINDS,
+    Fact,
+    contradicting,
+    draw_fact,
+    entailed,
+    turned_round,
+    unrelated,
+)
 from xstilts.sandbox.stories import ask, draw_story, part_of
 
 T = TypeVar("T")
@@ -38,8 +55,15 @@ def _different(draw: Callable[[], T], count: int) -> list[T]:
 
 
 def _tatoeba(making: Making) -> None:
+    """Half of the facts are others turned round: who did it, and to whom, is in the order alone."""
     generator = making.draw(5)
-    facts: list[Fact] = _different(partial(draw_fact, generator), making.spec.bitext_rows)
+    count = making.spec.bitext_rows
+    found: dict[Fact, None] = {}
+    while len(found) < count:
+        fact = draw_fact(generator)
+        fact = replace(fact, object=one(generator, AGENTS, (fact.agent,)))
+        found |= {fact: None, turned_round(fact): None}
+    facts = list(found)[:count]
     for language in OTHERS:
         stem = f"tatoeba/tatoeba.{language.code}-{SOURCE}"
         for side in (language, making.source):
@@ -127,11 +151,12 @@ def _declaration(
 
 
 def _text(making: Making) -> None:
-    """Facts, a line each; then stories and questions; and some held out for perplexity."""
+    """Facts, two related ones in neighbouring lines; then stories; some held out for perplexity."""
     count = making.spec.text_rows
     for number, language in enumerate(LANGUAGES):
         draw = making.draw(6, number)
-        lines = [making.put(draw_fact(draw), language) for _ in range(count)]
+        facts = [fact for _ in range(-(-count // 2)) for fact in _neighbours(draw)]
+        lines = [making.put(fact, language) for fact in facts[:count]]
         draw = making.draw("stories", number)
         lines += [_told(making, draw, language) for _ in range(count // 2)]
         making.lines(f"mlm/{language.code}.txt", lines)
@@ -140,6 +165,15 @@ def _text(making: Making) -> None:
         making.lines(
             f"mlm/dev-{language.code}.txt", (_told(making, held, language) for _ in range(rows))
         )
+
+
+def _neighbours(generator: Generator) -> tuple[Fact, Fact]:
+    """A fact, and the same again or what follows from it, denies it or is beside it."""
+    fact = draw_fact(generator)
+    if generator.random() < 0.4:
+        return fact, fact
+    change = (entailed, contradicting, unrelated)[int(generator.integers(3))]
+    return fact, change(fact, generator)
 
 
 def _told(making: Making, generator: Generator, language: Language) -> str:

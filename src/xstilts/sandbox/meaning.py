@@ -71,10 +71,14 @@ def contradicting(fact: Fact, generator: Generator) -> Fact:
 
 
 def unrelated(fact: Fact, generator: Generator) -> Fact:
-    """A fact that may or may not hold: another verb or another object."""
-    if generator.random() < 0.5:
-        return replace(fact, verb=_other(generator, VERBS, fact.verb))
-    return replace(fact, object=_other(generator, NOUNS, fact.object), object_is="")
+    """A fact that may or may not hold: another verb and another object."""
+    verb = _other(generator, VERBS, fact.verb)
+    return replace(fact, verb=verb, object=_other(generator, NOUNS, fact.object), object_is="")
+
+
+def turned_round(fact: Fact) -> Fact:
+    """What one does to the other, the other does to the one."""
+    return replace(fact, agent=fact.object, object=fact.agent)
 
 
 def _one(generator: Generator, values: tuple[str, ...]) -> str:

@@ -22,6 +22,7 @@ from xstilts.sandbox.meaning import (
     contradicting,
     draw_fact,
     entailed,
+    turned_round,
     unrelated,
 )
 
@@ -172,7 +173,7 @@ def _paws_pair(generator: Generator, number: int) -> tuple[Fact, Fact, str]:
     if number % 2:
         return fact, fact if kind < 0.5 else entailed(fact, generator), "1"
     if kind < 0.15:
-        return fact, replace(fact, agent=fact.object, object=fact.agent), "0"
+        return fact, turned_round(fact), "0"
     return fact, contradicting(fact, generator) if kind < 0.55 else _apart(fact, generator), "0"
 
 

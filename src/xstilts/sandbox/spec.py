@@ -39,7 +39,7 @@ class SandboxSpec(Spec):
     test_rows: int = 300
     bitext_rows: int = 200
     text_rows: int = 3000
-    pretraining_steps: int = 600
+    pretraining_steps: int = 200
     noise: dict[str, float] = Field(default_factory=dict)
 
     def key(self) -> dict[str, Any]:

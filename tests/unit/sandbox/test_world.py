@@ -8,8 +8,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from torch.nn.functional import cross_entropy
 
 from xstilts.backbone.backbone import Backbone
@@ -23,8 +25,8 @@ from xstilts.sandbox import chosen_world, ensure_world
 from xstilts.sandbox.clauses import Clause, Phrase, Word, entity_tags
 from xstilts.sandbox.languages import LANGUAGES
 from xstilts.sandbox.making import Making
-from xstilts.sandbox.meaning import KINDS, NOUNS, VERBS
-from xstilts.sandbox.pretraining import build_backbone, build_tokenizer
+from xstilts.sandbox.meaning import KINDS, NOUNS, VERBS, draw_fact, unrelated
+from xstilts.sandbox.pretraining import build_backbone, build_tokenizer, encoded_pairs
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.translations import MODEL
 from xstilts.sandbox.vocabulary import CONCEPTS
@@ -305,6 +307,91 @@ def test_noise_moves_the_share_that_was_asked_for(tmp_path):
     assert making.noisy("y", "train", labels) == labels
 
 
+def test_neighbouring_lines_of_facts_speak_of_the_same(root):
+    making = Making(root, SPEC)
+    meaning = {word: concept for concept, word in making.words["qaa"].items()}
+    text = (root / "mlm" / "qaa.txt").read_text(encoding="utf-8").splitlines()[:40]
+    facts = [[meaning[word] for word in line.split()] for line in text]
+    for first, second in zip(facts[::2], facts[1::2], strict=True):
+        same_verb = set(first) & set(second) & set(VERBS)
+        same_agent = next(w for w in first if w in NOUNS) == next(
+            (w for w in second if w in NOUNS), None
+        )
+        assert same_verb or same_agent, (first, second)
+    assert 5 <= sum(a == b for a, b in zip(facts[::2], facts[1::2], strict=True)) < 20
+
+
+def test_a_fact_beside_another_has_another_verb_and_another_object():
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        fact = draw_fact(generator)
+        other = unrelated(fact, generator)
+        assert (other.agent, other.agent_is) == (fact.agent, fact.agent_is)
+        assert other.verb != fact.verb
+        assert other.object != fact.object
+
+
+def test_words_of_one_meaning_stay_near_each_other_in_pretraining(tmp_path):
+    small = SandboxSpec(
+        train_rows=24, dev_rows=12, test_rows=12, bitext_rows=8, text_rows=40, pretraining_steps=3
+    )
+    backbone = ensure_world(tmp_path, small).backbone
+    _, concept_of = build_tokenizer(tmp_path / "tokenizer", small.seed)
+    table = load_file(backbone / "model.safetensors")["embeddings.word_embeddings.weight"]
+    pieces = {}
+    for piece, number in concept_of.items():
+        pieces.setdefault(CONCEPTS[number], []).append(table[piece])
+    near = {concept: np.mean(rows, axis=0) for concept, rows in pieces.items()}
+
+    def cosine(a, b):
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    # noise of 0.3 a side: 1 / (1 + 0.09) = 0.92 between two languages
+    alike = [cosine(rows[0], row) for rows in pieces.values() for row in rows[1:]]
+    assert np.mean(alike) == pytest.approx(0.92, abs=0.02)
+    kinds = [cosine(near[kind], near[noun]) for kind, nouns in KINDS.items() for noun in nouns]
+    assert np.mean(kinds) == pytest.approx(0.6, abs=0.08)
+    assert abs(np.mean([cosine(near["dog"], near[verb]) for verb in VERBS])) < 0.1
+
+
+@pytest.mark.parametrize("architecture", ["post_norm", "deberta", "modernbert", "decoder"])
+def test_half_of_the_heads_attend_to_equal_words_from_the_start(architecture, tmp_path, root):
+    spec = SPEC.model_copy(update={"architecture": architecture, "pretraining_steps": 0})
+    build_backbone(tmp_path / "sandbox-small", root, spec, lambda *_: None)
+    base = Backbone.load(str(tmp_path / "sandbox-small"))
+    places = base.layout.linears
+    for block in base.blocks:
+        if "qkv" in places:
+            query, key, _ = block.get_submodule(places["qkv"]).weight.split(64)
+        else:
+            query, key = (block.get_submodule(places[n]).weight for n in ("query", "key"))
+        assert torch.equal(query[:32], key[:32])
+        assert not torch.isclose(query[32:], key[32:]).any(dim=1).all()
+
+
+def test_rows_of_pretraining_count_the_new_words_of_the_second_line(tmp_path):
+    tokenizer, concept_of = build_tokenizer(tmp_path, SPEC.seed)
+    one, two, three, four = tokenizer.batch_decode([[piece] for piece in list(concept_of)[:4]])
+    pairs = [(f"{one} {two}", f"{two} {one}"), (one, f"{one} {two} {two}"), (one, f"{two} {three}")]
+    pairs.append((one, f"{two} {three} {four} {one} {four}"))
+    rows = encoded_pairs([*pairs], tokenizer)
+    assert rows.scalars["new"].tolist() == [0, 1, 2, 3]
+    text = tokenizer.decode(rows.input_ids[1])
+    assert text == f"<s> {one}</s></s> {one} {two} {two}</s>"
+
+
+def test_half_of_tatoebas_sentences_are_others_turned_round(root):
+    making = Making(root, SPEC)
+    meaning = {word: concept for concept, word in making.words["qaa"].items()}
+    text = (root / "tatoeba" / "tatoeba.qab-qaa.qaa").read_text(encoding="utf-8").splitlines()
+    said = [[meaning[word] for word in line.split()] for line in text]
+    nouns = [[word for word in words if word in NOUNS] for words in said]
+    assert len({*text}) == 25
+    for first, second in zip(range(0, 24, 2), range(1, 24, 2), strict=True):
+        assert sorted(said[first]) == sorted(said[second])
+        assert nouns[first] == nouns[second][::-1]
+
+
 def test_twins_differ_in_draws_only(root):
     twins = {n: load(task_of(n, root), "train", "qaa", root) for n in ("snli", "cad_nli")}
     texts = {n: {row.fields["text"] for row in rows} for n, rows in twins.items()}
@@ -383,7 +470,8 @@ def test_mlqa_scores_made_up_languages_without_articles():
 
 def test_the_usual_world_keeps_its_key_and_another_architecture_is_another_world():
     usual, decoder = SandboxSpec(), SandboxSpec(architecture="decoder")
-    assert digest({"version": 4, "spec": usual.key()})[:16] == "896c997c9403707e"
+    before = SandboxSpec(pretraining_steps=600)
+    assert digest({"version": 4, "spec": before.key()})[:16] == "896c997c9403707e"
     assert decoder.key() == usual.key() | {"architecture": "decoder"}
     assert chosen_world("sandbox:architecture=decoder")[1] == decoder
     with pytest.raises(NotFoundError, match="no architecture named 'decodr'"):
