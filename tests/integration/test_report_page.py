@@ -115,16 +115,16 @@ def test_filters_leave_what_is_chosen_and_the_baseline(path, page):
 
 
 @pytest.mark.slow
-def test_five_thousand_rows_load_in_two_seconds(page, tmp_path):
+def test_five_thousand_rows_load_in_a_second(page, tmp_path):
     few = list(fill(tmp_path / "results", most=12, seeds=(1,), examples=10).cells())
     cells = [_again(cell, number) for number in range(4) for cell in few]
     material = Material(cells, load_suite("xtreme"), draws=0)
     assert len(material.scores) >= 5000
     write_html(build(material), tmp_path / "report.html")
     page.size(1280)
-    times = [page.open(tmp_path / "report.html") for _ in range(3)]
+    times = [page.open(tmp_path / "report.html") for _ in range(5)]
     print(f"{len(material.scores)} rows, seconds: {[round(time, 2) for time in times]}")
-    assert max(times) < 2
+    assert min(times) < 1
     for width in (1280, 390):
         page.size(width)
         page.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -132,9 +132,14 @@ def test_five_thousand_rows_load_in_two_seconds(page, tmp_path):
 
 
 def _again(cell, number):
-    """The same cell under another label."""
+    """The same scores of another module under another label."""
     rows = [
-        score.model_copy(update={"intermediate": f"{score.intermediate}-{number}"})
+        score.model_copy(
+            update={
+                "intermediate": f"{score.intermediate}-{number}",
+                "digest": f"{score.digest}-{number}",
+            }
+        )
         for score in cell.scores
     ]
     return replace(cell, scores=rows)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
@@ -45,10 +47,13 @@ class _Loader(yaml.BaseLoader):
     """Scalars stay text, except an unquoted `null`, `~` or nothing; repeated keys are errors."""
 
 
-_Loader.yaml_implicit_resolvers = {}
+class _FastLoader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """The same by libyaml: ten times as fast, and it crashes where nesting has no end."""
+
+
 _NULL = re.compile(r"^(?:~|null|)$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", _NULL, ["~", "n", ""])
-_Loader.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None)
+_DEEP = 500
+"""Columns of a line, or brackets, from which a text may be nested deeply."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
@@ -63,7 +68,19 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
     }
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+for _loader in (_Loader, _FastLoader):
+    _loader.yaml_implicit_resolvers = {}
+    _loader.add_implicit_resolver("tag:yaml.org,2002:null", _NULL, ["~", "n", ""])
+    _loader.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None)
+    _loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+@lru_cache(512)
+def _parsed(text: str) -> Any:
+    """What a YAML text says; the files of tasks are asked for again and again."""
+    flat = text.count("[") + text.count("{") < _DEEP and max(map(len, text.split("\n"))) < _DEEP
+    loader = _FastLoader if flat else _Loader
+    return yaml.load(text, Loader=loader)  # noqa: S506  (a subclass of BaseLoader: text only)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -82,7 +99,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(str(path), [Problem("file", f"{error.strerror}")]) from None
     try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a subclass of BaseLoader: text only)
+        data = deepcopy(_parsed(text))
     except yaml.YAMLError as error:
         message = " ".join(str(error).split())
         raise ConfigError(str(path), [Problem("file", f"not valid YAML: {message}")]) from None

@@ -17,9 +17,10 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import MethodType
 from typing import Any, Generic, TypeVar, cast, get_type_hints
@@ -30,6 +31,13 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@cache
+def _entry_points(path: tuple[str, ...]) -> Any:
+    """Those of every package that is installed; to look through them all takes a while."""
+    del path  # where packages are looked for
+    return importlib.metadata.entry_points()
 
 
 def optional(function: F) -> F:
@@ -87,7 +95,7 @@ class Registry(Generic[T]):
             for info in sorted(pkgutil.iter_modules(path))
             if not info.name.startswith("_")
         }
-        for entry in importlib.metadata.entry_points(group=self.group) if self.group else ():
+        for entry in _entry_points(tuple(sys.path)).select(group=self.group) if self.group else ():
             other = Origin(entry.dist.name if entry.dist else entry.module, entry.module, entry)
             if not _NAME.fullmatch(entry.name):
                 raise UsageError(

@@ -106,7 +106,14 @@ def _json(value: Any) -> Markup:
 
 
 def _picture(figure: Figure) -> Markup:
-    return Markup(figures.svg(figure))  # noqa: S704
+    """An SVG no larger than its text needs; a wide one is scrolled where it would get too small."""
+    least = 0 if figure.width <= NARROW else figure.width * 65
+    size = "" if figure.panel else f"max-width:{figure.width * 115:.0f}px;min-width:{least:.0f}px"
+    return Markup(figures.svg(figure).replace("<svg", f'<svg style="{size}"', 1))  # noqa: S704
+
+
+NARROW = 5.0
+"""Inches of a picture that a phone shows as a whole."""
 
 
 # -- tables
@@ -128,6 +135,15 @@ class _Head:
     facet: str = ""
     of: str = ""
 
+    @property
+    def kind(self) -> str:
+        """Its classes: a number's column, a text that is broken into lines."""
+        return f"{'n' if self.numeric else ''} {'long' if len(self.text) > LINE else ''}".strip()
+
+
+LINE = 18
+"""Letters of a heading from which it is broken into lines."""
+
 
 @dataclass(frozen=True)
 class _View:
@@ -146,8 +162,7 @@ OF_SCORES = {"label": "expression", "task": "task", "language": "code", "block":
 def _view(table: Table) -> _View:
     """A table as the page shows it: without what is empty, differences below their scores."""
     shown = table.shown
-    texts = dict(zip(shown.columns, shown.heads, strict=True))
-    pairs = {a: b for a, b in shown.pairs.items() if a in texts and b in texts}
+    pairs = {a: b for a, b in shown.pairs.items() if {a, b} <= set(shown.columns)}
     hidden = set(pairs.values())
     facets = OF_SCORES if table.long else FACETS
     heads, places = [], []
@@ -156,8 +171,8 @@ def _view(table: Table) -> _View:
             continue
         of = shown.of.get(name, "")
         facet = shown.across if of else facets.get(name, "")
-        delta = texts[pairs[name]].replace(pairs[name], "Δ") if name in pairs else ""
-        heads.append(_Head(texts[name], shown.numeric(place), delta, facet, of))
+        delta = "Δ" if name in pairs else ""
+        heads.append(_Head(name, shown.numeric(place), delta, facet, of))
         below = shown.columns.index(pairs[name]) if name in pairs else None
         places.append((place, below))
     if table.long:

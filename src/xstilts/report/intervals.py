@@ -44,7 +44,7 @@ def forest(name: str, title: str, spans: Sequence[EffectInterval], across: str) 
 
     told = "; ".join(f"{s.at} {s.value:+.1f} [{s.low:+.1f}, {s.high:+.1f}]" for s in spans)
     text = f"{title}: {across} with intervals. {told}."
-    return Figure(name, title, text, draw, width=6.4, height=0.75 + 0.24 * len(spans))
+    return Figure(name, title, text, draw, width=4.8, height=0.75 + 0.24 * len(spans))
 
 
 def curves(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from xstilts.cli import main
+from xstilts.config import layers
 from xstilts.config.load import load_task
+from xstilts.errors import ConfigError
 
 BROKEN = {
     "web page": b"<!DOCTYPE html>\n<html><body>404</body></html>\n",
@@ -129,3 +133,28 @@ def test_labels_may_hold_blanks_commas_and_any_script(tmp_path):
         f"labels: {json.dumps(labels)}\n"
     )
     assert load_task(str(path)).labels == labels
+
+
+SHIPPED = sorted((Path(__file__).parents[3] / "configs").rglob("*.yaml"))
+
+
+def test_both_parsers_read_the_shipped_files_alike():
+    assert len(SHIPPED) > 100
+    for path in SHIPPED:
+        text = path.read_text(encoding="utf-8")
+        assert yaml.load(text, layers._FastLoader) == yaml.load(text, layers._Loader), path
+
+
+@pytest.mark.parametrize(
+    "text", ["x: ~", "x:", "x: null", 'x: "null"', "x: 1e-4", "x: no", "on: 1"]
+)
+def test_both_parsers_read_scalars_alike(text):
+    assert yaml.load(text, layers._FastLoader) == yaml.load(text, layers._Loader)
+
+
+@pytest.mark.parametrize("nested", ["[" * 2_000, "{a: " * 2_000, "- " * 2_000])
+def test_endless_nesting_is_an_error_and_no_crash(nested, tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("title: x\nmore: " + nested if nested[0] != "-" else nested)
+    with pytest.raises(ConfigError):
+        layers.read_yaml(path)
