@@ -268,3 +268,15 @@ def test_the_package_lists_its_verbs_and_is_typed():
     assert {"train", "evaluate", "xtreme", "predict", "load", "Session"} <= set(dir(xstilts))
     assert all(callable(getattr(xstilts, name)) for name in ("evaluate", "align", "rank"))
     assert (Path(xstilts.__file__).parent / "py.typed").is_file()
+
+
+def test_what_is_evaluated_is_said_before_anything_is_looked_up(tmp_path, capsys):
+    session = Session(zoo=tmp_path / "zoo", results=tmp_path / "r", cache=tmp_path / "c")
+    for go in (
+        lambda: session.evaluate(["none", "mnli"], "nowhere"),
+        lambda: session.xtreme(["none", "mnli"], tasks=["nowhere"]),
+        lambda: session.align(["none", "mnli"], "nowhere"),
+    ):
+        with pytest.raises(NotFoundError):
+            go()
+        assert capsys.readouterr().err.splitlines()[0] == "evaluating none, mnli on nowhere"

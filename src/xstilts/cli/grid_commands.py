@@ -41,10 +41,11 @@ def plan(
 
     Example: xstilts grid plan alignment-by-domain --world sandbox
     """
+    state: State = context.obj
+    state.note(f"planning study {study}")
     from xstilts.cli.grid_output import print_plan
     from xstilts.grid.plan import estimate
 
-    state: State = context.obj
     planned, grid_context = _planned(state, _chosen(state, study, backbone, seeds, intermediates))
     with state.session.progress("calibrating") as progress:
         lines = estimate(planned, grid_context, progress)
@@ -72,15 +73,16 @@ def run(
 
     Example: xstilts grid run alignment-by-domain --world sandbox --workers 2
     """
+    state: State = context.obj
+    if state.dry_run:
+        plan(context, study, backbone, seeds, intermediates)
+        return
+    state.note(f"planning study {study}")
     from xstilts.cli.grid_answer import make_answer, print_answer
     from xstilts.cli.grid_output import print_status, status_record
     from xstilts.grid import drive
 
-    state: State = context.obj
     chosen = _chosen(state, study, backbone, seeds, intermediates)
-    if state.dry_run:
-        plan(context, study, backbone, seeds, intermediates)
-        return
     state.session.require_writable("zoo", "results", "home", "cache")
     planned, grid_context = _planned(state, chosen)
     with state.session.progress(f"study {planned.name}") as progress:

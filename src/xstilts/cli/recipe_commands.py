@@ -90,10 +90,11 @@ def run(
 
     Example: xstilts run quick --world sandbox
     """
+    state: State = context.obj
+    state.note(f"recipe {recipe}")
     from xstilts.config.load import load_recipe
     from xstilts.train.recipes import RecipeRunner, spell_out
 
-    state: State = context.obj
     chosen = _chosen(load_recipe(recipe), intermediates, targets, seeds)
     state.session.require_writable("zoo", "results", "home", "cache")
     workspace = state.session.workspace()

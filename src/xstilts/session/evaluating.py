@@ -61,6 +61,10 @@ class Evaluating(Training):
             self.note(line)
         return ScoresResult(outcome)
 
+    def _tell_looking(self, expressions: Sequence[str], tasks: Sequence[str]) -> None:
+        """Say, before anything is imported, what is evaluated."""
+        self.note(f"evaluating {', '.join(expressions)} on {', '.join(tasks)}")
+
     def evaluate(
         self,
         expressions: str | Iterable[str],
@@ -127,9 +131,10 @@ class Evaluating(Training):
         **which: Any,
     ) -> tuple[Evaluator, list[Request]]:
         """An evaluation before it runs; see `evaluate`."""
+        texts, head = listed(expressions), which.get("head", "")
+        self._tell_looking(texts, [task])
         from xstilts.evaluate.request import task_requests
 
-        texts, head = listed(expressions), which.get("head", "")
         chosen = self.reference_for([*texts, *([head] if head else [])], backbone)
         requests = task_requests(texts, task, **which)
         how: dict[str, Any] = {"precision": precision, "compiled": compiled}
@@ -156,6 +161,9 @@ class Evaluating(Training):
             options: `tasks`, `suite`, `top`, `overrides`, `langs`, `split`, `limit`, `layers`,
                 `pooling`, `backbone`: see `suite_requests`.
         """
+        self._tell_looking(
+            listed(expressions), options.get("tasks") or [options.get("suite", "xtreme")]
+        )
         from xstilts.config.load import load_suite
         from xstilts.data.sources import first_rows
         from xstilts.evaluate.submission import (
@@ -322,10 +330,11 @@ class Evaluating(Training):
         **which: Any,
     ) -> tuple[Evaluator, list[Request]]:
         """What `align` measures, before it does."""
+        texts, bitexts = listed(expressions), listed(tasks)
+        self._tell_looking(texts, bitexts)
         from xstilts.config.load import load_task
 
         self.require_writable("results", "cache")
-        texts, bitexts = listed(expressions), listed(tasks)
         chosen = self.reference_for(texts, backbone)
         for task in bitexts:
             load_task(task)

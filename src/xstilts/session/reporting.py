@@ -72,6 +72,7 @@ class Reporting(Setup):
         Raises:
             NotFoundError: There is no such reference, suite or task.
         """
+        self.note("reading stored scores")
         from xstilts.config.load import load_suite
         from xstilts.grid.state import GridFolder, study_problems
         from xstilts.report.build import SIMULATION, build
