@@ -44,6 +44,8 @@ def clock_text(seconds: float | None) -> str:
 class Pace:
     """The time left, by the pace of the later half of the time so far.
 
+    What goes by before the first bit is done, such as loading a model, is no part of it.
+
     Args:
         now: Seconds of a clock when the work begins.
         share: Of the whole that was done before.
@@ -60,7 +62,7 @@ class Pace:
 
     def tell(self, now: float, share: float) -> None:
         """Note the share that is done; a smaller one than before begins another work."""
-        if share < self._share:
+        if share < self._share or share <= self._marks[0][1]:
             self._begin(now, share)
         self._share, marks = share, self._marks
         elapsed = now - self._began

@@ -214,6 +214,7 @@ class Evaluator:
             self._require_whole()
             return known, False
         computer, data = self._computer, self.rows.of(job)
+        progress("computing", 0.0)
         coming = next((later for later in following if later.rows != job.rows), None)
         if coming is not None:
             self.rows.prepare(coming)

@@ -112,6 +112,14 @@ def test_the_time_left_follows_the_pace_of_the_later_half():
     assert pace.left(300.0) == pytest.approx(0.1 / 0.004, rel=0.02)
 
 
+def test_what_goes_by_before_anything_is_done_does_not_count():
+    pace = Pace(0.0, 0.0)
+    pace.tell(60.0, 0.0)  # a model was loaded
+    assert pace.left(60.0) is None
+    pace.tell(70.0, 0.25)
+    assert pace.left(70.0) == pytest.approx(30.0)
+
+
 def test_the_time_left_grows_in_a_pause_that_is_reported():
     pace = Pace(0.0, 0.0)
     for second in range(1, 101):
