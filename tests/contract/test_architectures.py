@@ -49,13 +49,22 @@ def test_hidden_states_are_those_of_transformers(model_type):
     inputs = here.architecture.inputs(here.encoder, ids, mask)
     theirs = here.encoder(**inputs, output_hidden_states=True)
     ours = here.hidden_states(ids, mask)
+    ran: list[int] = []
+    handles = [
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+        for number, block in enumerate(here.blocks)
+    ]
     assert len(ours) == len(theirs.hidden_states) == len(here.blocks) + 1
     for mine, other in zip(ours[:-1], theirs.hidden_states, strict=False):
         assert torch.equal(mine, other)
     # transformers 4.57 gives ModernBERT's last one before the norm; ours is as in transformers 5
     assert torch.equal(ours[-1], theirs.last_hidden_state)
     for count, last in enumerate(ours):
+        ran.clear()
         assert torch.equal(here.hidden_states(ids, mask, up_to=count)[-1], last)
+        assert ran == list(range(count))
+    for handle in handles:
+        handle.remove()
 
 
 @pytest.mark.parametrize("model_type", model_types())
@@ -226,7 +235,7 @@ def test_the_packed_layout_gives_the_same(model_type):
     assert torch.allclose(here(ids, mask), packed, atol=1e-5)
 
 
-@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_eight_and_sixteen_bits_are_near(model_type):
     here, (ids, mask) = base(model_type), tokens()
     _, module = fresh("lora", here.shape)
@@ -275,7 +284,8 @@ def test_a_zoo_takes_the_config_of_a_whole_encoder(model_type, tmp_path):
 
 def test_modules_of_every_architecture_load_bit_equal_in_another_process(tmp_path):
     wanted = {}
-    for model_type in OTHERS:
+    types = (*OTHERS, *DECODERS)
+    for model_type in types:
         here, (ids, mask) = base(model_type), tokens()
         method, module = fresh("lora", here.shape)
         randomise(module)
@@ -288,7 +298,7 @@ import json, pathlib, torch
 from support.models import backbone, tokens
 from xstilts.modules.methods import METHODS
 found = {{}}
-for name in {OTHERS!r}:
+for name in {types!r}:
     here, (ids, mask) = backbone(name), tokens()
     module = METHODS.get("lora").load(pathlib.Path({str(tmp_path)!r}) / name, here.shape)
     with torch.no_grad(), here.attach(module.at):

@@ -40,17 +40,24 @@ class Backbone:
         tokenizer: Its fast tokenizer.
         identity: Which backbone this is; modules refuse another one.
         retrieval_layer: Block pooled for retrieval by default.
+        max_length: Longest input in sub-words, special tokens included.
         architecture: What differs between encoders.
         layout: Where everything is in this one.
     """
 
     def __init__(
-        self, encoder: Any, tokenizer: Any, identity: BackboneIdentity, retrieval_layer: int
+        self,
+        encoder: Any,
+        tokenizer: Any,
+        identity: BackboneIdentity,
+        retrieval_layer: int,
+        longest: int = 0,
     ) -> None:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.identity, self.retrieval_layer = identity, retrieval_layer
         self.architecture = architecture_of(encoder.config.model_type)
         self.layout = self.architecture.describe(encoder.config)
+        self.max_length = min(longest or self.layout.max_length, self.layout.max_length)
         self._compiled: list[Any] = []
         self._acting: Set[str] = frozenset()  # keys of the sites at which something acts
         self._entry: nn.Module | None = None  # what acts at the embeddings
@@ -84,7 +91,8 @@ class Backbone:
         encoder.eval().requires_grad_(False)
         # A hub id says nothing of layers: XTREME's block 14 of 24, at the same relative depth.
         layer = spec.retrieval_layer or round(encoder.config.num_hidden_layers * 14 / 24)
-        return cls(encoder, tokenizer, identify(spec, encoder, tokenizer), layer)
+        identity = identify(spec, encoder, tokenizer)
+        return cls(encoder, tokenizer, identity, layer, spec.max_length)
 
     @property
     def asks_language(self) -> bool:
@@ -129,11 +137,6 @@ class Backbone:
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.encoder.parameters()).device
-
-    @property
-    def max_length(self) -> int:
-        """Longest input in sub-words, special tokens included."""
-        return self.layout.max_length
 
     def to(self, device: torch.device | str) -> Backbone:
         """Move the weights; returns itself."""

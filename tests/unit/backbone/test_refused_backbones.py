@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.trained import backbone_folder
+from support.models import encoder
+from support.tokenizers import byte_tokenizer
+from support.trained import TEXTS, backbone_folder
 from transformers import PreTrainedTokenizer
 
 from xstilts.backbone.backbone import Backbone
+from xstilts.config.load import load_task
 from xstilts.errors import DataError, UsageError, XstiltsError
+from xstilts.tasks.encoding import remarks
 
 
 @pytest.mark.parametrize(
@@ -74,3 +78,34 @@ def test_sizes_that_are_none(value, tmp_path):
     path.write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(DataError, match=r"config.json of backbone .* is broken"):
         Backbone.load(str(folder), offline=True)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "bert"])
+def test_a_tokenizer_without_padding_pads_with_the_end_of_a_causal_model_s_text(
+    model_type, tmp_path
+):
+    tokenizer = byte_tokenizer(TEXTS * 20)
+    model = encoder(model_type, vocab_size=len(tokenizer), pad_token_id=0, num_hidden_layers=1)
+    for one in (model, tokenizer):
+        one.save_pretrained(tmp_path / "lm")
+    if model_type == "bert":
+        with pytest.raises(DataError, match="has no padding token"):
+            Backbone.load(str(tmp_path / "lm"), offline=True)
+        return
+    here = Backbone.load(str(tmp_path / "lm"), offline=True)
+    assert here.padding_remark.startswith("lm has no padding token of its own: '<|end|>' stands")
+    assert Backbone.load(str(backbone_folder(tmp_path / "own")), offline=True).padding_remark == ""
+
+
+@pytest.mark.parametrize(("said", "reads"), [(32, 32), (0, 64), (500, 64)])
+def test_rows_are_as_long_as_a_yaml_and_the_config_allow(said, reads, tmp_path):
+    lines = [f"repo: {backbone_folder(tmp_path / 'base')}", "retrieval_layer: 2"]
+    (tmp_path / "mine.yaml").write_text("\n".join([*lines, f"max_length: {said}"]))
+    here = Backbone.load(str(tmp_path / "mine.yaml"), offline=True)
+    assert here.max_length == reads
+    found = remarks(load_task("xnli"), here, ["de"], 48)
+    assert found == (
+        [f"xnli: max_length is 48, and {here.identity.name} reads at most 32 sub-words"]
+        if reads < 48
+        else []
+    )

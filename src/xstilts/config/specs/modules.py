@@ -34,7 +34,8 @@ class BackboneSpec(Spec):
         repo: Hub id or a local folder.
         revision: Commit to pin; a branch such as `main` pins nothing. Empty for a local folder.
         retrieval_layer: Block whose output is pooled for retrieval (1-based, 0 is the embeddings).
-        max_length: Longest input in sub-words that it was made for; 0 where only its config says.
+        max_length: Longest input in sub-words that it was made for; 0 where only its config says,
+            above whose longest input no row goes.
         pretraining: Corpus that says which languages it saw (`xstilts.data.languages`); empty where
             that is unknown.
         default_language: Language as the model names it, such as `en_XX`, whose parts serve rows of
