@@ -141,6 +141,8 @@ def load_tokenizer(what: str, place: str, **options: Any) -> Any:
         DataError: A file of it is broken.
     """
     from huggingface_hub.errors import HFValidationError
+
+    _import_generation()
     from transformers import AutoTokenizer
 
     try:
@@ -153,6 +155,23 @@ def load_tokenizer(what: str, place: str, **options: Any) -> Any:
             f"the tokenizer of {what} '{place}' cannot be read: {type(error).__name__}: {first}",
             hint="Look at tokenizer.json and tokenizer_config.json: one is broken, or missing.",
         ) from None
+
+
+@cache
+def _import_generation() -> None:
+    """Import text generation, as every model class does, but without scikit-learn.
+
+    One threshold of assisted decoding is all that it serves there, and with scipy and pandas it is
+    a fifth of what starting a command costs.
+    """
+    import transformers.utils as library
+
+    available = library.is_sklearn_available
+    library.is_sklearn_available = lambda: False
+    try:
+        import transformers.generation.candidate_generator  # noqa: F401
+    finally:
+        library.is_sklearn_available = available
 
 
 def _can_be_a_repository(name: str) -> bool:

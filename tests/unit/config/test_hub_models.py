@@ -188,3 +188,19 @@ def test_looking_for_what_is_not_finite_copies_nothing():
         assert hub_models.is_finite(tensor)
     taken = [event.self_cpu_memory_usage for event in seen.key_averages()]
     assert max(taken) < 1000 < tensor.nbytes
+
+
+def test_loading_a_backbone_leaves_scikit_learn_alone(tmp_path):
+    script = (
+        "import sys\n"
+        "from xstilts.backbone.backbone import Backbone\n"
+        "Backbone.load(sys.argv[1])\n"
+        "from transformers.utils import is_sklearn_available\n"
+        "print('transformers.generation.candidate_generator' in sys.modules,\n"
+        "      'sklearn' in sys.modules, is_sklearn_available())\n"
+    )
+    folder = backbone_folder(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "True False True", done.stderr
