@@ -31,13 +31,13 @@ def broken(zoo: Zoo) -> list[tuple[Path, IntegrityError]]:
 
 
 def search(zoo: Zoo, words: str) -> list[Entry]:
-    """The modules whose name, task, method, backbone, languages or labels hold every word."""
+    """The library's modules whose name, task, method, languages or labels hold every word."""
     wanted = words.lower().split()
     tagged: dict[str, list[str]] = {}
     for (_, tag), digest in zoo.tags().items():
         tagged.setdefault(digest, []).append(tag)
     found = []
-    for entry in zoo.entries():
+    for entry in zoo.library():
         m = entry.manifest
         parts = (m.name, m.kind, m.task, m.format, m.family, m.method, m.preset, m.backbone.name)
         more = (*m.languages, m.source_language, *m.labels, m.composition, m.license)
@@ -207,7 +207,7 @@ def bundle(zoo: Zoo, references: Sequence[str], into: Path) -> list[Entry]:
 
     Args:
         zoo: The library.
-        references: What to take; everything when empty.
+        references: What to take; when empty everything but what stands apart as a study's.
         into: Becomes a library; modules that are there already stay.
 
     Returns:
@@ -219,7 +219,7 @@ def bundle(zoo: Zoo, references: Sequence[str], into: Path) -> list[Entry]:
     """
     if into.resolve() == zoo.root.resolve():
         raise UsageError("a library cannot be bundled into itself", where=str(into))
-    chosen = [zoo.find(text) for text in references] if references else zoo.entries()
+    chosen = [zoo.find(text) for text in references] if references else zoo.library()
     known = {entry.manifest.digest: entry for entry in (*zoo.entries(), *chosen)}
     needed: dict[str, Entry] = {}
     for entry in chosen:

@@ -498,6 +498,15 @@ def test_a_studys_module_stands_apart_until_it_is_tagged(zoo):
         zoo.find("mnli/seq_bn")
 
 
+def test_a_search_and_a_bundle_are_of_the_library(zoo, tmp_path):
+    own, other = add(zoo, seed=1), add(zoo.of_study("rates"), seed=2)
+    assert search(zoo, "mnli") == [own]
+    assert bundle(zoo, [], tmp_path / "whole") == Zoo(tmp_path / "whole").entries()
+    assert [entry.manifest.seed for entry in Zoo(tmp_path / "whole").entries()] == [1]
+    bundle(zoo, [f"@{other.manifest.digest}"], tmp_path / "one")
+    assert Zoo(tmp_path / "one").library() == Zoo(tmp_path / "one").entries()
+
+
 def test_modules_of_studies_are_found_by_name_where_the_library_has_none(zoo):
     first = add(zoo.of_study("rates"), seed=1)
     assert zoo.find("mnli/seq_bn") == first
