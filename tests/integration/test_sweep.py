@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 
@@ -20,6 +21,9 @@ from xstilts import sandbox
 from xstilts.backbone import backbone
 from xstilts.cli import main
 from xstilts.config import hub_models
+from xstilts.sandbox import demo
+from xstilts.sandbox.demo import DemoModule
+from xstilts.sandbox.spec import SandboxSpec
 
 RAW = re.compile(r"Traceback|MaxRetry|Warning:|Error:")
 """What libraries and bugs write."""
@@ -148,6 +152,20 @@ def no_network(_place, patch):
     hub_models._answers.cache_clear()
 
 
+def tiny_demo(place, patch):
+    """The demo of a world of a few rows, on a machine where no socket opens."""
+    world = sandbox.World(place / "data", place / "pico", "tiny", SandboxSpec())
+    probe = DemoModule(str(place / "tasks" / "own.yaml"), "head", "probe")
+    patch.setattr(sandbox, "ensure_world", lambda *_given: world)
+    patch.setattr(demo, "tour", lambda train: [(f"@{train(probe)}", probe.task, "probe")])
+    patch.setattr(socket.socket, "connect", no_socket)
+    patch.setattr(socket, "getaddrinfo", no_socket)
+
+
+def no_socket(*_arguments, **_options):
+    raise AssertionError("a socket is opened")
+
+
 def empty(place, _patch):
     shutil.rmtree(place / "zoo")
 
@@ -219,6 +237,11 @@ def test_no_network(sweep):
     ):
         command = words[0] if words[0] == "doctor" else " ".join(words[:2])
         sweep(command, code, no_network, words=words[len(command.split()) :], loads=False)
+    assert not sweep.faults, "\n\n".join(sweep.faults)
+
+
+def test_the_demo_without_a_network(sweep):
+    sweep("demo", 0, tiny_demo, words=("--seeds", "1", "--html", "{out}/demo.html"))
     assert not sweep.faults, "\n\n".join(sweep.faults)
 
 

@@ -49,6 +49,11 @@ class Sentence:
     tokens: dict[int, Token] = field(default_factory=dict)
     spans: dict[int, tuple[int, str]] = field(default_factory=dict)
 
+    @property
+    def spans_to(self) -> int:
+        """Number of the last word of a multi-word token; 0 without any."""
+        return max((last for last, _ in self.spans.values()), default=0)
+
 
 def read_sentences(path: Path, column: int = 3) -> Iterator[Sentence]:
     """The sentences of a CoNLL-U file, with the tags of a column (3 is UPOS).
@@ -60,14 +65,25 @@ def read_sentences(path: Path, column: int = 3) -> Iterator[Sentence]:
     for row, line in enumerate(split_lines(read_text(path), path), 1):
         if is_blank(line):
             if sentence is not None and sentence.tokens:
-                yield sentence
+                yield _whole(sentence, path)
             sentence = None
             continue
         sentence = sentence or Sentence(row)
         if not line.startswith("#"):
             _add(sentence, line, path, row, column)
     if sentence is not None and sentence.tokens:
-        yield sentence
+        yield _whole(sentence, path)
+
+
+def _whole(sentence: Sentence, path: Path) -> Sentence:
+    """The sentence, if its last multi-word token ends with it or before."""
+    if sentence.spans_to > len(sentence.tokens):
+        raise DataError(
+            f"a multi-word token ends at word {sentence.spans_to}, and the last word is "
+            f"{len(sentence.tokens)}",
+            where=where(path, sentence.row),
+        )
+    return sentence
 
 
 def _add(sentence: Sentence, line: str, path: Path, row: int, column: int) -> None:
@@ -84,6 +100,11 @@ def _add(sentence: Sentence, line: str, path: Path, row: int, column: int) -> No
     try:
         if "-" in number:
             first, last = (int(part) for part in number.split("-"))
+            if not max(len(sentence.tokens), sentence.spans_to) < first <= last:
+                raise DataError(
+                    f"multi-word token {number} begins before another one ends",
+                    where=where(path, row),
+                )
             sentence.spans[first] = (last, cells[1])
             return
         position = int(number)

@@ -80,7 +80,8 @@ def resolve_phase(
     """
     name = name or short_name(tasks)
     require_readable(name)
-    preset = load_method(run.method)
+    preset, options = load_method(run.method), method_options(run)
+    METHODS.get(preset.method).require_fit(backbone.shape, options)
     expression, parents = resolve_expression(base, workspace.zoo, backbone)
     names = tasks_of(tasks)
     return Phase(
@@ -89,7 +90,7 @@ def resolve_phase(
         parts=make_parts(names, run, workspace.data, offline=workspace.offline),
         run=run,
         preset=preset,
-        options=method_options(run),
+        options=options,
         backbone=backbone,
         workspace=workspace,
         base=expression,

@@ -597,6 +597,26 @@ def test_multi_word_tokens_are_fused_or_split(tmp_path):
     assert row.target == ("PRON", "VERB", "ADP", "DET", "NOUN")
 
 
+@pytest.mark.parametrize(
+    ("lines", "what", "row"),
+    [
+        (("1-3 im _ _", "1 in ADP 2", "2 dem DET 0"), "ends at word 3, and the last word is 2", 1),
+        (
+            ("1-2 im _ _", "1 in ADP 0", "2-3 x _ _", "2 dem DET 1", "3 H NOUN 1"),
+            "begins before",
+            4,
+        ),
+        (("1 in ADP 0", "1-2 im _ _", "2 dem DET 1"), "begins before", 3),
+        (("2-1 im _ _", "1 in ADP 0", "2 dem DET 1"), "begins before", 2),
+    ],
+)
+def test_multi_word_tokens_that_do_not_fit_their_sentence(tmp_path, lines, what, row):
+    path = file(tmp_path, conllu(*lines), "de.conllu")
+    error = refused(path, {"reader": "conllu"}, FREE_TAGS)
+    assert what in error.what
+    assert error.where == f"{path}:{row}"
+
+
 def test_the_head_of_a_fused_word_is_its_highest_part(tmp_path):
     # dámelo: me and lo hang on da, which is the root.
     text = conllu("1-3 dámelo _ _", "1 da VERB 0", "2 me PRON 1", "3 lo PRON 1")

@@ -7,7 +7,7 @@ A method is one file of this package, or an entry point of the group `xstilts.me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
@@ -19,7 +19,7 @@ from xstilts.backbone.sites import EncoderShape, ModuleWeights
 from xstilts.config.hub_models import is_finite
 from xstilts.config.registry import Registry, optional
 from xstilts.config.specs import Spec
-from xstilts.errors import IntegrityError
+from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.merging import Merge, merged_parameters
 from xstilts.zoo.snippets import MethodCard
 
@@ -82,12 +82,34 @@ class Method(Protocol):
         ...
 
     @optional
+    def require_fit(self, shape: EncoderShape, options: Any) -> None:
+        """Refuse options that name what an encoder lacks, before a training.
+
+        Raises:
+            UsageError: They do.
+        """
+
+    @optional
     def merged(self, modules: Sequence[ModuleWeights], merge: Merge) -> ModuleWeights:
         """One module from several of this method; parameter by parameter unless it says how."""
         return merged_parameters(modules, merge)
 
 
 METHODS = Registry[Method]("xstilts.modules.methods", "method", Method, "xstilts.methods")
+
+
+def require_blocks(blocks: Iterable[int], shape: EncoderShape) -> None:
+    """Refuse blocks that an encoder lacks.
+
+    Raises:
+        UsageError: The encoder has fewer; negative numbers count from nowhere.
+    """
+    unknown = sorted({block for block in blocks if not 0 <= block < shape.num_layers})
+    if unknown:
+        raise UsageError(
+            f"the backbone has no block {', '.join(map(str, unknown))}",
+            hint=f"Its blocks are 0 to {shape.num_layers - 1}.",
+        )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

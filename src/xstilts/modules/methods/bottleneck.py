@@ -21,7 +21,7 @@ from xstilts.backbone.sites import SUBLAYERS, EncoderShape, ModuleWeights, Site
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
-from xstilts.modules.methods import Save, read_tensors, require_same_keys
+from xstilts.modules.methods import Save, read_tensors, require_blocks, require_same_keys
 from xstilts.modules.nodes import Reads, TwoLayers, read
 from xstilts.zoo.snippets import MethodCard
 
@@ -111,6 +111,11 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Modul
                 _initialise(module, generator)
                 modules[Site(block, name).key] = module
     return ModuleWeights("bottleneck", options, modules)
+
+
+def require_fit(shape: EncoderShape, options: Options) -> None:
+    """Refuse to leave out a block that there is not."""
+    require_blocks(options.leave_out, shape)
 
 
 @torch.no_grad()

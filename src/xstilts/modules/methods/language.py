@@ -71,6 +71,9 @@ def _network(inputs: int, outputs: int, options: Options) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, size), activation, nn.Linear(size, outputs))
 
 
+require_fit = bottleneck.require_fit
+
+
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new language adapter."""
     coupling = Coupling(shape.hidden_size, options)

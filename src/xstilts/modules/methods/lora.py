@@ -10,17 +10,23 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import LINEARS, EncoderShape, Linear, ModuleWeights, Site
 from xstilts.config.specs import Spec
-from xstilts.errors import IntegrityError
+from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import write_json
 from xstilts.modules.merging import Merge
-from xstilts.modules.methods import Save, _adapters_lora, read_tensors, require_same_keys
+from xstilts.modules.methods import (
+    Save,
+    _adapters_lora,
+    read_tensors,
+    require_blocks,
+    require_same_keys,
+)
 from xstilts.zoo.snippets import MethodCard
 
 KIND = "lora"
@@ -32,6 +38,9 @@ CARD = MethodCard(
 )
 IS_UPDATE = LOW_RANK = True
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+_SITE = re.compile(r"\d+_\w+")
 
 
 class Options(Spec):
@@ -53,7 +62,7 @@ class Options(Spec):
     alpha: float = 16.0
     dropout: float = Field(default=0.0, ge=0, lt=1)
     leave_out: list[int] = Field(default_factory=list)
-    rank_pattern: dict[str, int] = Field(default_factory=dict)
+    rank_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
     only: list[str] = Field(default_factory=list)
 
     def sites(self, num_layers: int) -> list[Site]:
@@ -85,6 +94,15 @@ class LowRank(nn.Module):
     def weight_update(self) -> Tensor:
         """The update of the weight matrix, [out, in], float32."""
         return self.B.float() @ self.A.float() * self.scaling
+
+
+def require_fit(shape: EncoderShape, options: Options) -> None:
+    """Refuse to leave out a block, or to name a site, that there is not."""
+    named = [*options.rank_pattern, *options.only]
+    for key in named:
+        if not _SITE.fullmatch(key):
+            raise UsageError(f"'{key}' is no site", hint="Such as 0_query, of the first block.")
+    require_blocks([*options.leave_out, *(Site.of(key).block for key in named)], shape)
 
 
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:

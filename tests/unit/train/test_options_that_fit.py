@@ -1,0 +1,47 @@
+"""Options that name what a backbone lacks are refused before a training."""
+
+from __future__ import annotations
+
+import pytest
+from support.own_task import write_own_task
+from support.trained import backbone_folder
+
+from xstilts.errors import ConfigError, UsageError
+from xstilts.session import Session
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    write_own_task(place)
+    how = {name: place / name for name in ("data", "zoo", "cache", "results")}
+    return Session(backbone=str(backbone_folder(place / "pico")), **how, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "said"),
+    [
+        ("seq_bn", {"leave_out": [99]}, "no block 99"),
+        ("seq_bn", {"leave_out": [0, -1]}, "no block -1"),
+        ("lang", {"leave_out": [3]}, "no block 3"),
+        ("lora", {"leave_out": [3, 4]}, "no block 3, 4"),
+        ("lora", {"rank_pattern": {"7_query": 4}}, "no block 7"),
+        ("lora", {"only": ["query"]}, "'query' is no site"),
+    ],
+)
+def test_blocks_that_the_backbone_lacks(session, method, options, said):
+    task = str(session.data.parent / "tasks" / "own.yaml")
+    with pytest.raises(UsageError, match=said):
+        session.phase(task, method=method, settings={"options": options})
+
+
+def test_a_rank_of_none(session):
+    task = str(session.data.parent / "tasks" / "own.yaml")
+    with pytest.raises(ConfigError, match="rank_pattern"):
+        session.phase(task, method="lora", settings={"options": {"rank_pattern": {"0_query": 0}}})
+
+
+def test_blocks_that_it_has(session):
+    task = str(session.data.parent / "tasks" / "own.yaml")
+    phase = session.phase(task, method="seq_bn", settings={"options": {"leave_out": [0, 2]}})
+    assert phase.options.leave_out == [0, 2]
