@@ -19,7 +19,7 @@ def bench(
         bool,
         typer.Option("--full", help="XLM-R base and large shapes; else a tiny model, in a minute."),
     ] = False,
-    pairs: Annotated[int, typer.Option(help="Measured pairs of a comparison.")] = 5,
+    pairs: Annotated[int, typer.Option(min=1, help="Measured pairs of a comparison.")] = 5,
     gpu: Annotated[
         bool, typer.Option("--gpu", help="XLM-R large in bfloat16 on the accelerator, alone.")
     ] = False,

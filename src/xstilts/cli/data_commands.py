@@ -139,7 +139,7 @@ def show_rows(
     task: Annotated[str, typer.Argument(help="A task.")],
     split: Annotated[str, typer.Option(help="Empty means the task's own.")] = "",
     language: Annotated[str, typer.Option("--langs", help="Empty means the first.")] = "",
-    limit: Annotated[int, typer.Option(help="Rows to show.")] = 3,
+    limit: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
 ) -> None:
     """Show where a split comes from, its first rows, and sources that are not used and why.
 

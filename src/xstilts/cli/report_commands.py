@@ -27,7 +27,9 @@ def report(
     reference: Annotated[
         str, typer.Option(help="`paper` puts published numbers beside ours.")
     ] = "",
-    draws: Annotated[int, typer.Option(help="Of each bootstrap; 0 makes no comparisons.")] = 10_000,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Of each bootstrap; 0 makes no comparisons.")
+    ] = 10_000,
     latex: Annotated[Path | None, typer.Option(help="Also write LaTeX tables (booktabs).")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write Markdown.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write all score rows as CSV.")] = None,

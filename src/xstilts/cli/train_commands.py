@@ -61,7 +61,7 @@ CacheActivations = Annotated[
         help="Keep the outputs of blocks below the first that trains on disk; no dropout in them.",
     ),
 ]
-Nproc = Annotated[int, typer.Option(help="Processes that train together on this machine.")]
+Nproc = Annotated[int, typer.Option(min=1, help="Processes that train together on this machine.")]
 
 
 def train_adapter(

@@ -22,12 +22,15 @@ def seed_numbers(text: str) -> list[int]:
     """Comma-separated seeds.
 
     Raises:
-        UsageError: One is not a whole number.
+        UsageError: One is no whole number from 0 on, or stands twice.
     """
+    from pydantic import TypeAdapter
+
+    from xstilts.config.specs import Seeds
     from xstilts.errors import UsageError
 
     try:
-        return [int(seed) for seed in text.split(",")]
+        return TypeAdapter(Seeds).validate_python(text.split(","))
     except ValueError:
         raise UsageError(f"no seeds: '{text}'", hint="Write --seeds 1,2,3.") from None
 

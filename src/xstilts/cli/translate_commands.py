@@ -18,9 +18,9 @@ def translate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most this many rows, a nested subset.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of that subset.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, help="Of that subset.")] = 42,
     code: Annotated[str, typer.Option(help="The model's code of the language.")] = "",
-    beams: Annotated[int, typer.Option(help="Beams of the search; 1 is greedy.")] = 4,
+    beams: Annotated[int, typer.Option(min=1, help="Beams of the search; 1 is greedy.")] = 4,
 ) -> None:
     """Translate a task's rows; training finds them with --source-langs. Stopped, it continues.
 

@@ -14,6 +14,7 @@ Expressions are values: frozen, comparable, and `parse(str(expression)) == expre
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NoReturn
@@ -208,8 +209,11 @@ class _Parser:
         match = _NUMBER.match(self.text, self.at)
         if not match:
             return None
+        value = float(match.group())
+        if math.isinf(value):
+            self.fail(f"'{match.group()}' is too large", "a number such as 0.5")
         self.at = match.end()
-        return float(match.group())
+        return value
 
     def name(self) -> str | None:
         self.skip()

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from xstilts.config.layers import Layer, read_yaml, resolve
 from xstilts.config.load import short_name, spec_path, spelt
-from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, Spec
+from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, Seeds, Spec
 from xstilts.errors import ConfigError, Problem
 from xstilts.grid.answer_spec import AnswerSpec, TableSpec
 
@@ -48,7 +48,7 @@ class StudySpec(Spec):
     intermediate: SectionSpec = Field(default_factory=SectionSpec)
     target: SectionSpec = Field(default_factory=SectionSpec)
     language: SectionSpec | None = None
-    seeds: list[int] = Field(default=[1, 2, 3], min_length=1)
+    seeds: Seeds = Field(default=[1, 2, 3])
     depths: list[float] = Field(default_factory=list)
     answer: AnswerSpec | None = None
     citation: str = ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from xstilts.config.specs import Spec
+from xstilts.config.specs import Seed, Spec
 
 POST_NORM = "post_norm"
 """The usual architecture: of a small XLM-R."""
@@ -32,7 +32,7 @@ class SandboxSpec(Spec):
         text_rows: Lines of unlabelled text for each language.
     """
 
-    seed: int = 7
+    seed: Seed = 7
     architecture: str = POST_NORM
     train_rows: int = 6000
     dev_rows: int = 300

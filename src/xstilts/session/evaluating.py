@@ -360,6 +360,7 @@ class Evaluating(Training):
         backbone: str = "",
     ) -> Ranker:
         """A ranking before it is computed; see `rank`."""
+        from xstilts.config.layers import Layer, resolve
         from xstilts.config.load import load_task
 
         load_task(target)
@@ -374,7 +375,8 @@ class Evaluating(Training):
             trained_modules,
         )
 
-        spec = RankSpec(methods=tuple(methods) or METHODS, shots=shots, seed=seed)
+        asked = {"methods": tuple(methods) or METHODS, "shots": shots, "seed": seed}
+        spec = resolve(RankSpec, [Layer("rank", asked)]).value
         require_target(target, spec, self.data, offline=self.no_hub)
         if not modules:
             trained_modules(self.zoo)

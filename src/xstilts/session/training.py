@@ -197,6 +197,7 @@ class Training(Setup):
         `save` is refused here where nothing can be kept under it.
         """
         from xstilts.composition.parser import require_readable
+        from xstilts.config.layers import Layer, resolve
         from xstilts.config.load import load_task
 
         load_task(target)
@@ -208,7 +209,7 @@ class Training(Setup):
         self._tell_loading(backbone or self.backbone_reference)
         from xstilts.train.search import Search, SearchSpec, require_search
 
-        spec = SearchSpec(**settings)
+        spec = resolve(SearchSpec, [Layer("search", settings)]).value
         require_search(target, self.data, offline=self.no_hub)
         loaded = self.backbone_for([expression, *([head] if head else [])], backbone)
         return Search(expression, target, head, loaded, self.workspace(), spec)

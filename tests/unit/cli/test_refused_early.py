@@ -132,6 +132,17 @@ def test_the_hint_names_a_task_as_it_was_given(refused, tmp_path):
         (("train-adapter", "mnli", "--set", "train.epochs=inf"), "train.epochs: input should be"),
         (("train-adapter", "mnli", "--set", "train.lr=nan"), "train.lr: input should be"),
         (("compose", "mnli", "--save", "No Name"), "'No Name' cannot name a module"),
+        (("compose", "average(mnli*1e400, mnli)", "--save", "x"), "'1e400' is too large"),
+        (("train-adapter", "mnli", "--seed", str(2**63)), "train.seed: input should be less"),
+        (("rank", "xnli", "--shots", "0"), "shots: input should be greater than 0"),
+        (("rank", "xnli", "--seed", "-1"), "seed: input should be greater"),
+        (("search", "average(mnli, mnli)", "--target", "xnli", "--budget", "0"), "budget: input"),
+        (("run", "quick", "--seeds", "1,1"), "no seeds: '1,1'"),
+        (("run", "quick", "--seeds", "1,-2"), "no seeds: '1,-2'"),
+        (("--world", f"sandbox:seed={2**63}", "data", "ls"), "seed: input should be less"),
+        (("report", "--draws", "-1"), "'--draws': Input should be greater than or equal to 0"),
+        (("data", "show", "xnli", "--limit", "-1"), "'--limit': Input should be greater than"),
+        (("train", "mnli", "--nproc", "0"), "'--nproc': Input should be greater than or equal"),
     ],
 )
 def test_a_wrong_setting(refused, words, said):

@@ -4,7 +4,7 @@ YAML scalars arrive as text and are read through the field types, so `1e-4` is a
 Norwegian.
 """
 
-from xstilts.config.specs.base import Spec
+from xstilts.config.specs.base import Seed, Seeds, Spec
 from xstilts.config.specs.modules import BackboneIdentity, BackboneSpec, MethodSpec
 from xstilts.config.specs.recipes import IntermediateSpec, RecipeSpec, SectionSpec
 from xstilts.config.specs.tasks import HubSource, SourceSpec, SuiteSpec, TaskSpec
@@ -20,6 +20,8 @@ __all__ = [
     "MixtureSpec",
     "RecipeSpec",
     "SectionSpec",
+    "Seed",
+    "Seeds",
     "SourceSpec",
     "Spec",
     "SuiteSpec",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 class Spec(BaseModel):
@@ -11,3 +14,15 @@ class Spec(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
     )
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise PydanticCustomError("seeds", "each seed may stand once: two equal runs are one")
+    return seeds
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""Where random numbers start; torch's generators take no more bits."""
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+"""One run each."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from xstilts.config.specs.base import Spec
+from xstilts.config.specs.base import Seeds, Spec
 
 
 class SectionSpec(Spec):
@@ -60,7 +60,7 @@ class RecipeSpec(Spec):
     intermediate: SectionSpec = Field(default_factory=SectionSpec)
     target: SectionSpec = Field(default_factory=SectionSpec)
     language: SectionSpec | None = None
-    seeds: list[int] = Field(default=[42], min_length=1)
+    seeds: Seeds = Field(default=[42])
     sandbox: dict[str, SectionSpec] = Field(default_factory=dict)
     citation: str = ""
     note: str = ""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from xstilts.config.specs.base import Spec
+from xstilts.config.specs.base import Seed, Spec
 
 
 class TrainSpec(Spec):
@@ -65,7 +65,7 @@ class TrainSpec(Spec):
     adam_beta2: float = Field(default=0.999, ge=0, lt=1)
     clip: float = Field(default=1.0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = Field(default=42, ge=0)
+    seed: Seed = 42
     max_length: int = Field(default=0, ge=0)
     eval_every: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)

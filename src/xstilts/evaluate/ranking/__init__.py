@@ -20,13 +20,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import PositiveInt
+
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.compose import compose
 from xstilts.composition.load import load_module
 from xstilts.composition.parser import parse
 from xstilts.config.load import load_task, short_name, train_task_of
 from xstilts.config.progress import ProgressFn, silent
-from xstilts.config.specs import Spec, TaskSpec
+from xstilts.config.specs import Seed, Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.sources import load, require_located, task_in_world
@@ -63,8 +65,8 @@ class RankSpec(Spec):
     """
 
     methods: tuple[str, ...] = METHODS
-    shots: int = 64
-    seed: int = 42
+    shots: PositiveInt = 64
+    seed: Seed = 42
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from xstilts.composition.resolve import pinned, resolve_expression
 from xstilts.composition.task_model import Head, TaskModel
 from xstilts.config.load import load_task, train_task_of
 from xstilts.config.progress import ProgressFn, silent
-from xstilts.config.specs import Spec, TaskSpec
+from xstilts.config.specs import Seed, Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, collate
 from xstilts.data.sources import data_digest, load, require_located, task_in_world
@@ -61,7 +61,7 @@ class SearchSpec(Spec):
     budget: int = Field(default=60, gt=0)
     shots: int = Field(default=64, gt=0)
     penalty: float = Field(default=0.05, ge=0)
-    seed: int = Field(default=42, ge=0)
+    seed: Seed = 42
 
 
 @dataclass(frozen=True)
