@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -10,6 +10,9 @@ from xstilts.config.specs import Seed, Spec
 
 POST_NORM = "post_norm"
 """The usual architecture: of a small XLM-R."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SandboxSpec(Spec):
@@ -40,7 +43,7 @@ class SandboxSpec(Spec):
     bitext_rows: int = 200
     text_rows: int = 3000
     pretraining_steps: int = 200
-    noise: dict[str, float] = Field(default_factory=dict)
+    noise: dict[str, Share] = Field(default_factory=dict)
 
     def key(self) -> dict[str, Any]:
         """What tells this world from others; the usual architecture is not named in it."""

@@ -6,6 +6,7 @@ when there are more scores.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ def read_scores(folder: Path) -> list[dict[str, Any]]:
 
     Raises:
         IntegrityError: The file is not JSON.
-        DataError: A row lacks a key.
+        DataError: A row lacks a key, or its value is no number.
     """
     if not (folder / SCORES).is_file():
         return []
@@ -80,7 +81,13 @@ def _plain(row: Any) -> dict[str, Any]:
         raise DataError(f"a score row has no {', '.join(missing)}", hint="See docs/guides.")
     more = ("layer", "n", "seed", "predictions_sha256")
     kept = {key: row[key] for key in (*_KEYS, *more) if key in row and row[key] != -1}
-    return kept | {"value": float(row["value"])}
+    try:
+        value = float(row["value"])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"a score row has no number: its value is {row['value']!r}")
+    return kept | {"value": value}
 
 
 def render_card(manifest: Manifest, scores: Iterable[ScoreRow] = (), *, repo: str = "") -> str:

@@ -320,7 +320,7 @@ class Zoo:
         for folder in _children(self.root / ".tags"):
             for path in sorted(folder.glob("[!.]*")):
                 with suppress(FileNotFoundError):  # removed by another process meanwhile
-                    found[folder.name, path.name] = path.read_text(encoding="utf-8").strip()
+                    found[folder.name, path.name] = path.read_text("utf-8", "replace").strip()
         return found
 
 

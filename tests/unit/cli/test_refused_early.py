@@ -140,6 +140,7 @@ def test_the_hint_names_a_task_as_it_was_given(refused, tmp_path):
         (("run", "quick", "--seeds", "1,1"), "no seeds: '1,1'"),
         (("run", "quick", "--seeds", "1,-2"), "no seeds: '1,-2'"),
         (("--world", f"sandbox:seed={2**63}", "data", "ls"), "seed: input should be less"),
+        (("--world", "sandbox:noise.snli=2", "data", "ls"), "noise.snli: input should be less"),
         (("report", "--draws", "-1"), "'--draws': Input should be greater than or equal to 0"),
         (("data", "show", "xnli", "--limit", "-1"), "'--limit': Input should be greater than"),
         (("train", "mnli", "--nproc", "0"), "'--nproc': Input should be greater than or equal"),

@@ -283,3 +283,10 @@ def test_a_folder_without_a_card_is_added_without_torch(preset, tmp_path):
     assert done.stderr.splitlines()[-1] == "[]"
     (card,) = (tmp_path / "zoo").glob(f"mnli/{preset}/*/{CARD}")
     assert METHODS.get(load_method(preset).method).CARD.noun in card.read_text("utf-8")
+
+
+@pytest.mark.parametrize("value", ["many", None, float("nan"), "inf", [1]])
+def test_scores_are_numbers(value, tmp_path):
+    build(tmp_path, name="mnli")
+    with pytest.raises(DataError, match="a score row has no number"):
+        write_card(tmp_path, [{**SCORES[0], "value": value}])

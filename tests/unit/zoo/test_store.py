@@ -14,7 +14,8 @@ from xstilts.errors import (
     NotFoundError,
     UsageError,
 )
-from xstilts.zoo import Entry, Zoo, verify_folder
+from xstilts.zoo import Entry, Zoo, hubs, verify_folder
+from xstilts.zoo.card import license_in
 from xstilts.zoo.maintenance import (
     ancestors,
     broken,
@@ -550,3 +551,14 @@ def test_links_to_themselves_and_to_nothing_are_no_modules(zoo):
         (place / "nothing").symlink_to("gone")
     assert [found.folder for found in zoo.entries()] == [entry.folder]
     assert zoo.find(entry.reference).folder == entry.folder
+
+
+def test_a_card_and_a_tag_that_are_no_utf8(zoo, tmp_path):
+    entry = add(zoo, license="")
+    (entry.folder / "README.md").write_bytes("---\nlicense: mit\n---\nCafé\n".encode("latin-1"))
+    hubs.push(entry.folder, f"folder:{tmp_path / 'shared'}")
+    (card,) = (tmp_path / "shared").glob("*/*/*/README.md")
+    assert license_in(card.read_text("utf-8")) == "mit"
+    zoo.tag(entry, "best")
+    (zoo.root / ".tags" / entry.manifest.name / "best").write_bytes(b"\xff")
+    assert gc(zoo) == [f"tag {entry.manifest.name}:best"]

@@ -298,7 +298,7 @@ def _parts(entry: Entry, zoo: Zoo | None, target: str, hub: Any) -> list[Entry]:
 def _stated_license(staged: Path, hub: Any, address: Address) -> str:
     """The licence in the module's own card, or in the one that it has on the hub."""
     own = staged / CARD
-    here = license_in(own.read_text(encoding="utf-8")) if own.is_file() else ""
+    here = license_in(own.read_text(encoding="utf-8", errors="replace")) if own.is_file() else ""
     return here or license_in(hub.card(address, read_manifest(staged)))
 
 

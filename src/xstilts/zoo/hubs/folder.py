@@ -65,7 +65,7 @@ def pull(address: Address, into: Path, progress: ProgressFn, *, offline: bool) -
 def card(address: Address, manifest: Manifest) -> str:
     """The text of the card that the module has in the library at the address."""
     path = _place(address)[0] / full_name(manifest) / CARD
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def beside(address: Address, digest: str) -> Address | None:

@@ -185,7 +185,7 @@ def card(address: Address, manifest: Manifest) -> str:
         path = _download(_repo(address), CARD, address.revision, offline=False)
     except NotFoundError:
         return ""
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 # ------------------------------------------------------------------------------------- details
