@@ -109,7 +109,7 @@ class ResultCell:
     def outcomes(self) -> Any:
         """Per-example outcomes as the metric gives them, or None."""
         try:
-            return from_json((self.folder / "outcomes.json").read_bytes())
+            return from_json(_bytes(self.folder, "outcomes.json"))
         except FileNotFoundError:
             return None
 
@@ -173,9 +173,9 @@ class ResultStore:
             [
                 key.path
                 for start in os.scandir(self.root / "cells")
-                if Path(start).is_dir()
+                if start.is_dir()
                 for key in os.scandir(start.path)
-                if Path(key.path, "cell.json").is_file()
+                if os.path.isfile(f"{key.path}/cell.json")  # noqa: PTH113  (see _bytes)
             ]
             if (self.root / "cells").is_dir()
             else []
@@ -205,11 +205,10 @@ class _Record(BaseModel):
 
 
 def _read(folder: Path) -> ResultCell:
-    path = folder / "cell.json"
     try:
-        record = _Record.model_validate_json(path.read_bytes())
+        record = _Record.model_validate_json(_bytes(folder, "cell.json"))
     except (OSError, ValueError) as error:
-        raise _broken(path, error) from None
+        raise _broken(folder / "cell.json", error) from None
     return ResultCell(
         folder.name,
         record.identity,
@@ -219,6 +218,12 @@ def _read(folder: Path) -> ResultCell:
         record.written,
         record.machine,
     )
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    """A file of a cell; reports read so many that making a path of each is half the time."""
+    with open(f"{folder}/{name}", "rb") as stream:  # noqa: PTH123
+        return stream.read()
 
 
 def _broken(path: Path, error: Exception) -> IntegrityError:

@@ -359,6 +359,8 @@ AT = " · "
 
 
 def _renamed(cell: ResultCell, label: str) -> ResultCell:
+    if all(score.intermediate == label for score in cell.scores):
+        return cell
     rows = [score.model_copy(update={"intermediate": label}) for score in cell.scores]
     return replace(cell, scores=rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from xstilts.evaluate.stats import NOTHING, Verdict
@@ -82,7 +83,7 @@ class Table:
         items = (row[column] for row in self.rows)
         return column >= self.names and any(isinstance(i, Value | int | float) for i in items)
 
-    @property
+    @cached_property
     def shown(self) -> Table:
         """Without the columns, and the rows of numbers, in which nothing stands."""
         kept = [n for n in range(len(self.columns)) if any(_said(row[n]) for row in self.rows)]
