@@ -38,6 +38,7 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
         DataError: One of its sizes is no number of them.
         UsageError: The model cannot be a backbone.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, PretrainedConfig
     from transformers.utils.hub import extract_commit_hash
 
@@ -52,8 +53,8 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
             config = AutoConfig.for_model(model_type, **kept)
         sizes = {k: getattr(config, k) for k in ("vocab_size", "hidden_size", "num_hidden_layers")}
         wrong = [f"{k} is {v!r}" for k, v in sizes.items() if type(v) is not int or v < 1]
-    except (TypeError, ValueError, ArithmeticError) as error:  # what the class makes of its values
-        wrong = str(error).splitlines()[:1]
+    except (TypeError, ValueError, ArithmeticError, StrictDataclassError) as error:
+        wrong = [" ".join(str(error).split())]  # what the class makes of its values
     if wrong:
         raise DataError(
             f"config.json of backbone '{spec.repo}' is broken: {', '.join(wrong)}",

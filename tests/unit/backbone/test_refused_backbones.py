@@ -66,7 +66,9 @@ def test_a_broken_tokenizer_is_named(name, content, tmp_path):
         (folder / name).unlink()
     else:
         (folder / name).write_text(content, encoding="utf-8")
-    with pytest.raises(XstiltsError, match=r"the tokenizer of backbone '.*base' cannot be read"):
+    # transformers 5 takes its general class for one that it does not know, which knows no padding
+    said = r"the tokenizer of backbone '.*base' (cannot be read|has no padding token)"
+    with pytest.raises(XstiltsError, match=said):
         Backbone.load(str(folder), offline=True)
 
 
