@@ -13,8 +13,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from xstilts.session.analysing import Analysing
 from xstilts.session.data import Data
-from xstilts.session.evaluating import Evaluating
 from xstilts.session.predicting import Predicting
 from xstilts.session.reporting import Reporting
 from xstilts.session.setup import DEFAULT_BACKBONE, PRECISIONS
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BACKBONE", "PRECISIONS", "VERBS", "Session", "default_session", "load"]
 
 
-class Session(Evaluating, Predicting, Reporting, Data, Sharing):
+class Session(Analysing, Predicting, Reporting, Data, Sharing):
     """Where you work, and what you can do there; `Setup` says what it takes.
 
-    The verbs stand by subject in the files beside: training, evaluating, predicting, reporting,
-    data, sharing.
+    The verbs stand by subject in the files beside: training, evaluating, analysing,
+    predicting, reporting, data, sharing.
     """
 
 

@@ -12,6 +12,7 @@ from xstilts.session.setup import Setup
 
 if TYPE_CHECKING:
     from xstilts.composition.explain import Explanation
+    from xstilts.config.run import RunSpec
     from xstilts.report.results import ModuleResult, SearchResult
     from xstilts.train.phases import Phase
     from xstilts.train.search import Search
@@ -71,24 +72,30 @@ class Training(Setup):
         run = resolve_run(task, flags, overrides, config, default, world, origin).value
         self.require_writable("zoo", "home", "cache")
         self._tell_loading(run.backbone)
-        from xstilts.backbone.machine import require_bf16
-        from xstilts.backbone.pretrained import memory_need
-        from xstilts.config.load import load_method
-        from xstilts.modules.methods import METHODS
         from xstilts.train.run import require_training, resolve_phase
 
         require_training(task, run, name, self.data, offline=self.no_hub)
-        if run.train.precision == "bf16":
-            require_bf16(self.device)
-        if run.backbone not in self._backbones:
-            full = METHODS.get(load_method(run.method).method).REPLACES_ENCODER
-            need = memory_need(run.backbone, device=self.device, full=full, offline=self.offline)
-            if need:
-                self.note(str(need))
+        self._require_machine(run)
         workspace, loaded = self.workspace(track), self.backbone(run.backbone)
         return resolve_phase(
             task, run, loaded, workspace, base=base, init=init, name=name, command=command
         )
+
+    def _require_machine(self, run: RunSpec) -> None:
+        """Refuse a training that this machine cannot hold or compute; say what it takes."""
+        from xstilts.backbone.machine import require_bf16
+        from xstilts.backbone.pretrained import memory_need
+        from xstilts.config.load import load_method
+        from xstilts.modules.methods import METHODS
+
+        if run.train.precision == "bf16":
+            require_bf16(self.device)
+        if run.backbone in self._backbones:
+            return
+        full = METHODS.get(load_method(run.method).method).REPLACES_ENCODER
+        need = memory_need(run.backbone, device=self.device, full=full, offline=self.offline)
+        if need:
+            self.note(str(need))
 
     def train(self, task: str, *, force: bool = False, **options: Any) -> ModuleResult:
         """Train a module and keep it in the zoo, or find it when this training was done before.
