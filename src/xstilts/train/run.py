@@ -339,6 +339,7 @@ def trainer_of(
                 title=f"{phase.name} {phase.run.method}",
                 blocks=built.backbone.shape.num_layers,
                 shards=list(built.backbone.blocks),
+                dev_steps=_dev_steps(phase),
             )
             if seen:
                 seen.step = lambda: trainer.position.step
@@ -363,6 +364,12 @@ def _seen_words(
     names = (name for name, own in built.model.named_parameters() if own is table.weight)
     blocks = backbone.shape.num_layers
     return seen_words(table, mixture, phase.run.train, folder, next(names), blocks)
+
+
+def _dev_steps(phase: Phase) -> float:
+    """What a dev evaluation takes, in steps: a forward pass is a third of one with the others."""
+    rows = sum(len(dev.rows) for part in phase.parts for dev in part.dev)
+    return rows / 3 / phase.run.train.batch_size
 
 
 def _dev_evaluation(phase: Phase, model: TaskModel) -> Evaluate | None:

@@ -72,6 +72,7 @@ class Trainer:
         title: What is being trained, for the progress bar.
         blocks: Blocks of the encoder, for rates by depth.
         shards: Parts of the model that `spec.shard` gathers one at a time.
+        dev_steps: What a dev evaluation takes, in training steps, for the time left.
 
     Attributes:
         kept: After `run`, the step whose weights the model has.
@@ -92,11 +93,13 @@ class Trainer:
         title: str = "training",
         blocks: int = 0,
         shards: Sequence[nn.Module] = (),
+        dev_steps: float = 0.0,
     ) -> None:
         self.model, self.mixture, self.spec, self.folder = model, mixture, spec, folder
         self.evaluate, self.resume_command, self.run_key = evaluate, resume_command, run_key
         self.processes = processes or Processes.alone(spec.precision)
         self.quiet, self.title = quiet, title
+        self.dev_steps = dev_steps if evaluate else 0.0
         self.wrapped = self.processes.wrap(model, shards=shards if spec.shard else None)
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.optimizer = make_optimizer(self.parameters, spec, blocks)
@@ -122,7 +125,7 @@ class Trainer:
         self.history.cut(self.position.history_bytes)
         self._keep_step()
         quiet = self.quiet or not self.processes.first
-        shown = Progress(self.title, start=self.position.step / max(1, self.total), quiet=quiet)
+        shown = Progress(self.title, start=self._done(), quiet=quiet)
         with stop_requests() as request, shown as progress:
             between = self._between(request, progress)
             stopped = self.position.dev_due and self._evaluate_dev(between)
@@ -137,7 +140,7 @@ class Trainer:
                         f"step {self.position.step}/{self.total}  loss {loss:.4f}  "
                         f"{examples / seconds:.0f} examples/s  "
                         f"{batches.tokens / seconds:.0f} tokens/s  {batches.share:.1%} padding",
-                        self.position.step / self.total,
+                        self._done(),
                     )
                 stopped = self._after_step(between)
                 number = self.processes.agreed(request.number)
@@ -155,9 +158,17 @@ class Trainer:
             if number:
                 request.number = number
                 raise request.error(step, self.resume_command)
-            progress(f"step {step}/{self.total}  dev evaluation {share:.0%}", step / self.total)
+            progress(f"step {step}/{self.total}  dev evaluation {share:.0%}", self._done(share))
 
         return between
+
+    def _done(self, of_evaluation: float = 0.0) -> float:
+        """Share of the run that is done, dev evaluations too, with a share of the current one."""
+        step = self.position.step
+        ended = -(-step // self._dev_every) if step == self.total else step // self._dev_every
+        ended -= self.position.dev_due
+        whole = self.total + self.dev_steps * self.dev_evaluations()
+        return (step + self.dev_steps * (ended + of_evaluation)) / max(1, whole)
 
     def calibrate(self, seconds: float) -> tuple[int, float]:
         """Run the longest batch once, then some steps, keeping nothing.

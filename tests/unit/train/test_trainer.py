@@ -192,6 +192,12 @@ def test_a_dev_evaluation_shows_its_progress(tmp_path, monkeypatch):
         ("step 9/27  dev evaluation 50%", 9 / 27),
         ("step 9/27  dev evaluation 100%", 9 / 27),
     ]
+    shown.clear()
+    run = trainer(tmp_path / "costly", model := Toy(), dev_evaluation(model))
+    run.dev_steps = 3.0  # each of the three evaluations takes as long as three of the 27 steps
+    run.run()
+    shares = [share for _, share in shown]
+    assert shares == pytest.approx([(9 + part) / 36 for part in (1.5, 3, 13.5, 15, 25.5, 27)])
 
 
 @pytest.mark.parametrize("clip", [0.0, 1.0])
