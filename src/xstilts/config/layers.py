@@ -234,6 +234,15 @@ def _problems(
     return "settings", [Problem(f"{o}: {p}" if o else p, m, h) for o, p, m, h in found]
 
 
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong with the values of a stored file, and where."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "string_pattern_mismatch":
+        return f"{place}: {str(first['input'])[:60]!a} is not allowed"
+    return f"{place}: {first['msg'].lower()}"
+
+
 def _place(loc: tuple[int | str, ...]) -> str:
     text = ""
     for part in loc:

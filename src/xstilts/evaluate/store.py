@@ -21,10 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import from_json
 
 from xstilts.backbone.machine import machine
+from xstilts.config.layers import first_problem
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import atomic_folder, digest, sha256_file, write_json, write_text
@@ -238,8 +239,9 @@ def _broken(path: Path, error: Exception) -> IntegrityError:
             where=str(path),
             hint="Update xstilts.",
         )
+    why = first_problem(error) if isinstance(error, ValidationError) else error
     return IntegrityError(
-        f"a result cell is broken: {error}",
+        f"a result cell is broken: {why}",
         where=str(path),
         hint="Remove that folder; the cell is computed again.",
     )

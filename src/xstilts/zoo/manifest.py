@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from xstilts.config.layers import first_problem
 from xstilts.config.specs import BackboneIdentity, Spec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import digest, json_text, sha256_file, write_json
@@ -254,20 +255,11 @@ def manifest_of(values: Any, where: str) -> Manifest:
     try:
         manifest = Manifest.model_validate(values | {"schema_version": SCHEMA_VERSION})
     except ValidationError as error:
-        message = f"manifest.json is broken: {_first_problem(error)}"
+        message = f"manifest.json is broken: {first_problem(error)}"
         raise IntegrityError(message, where=where) from None
     if stated != actual:
         raise IntegrityError("manifest.json was changed: its digest differs", where=where)
     return manifest
-
-
-def _first_problem(error: ValidationError) -> str:
-    """The first thing wrong with a manifest's values, and where."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "string_pattern_mismatch":
-        return f"{place}: {str(first['input'])[:60]!a} is not allowed"
-    return f"{place}: {first['msg'].lower()}"
 
 
 def schema_text() -> str:

@@ -130,3 +130,15 @@ def test_cells_of_a_newer_version_are_refused(store):
     path.write_text(json.dumps({**record, "schema": 99}))
     with pytest.raises(IntegrityError, match="schema 99"):
         store.scores()
+
+
+def test_what_is_wrong_with_a_broken_cell_is_said_in_plain_words(store):
+    path = next(store.root.glob("cells/*/*/cell.json"))
+    record = json.loads(path.read_text())
+    record["scores"][0]["value"] = "many"
+    path.write_text(json.dumps(record))
+    with pytest.raises(
+        IntegrityError, match=r"scores\.0\.value: input should be a valid number"
+    ) as said:
+        store.scores()
+    assert "http" not in str(said.value)
