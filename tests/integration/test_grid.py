@@ -150,7 +150,7 @@ def test_a_module_that_was_removed_is_made_again(call, study):
         call("grid", "run", study, "--cell", "all")
         reference = next(
             row["reference"]
-            for row in call("zoo", "ls")[0]
+            for row in call("zoo", "ls", "--all")[0]
             if row["reference"].startswith("mnli-after-mnli/")
         )
         call("zoo", "rm", reference, "-y")

@@ -32,14 +32,15 @@ _SMALL = (
     *("pawsx", "snli", "squad1", "squad2", "sst2", "tydiqa", "udpos"),
 )
 
-TRAINING: Mapping[str, Mapping[str, Any]] = {
-    "": {"lr": 5e-3, "epochs": 1, "batch_size": 32},
-    "lora": {"epochs": 2},
-    "full": {"lr": 5e-4, "epochs": 2},
-    "full_delta": {"lr": 5e-4, "epochs": 2},
-    **{task: {"epochs": 8} for task in _SMALL},
-}
-"""Method preset or task to the settings that suit a backbone of 4 x 128; `""` is for all."""
+_TRAINING: Mapping[str, Any] = {"lr": 5e-3, "epochs": 1, "batch_size": 32}
+
+
+def training_settings() -> dict[str, Mapping[str, Any]]:
+    """Method preset or task to the settings that suit a backbone of 4 x 128; `""` is for all."""
+    from xstilts.config.load import load_method, spec_names
+
+    presets = {name: load_method(name).sandbox for name in spec_names("methods")}
+    return {"": _TRAINING, **presets, **{task: {"epochs": 8} for task in _SMALL}}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from xstilts.config import paths
 from xstilts.config.paths import require_writable
 from xstilts.errors import NotFoundError, UsageError
-from xstilts.sandbox import TRAINING, WORLDS, chosen_world
+from xstilts.sandbox import WORLDS, chosen_world, training_settings
 
 if TYPE_CHECKING:
     from xstilts.backbone.backbone import Backbone
@@ -344,7 +344,7 @@ class Setup:
     @property
     def training_defaults(self) -> Mapping[str, Mapping[str, Any]] | None:
         """What the world says of training: method preset to settings; None for real data."""
-        return TRAINING if self.world else None
+        return training_settings() if self.world else None
 
     # -- what the person is told
 

@@ -17,6 +17,7 @@ class MethodSpec(Spec):
         method: A file in `methods`.
         options: Its options, such as `reduction_factor` or `rank`.
         train: Defaults for `TrainSpec` that belong to the method.
+        sandbox: What the sandbox world's tiny backbone wants instead.
     """
 
     name: str
@@ -24,6 +25,7 @@ class MethodSpec(Spec):
     title: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
+    sandbox: dict[str, Any] = Field(default_factory=dict)
     citation: str = ""
 
 

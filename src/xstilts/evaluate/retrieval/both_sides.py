@@ -78,7 +78,8 @@ def search_both(
     ours, theirs = torch.from_numpy(source), torch.from_numpy(target)
     for top in range(0, len(source), ROWS):
         for left in range(0, len(target), COLUMNS):
-            tile = ours[top : top + ROWS] @ theirs[left : left + COLUMNS].T
+            with torch.autocast("cpu", enabled=False):  # which an encoder in bfloat16 is run under
+                tile = ours[top : top + ROWS] @ theirs[left : left + COLUMNS].T
             _look(tile, ahead, top, left, along=0)
             _look(tile, back, left, top, along=1)
         progress("searching", min(1.0, (top + ROWS) / len(source)))
