@@ -19,8 +19,12 @@ QA_DECILES = (23, 81, 106, 132, 159, 189, 220, 262, 306, 384, 384)
 """Sub-words of XNLI dev pairs in eight languages, of Tatoeba sentences and of TyDiQA dev windows
 (384 with steps of 128) in five languages, special ones included, by a 32,000-piece Unigram
 tokenizer made from NTREX text; XLM-R's own pieces are somewhat longer."""
-MNLI_DECILES = (8, 21, 26, 31, 36, 41, 46, 53, 60, 71, 246)
-"""Sub-words of 19,647 MultiNLI pairs by XLM-R's tokenizer, special ones included."""
+MNLI_LENGTHS = (
+    *(8, 15, 18, 19, 21, 22, 24, 25, 26, 28, 29, 30, 31, 32, 34, 35, 36, 37, 38, 40),
+    *(41, 42, 43, 45, 46, 48, 49, 51, 53, 54, 56, 58, 60, 62, 65, 68, 71, 75, 81, 92, 118),
+)
+"""Sub-words of 19,647 MultiNLI pairs by XLM-R's tokenizer, special ones included, by 2.5 %.
+The last is not the longest, 246, but makes the mean that of the pairs, 44.3."""
 
 Work = Callable[[], object]
 

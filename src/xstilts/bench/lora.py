@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from xstilts.bench import MNLI_DECILES, Result, compare
+from xstilts.bench import MNLI_LENGTHS, Result, compare
 from xstilts.bench.apart import compare_apart, take_turns
 from xstilts.bench.evaluating import encoder_operations
 from xstilts.bench.models import adapter, classifier, encoder, rows
@@ -86,7 +86,7 @@ def lora_share(size: str, pairs: int) -> Result:
 
 
 def _features() -> Features:
-    return rows(MANY * BATCH, MNLI_DECILES, WIDTH)
+    return rows(MANY * BATCH, MNLI_LENGTHS, WIDTH)
 
 
 def _ours(size: str, features: Features, *, bf16: bool = False) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xstilts.bench import MNLI_DECILES, XNLI_DECILES, Result, compare
+from xstilts.bench import MNLI_LENGTHS, XNLI_DECILES, Result, compare
 from xstilts.bench.models import (
     PAD,
     SIZES,
@@ -55,7 +55,7 @@ def adapter_step_dynamic(size: str, pairs: int) -> Result:
 
 def full_step(size: str, pairs: int) -> Result:
     """A full fine-tuning step, all 250,002 words, against a Trainer with dynamic padding."""
-    features = rows(MANY * BATCH, MNLI_DECILES, WIDTH)
+    features = rows(MANY * BATCH, MNLI_LENGTHS, WIDTH)
     model = classifier(encoder(size, vocabulary(size)))
     model.encoder.requires_grad_(True)
     words = min(WORDS, vocabulary(size))
