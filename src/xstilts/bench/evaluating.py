@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, Result, compare
+from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, Result, Work, compare
 from xstilts.bench.models import (
     classifier,
     encoder,
@@ -88,22 +88,26 @@ def share_of_peak(size: str, pairs: int) -> Result:
     """Evaluation against matrix products of as many operations as its sub-words need."""
     backbone, features = encoder(size), rows(64, XNLI_DECILES, 128)
     model = classifier(backbone)
-    operations = encoder_operations(backbone, features.lengths)
-    side = 1536
-    a, b = torch.randn(side, side), torch.randn(side, side)
-    turns = max(1, round(operations / (2 * side**3)))
+    theirs, what = products(encoder_operations(backbone, features.lengths))
 
     def ours() -> object:
         return predict.logits(model, features, "xnli")
 
-    def theirs() -> None:
+    return compare(
+        "evaluation, share of GEMM", ours, theirs, pairs=pairs, target_ratio=0.65, note=what
+    )
+
+
+def products(operations: float, side: int = 1536) -> tuple[Work, str]:
+    """Square matrix products of about as many operations, and what a share of their speed is of."""
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    turns = max(1, round(operations / (2 * side**3)))
+
+    def work() -> None:
         for _ in range(turns):
             torch.mm(a, b)
 
-    note = f"share of the speed of {side} x {side} products, sub-words without padding"
-    return compare(
-        "evaluation, share of GEMM", ours, theirs, pairs=pairs, target_ratio=0.65, note=note
-    )
+    return work, f"share of the speed of {side} x {side} products, sub-words without padding"
 
 
 def encoder_operations(backbone: Backbone, lengths: np.ndarray) -> float:

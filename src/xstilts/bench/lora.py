@@ -15,7 +15,7 @@ import torch
 
 from xstilts.bench import MNLI_LENGTHS, Result, compare
 from xstilts.bench.apart import compare_apart, take_turns
-from xstilts.bench.evaluating import encoder_operations
+from xstilts.bench.evaluating import encoder_operations, products
 from xstilts.bench.models import adapter, classifier, encoder, rows
 from xstilts.bench.training import (
     BATCH,
@@ -69,19 +69,10 @@ def lora_share(size: str, pairs: int) -> Result:
     weights have none.
     """
     features = _features()
-    operations = 2 * encoder_operations(encoder(size), features.lengths)
-    side = 1536
-    a, b = torch.randn(side, side), torch.randn(side, side)
-    turns = max(1, round(operations / (2 * side**3)))
-
-    def theirs() -> None:
-        for _ in range(turns):
-            torch.mm(a, b)
-
-    note = f"share of the speed of {side} x {side} products, sub-words without padding"
+    theirs, what = products(2 * encoder_operations(encoder(size), features.lengths))
     ours = _ours(size, features)
     return compare(
-        "LoRA step, share of GEMM", ours, theirs, pairs=pairs, target_ratio=0.6, note=note
+        "LoRA step, share of GEMM", ours, theirs, pairs=pairs, target_ratio=0.6, note=what
     )
 
 

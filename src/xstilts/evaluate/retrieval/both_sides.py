@@ -15,7 +15,7 @@ from torch import Tensor
 from xstilts.config.progress import ProgressFn
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Similarities and row numbers, both [queries, width], in no order."""
+"""Similarities and row numbers, both [queries, width], best first."""
 
 ROWS, COLUMNS = 2048, 4096
 """Of a tile: 32 MB of products, large enough for the full speed of a matrix product."""
@@ -29,11 +29,6 @@ class _Best:
     def __init__(self, lines: int, width: int) -> None:
         self.values = np.full((lines, width), -np.inf, np.float32)
         self.numbers = np.full((lines, width), -1, np.int64)
-
-    @property
-    def worst(self) -> NDArray[np.float32]:
-        least: NDArray[np.float32] = self.values.min(1)
-        return least
 
     def take(
         self,
@@ -97,8 +92,7 @@ def _look(tile: Tensor, best: _Best, start: int, other: int, along: int) -> None
         along: 0 where rows are the lines, 1 where columns are.
     """
     lines, places = tile.shape if along == 0 else tile.shape[::-1]
-    part = slice(start, start + lines)
-    worst = best.worst[part]
+    worst = best.values[start : start + lines].min(1)
     values = tile.numpy()
     newcomer = values > (worst[:, None] if along == 0 else worst[None])
     if np.count_nonzero(newcomer) > CROWD * lines:
