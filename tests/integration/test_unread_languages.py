@@ -58,6 +58,33 @@ def test_a_suite_goes_on_without_the_languages_that_have_no_adapter(session, pla
     assert {"udpos/nl", "udpos/es"} <= set(json.loads(capsys.readouterr().out)["missing"])
 
 
+STUDY = """
+intermediates: [none]
+targets: [udpos, xquad]
+seeds: [1]
+target: {method: head, train: {max_steps: 1, batch_size: 2}}
+"""
+
+
+def test_a_study_and_a_recipe_name_them_once(session, place, capsys, tmp_path):
+    path = tmp_path / "some.yaml"
+    path.write_text(STUDY)
+    folders = [f"--{name}={place / name}" for name in ("data", "zoo", "results")]
+    lines = [
+        f"{task}: skipped in {code}; for {code} this X-MOD has no adapter for language '{code}'"
+        for task, code in (("udpos", "nl"), ("xquad", "es"))
+    ]
+    for words in (("grid", "plan", str(path)), ("run", str(path))):
+        asked = [*words, "--backbone", str(place / "base"), *folders, "--offline"]
+        with pytest.raises(SystemExit) as ended:
+            main([*asked, "--json"])
+        assert not ended.value.code
+        assert json.loads(capsys.readouterr().out)["missing"][-2:] == lines
+    with pytest.raises(SystemExit):
+        main(["grid", "plan", str(path), "--backbone", str(place / "base"), *folders, "--offline"])
+    assert capsys.readouterr().out.count("missing: udpos: skipped in nl") == 1
+
+
 def test_a_language_that_is_asked_for_and_one_that_is_all_there_is_are_refused(session, place):
     with pytest.raises(UsageError, match="no adapter for language 'nl'"):
         session.xtreme("none", tasks=["udpos"], langs=["nl"], overrides=SETTINGS)

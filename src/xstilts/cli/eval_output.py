@@ -49,14 +49,11 @@ def _steps(phase: Phase) -> int:
 
 
 def print_missing(state: State, missing: Mapping[str, str]) -> None:
-    """A line with the languages of a task that were left out for a reason, and what it is."""
-    codes_of: dict[tuple[str, str], list[str]] = {}
-    for name, why in missing.items():
-        task, _, language = name.rpartition("/")
-        codes_of.setdefault((task, why.partition("; ")[0]), []).append(language)
-    for (task, kind), codes in codes_of.items():
-        _, _, detail = missing[f"{task}/{codes[0]}"].partition("; ")
-        state.note(f"{task}: {kind} in {', '.join(codes)}; for {codes[0]} {detail}")
+    """Which languages were left out, and why."""
+    from xstilts.evaluate.request import missing_lines
+
+    for line in missing_lines(missing):
+        state.note(line)
 
 
 def print_scores(state: State, result: ScoresResult) -> None:

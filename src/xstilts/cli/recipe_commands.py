@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,6 +94,7 @@ def run(
     state: State = context.obj
     state.note(f"recipe {recipe}")
     from xstilts.config.load import load_recipe
+    from xstilts.evaluate.request import missing_lines
     from xstilts.train.recipes import RecipeRunner, spell_out
 
     chosen = _chosen(load_recipe(recipe), intermediates, targets, seeds)
@@ -116,7 +118,8 @@ def run(
             f"{entry.reference}"
         )
     found = session.run_requests(session.evaluator(backbone=backbone), _requests(graph, runner))
-    _print_scores(state, found.scores, found.outcome.computed, graph)
+    lacking = [*graph.missing, *missing_lines(found.outcome.missing)]
+    _print_scores(state, found.scores, found.outcome.computed, lacking)
 
 
 def _chosen(recipe: RecipeSpec, intermediates: str, targets: str, seeds: str) -> RecipeSpec:
@@ -152,20 +155,20 @@ def _requests(graph: Graph, runner: RecipeRunner) -> list[Request]:
     ]
 
 
-def _print_scores(state: State, scores: list[Score], computed: int, graph: Graph) -> None:
+def _print_scores(state: State, scores: list[Score], computed: int, missing: Sequence[str]) -> None:
     from xstilts.report.tables import main_table
 
     view = main_table(scores)
     record = {
         "schema": "xstilts.scores/1",
         "computed": computed,
-        "missing": list(graph.missing),
+        "missing": list(missing),
         "scores": [score.model_dump() for score in scores],
     }
 
     def human() -> None:
         state.table(view.columns, view.rows, view.title)
-        for text in graph.missing:
+        for text in missing:
             state.note(f"missing: {text}")
 
     state.emit(record, human)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from xstilts.errors import IntegrityError
 
@@ -20,6 +22,11 @@ FREE_BYTES = 16 * 2**20
 MAX_BYTES = 64 * 2**30
 MAX_FILES = 100_000
 _CHUNK = 2**20
+_BLOCK = 512
+_REMEMBERED = 2**16
+"""Bytes, more than tarfile reads at a time."""
+_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+"""First bytes of a packed file to what opens it."""
 
 
 def is_archive(path: Path) -> bool:
@@ -42,10 +49,15 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
         tarfile.TarError,
         zipfile.BadZipFile,
         EOFError,
+        gzip.BadGzipFile,
         lzma.LZMAError,
         zlib.error,
         NotImplementedError,
     ) as error:
+        raise _refused(archive, f"not a whole archive: {error}") from None
+    except OSError as error:
+        if error.errno is not None:  # the disk's, not that of the bytes that bz2 cannot unpack
+            raise
         raise _refused(archive, f"not a whole archive: {error}") from None
 
 
@@ -67,23 +79,61 @@ def _unzip(archive: Path, folder: Path) -> list[Path]:
 
 
 def _untar(archive: Path, folder: Path) -> list[Path]:
-    with tarfile.open(archive) as file:
-        written = []
-        total = 0
-        for number, member in enumerate(file, 1):
-            if member.isdir():
-                continue
-            if not member.isfile():
-                raise _refused(archive, f"'{member.name}' is a link or device")
-            total += member.size
-            _check_total(archive, number, total)
-            target = _target(archive, folder, member.name)
-            stream = file.extractfile(member)
-            assert stream is not None
-            with stream:
-                _copy(archive, stream, target, member.size)
-            written.append(target)
-        return written
+    with archive.open("rb") as file:
+        first = file.read(8)
+    opened = next((made for mark, made in _PACKED.items() if first.startswith(mark)), open)
+    with opened(archive, "rb") as unpacked:
+        stream = _Stream(unpacked)
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            written = _members(archive, tar, folder)
+            stream.require_end(tar.offset)
+        rest = 0
+        while data := stream.read(_CHUNK):  # packed files have their checksums at the end
+            rest += len(data)
+            _check_total(archive, 0, rest)
+    return written
+
+
+class _Stream:
+    """What a tar file is read from, which remembers the last that was read.
+
+    Python's tarfile takes a header that is cut off or broken for the end, and stops at the end of
+    the tar in a packed file, where the packing's own checksum has not been read yet.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._last, self._count = stream, b"", 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._last, self._count = (self._last + data)[-_REMEMBERED:], self._count + len(data)
+        return data
+
+    def require_end(self, offset: int) -> None:
+        """Refuse a tar file whose next header, at `offset`, is not the empty one at its end."""
+        start = offset - (self._count - len(self._last))
+        block = self._last[start : start + _BLOCK]
+        if len(block) < _BLOCK or any(block):
+            raise tarfile.ReadError("it ends before its end mark, or is broken there")
+
+
+def _members(archive: Path, file: tarfile.TarFile, folder: Path) -> list[Path]:
+    written = []
+    total = 0
+    for number, member in enumerate(file, 1):
+        if member.isdir():
+            continue
+        if not member.isfile():
+            raise _refused(archive, f"'{member.name}' is a link or device")
+        total += member.size
+        _check_total(archive, number, total)
+        target = _target(archive, folder, member.name)
+        stream = file.extractfile(member)
+        assert stream is not None
+        with stream:
+            _copy(archive, stream, target, member.size)
+        written.append(target)
+    return written
 
 
 def _check_total(archive: Path, files: int, total: int) -> None:

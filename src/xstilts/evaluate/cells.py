@@ -25,6 +25,9 @@ from xstilts.tasks.metrics import METRICS
 
 Precision = Literal["fp32", "bf16", "int8"]
 
+SKIPPED = "skipped"
+"""What the reason begins with where a backbone cannot read a language that has data."""
+
 
 @dataclass(frozen=True)
 class EvaluationJob:
@@ -133,7 +136,7 @@ def jobs_of(
                 if code not in languages
             }
             unread = unreadable(languages, backbone)
-            missing |= {f"{task.name}/{code}": f"skipped; {why}" for code, why in unread.items()}
+            missing |= {f"{task.name}/{code}": f"{SKIPPED}; {why}" for code, why in unread.items()}
             # with none left it is the first one that is refused when it is read
             languages = [code for code in languages if code not in unread] or languages[:1]
         rows = first_rows(split, first)

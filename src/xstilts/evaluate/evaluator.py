@@ -148,19 +148,22 @@ class Evaluator:
                 found[at] = cell
         return found
 
-    def inputs(self, request: Request) -> list[Inputs]:
-        """What each cell of a request reads; no module is needed.
+    def inputs(self, request: Request) -> tuple[list[Inputs], dict[str, str]]:
+        """What each cell of a request reads, and what is left out; no module is needed.
+
+        See `EvaluationOutcome.missing` for the latter.
 
         Raises:
             NotFoundError: A task or language is unknown, or a task has no data at all.
         """
         found = []
-        for job in self._jobs([request])[0]:
+        jobs, missing = self._jobs([request])
+        for job in jobs:
             lists = [side for data in self.rows.of(job) for side in sides(data)]
             digests = tuple(self.rows.digest(rows) for rows in lists)
             tokens = sum(self.rows.tokens(rows, job.plain_task) for rows in lists)
             found.append(Inputs(job, digests, sum(map(len, lists)), tokens))
-        return found
+        return found, missing
 
     def _differences(self, cells: Sequence[ResultCell]) -> Iterator[tuple[Score, float]]:
         """Main scores that are there in float32 too, and by how much they differ from those."""

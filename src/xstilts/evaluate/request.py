@@ -86,6 +86,23 @@ def task_requests(
     ]
 
 
+def missing_lines(missing: Mapping[str, str]) -> list[str]:
+    """A line with the languages of a task that were left out for a reason, and what it is.
+
+    Args:
+        missing: `task/language` to why, see `EvaluationOutcome`.
+    """
+    codes_of: dict[tuple[str, str], list[str]] = {}
+    for name, why in missing.items():
+        task, _, language = name.rpartition("/")
+        codes_of.setdefault((task, why.partition("; ")[0]), []).append(language)
+    lines = []
+    for (task, kind), codes in codes_of.items():
+        _, _, detail = missing[f"{task}/{codes[0]}"].partition("; ")
+        lines.append(f"{task}: {kind} in {', '.join(codes)}; for {codes[0]} {detail}")
+    return lines
+
+
 @dataclass
 class EvaluationOutcome:
     """What an evaluation did.

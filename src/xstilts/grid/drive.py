@@ -99,7 +99,7 @@ def drive(
     values = resolve(made.Options, [Layer("--engine-option", parse_overrides(options))]).value
     folder = context.folder
     for cell in drop_lost(planned, context):
-        note(f"{cell.short} {cell.name}: its outcome is gone, so it is computed again")
+        note(f"{cell.short} {cell.name}: its outcome is gone or damaged, so it is computed again")
     folder.save(planned)
     folder.allow_study(planned.name)
     with stop_requests() as stop:

@@ -27,6 +27,9 @@ BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 """A lease on another machine whose heartbeat has not moved for so long is over."""
 
+SIX = "[0-9]" * 6
+"""The number in a file's name, as a pattern."""
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -178,15 +181,16 @@ def newest(folder: Path) -> tuple[int, dict[str, Any] | None]:
 
     The content is None while it cannot be read.
     """
-    numbers = [int(path.stem.partition("-")[2]) for path in folder.glob("lease-*.json")]
+    numbers = [int(path.stem[6:]) for path in folder.glob(f"lease-{SIX}.json")]
     if not numbers:
         return 0, None
     number = max(numbers)
     try:
-        record = json.loads(lease_path(folder, number).read_text(encoding="utf-8"))
+        record = json.loads(lease_path(folder, number).read_bytes())
     except (OSError, ValueError):
         return number, None
-    return number, record
+    whole = isinstance(record, dict) and {"state", "beat", "owner", "host", "pid"} <= record.keys()
+    return number, record if whole else None
 
 
 def claim(folder: Path, owner: Owner, watch: Watch) -> Lease | None:

@@ -10,10 +10,10 @@ from xstilts.config.load import located, short_name
 from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import RecipeSpec
 from xstilts.data.once import read_once
-from xstilts.errors import NotFoundError, OfflineError
+from xstilts.errors import IntegrityError, NotFoundError, OfflineError
 from xstilts.evaluate import score_rows
-from xstilts.evaluate.cells import Inputs
-from xstilts.evaluate.request import Request
+from xstilts.evaluate.cells import SKIPPED, Inputs
+from xstilts.evaluate.request import Request, missing_lines
 from xstilts.files import digest
 from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
@@ -38,7 +38,8 @@ CODE_VERSION = 1
 def plan_study(study: StudySpec, context: GridContext, progress: ProgressFn) -> PlannedStudy:
     """The cells of a study on the data at hand; rows are read, so that each hash covers them.
 
-    What has no data is left out and named in `missing`.
+    What has no data, and languages that a backbone cannot read, are left out and named in
+    `missing`.
 
     Raises:
         ConfigError: A task, mixture or target is unknown; all problems are listed.
@@ -192,7 +193,10 @@ class _Planning:
         if (task, codes) not in self.read:
             evaluation = self.context.evaluation(self.backbone)
             request = Request("none", task, languages=codes, alignment=alignment)
-            self.read[task, codes] = evaluation.inputs(request)
+            self.read[task, codes], missing = evaluation.inputs(request)
+            several = f" ({self.backbone})" if len(self.study.backbones) > 1 else ""
+            unread = {name: why for name, why in missing.items() if why.startswith(SKIPPED)}
+            self.missing += [line + several for line in missing_lines(unread)]
         return self.read[task, codes]
 
     def _layers(self, kind: str, blocks: int) -> list[int]:
@@ -248,14 +252,16 @@ def estimate(
 
 
 def drop_lost(planned: PlannedStudy, context: GridContext) -> list[GridCell]:
-    """Take back the marks of cells whose outcome is gone: a module or scores were removed."""
+    """Take back the marks of cells whose outcome is gone: removed, or its record is damaged."""
     folder = context.folder
     gone: dict[str, GridCell] = {}
     for cell in planned.cells:
-        outcome = folder.outcome(cell.key)
-        if outcome is None:
-            continue
-        if not KINDS.get(cell.kind).is_there(outcome, context):
+        try:
+            outcome = folder.outcome(cell.key)
+            there = outcome is None or KINDS.get(cell.kind).is_there(outcome, context)
+        except (IntegrityError, KeyError, TypeError):  # what it names cannot be read, or not found
+            there = False
+        if not there:
             gone[cell.key] = cell
             folder.forget(cell.key)
     return list(gone.values())

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xstilts.errors import IntegrityError, NotFoundError
 from xstilts.files import create_json, write_json
 from xstilts.grid.cell import GridCell
-from xstilts.grid.lease import Lease, newest
+from xstilts.grid.lease import SIX, Lease, newest
 from xstilts.grid.retries import lost_record, used_up
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class PlannedStudy:
     Attributes:
         spec: The resolved study, plain JSON values.
         cells: In an order in which they can run.
-        missing: What has no data, for people.
+        missing: What has no data, or cannot be read by a backbone, and why, for people.
     """
 
     name: str
@@ -95,8 +95,11 @@ class GridFolder:
                 hint=f"Start it: xstilts grid run {name}",
             )
         record = read_json(path)
-        cells = tuple(GridCell.from_record(cell) for cell in record["cells"])
-        return PlannedStudy(record["name"], record["study"], cells, tuple(record["missing"]))
+        try:
+            cells = tuple(GridCell.from_record(cell) for cell in record["cells"])
+            return PlannedStudy(record["name"], record["study"], cells, tuple(record["missing"]))
+        except (KeyError, TypeError) as error:
+            raise _broken(path, f"it is no plan: {error}") from None
 
     def cancel_study(self, name: str) -> None:
         """Let the workers of a study stop after a checkpoint."""
@@ -117,9 +120,18 @@ class GridFolder:
         return self.root / "cells" / key[:2] / key
 
     def outcome(self, key: str) -> dict[str, Any] | None:
-        """What a finished cell gave, or None."""
+        """What a finished cell gave, or None.
+
+        Raises:
+            IntegrityError: Its record is broken.
+        """
         path = self.folder(key) / "done.json"
-        return dict(read_json(path)["outcome"]) if path.is_file() else None
+        if not path.is_file():
+            return None
+        found = read_json(path).get("outcome")
+        if not isinstance(found, dict):
+            raise _broken(path, "it holds no outcome")
+        return found
 
     def finish(
         self, cell: GridCell, lease: Lease, outcome: Mapping[str, Any], seconds: float
@@ -155,9 +167,9 @@ class GridFolder:
     def failures(self, key: str) -> list[dict[str, Any]]:
         """The failures of a cell that were not forgiven, oldest first."""
         folder = self.folder(key)
-        forgiven = max((_number(path) for path in folder.glob("retry-*.json")), default=0)
-        paths = sorted(folder.glob("failure-*.json"))
-        return [read_json(path) for path in paths if _number(path) > forgiven]
+        forgiven = max((_number(path) for path in folder.glob(f"retry-{SIX}.json")), default=0)
+        paths = sorted(folder.glob(f"failure-{SIX}.json"))
+        return [_failure(path) for path in paths if _number(path) > forgiven]
 
     def forgive(self, key: str) -> None:
         """Let a cell be tried again as if it had never failed or been cancelled."""
@@ -220,7 +232,7 @@ def study_problems(folder: GridFolder) -> tuple[list[UnfinishedCell], list[str]]
     missing: list[str] = []
     for path in sorted(folder.root.glob("studies/*/plan.json")):
         study = folder.load(path.parent.name)
-        missing += [f"{study.name}: no data for {text}." for text in study.missing]
+        missing += [f"{study.name}: {text}." for text in study.missing]
         for cell, status in zip(study.cells, folder.statuses(study.cells).values(), strict=True):
             if status != "done":
                 failures = folder.failures(cell.key)
@@ -236,10 +248,29 @@ def read_json(path: Path) -> dict[str, Any]:
         IntegrityError: It is not one.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"a grid file is broken: {error}", where=str(path)) from None
-    return dict(record)
+        raise _broken(path, error) from None
+    if not isinstance(record, dict):
+        raise _broken(path, "it holds no JSON object")
+    return record
+
+
+def _broken(path: Path, why: object) -> IntegrityError:
+    return IntegrityError(
+        f"a grid file is broken: {why}",
+        where=str(path),
+        hint="xstilts grid run STUDY writes it anew; what is finished is not computed again.",
+    )
+
+
+def _failure(path: Path) -> dict[str, Any]:
+    """The record of a failure; one that is broken counts as a failure of its own kind."""
+    try:
+        record = read_json(path)
+    except IntegrityError as error:
+        record = {"what": f"{error.what} ({path})"}
+    return {"error": "Unreadable", "attempts": 2, "attempt": _number(path), **record}
 
 
 def _number(path: Path) -> int:

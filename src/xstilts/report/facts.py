@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -113,9 +114,11 @@ def _hours(history: Path) -> float | None:
     """Time of a training from the times of its history, pauses left out; None without one."""
     if not history.is_file():
         return None
-    lines = history.read_text(encoding="utf-8").splitlines()
-    times = [json.loads(line).get("time") for line in lines]
-    stamps = sorted(time for time in times if time is not None)
+    stamps = []
+    for line in history.read_bytes().splitlines():
+        with suppress(ValueError, KeyError, TypeError):  # what a crash left of a line
+            stamps.append(float(json.loads(line)["time"]))
+    stamps.sort()
     gaps = [later - earlier for earlier, later in pairwise(stamps)]
     if not gaps:
         return None

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from xstilts.errors import UsageError
-from xstilts.files import atomic_folder, write_json
+from xstilts.config.hub_models import is_finite
+from xstilts.config.specs import TrainSpec
+from xstilts.errors import IntegrityError, UsageError
+from xstilts.files import atomic_folder, sha256_file, write_json
 from xstilts.train import sharding
 from xstilts.train.sharding import whole
 
 KEPT = 2
 WEIGHTS = "weights.safetensors"
+MOMENTS = "optimizer.safetensors"
+POSITION = "position.json"
+SUMS = "sha256.json"
+"""Digests of the tensor files beside it, by name; older checkpoints have none."""
 
 _RENAMED = {
     "looks_without_gain": "evaluations_since_best",
@@ -102,8 +109,7 @@ def moments_of(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Op
 def save(folder: Path, position: Position, weights: Weights, moments: Weights) -> None:
     """Write `checkpoint-<step>` below `folder`, whole or not at all; older ones go."""
     with atomic_folder(_checkpoint(folder, position)) as new:
-        save_file(weights, new / WEIGHTS)
-        save_file(moments, new / "optimizer.safetensors")
+        _write(new, {WEIGHTS: weights, MOMENTS: moments})
         _write_position(new, position)
     for old in sorted(folder.glob("checkpoint-*"))[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
@@ -122,7 +128,109 @@ def _write_position(checkpoint: Path, position: Position) -> None:
     values = asdict(position)
     if position.best_step < 0:
         values["best_score"] = None
-    write_json(checkpoint / "position.json", values)
+    write_json(checkpoint / POSITION, values)
+
+
+def _write(folder: Path, files: Mapping[str, Weights]) -> None:
+    for name, tensors in files.items():
+        save_file(tensors, folder / name)
+    write_json(folder / SUMS, {name: sha256_file(folder / name) for name in files})
+
+
+def remove_damaged(folder: Path, run_key: str, parameters: Mapping[str, Tensor]) -> list[str]:
+    """Remove what a run cannot go on from, of all that it left in `folder`; what that was and why.
+
+    A disk that was full, a copy that broke off or a machine that lost its power leaves files that
+    are cut off, empty, of something else, or full of zeros.
+
+    Args:
+        folder: Of the run.
+        run_key: Of the run.
+        parameters: What it trains, by name.
+
+    Raises:
+        UsageError: A checkpoint belongs to a run with other settings or data.
+    """
+    removed = []
+    for kind in ("checkpoint", "best", "mean", "step"):
+        for path in sorted(folder.glob(f"{kind}-*")):
+            try:
+                if kind == "checkpoint":
+                    _require_moments(_read(path, MOMENTS), parameters)
+                    _read_position(path, run_key)
+                _require_weights(_read(path, WEIGHTS), parameters)
+            except _DamagedError as damage:
+                shutil.rmtree(path)
+                removed.append(f"{path.name}: {damage}")
+    return removed
+
+
+class _DamagedError(ValueError):
+    """What a run left is not what it wrote."""
+
+
+def _read(folder: Path, name: str) -> Weights:
+    """The tensors of a file that a run wrote."""
+    path = folder / name
+    try:
+        sums = json.loads((folder / SUMS).read_bytes()) if (folder / SUMS).exists() else None
+        tensors = load_file(path)
+        if sums is not None and sums[name] != sha256_file(path):
+            raise _DamagedError(f"{name} was changed")
+    except PermissionError:
+        raise
+    except FileNotFoundError:
+        raise _DamagedError(f"{name} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        what = str(error) if isinstance(error, _DamagedError) else f"{name} is broken: {error}"
+        raise _DamagedError(what) from None
+    for key, tensor in tensors.items():
+        if not is_finite(tensor):
+            raise _DamagedError(f"{key} in {name} holds NaN or infinity")
+    return tensors
+
+
+def _require_weights(weights: Weights, like: Mapping[str, Tensor]) -> None:
+    """Refuse weights that have not the names and shapes of others."""
+    odd = weights.keys() ^ like.keys()
+    odd |= {n for n, w in weights.items() if n not in odd and w.shape != like[n].shape}
+    if odd:
+        raise _DamagedError(f"{min(odd)} in {WEIGHTS} is not what this run trains")
+
+
+def _require_moments(moments: Weights, parameters: Mapping[str, Tensor]) -> None:
+    """Refuse an optimiser's state that does not fit a run's parameters."""
+    for key, value in moments.items():
+        name, _, part = key.rpartition("|")
+        fits = name in parameters and (
+            value.numel() == 1 if part == "step" else value.shape == parameters[name].shape
+        )
+        if not fits:
+            raise _DamagedError(f"{key} in {MOMENTS} is not what this run trains")
+
+
+def _read_position(checkpoint: Path, run_key: str) -> Position:
+    try:
+        values = json.loads((checkpoint / POSITION).read_bytes())
+        values = {_RENAMED.get(name, name): value for name, value in values.items()}
+        if values["run_key"] != run_key:
+            raise UsageError(
+                "the checkpoint belongs to a run with other settings or data",
+                where=str(checkpoint),
+                hint="Remove that folder to begin anew.",
+            )
+        if values["best_score"] is None:
+            values["best_score"] = float("-inf")
+        position = TypeAdapter(Position).validate_python(values)
+    except PermissionError:
+        raise
+    except FileNotFoundError:
+        raise _DamagedError(f"{POSITION} is missing") from None
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise _DamagedError(f"{POSITION} is broken: {error}") from None
+    if checkpoint.name != _checkpoint(checkpoint.parent, position).name:
+        raise _DamagedError(f"{POSITION} is of step {position.step}")
+    return position
 
 
 def restore(
@@ -130,34 +238,36 @@ def restore(
     run_key: str,
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
+    spec: TrainSpec,
 ) -> Position | None:
-    """Continue from the newest whole checkpoint; None when there is none.
+    """Continue from the newest checkpoint that has all it needs beside it; None without one.
 
-    Raises:
-        UsageError: The checkpoint belongs to a run with other settings or data.
+    Args:
+        folder: Of the run, after `remove_damaged`.
+        run_key: Of the run.
+        parameters: What is trained, by name; set.
+        optimizer: Its state is set.
+        spec: Says which weights the run keeps beside its checkpoints.
     """
     for candidate in sorted(folder.glob("checkpoint-*"), reverse=True):
-        try:
-            values = json.loads((candidate / "position.json").read_text(encoding="utf-8"))
-            weights = load_file(candidate / WEIGHTS)
-            moments = load_file(candidate / "optimizer.safetensors")
-        except (OSError, ValueError, SafetensorError):
+        position = _read_position(candidate, run_key)
+        if not all(needed.is_dir() for needed in _needed(folder, position, spec)):
             continue
-        values = {_RENAMED.get(name, name): value for name, value in values.items()}
-        if values["run_key"] != run_key:
-            raise UsageError(
-                "the checkpoint belongs to a run with other settings or data",
-                where=str(candidate),
-                hint="Remove that folder to begin anew.",
-            )
-        if values["best_score"] is None:
-            values["best_score"] = float("-inf")
-        put(parameters, weights)
-        _put_moments(parameters, optimizer, moments)
-        values["parts"] = {name: (best, since) for name, (best, since) in values["parts"].items()}
-        values["averaged"] = tuple(values["averaged"])
-        return Position(**values)
+        put(parameters, load_file(candidate / WEIGHTS))
+        _put_moments(parameters, optimizer, load_file(candidate / MOMENTS))
+        return position
     return None
+
+
+def _needed(folder: Path, position: Position, spec: TrainSpec) -> Iterator[Path]:
+    """The folders of kept weights that a run at `position` ends with, besides its own."""
+    if spec.select == "best" and position.best_step >= 0:
+        yield best_folder(folder, position.best_step)
+    if spec.select == "average" and position.averaged[0]:
+        yield mean_folder(folder, position.averaged[1])
+    if spec.save_every:
+        for step in range(0, position.step, spec.save_every):
+            yield step_folder(folder, step)
 
 
 def holds(folder: Path, name: str) -> bool:
@@ -184,12 +294,22 @@ def keep(folder: Path, weights: Weights) -> None:
     if folder.is_dir():
         return
     with atomic_folder(folder) as new:
-        save_file(weights, new / WEIGHTS)
+        _write(new, {WEIGHTS: weights})
 
 
 def best_folder(folder: Path, step: int) -> Path:
     """Where the weights of the best dev evaluation are, when that was at `step`."""
     return folder / f"best-{step:08d}"
+
+
+def mean_folder(folder: Path, step: int) -> Path:
+    """Where the mean of the weights at dev evaluations is, when the last was at `step`."""
+    return folder / f"mean-{step:08d}"
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Where the weights of `step` are, which are kept as a module."""
+    return folder / f"step-{step:08d}"
 
 
 def keep_best(folder: Path, weights: Weights, step: int) -> None:
@@ -200,8 +320,25 @@ def keep_best(folder: Path, weights: Weights, step: int) -> None:
 
 
 def bring_back(folder: Path, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Go back to the weights that `keep` wrote."""
-    put(parameters, load_file(folder / WEIGHTS))
+    """Go back to the weights that `keep` wrote.
+
+    Raises:
+        IntegrityError: They are not there any more, or damaged.
+    """
+    put(parameters, _kept(folder, parameters))
+
+
+def _kept(folder: Path, like: Mapping[str, Tensor]) -> Weights:
+    try:
+        weights = _read(folder, WEIGHTS)
+        _require_weights(weights, like)
+    except _DamagedError as damage:
+        raise IntegrityError(
+            f"weights that this run kept are damaged: {damage}",
+            where=str(folder),
+            hint="Run the same command again: it goes on from a checkpoint before them, or anew.",
+        ) from None
+    return weights
 
 
 def keep_mean(
@@ -214,11 +351,9 @@ def keep_mean(
     """
     count, last = averaged
     if count:
-        mean = load_file(folder / f"mean-{last:08d}" / WEIGHTS)
+        mean = _kept(mean_folder(folder, last), weights)
         weights = {k: mean[k] + (w - mean[k]) / (count + 1) for k, w in weights.items()}
-    if not (folder / f"mean-{step:08d}").is_dir():
-        with atomic_folder(folder / f"mean-{step:08d}") as new:
-            save_file(weights, new / WEIGHTS)
+    keep(mean_folder(folder, step), weights)
     for old in sorted(folder.glob("mean-*"))[: -KEPT - 1]:
         shutil.rmtree(old, ignore_errors=True)
     return count + 1, step

@@ -31,7 +31,7 @@ class History:
         self.size = 0
 
     def cut(self, size: int) -> None:
-        """Drop what was written after a checkpoint, so that no step stands twice.
+        """Drop what was written after a checkpoint, so that no step stands twice, and half lines.
 
         Args:
             size: Of the file at the checkpoint, in bytes.
@@ -41,8 +41,8 @@ class History:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()
         with self.path.open("r+b") as file:
-            file.truncate(size)
-        self.size = size
+            self.size = file.read(size).rfind(b"\n") + 1
+            file.truncate(self.size)
 
     def step(
         self, number: int, step: Step, loss: float, lr: float, norm: float, seen: Padding

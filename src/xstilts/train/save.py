@@ -15,7 +15,7 @@ from xstilts.config.load import short_name
 from xstilts.data.examples import Example
 from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world
-from xstilts.train.checkpoint import bring_back, put, weights_of
+from xstilts.train.checkpoint import bring_back, put, step_folder, weights_of
 from xstilts.train.mixing import Mixture
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase, PhaseModel
@@ -47,7 +47,7 @@ def save_snapshots(
         final = weights_of(built.trained)
     for number in result.saved:
         with built.model.attached():
-            bring_back(folder / f"step-{number:08d}", built.trained)
+            bring_back(step_folder(folder, number), built.trained)
         then = TrainResult(number, number, None, False, result.steps_taken)
         step = {"name": f"{phase.name}-step{number}", "run": phase.step_key(number)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -117,9 +118,9 @@ class Trainer:
             PreemptedError: SIGTERM or SIGUSR1; a checkpoint was written.
             TrainingError: The loss, the gradient or the weights are not finite.
             UsageError: The folder holds a checkpoint of another run.
+            IntegrityError: Weights that it kept were damaged meanwhile.
         """
-        restored = checkpoint.restore(self.folder, self.run_key, self.parameters, self.optimizer)
-        self.position = restored or self.position
+        self._restore()
         self.mixture.steps_taken |= self.position.steps_taken
         self.mixture.stopped = list(self.position.stopped)
         self.history.cut(self.position.history_bytes)
@@ -149,6 +150,23 @@ class Trainer:
                     request.number = number
                     raise request.error(self.position.step, self.resume_command)
         return self._finish(stopped)
+
+    def _restore(self) -> None:
+        """Go on from a checkpoint, and say what of the run was damaged."""
+        folder, key, parameters = self.folder, self.run_key, self.parameters
+        removed: list[str] = []
+        if self.processes.first:
+            removed = checkpoint.remove_damaged(folder, key, parameters)
+        self.processes.wait()  # the others must not read what is being removed
+        restored = checkpoint.restore(folder, key, parameters, self.optimizer, self.spec)
+        self.position = restored or self.position
+        if removed and not self.quiet:
+            goes_on = f"goes on after step {restored.step}" if restored else "begins anew"
+            print(
+                "\n".join([f"damaged and removed: {what}" for what in removed])
+                + f"\n{self.title} {goes_on}",
+                file=sys.stderr,
+            )
 
     def _between(self, request: StopRequest, progress: Progress) -> Between:
         """What happens between two batches of a dev evaluation, before which all was saved."""
@@ -323,7 +341,7 @@ class Trainer:
             return
         weights = checkpoint.weights_of(self.parameters)
         if self.processes.first:
-            checkpoint.keep(self.folder / f"step-{number:08d}", weights)
+            checkpoint.keep(checkpoint.step_folder(self.folder, number), weights)
 
     def _position_now(self) -> Position:
         self.position.steps_taken = dict(self.mixture.steps_taken)
@@ -347,7 +365,7 @@ class Trainer:
             self.kept = position.best_step
         elif self.spec.select == "average" and self.processes.same(position.averaged)[0]:
             last = self.processes.same(position.averaged)[1]
-            checkpoint.bring_back(self.folder / f"mean-{last:08d}", self.parameters)
+            checkpoint.bring_back(checkpoint.mean_folder(self.folder, last), self.parameters)
         self.processes.wait()  # the first process may clean up once all have read their weights
         for name, parameter in self.parameters.items():
             if not torch.isfinite(sharding.whole(parameter.detach())).all():

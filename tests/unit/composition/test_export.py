@@ -9,6 +9,7 @@ import torch
 import transformers
 from support.trained import add_composition, add_module, backbone_folder
 
+from xstilts.backbone.architectures import ARCHITECTURES
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import Site
 from xstilts.cli import main
@@ -290,6 +291,28 @@ def test_onnx_agrees(place, text, tmp_path):
     (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
     wanted = reference(source(text, zoo, base), ids, mask)
     assert torch.allclose(torch.from_numpy(found)[0], wanted[0], atol=1e-5)
+
+
+def test_every_class_that_is_named_loads_its_models():
+    adapters = pytest.importorskip("adapters", reason="the adapters library is not installed")
+    named = {}
+    for name in ARCHITECTURES:
+        named |= ARCHITECTURES.get(name).ADAPTERS_CLASSES
+    assert {"xlm-roberta", "roberta", "bert", "deberta-v2"} <= named.keys()
+    for model_type, wanted in named.items():
+        config = transformers.AutoConfig.for_model(model_type)
+        found = adapters.AutoAdapterModel._model_mapping[type(config)]
+        assert found.__name__ == wanted, model_type
+
+
+@pytest.mark.parametrize("model_type", ["camembert", "xlm-roberta-xl", "modernbert", "llama"])
+def test_a_backbone_that_the_adapters_library_lacks_is_refused_by_name(model_type, tmp_path):
+    base = Backbone.load(str(backbone_folder(tmp_path / "pico", model_type)))
+    zoo = Zoo(tmp_path / "zoo")
+    add_module(zoo, base, "mnli", "seq_bn")
+    with pytest.raises(UsageError, match=f"cannot load a module of a {model_type} backbone"):
+        export("adapters", "mnli/seq_bn", zoo, base, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -81,10 +81,11 @@ def test_a_worker_elsewhere_lives_as_long_as_its_heart_beats(
     assert newest(tmp_path)[1]["owner"] == owner.id
 
 
-def test_a_lease_that_cannot_be_read_is_waited_for(tmp_path, owner, monkeypatch):
+@pytest.mark.parametrize("content", ["{", "[]", "null", "{}", '{"state": "held"}'])
+def test_a_lease_that_cannot_be_read_is_waited_for(content, tmp_path, owner, monkeypatch):
     now = 0.0
     monkeypatch.setattr(leases.time, "monotonic", lambda: now)
-    (tmp_path / "lease-000004.json").write_text("{")
+    (tmp_path / "lease-000004.json").write_text(content)
     watch = Watch(stale_seconds=60)
     assert claim(tmp_path, owner, watch) is None
     now = 61.0

@@ -11,15 +11,17 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support import grid_toy
 from support.grid_toy import cell, layered, plan, worker
 
-from xstilts.errors import DataError, NetworkError, PreemptedError
+from xstilts.errors import DataError, IntegrityError, NetworkError, PreemptedError
 from xstilts.grid.cell import with_ancestors
 from xstilts.grid.drive import study_progress
 from xstilts.grid.lease import claim
+from xstilts.grid.plan import drop_lost
 from xstilts.grid.retries import LOST_ATTEMPTS, attempts, lost_record, used_up
 
 TESTS = Path(grid_toy.__file__).parents[1]
@@ -200,3 +202,58 @@ def test_kills_of_random_workers_lose_and_repeat_nothing(tmp_path, kills):
     lost = [one for c in cells for one in folder.failures(c.key)]
     assert lost  # some were cut off while they computed
     assert {one["error"] for one in lost} == {"WorkerLost"}
+
+
+DAMAGED = [b"", b"\0" * 40, b"{", b"[]", b"null", b"7", b"{}", b'{"outcome": 3}', b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_outcome_is_named_and_computed_again(content, tmp_path):
+    cells = layered(1)
+    folder = plan(tmp_path, cells)
+    worker(tmp_path).work()
+    spoilt = folder.folder(cells[0].key) / "done.json"
+    spoilt.write_bytes(content)
+    with pytest.raises(IntegrityError, match="a grid file is broken") as caught:
+        folder.outcome(cells[0].key)
+    assert caught.value.where == str(spoilt)
+    assert "grid run" in caught.value.hint
+    context = SimpleNamespace(folder=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        there = SimpleNamespace(is_there=lambda outcome, _context: outcome["value"] >= 0)
+        patch.setattr("xstilts.grid.plan.KINDS", {"toy": there})
+        assert drop_lost(folder.load("toy"), context) == [cells[0]]
+    again = worker(tmp_path)
+    assert set(again.work().values()) == {"done"}
+    assert again.computed == 1
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_failure_counts_as_one(content, tmp_path):
+    folder = plan(tmp_path, cells := [cell("bad", error="usage")])
+    worker(tmp_path).work()
+    (path,) = folder.folder(cells[0].key).glob("failure-*.json")
+    path.write_bytes(content)
+    (failure,) = folder.failures(cells[0].key)
+    assert not used_up([failure])
+    assert folder.statuses(cells)[cells[0].key] == "ready"
+    assert used_up([failure, failure])
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_plan_is_named(content, tmp_path):
+    folder = plan(tmp_path, layered(1))
+    path = folder.study_folder("toy") / "plan.json"
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="a grid file is broken") as caught:
+        folder.load("toy")
+    assert "grid run" in caught.value.hint
+
+
+def test_files_that_are_none_of_ours_beside_a_lease_change_nothing(tmp_path):
+    folder = plan(tmp_path, cells := layered(1))
+    place = folder.folder(cells[0].key)
+    place.mkdir(parents=True)
+    for name in ("lease-copy.json", "lease-000009 (1).json", "failure-x.json", "retry-.json"):
+        (place / name).write_text("{}")
+    assert set(worker(tmp_path).work().values()) == {"done"}

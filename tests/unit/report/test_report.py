@@ -182,6 +182,10 @@ def test_hours_leave_pauses_out(tmp_path):
     path.write_text("".join(f'{{"time": {t}}}\n' for t in times))
     assert _hours(path) == pytest.approx((4 * 10 + 10) / 3600)
     assert _hours(tmp_path / "none.jsonl") is None
+    path.write_bytes(
+        path.read_bytes() + b'\0\0\0\n[]\n{"time": null}\n{"ti'
+    )  # as a crash leaves it
+    assert _hours(path) == pytest.approx((4 * 10 + 10) / 3600)
 
 
 def test_alignment_is_shown_by_block_and_over_steps(tmp_path):

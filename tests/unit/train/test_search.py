@@ -13,7 +13,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.cli import main
 from xstilts.composition.load import load_expression
 from xstilts.composition.parser import parse
-from xstilts.errors import NotFoundError, UsageError
+from xstilts.errors import NotFiniteError, NotFoundError, UsageError
 from xstilts.modules.operators import OPERATORS
 from xstilts.train.search import Search, SearchSpec, weights
 from xstilts.train.search.keeping import keep
@@ -112,6 +112,25 @@ def test_a_stopped_search_goes_on(place, tmp_path, monkeypatch):
     assert larger.loss <= whole.loss
     assert count == larger.judged - done
     assert (tmp_path / "b" / path.name).read_text().count("\n") == larger.judged
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"\0\0\0", b"{}", b"[]", b"null", b'{"number": 3, "loss": NaN}',
+             b'{"number": 9, "loss": 1.0}', b'{"number": 3, "loss": "low"}', b"\xff"]
+)  # fmt: skip
+def test_damaged_judgements_are_made_again(line, place, tmp_path):
+    whole = make(place, tmp_path, budget=10, shots=8).run()
+    (path,) = tmp_path.iterdir()
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], line, *lines[4:]]) + b"\n")
+    assert make(place, tmp_path, budget=10, shots=8).run() == whole
+    assert path.read_bytes().splitlines() == lines
+
+
+def test_a_search_that_finds_no_number_keeps_nothing(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(Search, "loss", lambda *_: float("nan"))
+    with pytest.raises(NotFiniteError, match="no weights give a finite loss"):
+        make(place, tmp_path, budget=10, shots=8).run()
 
 
 def test_the_result_is_a_module(place, tmp_path):

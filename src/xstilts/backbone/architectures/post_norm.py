@@ -19,7 +19,9 @@ ADAPTERS_CLASSES = {
     "bert": "BertAdapterModel",
     "distilbert": "DistilBertAdapterModel",
     "electra": "ElectraAdapterModel",
-} | dict.fromkeys(_ROBERTA, "XLMRobertaAdapterModel")
+    "roberta": "RobertaAdapterModel",
+    "xlm-roberta": "XLMRobertaAdapterModel",
+}
 NO_PREFIX = {"distilbert": "with its prefixes a row depends on how far it is padded"}
 SMALL = {"model_type": "xlm-roberta"}
 _LINEARS = {

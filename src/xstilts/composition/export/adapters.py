@@ -30,13 +30,13 @@ def write(source: Source, folder: Path) -> float | None:
     """Write the adapter, or the setup with its parts.
 
     Raises:
-        UsageError: The library has no model of the backbone's type.
+        UsageError: The library cannot run the module on a model of the backbone's type.
     """
     model_type = source.backbone.identity.model_type
     if model_type not in source.backbone.architecture.ADAPTERS_CLASSES:
         raise UsageError(
-            f"the adapters library has no model of type {model_type}",
-            hint="Export it as peft or merged, or share the module itself (xstilts push).",
+            f"the adapters library cannot load a module of a {model_type} backbone",
+            hint="Export it as peft or merged, or share the module itself (xstilts zoo push).",
         )
     if source.adapter is not None:
         _write_adapter(source, source.adapter, folder, source.name)

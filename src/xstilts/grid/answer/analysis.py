@@ -108,7 +108,7 @@ class StudyAnswer:
         """What the answer is without."""
         found = self.study_results
         names = [f"{cell.name} ({status})" for cell, status in found.lacking]
-        names += [f"{text} (no data)" for text in found.missing]
+        names += [f"{what} ({why})" for what, why in found.left_out]
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         return f" Without {', '.join(names[:MOST_NAMED])}{more}." if names else ""
 

@@ -331,7 +331,7 @@ def _missing(study_results: StudyResults) -> tuple[tuple[str, str], ...]:
     lacking = [
         (cell.name, f"cell {cell.short} is {status}") for cell, status in study_results.lacking
     ]
-    return (*((text, "no data") for text in study_results.missing), *lacking)
+    return (*study_results.left_out, *lacking)
 
 
 def _provenance_section(study_results: StudyResults) -> Section:

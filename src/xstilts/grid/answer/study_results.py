@@ -41,7 +41,7 @@ class StudyResults:
         runs: By place; the layer of a unit is its depth in hundredths.
         results: The finished evaluations.
         lacking: Cells of the study that are not done, and their statuses.
-        missing: What had no data when the study was planned.
+        missing: What had no data, or could not be read, when the study was planned.
         cells: Of the whole study.
     """
 
@@ -51,6 +51,12 @@ class StudyResults:
     lacking: Sequence[tuple[GridCell, Status]]
     missing: Sequence[str]
     cells: Sequence[GridCell]
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """What is missing, and why."""
+        parts = (text.partition(": ") for text in self.missing)
+        return [(what, why or "no data") for what, _, why in parts]
 
     @cached_property
     def backbones(self) -> tuple[str, ...]:

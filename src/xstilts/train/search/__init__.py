@@ -31,7 +31,7 @@ from xstilts.config.specs import Seed, Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, collate
 from xstilts.data.sources import data_digest, load, require_located, task_in_world
-from xstilts.errors import NotFoundError, UsageError
+from xstilts.errors import NotFiniteError, NotFoundError, UsageError
 from xstilts.files import digest
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats import check_targets
@@ -46,6 +46,8 @@ from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
 
 _ROWS = 16
+WORST = 1e9
+"""The judgement of weights whose loss is no number."""
 
 
 class SearchSpec(Spec):
@@ -240,12 +242,16 @@ class Search:
         expression, free = weights.weighted(self.expression, self.calls, point)
         penalty = self.spec.penalty * float(np.mean(np.abs(free))) if free else 0.0
         value = self.loss(expression) + penalty
-        return value if np.isfinite(value) else 1e9
+        return value if np.isfinite(value) else WORST
 
     # -- searching
 
     def run(self, progress: ProgressFn = silent) -> Found:
-        """Judge weights until the budget is spent; earlier judgements are not repeated."""
+        """Judge weights until the budget is spent; earlier judgements are not repeated.
+
+        Raises:
+            NotFiniteError: The loss is NaN or infinite with all of them.
+        """
         point = weights.start(self.calls)
         proposer = strategy(point, weights.bounds(self.calls), self.spec.seed)
         path = self.workspace.runs / f"search-{self.key[:16]}.jsonl"
@@ -263,6 +269,12 @@ class Search:
             lowest = int(np.argmin(losses))
             if losses[lowest] < best:
                 best, point = losses[lowest], proposals[lowest]
+        if best >= WORST:
+            raise NotFiniteError(
+                f"no weights give a finite loss: {count} were judged",
+                where=f"{self.expression} on {self.task.name}",
+                hint="A part or the head computes NaN or infinity; try them one by one with eval.",
+            )
         best_expression, _ = weights.weighted(self.expression, self.calls, point)
         return Found(best_expression, best, start, count)
 

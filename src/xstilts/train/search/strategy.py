@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xstilts.errors import UsageError
+from xstilts.files import write_bytes
 
 
 def require_cma() -> None:
@@ -36,14 +38,23 @@ def strategy(start: NDArray[np.float64], bounds: list[list[float]], seed: int) -
 
 
 def read_judgements(path: Path) -> list[float]:
-    """Judgements of earlier runs, in order; a half-written last line is cut off the file."""
+    """Judgements of earlier runs, in order; the file is cut before the first that is damaged."""
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
-    return [float(json.loads(line)["loss"]) for line in whole.splitlines()]
+    lines = path.read_bytes().splitlines(keepends=True)
+    known = []
+    for number, line in enumerate(lines):
+        try:
+            record = json.loads(line)
+            loss = float(record["loss"])
+            whole = record["number"] == number and math.isfinite(loss) and line.endswith(b"\n")
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            write_bytes(path, b"".join(lines[:number]))
+            break
+        known.append(loss)
+    return known
 
 
 def write_judgement(path: Path, number: int, loss: float) -> None:
