@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import tarfile
@@ -56,7 +57,7 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
     ) as error:
         raise _refused(archive, f"not a whole archive: {error}") from None
     except OSError as error:
-        if error.errno is not None:  # the disk's, not that of the bytes that bz2 cannot unpack
+        if error.errno not in (None, errno.EINVAL):  # bz2's own, and zip's seek to nowhere
             raise
         raise _refused(archive, f"not a whole archive: {error}") from None
 
@@ -83,7 +84,7 @@ def _untar(archive: Path, folder: Path) -> list[Path]:
         first = file.read(8)
     opened = next((made for mark, made in _PACKED.items() if first.startswith(mark)), open)
     with opened(archive, "rb") as unpacked:
-        stream = _Stream(unpacked)
+        stream: Any = _Stream(unpacked)  # all that reading one way needs of a file
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             written = _members(archive, tar, folder)
             stream.require_end(tar.offset)

@@ -238,7 +238,7 @@ def restore(
     run_key: str,
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
-    spec: TrainSpec,
+    spec: TrainSpec | None = None,
 ) -> Position | None:
     """Continue from the newest checkpoint that has all it needs beside it; None without one.
 
@@ -247,11 +247,12 @@ def restore(
         run_key: Of the run.
         parameters: What is trained, by name; set.
         optimizer: Its state is set.
-        spec: Says which weights the run keeps beside its checkpoints.
+        spec: Says which weights the run keeps beside its checkpoints; None for none.
     """
     for candidate in sorted(folder.glob("checkpoint-*"), reverse=True):
         position = _read_position(candidate, run_key)
-        if not all(needed.is_dir() for needed in _needed(folder, position, spec)):
+        needed = _needed(folder, position, spec) if spec else ()
+        if not all(path.is_dir() for path in needed):
             continue
         put(parameters, load_file(candidate / WEIGHTS))
         _put_moments(parameters, optimizer, load_file(candidate / MOMENTS))

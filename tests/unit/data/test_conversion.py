@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tarfile
@@ -398,6 +399,60 @@ def test_links_and_cut_off_archives_are_refused(tmp_path):
         unpack(cut, tmp_path / "folder")
     with pytest.raises(IntegrityError, match="not a whole archive"):
         unpack(write(tmp_path, {"fake.zip": "<html></html>"}) / "fake.zip", tmp_path / "folder")
+
+
+PACKED = {".zip": "", ".tar": "w", ".tar.gz": "w:gz", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}
+TEXTS = {"a/one.txt": b"".join(b"%d\n" % (n * n) for n in range(400)), "two.txt": b"hello\n"}
+
+
+@pytest.mark.parametrize("ending", PACKED)
+def test_no_damage_makes_an_archive_smaller_without_a_word(ending, tmp_path):
+    archive, out = tmp_path / f"x{ending}", tmp_path / "out"
+    if ending == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, content in TEXTS.items():
+                file.writestr(name, content)
+    else:
+        with tarfile.open(archive, PACKED[ending]) as file:
+            for name, content in TEXTS.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                file.addfile(member, io.BytesIO(content))
+    whole = archive.read_bytes()
+    assert {p.relative_to(out).as_posix(): p.read_bytes() for p in unpack(archive, out)} == TEXTS
+    ends = (*range(1, 60), *range(60, len(whole), 97))
+    damaged = [whole[:-cut] for cut in ends]
+    if ending != ".tar":  # which has no checksum of its contents
+        flipped = range(0, len(whole) - 22, 31)  # zip's last 22 bytes say where its index is
+        damaged += [whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :] for at in flipped]
+    refused = 0
+    for data in damaged:
+        shutil.rmtree(out)
+        archive.write_bytes(data)
+        try:
+            found = {p.relative_to(out).as_posix(): p.read_bytes() for p in unpack(archive, out)}
+        except IntegrityError as error:
+            refused += "not a whole archive" in error.what or "encrypted" in error.what
+            out.mkdir(exist_ok=True)
+        else:
+            assert found == TEXTS
+    assert refused > len(damaged) / 4
+    archive.write_bytes(whole[:-20])  # as it came to light
+    if ending != ".tar":
+        with pytest.raises(IntegrityError, match="not a whole archive"):
+            unpack(archive, tmp_path / "again")
+
+
+def test_a_tar_file_that_ends_between_two_files_is_refused(tmp_path):
+    archive = tmp_path / "x.tar"
+    with tarfile.open(archive, "w") as file:
+        for name in ("one", "two"):
+            member = tarfile.TarInfo(name)
+            member.size = 512
+            file.addfile(member, io.BytesIO(b"x" * 512))
+    archive.write_bytes(archive.read_bytes()[:1024])
+    with pytest.raises(IntegrityError, match="before its end mark"):
+        unpack(archive, tmp_path / "out")
 
 
 # ------------------------------------------------------------------------------- real files
