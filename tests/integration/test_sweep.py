@@ -21,9 +21,9 @@ from xstilts import sandbox
 from xstilts.backbone import backbone
 from xstilts.cli import main
 from xstilts.config import hub_models
-from xstilts.sandbox import demo
 from xstilts.sandbox.demo import DemoModule
 from xstilts.sandbox.spec import SandboxSpec
+from xstilts.session import touring
 
 RAW = re.compile(r"Traceback|MaxRetry|Warning:|Error:")
 """What libraries and bugs write."""
@@ -157,7 +157,9 @@ def tiny_demo(place, patch):
     world = sandbox.World(place / "data", place / "pico", "tiny", SandboxSpec())
     probe = DemoModule(str(place / "tasks" / "own.yaml"), "head", "probe")
     patch.setattr(sandbox, "ensure_world", lambda *_given: world)
-    patch.setattr(demo, "tour", lambda train: [(f"@{train(probe)}", probe.task, "probe")])
+    patch.setattr(touring, "MODULES", (probe,))
+    patch.setattr(touring, "TARGETS", {})
+    patch.setattr(touring, "evaluated", lambda made: [(made[probe.reference], probe.task, "probe")])
     patch.setattr(socket.socket, "connect", no_socket)
     patch.setattr(socket, "getaddrinfo", no_socket)
 

@@ -22,6 +22,8 @@ from xstilts.config.specs import MixSpec, Spec, TrainSpec
 from xstilts.errors import ConfigError, NotFoundError, Problem, near_names
 
 DEFAULT_METHOD = "seq_bn"
+CODE_VERSION = 2
+"""Raised when a training gives other weights for the same inputs."""
 
 
 class SourceMix(Spec):

@@ -1,4 +1,4 @@
-"""Rows that are read and digested once, for plans, which ask for the same rows again and again."""
+"""Rows that are read and digested once, for what asks for the same rows often."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_once() -> Iterator[None]:
     """Within it, what `once` is asked for is made once; all of it is let go at its end.
 
     Files must not change meanwhile. What is kept takes the memory of all rows that were asked for,
-    so this is for a plan, not for a run.
+    so this is for a plan, or for the few rows of the sandbox.
     """
     token = _kept.set({})
     try:

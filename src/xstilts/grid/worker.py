@@ -76,7 +76,7 @@ class Worker:
             raise PreemptedError(
                 f"study {self.study} was cancelled", hint=f"Go on: xstilts grid run {self.study}"
             )
-        if _driver_is_gone():
+        if driver_is_gone():
             raise PreemptedError("the engine that started this worker is gone")
 
     def _take_one(self, statuses: Mapping[str, Status]) -> bool:
@@ -150,7 +150,7 @@ class Worker:
                     lease.renew()
                 if self.folder.is_cancelled(cell.key):
                     stopped.cancelled = True
-                elif not (self.folder.study_is_cancelled(self.study) or _driver_is_gone()):
+                elif not (self.folder.study_is_cancelled(self.study) or driver_is_gone()):
                     continue
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -169,7 +169,8 @@ class _Stopped:
     cancelled: bool = False
 
 
-def _driver_is_gone() -> bool:
+def driver_is_gone() -> bool:
+    """Whether the process that `DRIVER` names is not the parent any more."""
     driver = os.environ.get(DRIVER, "")
     return bool(driver) and os.getppid() != int(driver)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -15,51 +15,61 @@ class DemoModule:
     name: str
     base: str = "none"
 
+    @property
+    def reference(self) -> str:
+        """What the tour's expressions call it."""
+        return f"{self.name}/{self.method}"
+
 
 MODULES = (
-    DemoModule("mnli", "seq_bn", "mnli"),
-    DemoModule("mnli", "lora", "mnli"),
     DemoModule("mnli", "full", "mnli"),
-    DemoModule("qqp", "seq_bn", "qqp"),
+    DemoModule("mnli", "lora", "mnli"),
     DemoModule("qqp", "lora", "qqp"),
+    DemoModule("mnli", "seq_bn", "mnli"),
+    DemoModule("qqp", "seq_bn", "qqp"),
 )
+"""What takes longest comes first, so that processes that share them end together."""
 
 
 def _on(expression: str, method: str, name: str) -> tuple[str, DemoModule]:
     return expression, DemoModule("mnli", method, name, expression)
 
 
-TARGETS = (
-    ("none", DemoModule("mnli", "head", "xnli-probe")),
-    _on("qqp/seq_bn", "seq_bn", "xnli-on-qqp"),
-    _on("stack(qqp/seq_bn, mnli/seq_bn)", "head", "xnli-stack"),
-    _on("average(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-average"),
-    _on("average(mnli/lora, qqp/lora)", "head", "xnli-average-lora"),
-    _on("merge_ties(mnli/lora, qqp/lora)", "head", "xnli-ties-lora"),
-    _on("fuse(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-fused"),
-    _on("fuse(mnli/lora, qqp/lora)", "head", "xnli-fused-lora"),
+TARGETS = dict(
+    [
+        ("none", DemoModule("mnli", "head", "xnli-probe")),
+        _on("qqp/seq_bn", "seq_bn", "xnli-on-qqp"),
+        _on("stack(qqp/seq_bn, mnli/seq_bn)", "head", "xnli-stack"),
+        _on("average(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-average"),
+        _on("average(mnli/lora, qqp/lora)", "head", "xnli-average-lora"),
+        _on("merge_ties(mnli/lora, qqp/lora)", "head", "xnli-ties-lora"),
+        _on("fuse(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-fused"),
+        _on("fuse(mnli/lora, qqp/lora)", "head", "xnli-fused-lora"),
+    ]
 )
+"""Label to the module that gives it a head for XNLI."""
 ALONE = ("mnli/seq_bn", "mnli/lora", "mnli/full")
 """Modules whose own head serves XNLI."""
 
 
-def tour(train: Callable[[DemoModule], str]) -> list[tuple[str, str, str]]:
-    """Train what the tour needs; expression, task and label of what is to be evaluated.
+def filled(expression: str, made: Mapping[str, str]) -> str | None:
+    """The expression with references to the very modules in it; None while one is not made.
 
     Args:
-        train: Trains a module, or finds it; its digest.
+        expression: Of the tour.
+        made: What the tour calls a module to its reference.
     """
-    pinned = {f"{module.name}/{module.method}": f"@{train(module)}" for module in MODULES}
+    for module in MODULES:
+        if module.reference in expression:
+            if module.reference not in made:
+                return None
+            expression = expression.replace(module.reference, made[module.reference])
+    return expression
 
-    def of_these(expression: str) -> str:
-        for name, reference in pinned.items():
-            expression = expression.replace(name, reference)
-        return expression
 
-    alone = [(of_these(label), "xnli", label) for label in ALONE]
-    targets = [
-        (f"@{train(replace(module, base=of_these(module.base)))}", "xnli", label)
-        for label, module in TARGETS
-    ]
-    labels = (*ALONE, *(label for label, _ in TARGETS))
-    return [*alone, *targets, *((of_these(label), "tatoeba", label) for label in labels)]
+def evaluated(made: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Expression, task and label of what is evaluated once everything is made."""
+    alone = [(made[label], "xnli", label) for label in ALONE]
+    targets = [(made[module.reference], "xnli", label) for label, module in TARGETS.items()]
+    labels = (*ALONE, *TARGETS)
+    return [*alone, *targets, *((filled(label, made) or "", "tatoeba", label) for label in labels)]

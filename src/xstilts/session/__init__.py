@@ -19,6 +19,7 @@ from xstilts.session.predicting import Predicting
 from xstilts.session.reporting import Reporting
 from xstilts.session.setup import DEFAULT_BACKBONE, PRECISIONS
 from xstilts.session.sharing import Sharing
+from xstilts.session.touring import Touring
 
 if TYPE_CHECKING:
     from xstilts.composition.predictor import Predictor
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BACKBONE", "PRECISIONS", "VERBS", "Session", "default_session", "load"]
 
 
-class Session(Analysing, Predicting, Reporting, Data, Sharing):
+class Session(Analysing, Touring, Predicting, Reporting, Data, Sharing):
     """Where you work, and what you can do there; `Setup` says what it takes.
 
     The verbs stand by subject in the files beside: training, evaluating, analysing,
-    predicting, reporting, data, sharing.
+    the demo, predicting, reporting, data, sharing.
     """
 
 

@@ -1,4 +1,4 @@
-"""The verbs that score: evaluate, run a suite, and the demo's tour."""
+"""The verbs that score: evaluate, run a suite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from xstilts.errors import AmbiguousError, NotFoundError, UsageError
+from xstilts.errors import AmbiguousError, NotFoundError
 from xstilts.session.setup import listed
 from xstilts.session.training import Training
 
@@ -296,40 +296,3 @@ class Evaluating(Training):
             return missing_head(expression, task, self.zoo, None, top)
         except AmbiguousError:
             return missing_head(expression, task, self.zoo, self.backbone(backbone), top)
-
-    def demo(self, seeds: Sequence[int] = (42,)) -> ScoresResult:
-        """Train, compose and evaluate on the sandbox world, once a seed; what is there is reused.
-
-        Raises:
-            UsageError: The session is in no world.
-        """
-        if not self.world:
-            raise UsageError("the demo needs a world", hint='Use Session(world="sandbox").')
-        self.require_writable("zoo", "home", "cache", "results")  # before minutes of building
-        self.note(f"world: {self.sandbox.data.parent}")
-        requests: list[Request] = []
-        for seed in seeds:
-            requests += [r for r in self._demo_requests(seed) if r not in requests]
-        result = self.run_requests(self.evaluator(), requests)
-        computed, cells = result.outcome.computed, len(result.outcome.cells)
-        self.note(f"{computed} cells computed, {cells - computed} reused")
-        return result
-
-    def _demo_requests(self, seed: int) -> list[Request]:
-        """Train what the demo needs of one seed; what is to be evaluated."""
-        from xstilts.evaluate.request import Request
-        from xstilts.sandbox.demo import DemoModule, tour
-
-        def train(module: DemoModule) -> str:
-            how: dict[str, Any] = {
-                "method": module.method,
-                "name": module.name,
-                "base": module.base,
-            }
-            phase = self.phase(module.task, **how, seed=seed)
-            verb = "found" if self.zoo.find_run(phase.run_key) else "trained"
-            made = self.run_phase(phase)
-            self.note(f"{verb} {made.reference}  seed {seed}  dev {made.dev_score:.1f}")
-            return made.digest
-
-        return [Request(*evaluated) for evaluated in tour(train)]

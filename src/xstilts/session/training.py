@@ -25,8 +25,45 @@ class Training(Setup):
         self,
         task: str,
         *,
-        method: str = "",
         name: str = "",
+        base: str = "none",
+        init: str = "",
+        track: Sequence[str] = (),
+        command: str = "",
+        **how: Any,
+    ) -> Phase:
+        """A training before it runs: its settings from every layer, its rows, its backbone.
+
+        Args:
+            task: A task, tasks joined by commas, or a mixture such as `multitask`.
+            name: Of the new module; the task's when empty.
+            base: Expression that acts, frozen, below the new module.
+            init: Module whose weights the new one starts from.
+            track: Trackers, such as `tensorboard`.
+            command: Shown to resume an interrupted run.
+            how: `method`, `backbone`, `seed`, `limit`, `settings`, …; see `run_settings`.
+
+        Raises:
+            ConfigError: A setting is unknown or wrong; all are listed.
+            NotFoundError: A task, method, module or backbone is not there.
+        """
+        run = self.run_settings(task, base=base, init=init, **how)
+        self.require_writable("zoo", "home", "cache")
+        self._tell_loading(run.backbone)
+        from xstilts.train.run import require_training, resolve_phase
+
+        require_training(task, run, name, self.data, offline=self.no_hub)
+        self._require_machine(run)
+        workspace, loaded = self.workspace(track), self.backbone(run.backbone)
+        return resolve_phase(
+            task, run, loaded, workspace, base=base, init=init, name=name, command=command
+        )
+
+    def run_settings(
+        self,
+        task: str,
+        *,
+        method: str = "",
         base: str = "none",
         init: str = "",
         backbone: str = "",
@@ -35,29 +72,24 @@ class Training(Setup):
         settings: Mapping[str, Any] | None = None,
         overrides: Sequence[str] = (),
         config: Path | None = None,
-        track: Sequence[str] = (),
-        command: str = "",
-    ) -> Phase:
-        """A training before it runs: its settings from every layer, its rows, its backbone.
+    ) -> RunSpec:
+        """The settings of a training from every layer; no row and no backbone is read.
 
         Args:
-            task: A task, tasks joined by commas, or a mixture such as `multitask`.
+            task: As in `phase`, like `base` and `init`.
             method: Method preset, such as `seq_bn`, `lora`, `full` or `head`.
-            name: Of the new module; the task's when empty.
-            base: Expression that acts, frozen, below the new module.
-            init: Module whose weights the new one starts from.
+            base: See `phase`.
+            init: See `phase`.
             backbone: Instead of the session's.
             seed: Of everything that is drawn.
             limit: At most this many training rows of each task.
             settings: Nested settings, such as `{"train": {"lr": 3e-4, "epochs": 2}}`.
             overrides: The same as texts, such as `train.lr=3e-4`; `settings` wins.
             config: A YAML with settings, weaker than both.
-            track: Trackers, such as `tensorboard`.
-            command: Shown to resume an interrupted run.
 
         Raises:
             ConfigError: A setting is unknown or wrong; all are listed.
-            NotFoundError: A task, method, module or backbone is not there.
+            NotFoundError: A task or method is not there.
         """
         from xstilts.config.run import resolve_run
 
@@ -69,17 +101,7 @@ class Training(Setup):
         (default, origin), world = self.backbone_default, self.training_defaults
         if base != "none" or init:
             default = self.reference_for([base, *([init] if init else [])])
-        run = resolve_run(task, flags, overrides, config, default, world, origin).value
-        self.require_writable("zoo", "home", "cache")
-        self._tell_loading(run.backbone)
-        from xstilts.train.run import require_training, resolve_phase
-
-        require_training(task, run, name, self.data, offline=self.no_hub)
-        self._require_machine(run)
-        workspace, loaded = self.workspace(track), self.backbone(run.backbone)
-        return resolve_phase(
-            task, run, loaded, workspace, base=base, init=init, name=name, command=command
-        )
+        return resolve_run(task, flags, overrides, config, default, world, origin).value
 
     def _require_machine(self, run: RunSpec) -> None:
         """Refuse a training that this machine cannot hold or compute; say what it takes."""

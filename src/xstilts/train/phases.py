@@ -15,7 +15,7 @@ from xstilts.composition.compose import ComposedModules
 from xstilts.composition.expression import Expression
 from xstilts.composition.resolve import pinned
 from xstilts.composition.task_model import TaskModel
-from xstilts.config.run import RunSpec
+from xstilts.config.run import CODE_VERSION, RunSpec
 from xstilts.config.specs import MethodSpec, MixSpec, Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.files import digest
@@ -27,9 +27,6 @@ from xstilts.train.mixing import Mixture
 from xstilts.train.parts import MLM, Part
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
-
-CODE_VERSION = 2
-"""Raised when a training gives other weights for the same inputs."""
 
 
 @dataclass(frozen=True)
