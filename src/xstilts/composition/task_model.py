@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from xstilts.composition.compose import ComposedModules
 from xstilts.composition.resolve import serves
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
-from xstilts.errors import UsageError
+from xstilts.errors import NotFiniteError, UsageError
 from xstilts.modules.nodes import Penalised, inverse_of
 from xstilts.tasks.formats import FORMATS
 
@@ -160,10 +161,20 @@ def restore_head(task: TaskSpec, backbone: Backbone, tensors: Mapping[str, Tenso
 
 @torch.inference_mode()
 def probe(model: TaskModel) -> list[float]:
-    """First values of the encoder's output on fixed ids, while the composition is attached."""
+    """First values of the encoder's output on fixed ids, while the composition is attached.
+
+    Raises:
+        NotFiniteError: One of them is NaN or infinite.
+    """
     model.eval()
     size = model.backbone.identity.vocab_size
     ids = (torch.arange(8)[None, :] * 7 + 5) % size
     ids = ids.to(model.backbone.device)
     output = model.backbone(ids, torch.ones_like(ids))
-    return [round(float(value), 6) for value in output[0, 0, :8]]
+    values = [round(float(value), 6) for value in output[0, 0, :8]]
+    if not all(map(math.isfinite, values)):
+        raise NotFiniteError(
+            "the model's outputs are NaN or infinite",
+            hint="A training diverged, a merge overflows, or its weights are too large.",
+        )
+    return values

@@ -23,7 +23,7 @@ from xstilts.composition.resolve import (
     serves,
 )
 from xstilts.config.progress import ProgressFn
-from xstilts.errors import UsageError
+from xstilts.errors import NotFiniteError, UsageError
 from xstilts.evaluate.cells import EvaluationJob, Inputs, Precision, jobs_of
 from xstilts.evaluate.progress import Within
 from xstilts.evaluate.request import EvaluationOutcome, Request
@@ -222,7 +222,11 @@ class Evaluator:
         if coming is not None:
             self.rows.prepare(coming)
         began = time.monotonic()
-        computed, loaded = computer.compute(job, data, following, progress, outcome.padding)
+        try:
+            computed, loaded = computer.compute(job, data, following, progress, outcome.padding)
+        except NotFiniteError as error:
+            error.where = f"{progress.name}: {error.where}" if error.where else progress.name
+            raise
         rows = score_rows(job, self.backbone, loaded, computed)
         seconds = time.monotonic() - began
         kept = computed.text, computed.suffix, computed.outcomes, seconds

@@ -15,11 +15,12 @@ from xstilts.config.load import short_name
 from xstilts.data.examples import Example
 from xstilts.data.sources import data_digest
 from xstilts.data.world import read_world
+from xstilts.errors import NotFiniteError, TrainingError
 from xstilts.train.checkpoint import bring_back, put, step_folder, weights_of
 from xstilts.train.mixing import Mixture
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase, PhaseModel
-from xstilts.train.trainer import TrainResult
+from xstilts.train.trainer import CALMER, TrainResult
 from xstilts.zoo import Entry, Manifest, write_manifest
 from xstilts.zoo.manifest import COMPOSITION, SIMULATED, HeadRecord, Parent
 
@@ -78,6 +79,7 @@ def _manifest(
     result: TrainResult,
     heads: Sequence[HeadRecord],
 ) -> Manifest:
+    outputs = _outputs(phase, built.model, result.best_step)
     within = bool(phase.parents) and not phase.standalone
     parents = parents_of(phase.parents)
     if phase.init:
@@ -104,13 +106,23 @@ def _manifest(
         training=_training(phase, mixture, result),
         data=_data(phase),
         trainable_parameters=built.num_trained,
-        probe=[] if phase.standalone else _probe(built.model),
+        probe=[] if phase.standalone else outputs,
     )
 
 
-def _probe(model: TaskModel) -> list[float]:
-    with model.attached():
-        return probe(model)
+def _outputs(phase: Phase, model: TaskModel, step: int) -> list[float]:
+    """What the model computes on fixed ids.
+
+    Raises:
+        TrainingError: It is not finite.
+    """
+    try:
+        with model.attached():
+            return probe(model)
+    except NotFiniteError as error:
+        raise TrainingError(
+            f"training diverged: after step {step} {error.what}", where=phase.name, hint=CALMER
+        ) from None
 
 
 def _training(phase: Phase, mixture: Mixture, result: TrainResult) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from xstilts.config.progress import Progress
 from xstilts.config.specs import TrainSpec
 from xstilts.data.batching import Padding
 from xstilts.data.features import Batch
-from xstilts.errors import TrainingError
+from xstilts.errors import NotFiniteError, TrainingError
 from xstilts.train import checkpoint, history, sharding
 from xstilts.train.checkpoint import Position
 from xstilts.train.history import History
@@ -33,6 +33,8 @@ Evaluate = Callable[[Between], Mapping[str, float]]
 """Part to its dev score, higher is better."""
 
 CHECKPOINT_SECONDS = 600.0
+CALMER = "Nothing was kept. Try a lower train.lr, a longer train.warmup or train.clip=1."
+"""What to do about a training that diverged."""
 
 
 @dataclass(frozen=True)
@@ -250,8 +252,7 @@ class Trainer:
         raise TrainingError(
             f"training diverged at step {self.position.step + 1} of {self.total}: {what}",
             where=f"{self.title}, rows of {step.part}, learning rate {lr:g}",
-            hint="Nothing was kept. Try a lower train.lr, a longer train.warmup, train.clip=1, or "
-            "train.precision=fp32.",
+            hint=f"{CALMER} With train.precision=bf16, try fp32.",
         )
 
     def _backward(self, batch: Batch, step: Step, *, penalised: bool) -> Tensor:
@@ -301,7 +302,16 @@ class Trainer:
         """Score the dev sets, and keep the weights that are asked for. True when all is done."""
         assert self.evaluate is not None
         position, spec = self.position, self.spec
-        scores = self.processes.same(dict(self.evaluate(between)))
+        try:
+            found = dict(self.evaluate(between))
+        except NotFiniteError as error:
+            raise TrainingError(
+                f"training diverged by step {position.step} of {self.total}: {error.what} in the "
+                "dev evaluation",
+                where=f"{self.title}, {error.where}",
+                hint=CALMER,
+            ) from None
+        scores = self.processes.same(found)
         mean = sum(scores.values()) / len(scores)
         gained = position.note_dev_score(mean)
         best = gained and spec.select == "best"
@@ -372,7 +382,7 @@ class Trainer:
                 raise TrainingError(
                     f"training diverged: {name} is not finite after step {self.kept}",
                     where=self.title,
-                    hint="Nothing was kept. Try a lower train.lr or train.clip=1.",
+                    hint=CALMER,
                 )
         score = position.best_score if position.best_step >= 0 else None
         saved = [int(path.name[5:]) for path in sorted(self.folder.glob("step-*"))]

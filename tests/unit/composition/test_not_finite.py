@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.own_task import write_own_task
 from support.trained import add_module, backbone_folder
+from transformers import AutoTokenizer
 
+from xstilts import Session
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.lazy_tensors import FileWeights, write_weights
 from xstilts.cli import main
@@ -19,9 +23,10 @@ from xstilts.composition.predict import embed, logits
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.load import load_task
 from xstilts.data.examples import Example
-from xstilts.errors import IntegrityError, NotFiniteError
+from xstilts.errors import IntegrityError, NotFiniteError, TrainingError
 from xstilts.files import without_nan
 from xstilts.tasks.formats import FORMATS
+from xstilts.tasks.metrics import perplexity
 from xstilts.zoo import Zoo, read_manifest, write_manifest
 
 NAN = float("nan")
@@ -102,6 +107,54 @@ def test_scores_and_vectors_that_are_no_numbers_are_an_error(zoo, base):
             logits(model, features, "mnli")
         with pytest.raises(NotFiniteError, match="sentence vectors of layer 3"):
             embed(model, features, [3], "mean")
+
+
+SETTINGS = {"batch_size": 4, "warmup": 0, "schedule": "constant", "clip": 0, "max_steps": 1}
+
+
+@pytest.fixture
+def session(pico, tmp_path, monkeypatch):
+    write_own_task(tmp_path)
+    for name in ("home", "cache"):
+        monkeypatch.setenv(f"XSTILTS_{name.upper()}", str(tmp_path / name))
+    places = {name: tmp_path / name for name in ("data", "zoo", "results")}
+    return Session(backbone=str(pico), offline=True, quiet=True, **places)
+
+
+@pytest.mark.parametrize("method", ["lora", "seq_bn", "full"])
+@pytest.mark.parametrize(("select", "words"), [("none", "after step 1"), ("best", "by step 1")])
+def test_a_training_whose_last_step_overflows_keeps_nothing(
+    session, tmp_path, method, select, words
+):
+    train = {**SETTINGS, "lr": 1e30, "select": select}  # weights of that size are still numbers
+    with pytest.raises(TrainingError, match=words) as caught:
+        session.train(str(tmp_path / "tasks/own.yaml"), method=method, settings={"train": train})
+    assert "train.lr" in caught.value.hint
+    assert list(session.zoo.entries()) == []
+
+
+def test_rows_of_one_language_that_give_nan_are_named(session, pico, tmp_path):
+    base = shutil.copytree(pico, tmp_path / "spike")
+    own, rows = str(tmp_path / "tasks/own.yaml"), tmp_path / "data/own/test-de.jsonl"
+    rows.write_text(rows.read_text().replace('"text": "', '"text": "? '))
+    for path in rows.parent.glob("*-en.jsonl"):
+        path.write_text(path.read_text().replace("?", "there"))
+    state = load_file(base / "model.safetensors")
+    mark = AutoTokenizer.from_pretrained(base)("?")["input_ids"][-2]
+    state["embeddings.word_embeddings.weight"][mark] = 3e38
+    save_file(state, base / "model.safetensors", metadata={"format": "pt"})
+    used = {"backbone": str(base)}
+    session.train(own, method="seq_bn", settings={"train": {**SETTINGS, "lr": 1e-3}}, **used)
+    with pytest.raises(NotFiniteError) as caught:
+        session.evaluate("own", own, **used)
+    assert caught.value.where.startswith("own own de: a batch of 12 rows")
+    assert [cell.scores[0].language for cell in session.results.cells()] == ["en"]
+
+
+def test_a_perplexity_that_is_no_number_is_an_error():
+    assert perplexity.compute([(1418.0, 2)])["loss"] == 709.0
+    with pytest.raises(NotFiniteError, match="no finite perplexity"):
+        perplexity.compute([(1420.0, 2)])
 
 
 def test_predict_gives_no_label_for_nan(zoo, pico, capsys):

@@ -24,7 +24,13 @@ from xstilts.data.batching import (
     training_batches,
 )
 from xstilts.data.features import Features, Ragged, collate
-from xstilts.errors import InterruptedRunError, PreemptedError, TrainingError, UsageError
+from xstilts.errors import (
+    InterruptedRunError,
+    NotFiniteError,
+    PreemptedError,
+    TrainingError,
+    UsageError,
+)
 from xstilts.train.optim import learning_rate, make_optimizer
 
 
@@ -237,6 +243,18 @@ def test_weights_that_the_last_update_spoils_are_not_kept(tmp_path):
     run.optimizer.register_step_post_hook(lambda *_: spoil())
     with pytest.raises(TrainingError, match=r"out\.bias is not finite after step 1"):
         run.run()
+
+
+def test_a_dev_evaluation_that_is_not_finite_names_its_step(tmp_path):
+    def evaluate(_between):
+        raise NotFiniteError("the model's scores are NaN or infinite", where="a batch of 2 rows")
+
+    with pytest.raises(
+        TrainingError, match="diverged by step 9 of 27: the model's scores"
+    ) as found:
+        trainer(tmp_path, Toy(), evaluate).run()
+    assert "a batch of 2 rows" in found.value.where
+    assert "train.lr" in found.value.hint
 
 
 def test_checkpoint_of_another_run_is_refused(tmp_path):

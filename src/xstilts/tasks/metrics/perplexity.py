@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from xstilts.errors import NotFiniteError
 from xstilts.tasks.metrics import _pooled
 
 MAIN = "perplexity"
@@ -29,7 +30,17 @@ def outcomes(
 def compute(
     predictions: Losses, references: Any = (), *, language: str = "", labels: Sequence[str] = ()
 ) -> dict[str, float]:
-    """`perplexity`, at least 1, and `loss`, nats a sub-word."""
+    """`perplexity`, at least 1, and `loss`, nats a sub-word.
+
+    Raises:
+        NotFiniteError: The perplexity is larger than any number.
+    """
     rows = outcomes(predictions, references, language=language, labels=labels)
     loss = sum(row[0] for row in rows) / max(sum(row[1] for row in rows), 1.0)
-    return {MAIN: math.exp(loss), "loss": loss}
+    try:
+        return {MAIN: math.exp(loss), "loss": loss}
+    except OverflowError:
+        raise NotFiniteError(
+            f"a loss of {loss:.4g} nats a sub-word has no finite perplexity",
+            hint="The head's training diverged: try a lower train.lr.",
+        ) from None
