@@ -36,7 +36,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         OSError: The disk is full or the folder is not writable; `path` keeps its old content.
     """
     with atomic_file(path) as temporary:
-        _write(temporary, data)
+        temporary.write_bytes(data)
 
 
 @contextmanager
@@ -44,6 +44,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary name that becomes `path` when the block ends well, and vanishes when not."""
     with _beside(path) as temporary:
         yield temporary
+        _settle(temporary)
         temporary.replace(path)
 
 
@@ -62,12 +63,13 @@ def _beside(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write and wait until the disk has it."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _settle(path: Path) -> None:
+    """Wait until the disk has a file: its name must not be there before its content is."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -121,7 +123,8 @@ def create_json(path: Path, value: Any) -> bool:
     on network file systems too.
     """
     with _beside(path) as temporary:
-        _write(temporary, json_text(value).encode("utf-8"))
+        temporary.write_bytes(json_text(value).encode("utf-8"))
+        _settle(temporary)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -143,6 +146,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         with _naming(path):
             yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file() and not file.is_symlink():
+                    _settle(file)
         replace_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

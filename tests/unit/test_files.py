@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from xstilts.files import (
     atomic_file,
+    atomic_folder,
     create_json,
     json_text,
     scratch_folder,
@@ -53,6 +57,26 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
         raise ValueError("halfway")
     assert path.read_text() == "one"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_disk_has_what_was_written_before_its_name_is_there(tmp_path, monkeypatch):
+    settled = []
+
+    def fsync(number):
+        name = Path(f"/proc/self/fd/{number}").readlink().name
+        settled.append(name.rsplit(".", 1)[0].strip("."))
+        assert not {"a.json", "b.json", "c"} & {path.name for path in tmp_path.iterdir()}
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_folder(tmp_path / "c") as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "weights.bin").write_bytes(b"1")
+    assert settled == ["weights"]
+    shutil.rmtree(tmp_path / "c")
+    write_json(tmp_path / "a.json", {})
+    (tmp_path / "a.json").unlink()
+    create_json(tmp_path / "b.json", {})
+    assert settled == ["weights", "a.json", "b.json"]
 
 
 def test_two_writers_of_one_file_write_beside_each_other(tmp_path):

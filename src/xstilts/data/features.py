@@ -108,7 +108,11 @@ class Features:
 
     @classmethod
     def load(cls, path: Path) -> Features:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: Its arrays do not belong together.
+        """
         arrays = load_file(path)
         offsets = arrays["input_ids.offsets"]
         tokens = {
@@ -123,7 +127,19 @@ class Features:
         }
         ids = Ragged(arrays["input_ids.values"], offsets)
         count, cut = int(arrays["num_examples"][0]), int(arrays["cut"][0])
-        return cls(ids, arrays["example"], count, tokens, scalars, cut)
+        example = arrays["example"]
+        whole = (
+            len(offsets) > 0
+            and offsets[0] == 0
+            and bool((np.diff(offsets) >= 0).all())
+            and all(len(row.values) == offsets[-1] for row in (ids, *tokens.values()))
+            and all(len(value) == len(offsets) - 1 for value in (example, *scalars.values()))
+            and cut >= 0
+            and bool(((example >= 0) & (example < count)).all())
+        )
+        if not whole:
+            raise ValueError("its arrays do not belong together")
+        return cls(ids, example, count, tokens, scalars, cut)
 
 
 @dataclass(frozen=True, slots=True)

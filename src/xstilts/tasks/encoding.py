@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features, Ragged
 from xstilts.data.sources import data_digest
-from xstilts.errors import IntegrityError, UsageError
+from xstilts.errors import UsageError
 from xstilts.files import atomic_file, digest
 from xstilts.tasks.formats import FORMATS
 
@@ -61,8 +62,9 @@ def encode(
         }
     )
     path = cache / "features" / key[:2] / f"{key}.safetensors"
-    if path.is_file():
-        return _load(path)
+    kept = _load(path) if path.is_file() else None
+    if kept is not None:
+        return kept
     features = encode_rows(examples, task, backbone, length)
     with atomic_file(path) as temporary:
         features.save(temporary)
@@ -173,17 +175,15 @@ def row_length(task: TaskSpec, backbone: KnownBackbone, max_length: int = 0) -> 
     return min(max_length or task.max_length, backbone.max_length)
 
 
-def _load(path: Path) -> Features:
+def _load(path: Path) -> Features | None:
+    """What is in a cached file; None, after a word, where that is damaged."""
     from safetensors import SafetensorError
 
     try:
         return Features.load(path)
-    except (SafetensorError, KeyError) as error:
-        raise IntegrityError(
-            f"a cached file of tokenised rows is broken: {error}",
-            where=str(path),
-            hint="Remove it; it is made again.",
-        ) from None
+    except (SafetensorError, ValueError, KeyError, IndexError, OSError) as error:
+        print(f"tokenised again, {path.name} is damaged: {error}", file=sys.stderr)
+        return None
 
 
 def remarks(

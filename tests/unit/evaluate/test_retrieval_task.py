@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -185,6 +186,25 @@ def test_a_broken_shard_is_named(tmp_path):
     with pytest.raises(IntegrityError, match="shard") as caught:
         VectorStore(tmp_path)
     assert caught.value.where == str(shard)
+
+
+@pytest.mark.parametrize("name", ["keys.npy", "vectors.npy", ""])
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, b"PK\x03\x04", None])
+def test_a_damaged_shard_is_computed_again_with_a_word(name, content, base, tmp_path, capsys):
+    features = some_features()
+    plain = SentenceVectors(base, tmp_path).of(loaded(), features, 2, "mean", silent)
+    shard = next(tmp_path.rglob("keys.npy")).parent
+    if name == "":
+        shutil.rmtree(shard)
+        shard.write_bytes(content or b"x")
+    elif content is None:
+        (shard / name).unlink()
+    else:
+        (shard / name).write_bytes(content)
+    again = SentenceVectors(base, tmp_path).of(loaded(), features, 2, "mean", silent)
+    assert np.array_equal(again, plain)
+    assert f"broken: {shard}" in capsys.readouterr().err
+    assert sorted(path.name for path in shard.iterdir()) == ["keys.npy", "vectors.npy"]
 
 
 def test_no_block_above_the_deepest_asked_one_runs(base, tmp_path):

@@ -8,6 +8,8 @@ Tatoeba. One folder a layer holds shards: some sentences' keys and vectors, writ
 from __future__ import annotations
 
 import hashlib
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -51,9 +53,10 @@ class VectorStore:
 
     def _open(self, path: Path) -> None:
         try:
-            keys = np.load(path / "keys.npy", allow_pickle=False)
-            vectors: Vectors = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)
-            whole = len(keys) == len(vectors)
+            # numpy.load would take another kind of file for what that is
+            keys = np.array(np.lib.format.open_memmap(path / "keys.npy", mode="r"))
+            vectors: Vectors = np.lib.format.open_memmap(path / "vectors.npy", mode="r")
+            whole = len(keys) == len(vectors) and keys.ndim == vectors.ndim == 2
         except (OSError, ValueError, EOFError):
             whole = False
         if not whole:
@@ -170,8 +173,13 @@ class SentenceVectors:
             "precision": self.precision,
         }
         folder = self.cache / "vectors" / digest(whose)[:32] / f"layer-{layer}"
-        if folder not in self._stores:
-            self._stores[folder] = VectorStore(folder)
+        while folder not in self._stores:
+            try:
+                self._stores[folder] = VectorStore(folder)
+            except IntegrityError as error:
+                print(f"computed again, {error.what}: {error.where}", file=sys.stderr)
+                broken = Path(error.where)
+                shutil.rmtree(broken) if broken.is_dir() else broken.unlink()
         return self._stores[folder]
 
 
