@@ -57,6 +57,7 @@ class Backbone:
         self.identity, self.retrieval_layer = identity, retrieval_layer
         self.architecture = architecture_of(encoder.config.model_type)
         self.layout = self.architecture.describe(encoder.config)
+        self.architecture.prepare(encoder)
         self.max_length = min(longest or self.layout.max_length, self.layout.max_length)
         self._compiled: list[Any] = []
         self._acting: Set[str] = frozenset()  # keys of the sites at which something acts

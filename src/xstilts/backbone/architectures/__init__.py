@@ -76,6 +76,10 @@ class Architecture(Protocol):
         return MODEL_MAPPING[type(config)]
 
     @optional
+    def prepare(self, encoder: Any) -> None:
+        """Mend what the library's own class computes only in float32, once, when it is loaded."""
+
+    @optional
     def inputs(self, encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
         """What the encoder is called with, for ids and a mask [B, T]; padding is on the right."""
         return {"input_ids": input_ids, "attention_mask": attention_mask}

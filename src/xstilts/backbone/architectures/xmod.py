@@ -66,6 +66,21 @@ def language_token(config: Any, language: str) -> LanguageToken:
     return LanguageToken(config.vocab_size + names.index([*own, default][0]), remark)
 
 
+def prepare(encoder: Any) -> None:
+    """Let every adapter answer in the type that it was asked in.
+
+    transformers 5 writes what they give into states in float32, which fails in bfloat16.
+    """
+    for name, part in encoder.named_modules():
+        if name.rpartition(".")[0].endswith("adapter_modules"):
+            part.register_forward_hook(_in_the_type_asked)
+
+
+def _in_the_type_asked(part: Any, given: Sequence[Tensor], answer: Tensor) -> Tensor:
+    del part
+    return answer.to(given[0].dtype)
+
+
 def inputs(encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
     """Ids and mask [B, T], and the number of each row's adapter [B].
 
