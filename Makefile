@@ -14,9 +14,12 @@ BLOCKS ?= 12
 real-backbone: $(STAMP)
 	$(BIN)/python tests/real_backbone/build.py --blocks $(BLOCKS)
 
-# One process a core, one thread each: small tensors gain nothing from more.
+# One process a core, one thread each: small tensors gain nothing from more. WHOLE=1 runs the long
+# tests too, as .ci/run does.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+NOT_LONG = -m "not long and not slow and not gpu and not bench and not library_faults"
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	$(PYTEST) $(if $(WHOLE),,$(NOT_LONG))
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not gpu"
@@ -33,7 +36,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	$(PYTEST)
 
 # The site of docs/ in build/site; show it with `python -m http.server -d build/site`.
 docs: $(STAMP)

@@ -286,6 +286,7 @@ def test_a_zoo_takes_the_config_of_a_whole_encoder(model_type, tmp_path):
     assert list(problems("config.json", values)) == []
 
 
+@pytest.mark.long
 def test_modules_of_every_architecture_load_bit_equal_in_another_process(tmp_path):
     wanted = {}
     types = (*OTHERS, *DECODERS)

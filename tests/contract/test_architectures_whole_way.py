@@ -61,6 +61,7 @@ def said(base, zoo):
 AGAIN = "print(json.dumps([said(*pair) for pair in json.loads(sys.argv[1])]))"
 
 
+@pytest.mark.long
 def test_full_fine_tuning_is_kept_and_the_same_in_another_process(tmp_path, monkeypatch):
     for name in ("home", "cache"):
         monkeypatch.setenv(f"XSTILTS_{name.upper()}", str(tmp_path / name))

@@ -97,6 +97,7 @@ def test_workers_that_cannot_start_are_an_error(tmp_path):
         made.run(broken, made.Options(), StopRequest())
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_is_followed_by_another(tmp_path):
     cells = layered(8)
     folder = plan(tmp_path, cells)

@@ -134,6 +134,7 @@ def test_it_does_what_its_contract_says(name, place):
     assert method_problems(name, base, METHODS.get(name).Options(**spec.options)) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(METHODS))
 def test_a_fresh_process_gives_the_same_bits(name, both):
     here, there = (found[installed(name)] for found in both)

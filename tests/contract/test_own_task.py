@@ -12,6 +12,8 @@ from support.trained import TEXTS, backbone_folder
 from xstilts.cli import main
 from xstilts.tasks.formats import FORMATS
 
+pytestmark = pytest.mark.long
+
 FAST = ("--set", "train.max_steps=2", "--set", "train.batch_size=2")
 
 

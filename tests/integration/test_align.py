@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from xstilts.composition import predict
+
+pytestmark = pytest.mark.long
 
 FAST = ("--set", "train.epochs=1", "--set", "train.lr=1e-3")
 

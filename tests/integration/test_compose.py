@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 FAST = ("--set", "train.max_steps=4", "--set", "train.lr=1e-2")
 
 

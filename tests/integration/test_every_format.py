@@ -97,6 +97,7 @@ def test_answers(run, place):
     assert score_file("xquad", path, labels, "de") == scores
 
 
+@pytest.mark.long
 def test_no_answers(run, place):
     reference = train(run, "squad2")
     more = ("--set", "null_threshold=-1000")
@@ -116,6 +117,7 @@ def test_perplexity(run, place):
     assert scores["perplexity"] == pytest.approx(2.718281828 ** scores["loss"], rel=1e-5)
 
 
+@pytest.mark.long
 def test_mining(run, place):
     # Both sides hold the same six sentences, so each pair has cosine 1; five of them are gold.
     same = ("--set", "margin=absolute", "--set", "threshold=0.9999")
@@ -206,6 +208,7 @@ def test_a_file_that_is_made_ready_ahead_is_refused_where_it_is_evaluated(run, p
     assert error["where"].endswith("test-tr.tsv:1")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_lower_precision_is_another_cell_and_says_so(run, place, precision, monkeypatch):
     monkeypatch.setattr("xstilts.backbone.machine.has_bf16", lambda: True)
@@ -223,6 +226,7 @@ def test_lower_precision_is_another_cell_and_says_so(run, place, precision, monk
     assert "no precision named 'fp8'" in error["what"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not which("g++"), reason="torch.compile needs g++ on a CPU")
 def test_compiled_evaluation_scores_the_same(run, place):
     reference = train(run, "udpos")
@@ -235,6 +239,7 @@ def test_compiled_evaluation_scores_the_same(run, place):
     assert "int8 is not compiled" in error["what"]
 
 
+@pytest.mark.long
 def test_a_dry_run_lists_cells_and_computes_none(run, place):
     (place / "data" / "udpos" / "test-el.tsv").write_text("x\tX\n")
     reference = train(run, "udpos")

@@ -26,6 +26,8 @@ from xstilts.config import paths
 from xstilts.zoo import Zoo, verify_folder
 from xstilts.zoo.manifest import CARD, SCORES
 
+pytestmark = pytest.mark.long
+
 PLACES = [
     "folder",
     "hf",

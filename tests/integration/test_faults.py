@@ -161,6 +161,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_offline_opens_no_socket(home, tmp_path):
     world = sandbox.ensure_world(paths.cache_folder())
     options = ["--data", str(world.data), "--zoo", str(tmp_path / "zoo"), "--offline", "-q"]

@@ -12,6 +12,8 @@ from xstilts.config.run import RunSpec, resolve_run
 from xstilts.files import digest
 from xstilts.grid.spec import load_study
 
+pytestmark = pytest.mark.long
+
 WORLD = (
     "sandbox:train_rows=120,dev_rows=30,test_rows=30,bitext_rows=30,text_rows=60,"
     "pretraining_steps=4"

@@ -24,6 +24,8 @@ from xstilts.config.load import load_method, spec_names
 from xstilts.errors import UsageError
 from xstilts.modules.methods import METHODS, external_adapters, external_peft
 
+pytestmark = pytest.mark.long
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "backbones.md"
 TEXT = GUIDE.read_text(encoding="utf-8")
 FILE = dict(re.findall(r"^`([\w./-]+)`:\n\n```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))

@@ -13,6 +13,8 @@ from support.in_process import work_here
 from xstilts.cli import main
 from xstilts.grid import drive
 
+pytestmark = pytest.mark.long
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "studies.md"
 TEXT = GUIDE.read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))

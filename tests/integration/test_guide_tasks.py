@@ -12,6 +12,8 @@ from support.trained import backbone_folder
 
 from xstilts.cli import main
 
+pytestmark = pytest.mark.long
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "tasks.md"
 TEXT = GUIDE.read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))

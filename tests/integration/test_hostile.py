@@ -22,6 +22,8 @@ from xstilts.errors import IntegrityError, XstiltsError
 from xstilts.zoo import Zoo, hubs
 from xstilts.zoo.maintenance import copy_into
 
+pytestmark = pytest.mark.long
+
 _WRITES = {
     "os.mkdir": 0,
     "os.remove": 0,

@@ -251,6 +251,7 @@ def test_a_slow_transfer_arrives(zoo, other, hub):
     assert slow.hits >= len(entry.manifest.files)
 
 
+@pytest.mark.long
 def test_a_transfer_that_stands_still_ends(zoo, other, hub, monkeypatch):
     entry = add(zoo)
     hubs.push(entry.folder, NAME)
@@ -423,6 +424,7 @@ def test_the_stored_login_is_used(zoo, other, hub, tmp_path, monkeypatch):
 # -------------------------------------------------------------------------------------- offline
 
 
+@pytest.mark.long
 def test_a_warm_cache_serves_without_a_socket(zoo, hub, tmp_path, monkeypatch):
     entry = add(zoo)
     hubs.push(entry.folder, NAME, PushOptions(tags=("v1",)))

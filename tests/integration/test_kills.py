@@ -24,6 +24,8 @@ from xstilts.zoo import Zoo, hubs, verify_folder
 from xstilts.zoo.maintenance import broken, copy_into, gc
 from xstilts.zoo.manifest import CARD
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).parents[1] / "support" / "killed.py"
 
 

@@ -45,6 +45,7 @@ def run(place, capsys, monkeypatch):
     return call
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["lora", "seq_bn"])
 @pytest.mark.parametrize("task", TASKS)
 def test_every_kind_of_head_trains_and_is_scored(run, task, method):
@@ -67,6 +68,7 @@ def test_sentence_vectors_are_pooled_in_three_ways(run):
     assert values["mean"]["recall"] == values["last"]["recall"] == 100.0
 
 
+@pytest.mark.long
 def test_what_is_exported_is_a_backbone_again(run, place):
     reference = run("train-adapter", "sst2", "--method", "lora", "--name", "out", *FAST)[
         "reference"

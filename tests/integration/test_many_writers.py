@@ -16,6 +16,8 @@ from support.zoo_modules import build
 from xstilts.zoo import Zoo
 from xstilts.zoo.maintenance import broken, copy_into, gc
 
+pytestmark = pytest.mark.long
+
 PROCESSES = 8
 PROGRAM = Path(__file__).parents[1] / "support" / "writer.py"
 

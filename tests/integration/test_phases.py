@@ -31,6 +31,8 @@ from xstilts.data.sources import load, task_in_world
 from xstilts.data.translation.rows import translate_rows
 from xstilts.train.trainer import Trainer
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def world(home):

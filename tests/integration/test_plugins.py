@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from support.plugins import install
 from support.trained import backbone_folder
 
+pytestmark = pytest.mark.long
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "extending.md"
 TEXT = GUIDE.read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))

@@ -12,7 +12,7 @@ from xstilts.cli import main
 from xstilts.config.load import load_task
 from xstilts.zoo import Zoo
 
-pytestmark = needs_shared
+pytestmark = [pytest.mark.long, needs_shared]
 
 TASKS = [
     "commonsenseqa", "conjnli", "erg_supertags", "hellaswag", "indonli_translated", "mnli", "ocnli",

@@ -13,6 +13,8 @@ from xstilts.config.load import (
     train_task_of,
 )
 
+pytestmark = pytest.mark.long
+
 TINY = """
 intermediates: [none, mnli, {name: both, tasks: "mnli,qqp", settings: {mlm: {share: 0.2}}}]
 targets: [xnli, tatoeba]

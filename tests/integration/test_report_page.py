@@ -38,6 +38,7 @@ def page(tmp_path_factory):
     assert opened.problems == []  # no error in the console, whatever was done
 
 
+@pytest.mark.long
 def test_nothing_overflows_and_nothing_is_fetched(path, page):
     for width in (1280, 390):
         for scheme in ("light", "dark"):

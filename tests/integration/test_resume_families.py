@@ -9,6 +9,8 @@ from support.trained import backbone_folder
 from xstilts import Session
 from xstilts.train.trainer import Trainer
 
+pytestmark = pytest.mark.long
+
 
 class Killed(Exception):
     """Stands for a process that ends here, without a word."""

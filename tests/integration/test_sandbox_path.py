@@ -47,6 +47,7 @@ def test_path(run, home):
     assert "http://" not in text.replace("http://www.w3.org", "")
 
 
+@pytest.mark.long
 def test_training_leaves_the_backbone_bit_equal(run, home):
     from xstilts import sandbox
     from xstilts.backbone.backbone import Backbone
@@ -108,6 +109,7 @@ def test_wrong_backbone_is_refused(run, home, tmp_path):
     assert "was trained on sandbox" in run(*arguments, code=5)
 
 
+@pytest.mark.long
 def test_changed_weights_are_refused(run):
     folder = run("train-adapter", "mnli", "--name", "broken", *FAST)["folder"]
     with Path(folder, "adapter.safetensors").open("r+b") as file:
@@ -117,6 +119,7 @@ def test_changed_weights_are_refused(run):
     run("zoo", "rm", "broken", "--yes")
 
 
+@pytest.mark.long
 def test_data_errors_name_the_row(run, home, tmp_path):
     folder = tmp_path / "mnli"
     folder.mkdir()
@@ -133,6 +136,7 @@ def test_data_errors_name_the_row(run, home, tmp_path):
         assert "train.tsv" in text
 
 
+@pytest.mark.long
 def test_a_limit_is_in_every_row_and_stands_apart(run, home):
     few = ("--langs", "qab,qac", "--limit", "5")
     trained = run("train-adapter", "mnli", "--name", "brief", *FAST, "--dev-limit", "7")
@@ -156,6 +160,7 @@ def test_a_limit_is_in_every_row_and_stands_apart(run, home):
     assert not (home / "submission").exists()
 
 
+@pytest.mark.long
 def test_a_merge_is_scored_with_the_head_of_another_module(run):
     for task in ("mnli", "qqp"):
         run("train-adapter", task, "--name", f"{task}-part", *FAST)

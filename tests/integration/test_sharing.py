@@ -16,6 +16,8 @@ from support.s3 import s3_server
 from xstilts.cli import main
 from xstilts.errors import NetworkError
 
+pytestmark = pytest.mark.long
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "sharing.md"
 FAST = ("--set", "train.max_steps=3")
 

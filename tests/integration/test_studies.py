@@ -14,6 +14,8 @@ from support.in_process import make_small, work_here
 from xstilts.cli import main
 from xstilts.config.load import spec_names
 
+pytestmark = pytest.mark.long
+
 GUIDES = Path(__file__).parents[2] / "docs" / "studies"
 STUDIES = sorted(spec_names("studies"))
 TINY = (

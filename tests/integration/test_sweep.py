@@ -25,6 +25,8 @@ from xstilts.sandbox.demo import DemoModule
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.session import touring
 
+pytestmark = pytest.mark.long
+
 RAW = re.compile(r"Traceback|MaxRetry|Warning:|Error:")
 """What libraries and bugs write."""
 DISK = "size=6m"

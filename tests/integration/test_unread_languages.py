@@ -35,6 +35,7 @@ def session(place, monkeypatch):
     return Session(backbone=str(place / "base"), offline=True, **folders)
 
 
+@pytest.mark.long
 def test_a_suite_goes_on_without_the_languages_that_have_no_adapter(session, place, capsys):
     found = session.xtreme("none", tasks=[*READ, "bucc2018"], overrides=SETTINGS).outcome
     scored = {(row.task, row.language) for row in found.scores}

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from integration.test_sharing import keys
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).parents[1]
 PAIR = ("--task", "xnli", "--langs", "qaa,qab")
 

@@ -46,6 +46,7 @@ def choose(page, field, value):
     return page.ask(SHOWN)
 
 
+@pytest.mark.long
 def test_nothing_overflows_and_nothing_is_fetched(site, page):
     path, _ = site
     for width in (1280, 390):

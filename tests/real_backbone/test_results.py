@@ -98,6 +98,7 @@ def test_a_table_without_scores_has_its_rows_all_the_same(name):
 MORE = sorted((results.DOCS / "studies").glob("*.yaml"))
 
 
+@pytest.mark.long
 @needs_shared
 @pytest.mark.parametrize("path", MORE, ids=lambda path: path.stem)
 def test_a_study_of_the_real_encoder_reads_and_has_its_data(path):

@@ -161,6 +161,7 @@ def run(place, *arguments):
     return caught.value.code
 
 
+@pytest.mark.long
 def test_command(place, capsys, tmp_path, loaded):
     assert not run(
         place, "mnli", "--text", "a man", "--text2", "nobody", "--text", "b", "--text2", "c"

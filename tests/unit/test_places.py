@@ -58,6 +58,7 @@ def test_the_backbone_is_told_once(home, monkeypatch):
     assert Session(backbone="own").backbone_default == ("own", "session")
 
 
+@pytest.mark.long
 def test_settings_say_where_the_backbone_comes_from(home, monkeypatch, capsys):
     project = home / "work" / "xstilts.toml"
     project.write_text('backbone = "mbert"\n[train]\nlr = 0.25\n')
@@ -187,6 +188,7 @@ def test_several_data_folders_are_read_as_one(home):
         _ = Session(data=[first, home / "third"]).data
 
 
+@pytest.mark.long
 def test_the_first_sign_of_life_comes_before_anything_slow_is_imported(home):
     folder = backbone_folder(home / "pico")
     add_module(Zoo(home / "zoo"), Backbone.load(str(folder)), "mnli")

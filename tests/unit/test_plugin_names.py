@@ -8,6 +8,7 @@ options and arguments are not comparisons.
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -87,15 +88,25 @@ def compared(tree: ast.AST, words: tuple[str, ...] = SPEAKS) -> list[tuple[int, 
     return found
 
 
+@cache
+def of_all_files(words: tuple[str, ...]) -> dict[str, list[tuple[int, str, bool]]]:
+    """Place of a file to what `compared` finds in it."""
+    return {
+        path.relative_to(ROOT).as_posix(): compared(
+            ast.parse(path.read_text(encoding="utf-8")), words
+        )
+        for path in sorted(ROOT.rglob("*.py"))
+    }
+
+
 def offences(folder: str, registry: Registry) -> list[str]:
     names, words = set(registry.names()), OF_ROOM.get(folder, SPEAKS)
     prefixes = {f"{name.split('_')[0]}_" for name in names if "_" in name}
     wrong = []
-    for path in sorted(ROOT.rglob("*.py")):
-        place = path.relative_to(ROOT).as_posix()
+    for place, found in of_all_files(words).items():
         if place.startswith(f"{folder}/") or place.startswith("_configs/"):
             continue
-        for line, text, speaks in compared(ast.parse(path.read_text(encoding="utf-8")), words):
+        for line, text, speaks in found:
             if (text in names and (speaks or text not in WORDS)) or (text in prefixes and speaks):
                 wrong.append(f"{place}:{line} compares '{text}'")
     return wrong

@@ -152,6 +152,7 @@ def test_int8_is_near_and_takes_modules_on_projections():
     assert isinstance(base.blocks[0].output.dense, nn.Linear)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not which("g++"), reason="torch.compile needs g++ on a CPU")
 def test_compiled_blocks_give_the_same_with_what_acts_in_them():
     from torch._dynamo.utils import counters

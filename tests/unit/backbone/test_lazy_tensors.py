@@ -121,6 +121,7 @@ def test_what_did_not_change_takes_no_room(base, tmp_path):
     assert (tmp_path / "difference.safetensors").stat().st_size < whole / 2
 
 
+@pytest.mark.long
 def test_pieces_of_another_size_are_read_as_well(base, tmp_path, monkeypatch):
     wanted = changed(base, only="")
     _difference.write(tmp_path, wanted, base)
@@ -157,6 +158,7 @@ def test_a_broken_difference_is_refused(base, tmp_path, old, new, words):
         dict(_difference.read(tmp_path, base))
 
 
+@pytest.mark.long
 def test_a_bomb_is_not_unpacked(base, tmp_path):
     """A stream that would inflate to a gigabyte is read as far as the tensor reaches."""
     name = "encoder.layer.1.output.dense.bias"

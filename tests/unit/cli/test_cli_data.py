@@ -75,6 +75,7 @@ def test_check_of_data_without_findings(run, data):
     assert found == {"tasks": 1, "findings": []}
 
 
+@pytest.mark.long
 def test_check_of_what_is_not_there_is_no_success(run, tmp_path):
     _, error = run("data", "check", "xnli", "nusax_senti", code=4)
     assert "no data of nusax_senti to check" in error
@@ -104,6 +105,7 @@ def test_long_ls_names_every_file(data, capsys, monkeypatch):
     assert "tatoeba/tatoeba.deu-eng.deu, tatoeba/tatoeba.deu-eng.eng" in text
 
 
+@pytest.mark.long
 def test_nothing_there_says_where_it_looked(run, tmp_path, data, monkeypatch):
     wrong = tmp_path / "wrong"
     wrong.mkdir()
@@ -126,6 +128,7 @@ def test_a_task_without_data_hides_no_findings_of_another(run):
     assert "looked for" in error
 
 
+@pytest.mark.long
 def test_preparing_nothing_is_no_success(run, tmp_path):
     wrong = tmp_path / "wrong"
     wrong.mkdir()
@@ -137,6 +140,7 @@ def test_preparing_nothing_is_no_success(run, tmp_path):
     assert "only on a hub" in error["what"]
 
 
+@pytest.mark.long
 def test_preparing_a_bitext_asks_for_no_pivot_and_fetches_nothing_after_a_conversion(
     run, tmp_path, data, monkeypatch, capsys
 ):
@@ -169,6 +173,7 @@ sources:
 """
 
 
+@pytest.mark.long
 def test_a_task_in_one_language_is_trained_in_it(run, data, tmp_path):
     rows = "".join(f"Satz {n},{'ab'[n % 2]}\n" for n in range(30))
     (data / "own").mkdir()
@@ -188,6 +193,7 @@ def test_a_task_in_one_language_is_trained_in_it(run, data, tmp_path):
     assert "training rows are there in de, none in 'en'" in found["findings"][0]["message"]
 
 
+@pytest.mark.long
 def test_retrieval_and_targets_of_another_task_keep_english(run):
     for task in ("tatoeba", "americasnli", "indonli", "xcopa"):
         assert run("tasks", "show", task)[0]["source_language"] == "en"
@@ -227,6 +233,7 @@ def test_prepare_converts_into_a_new_folder(run, tmp_path):
     assert "already holds files" in error["what"]
 
 
+@pytest.mark.long
 def test_bundle_unpacks_to_the_same_data(run, data, tmp_path):
     out = tmp_path / "x.tar"
     found, _ = run("data", "bundle", "xnli", "tatoeba", "--out", str(out))

@@ -36,6 +36,7 @@ def complete(tmp_path_factory):
     return complete
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "found"),
     [

@@ -44,6 +44,7 @@ def test_a_mistyped_operator_is_told_in_one_sentence():
     assert caught.value.hint == "Legal here: `,` or `)`"
 
 
+@pytest.mark.long
 def test_doctor_says_what_decides_the_last_bits():
     command = [sys.executable, "-m", "xstilts", "--json", "doctor"]
     found = {}

@@ -74,6 +74,7 @@ def test_peft_with_a_head(pico, base, tmp_path, rslora):
     assert "does not fit" in other.notes[0]
 
 
+@pytest.mark.long
 def test_what_we_export_comes_back(pico, base, tmp_path):
     zoo = Zoo(tmp_path / "ours")
     for task in ("mnli", "udpos", "squad2", "hellaswag"):
@@ -434,6 +435,7 @@ def test_a_snapshot_of_the_hubs_cache_is_read_and_other_links_are_not(pico, base
         assert "cp -rL" in caught.value.hint
 
 
+@pytest.mark.long
 def test_a_hostile_pickle_runs_nothing(base, tmp_path):
     flag = tmp_path / "ran"
 
@@ -504,6 +506,7 @@ def test_command(pico, base, tmp_path, capsys):
     assert loaded.head.task.name == "mnli"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("revision", ["", "@main"])
 def test_from_a_hub(pico, base, tmp_path, capsys, monkeypatch, revision):
     """A repository of plain peft, at one commit; offline from the cache; what is none is named."""

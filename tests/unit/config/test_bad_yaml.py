@@ -138,6 +138,7 @@ def test_labels_may_hold_blanks_commas_and_any_script(tmp_path):
 SHIPPED = sorted((Path(__file__).parents[3] / "configs").rglob("*.yaml"))
 
 
+@pytest.mark.long
 def test_both_parsers_read_the_shipped_files_alike():
     assert len(SHIPPED) > 100
     for path in SHIPPED:

@@ -118,6 +118,7 @@ def nobody(monkeypatch, tmp_path):
     gone.set()
 
 
+@pytest.mark.long
 def test_a_hub_that_does_not_answer_is_said_in_three_seconds(nobody, tmp_path, caplog):
     snapshot = tmp_path / "cache" / "models--org--there" / "snapshots" / "0a1b"
     snapshot.mkdir(parents=True)
@@ -146,6 +147,7 @@ def test_the_hub_is_asked_once(nobody, monkeypatch):
     assert len(asked) <= 1
 
 
+@pytest.mark.long
 def test_a_cached_model_loads_while_the_hub_does_not_answer(nobody, good, tmp_path):
     snapshot = tmp_path / "cache" / "models--org--there" / "snapshots" / ("0a" * 20)
     shutil.copytree(good, snapshot)
@@ -191,6 +193,7 @@ def test_looking_for_what_is_not_finite_copies_nothing():
     assert max(taken) < 1000 < tensor.nbytes
 
 
+@pytest.mark.long
 def test_loading_a_backbone_leaves_scikit_learn_alone(tmp_path):
     script = (
         "import sys\n"

@@ -127,6 +127,7 @@ def test_names_that_configs_cannot_hold_are_refused(world):
         world({}, acme=["My-Saw = a"]).names()
 
 
+@pytest.mark.long
 def test_listing_methods_imports_none():
     code = (
         "import sys; from xstilts.modules.methods import METHODS; assert 'lora' in METHODS;"

@@ -298,6 +298,7 @@ def test_a_split_only_on_a_hub_is_told_as_such():
 # ------------------------------------------------------------------------------------ real data
 
 
+@pytest.mark.long
 @needs_shared
 def test_real_findings():
     # MasakhaNER's Swahili test and dev files hold sentences of its training file; counted here
@@ -321,12 +322,14 @@ def test_real_findings():
     assert overlap == expected
 
 
+@pytest.mark.long
 @needs_shared
 def test_real_data_is_in_the_languages_it_says():
     for name in ("nusax_senti", "xcopa"):
         assert [f for f in check(load_task(name), SHARED) if f.kind == "language"] == []
 
 
+@pytest.mark.long
 @needs_shared
 def test_half_of_cosmos_qa_is_noticed():
     found = check(load_task("cosmosqa"), SHARED)
@@ -364,6 +367,7 @@ def test_rows_of_paws_x_that_train_as_paws_are_found(tmp_path):
 MNLI = "sentence1\tsentence2\tgold_label\nA satz 7 .\tB satz 7 .\tneutral\n"
 
 
+@pytest.mark.long
 @needs_shared
 def test_overlap_between_real_tasks():
     # README of the data: PAWS-Wiki's test part shares no sentence with PAWS-X, 204 pairs of SNLI's

@@ -510,6 +510,7 @@ def test_real_questions_survive_stripping(tmp_path):
     ]
 
 
+@pytest.mark.long
 @needs_shared
 def test_real_treebanks_convert_to_what_is_read_directly(tmp_path):
     done = convert("udpos", SHARED / "ud", tmp_path / "data" / "udpos")

@@ -162,6 +162,7 @@ def test_family_genus_codes_and_scripts_are_those_of_the_sources():
     assert checked > 70
 
 
+@pytest.mark.long
 def test_the_command_prints_a_table_groups_and_json(capsys):
     def printed(*arguments: str) -> str:
         with pytest.raises(SystemExit) as end:

@@ -79,6 +79,7 @@ def asked(place: Path, *words: str) -> tuple[dict, list[str]]:
     return json.loads(done.stdout), json.loads(done.stderr.splitlines()[-1])
 
 
+@pytest.mark.long
 def test_finished_cells_are_shown_without_torch(place):
     session = session_at(place)
     first = session.evaluate(["none", "mnli"], "tatoeba", langs=["de"])
@@ -97,6 +98,7 @@ def test_finished_cells_are_shown_without_torch(place):
         assert record["scores"] == [score.model_dump() for score in result.scores]
 
 
+@pytest.mark.long
 def test_a_plan_needs_no_weights(place):
     session = session_at(place)
     session.evaluate("none", "tatoeba", langs=["de"])

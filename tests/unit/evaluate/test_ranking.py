@@ -193,6 +193,7 @@ def ranking(place, tmp_path, modules=(), **spec):
     return Ranker("mnli", list(modules), base, workspace, RankSpec(**{"shots": 24, **spec}))
 
 
+@pytest.mark.long
 def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatch):
     """The random encoder's first token hears next to nothing of the others; random LoRA mixes."""
     monkeypatch.setattr(estimates, "PROBE_STEPS", 300)  # hidden states are only 16 wide
@@ -214,6 +215,7 @@ def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatc
     assert not any(p.requires_grad for p in place[1].encoder.parameters())
 
 
+@pytest.mark.long
 def test_fisher_is_the_mean_squared_gradient(place, tmp_path):
     base = place[1]
     rows = ranking(place, tmp_path).rows_of("qqp")
@@ -235,6 +237,7 @@ def test_fisher_is_the_mean_squared_gradient(place, tmp_path):
     assert len(squares) == 24
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_numbers(place, tmp_path):
     one, two = (ranking(place, tmp_path, ["qqp/lora"]).run([]).rows for _ in "ab")
     assert one == two
@@ -298,6 +301,7 @@ def test_what_cannot_be_ranked_is_refused(place, tmp_path, target, spec, error, 
         Ranker("mnli", [], base, empty, RankSpec())
 
 
+@pytest.mark.long
 def test_command(place, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XSTILTS_HOME", str(tmp_path))
     monkeypatch.setenv("XSTILTS_CACHE", str(tmp_path / "cache"))

@@ -341,6 +341,7 @@ def correlated(generator, n, first, second, shared):
     ]
 
 
+@pytest.mark.long
 def test_95_percent_intervals_cover_95_percent():
     generator = np.random.default_rng(11)
     inside = 0
@@ -474,6 +475,7 @@ def test_a_standard_error_of_a_ratio_is_near_that_of_the_bootstrap():
     assert standard_error(rows, ratio) == pytest.approx(drawn.std(), rel=0.06)
 
 
+@pytest.mark.long
 def test_cells_know_their_standard_errors(tmp_path):
     store = fill(tmp_path, tasks=("xnli",), seeds=(1,), most=2, examples=120)
     errors = standard_errors(store.cells())

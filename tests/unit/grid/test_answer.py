@@ -180,6 +180,7 @@ def test_zero_shot_leaves_out_what_heads_were_trained_on():
     assert answered(made, draws=500).main.verdict.units == 3
 
 
+@pytest.mark.long
 def test_the_sheet_has_every_part_and_says_what_is_lacking(tmp_path):
     tables = [
         {"title": "By row", "by": ["row"]},

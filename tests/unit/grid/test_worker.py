@@ -179,6 +179,7 @@ def test_sigterm_ends_a_worker_with_75_and_the_cell_is_free(tmp_path):
     assert all(folder.failures(c.key) == [] for c in cells)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
 def test_kills_of_random_workers_lose_and_repeat_nothing(tmp_path, kills):
     cells = layered(2 * kills)

@@ -75,6 +75,7 @@ def state(base, adapter, ids, mask):
         return base(ids, mask)
 
 
+@pytest.mark.long
 def test_every_tuner_starts_as_the_identity():
     ids, mask = tokens()
     for name in PEFT:

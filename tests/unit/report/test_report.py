@@ -188,6 +188,7 @@ def test_hours_leave_pauses_out(tmp_path):
     assert _hours(path) == pytest.approx((4 * 10 + 10) / 3600)
 
 
+@pytest.mark.long
 def test_alignment_is_shown_by_block_and_over_steps(tmp_path):
     store = fill(tmp_path, tasks=("xnli",), most=2, seeds=(1,), gains={"none": 0, "mnli": 0.1})
     found = section(build(material(store)), "alignment")
@@ -304,6 +305,7 @@ def test_json_holds_numbers(store):
     assert line["Δ xnli"] == pytest.approx(20 / 3)
 
 
+@pytest.mark.long
 def test_figures_are_written_in_every_format(store, tmp_path):
     report = build(material(store))
     every = [figure for part in report.sections for figure in part.figures]

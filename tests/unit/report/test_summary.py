@@ -20,6 +20,7 @@ def report(folder, seeds, tasks=("xnli", "pawsx"), gains=GAINS):
     return build(Material(list(store.cells()), load_suite("xtreme"), draws=1000))
 
 
+@pytest.mark.long
 def test_three_seeds_say_what_helps_and_what_hurts(tmp_path):
     made = report(tmp_path, (1, 2, 3)).summary
     assert made.question == "What do mnli, qqp and ccg change over none, on 2 tasks in 7 languages?"
@@ -59,6 +60,7 @@ def test_one_task_and_no_baseline(tmp_path):
     assert not bare.findings and str(bare.tables[0].rows[0][3]) == "qqp"
 
 
+@pytest.mark.long
 def test_the_summary_is_in_every_form(tmp_path):
     made = report(tmp_path / "results", (1, 2, 3))
     assert as_json(made)["summary"]["findings"][0]["title"] == "Helps"

@@ -107,6 +107,7 @@ def rows_of(root):
         yield name, split, code, count, task, load(task, split, code, root, offline=True)
 
 
+@pytest.mark.long
 def test_readers_give_the_rows_that_were_written(root):
     files = set()
     for name, split, code, count, task, rows in rows_of(root):
@@ -191,6 +192,7 @@ def test_gold_pairs_exist_and_are_not_everything(root):
     assert load_task("ntrex").domain == "news"
 
 
+@pytest.mark.long
 def test_every_sentence_is_known_to_the_tokenizer(root, tmp_path):
     tokenizer, concept_of = build_tokenizer(tmp_path, SPEC.seed)
     assert len(concept_of) == len(CONCEPTS) * len(LANGUAGES)
@@ -213,6 +215,7 @@ def test_every_sentence_is_known_to_the_tokenizer(root, tmp_path):
             assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]
 
 
+@pytest.mark.long
 def test_two_generations_are_equal_and_another_seed_is_another_world(root, tmp_path):
     build_data(tmp_path / "again", SPEC)
     first = digests(root)
@@ -271,6 +274,7 @@ def test_choices_follow_from_what_is_said(root):
 # ------------------------------------------------------------------------------------------ noise
 
 
+@pytest.mark.long
 def test_noise_changes_training_labels_of_that_task_only(root, tmp_path):
     noise = {"cad_nli": 1.0, "ccg": 1.0, "squad1": 1.0, "hellaswag": 0.5}
     build_data(tmp_path / "noisy", SPEC.model_copy(update={"noise": noise}))
@@ -331,6 +335,7 @@ def test_a_fact_beside_another_has_another_verb_and_another_object():
         assert other.object != fact.object
 
 
+@pytest.mark.long
 def test_words_of_one_meaning_stay_near_each_other_in_pretraining(tmp_path):
     small = SandboxSpec(
         train_rows=24, dev_rows=12, test_rows=12, bitext_rows=8, text_rows=40, pretraining_steps=3
@@ -423,6 +428,7 @@ def test_world_is_chosen_with_options():
         chosen_world("sandbx")
 
 
+@pytest.mark.long
 def test_noise_leaves_the_backbone_alone(tmp_path):
     small = SandboxSpec(
         train_rows=24, dev_rows=12, test_rows=12, bitext_rows=8, text_rows=20, pretraining_steps=2
@@ -478,6 +484,7 @@ def test_the_usual_world_keeps_its_key_and_another_architecture_is_another_world
         chosen_world("sandbox:architecture=decodr")
 
 
+@pytest.mark.long
 def test_a_causal_backbone_of_the_sandbox_learns_what_comes_next(tmp_path, root):
     text = (root / "mlm" / "qaa.txt").read_text(encoding="utf-8").splitlines()[0]
     losses = []

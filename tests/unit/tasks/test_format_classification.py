@@ -58,6 +58,7 @@ def pairs(count: int, longest: int = 40) -> list[Example]:
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("length", [16, 32, 60, 200])
 def test_pairs_are_cut_as_the_tokenizers_library_cuts_them(tokenizer, length):
     rows = pairs(300)

@@ -385,6 +385,7 @@ def letter_tokenizer():
     return tiny_tokenizer(sorted(texts), characters=True)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not FILES, reason="no QA files: set XSTILTS_SHARED_DATA")
 @pytest.mark.parametrize(
     "path",
@@ -441,6 +442,7 @@ def check_subwords(path, tokenizer, length=384):
     assert len(missed) <= 0.05 * len(rows)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not FILES, reason="no QA files: set XSTILTS_SHARED_DATA")
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
 def test_subwords_lose_only_answers_that_end_inside_one(path, subword_tokenizer):

@@ -73,6 +73,7 @@ def only_seen(monkeypatch):
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("select", ["best", "none"])
 def test_equal_to_training_the_whole_table(encoder, tmp_path, monkeypatch, select):
     manifest, whole = trained(encoder, tmp_path / "whole", f"select={select}")
@@ -92,6 +93,7 @@ def test_equal_to_training_the_whole_table(encoder, tmp_path, monkeypatch, selec
     assert (whole[TABLE][~others] - before[~others]).abs().max() > 1e-2  # and these learned
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_ends_with_the_same_bits(encoder, tmp_path, monkeypatch):
     only_seen(monkeypatch)
     _, whole = trained(encoder, tmp_path / "whole")

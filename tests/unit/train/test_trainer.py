@@ -319,6 +319,7 @@ KILLED_EVALUATION = """
 """
 
 
+@pytest.mark.long
 def test_kill_9_in_each_dev_evaluation_and_resume_is_bit_equal(tmp_path):
     script = textwrap.dedent(KILLED_EVALUATION.format(here=str(Path(__file__).parents[2])))
     command = [sys.executable, "-c", script]

@@ -271,6 +271,7 @@ finally:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("preset", ["seq_bn", "lora"])
 def test_a_folder_without_a_card_is_added_without_torch(preset, tmp_path):
     (tmp_path / "module").mkdir()

@@ -135,6 +135,7 @@ def test_a_broken_module_is_counted_and_an_empty_library_has_a_page(zoo, tmp_pat
     assert "1 more could not be read and is left out" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_no_torch_is_imported(zoo, tmp_path):
     add(zoo)
     command = ["--zoo", str(zoo.root), "-q", "zoo", "page", "--to", str(tmp_path / "site")]
