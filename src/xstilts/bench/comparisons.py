@@ -7,7 +7,17 @@ from importlib.util import find_spec
 from shutil import which
 
 from xstilts.backbone.machine import has_bf16
-from xstilts.bench import Result, evaluating, fusing, lora, many_modules, mining, mlm, training
+from xstilts.bench import (
+    Result,
+    commands,
+    evaluating,
+    fusing,
+    lora,
+    many_modules,
+    mining,
+    mlm,
+    training,
+)
 
 COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "evaluation": evaluating.evaluation,
@@ -34,6 +44,8 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "mlm_step": mlm.mlm_step,
     "mining": mining.mining,
     "mining_large": mining.mining_large,
+    "grid_workers": commands.grid_workers,
+    "cached_eval": commands.cached_eval,
 }
 NEEDS: Mapping[str, str] = {
     "compiled": "g++",
@@ -46,7 +58,10 @@ NEEDS: Mapping[str, str] = {
     "lora_bf16": "bfloat16 units",
 }
 """Libraries, programs or parts of the processor that a comparison is made with."""
-LONG = ("compiled", "nine_commands", "lora_step_busy", "lora_step_crowded")
+LONG = (
+    *("compiled", "nine_commands", "lora_step_busy", "lora_step_crowded", "grid_workers"),
+    "cached_eval",
+)
 """Comparisons that compile or start processes, which takes a minute: only in full or by name."""
 BY_NAME = ("mining_large",)
 """Comparisons that take many minutes: only by name."""
