@@ -16,7 +16,7 @@ real-backbone: $(STAMP)
 
 # One process a core, one thread each: small tensors gain nothing from more. WHOLE=1 runs the long
 # tests too, as .ci/run does.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 NOT_LONG = -m "not long and not slow and not gpu and not bench and not library_faults"
 test: $(STAMP)
 	$(PYTEST) $(if $(WHOLE),,$(NOT_LONG))
@@ -26,7 +26,7 @@ test-slow: $(STAMP)
 
 # The suite on transformers 5, hub 2 and datasets 5, without the adapters library.
 test-next: .venv-next/.installed
-	OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest -n auto
+	OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest -n auto --dist loadfile
 
 # Fails when adapters or peft mended what is refused here: then the refusal can go.
 test-library-faults: $(STAMP)

@@ -150,6 +150,7 @@ def test_its_manifest_says_what_it_is(name, place):
     assert manifest.training["steps"] == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(METHODS))
 def test_its_card_says_what_it_is_and_its_code_runs(name, place, both):
     folder = entry_of(place, installed(name))

@@ -109,6 +109,7 @@ def test_its_card_says_what_it_is_and_its_command_adds_it(case, both, tmp_path, 
     assert Zoo(tmp_path / "zoo").find(name_of(*case)).manifest == entry.manifest
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [kind for kind in EXPORTS if kind != "onnx"])  # minutes, own test
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case))
 def test_it_is_exported_or_refused(case, kind, both, tmp_path):

@@ -54,6 +54,7 @@ def test_nothing_overflows_and_nothing_is_fetched(path, page):
     assert set(page.requests) <= {path.as_uri(), "data:,"}
 
 
+@pytest.mark.long
 def test_tables_sort_with_the_keyboard(path, page):
     page.open(path)
     assert page.ask(FIRST) == "none"

@@ -48,6 +48,8 @@ side of the comparison speaks of an implementation."""
 SPEAKS = ("method", "operator", "preset", "kind", "work", "format", "form", "metric", "reader")
 OF_ROOM = {"zoo/hubs": ("hub",), "grid/engines": ("engine",), "composition/export": ("export",)}
 """Words that speak of an implementation of these; of the others those of `SPEAKS` do."""
+ANYTHING = " ".join({*SPEAKS, *(word for words in OF_ROOM.values() for word in words)})
+"""The other side of a `match`, whose subject may be anything."""
 
 
 def constants(node: ast.AST) -> list[str]:
@@ -61,40 +63,38 @@ def identifiers(nodes: list[ast.expr]) -> str:
     return " ".join(getattr(n, "id", getattr(n, "attr", "")) for n in walked).lower()
 
 
-def compared(tree: ast.AST, words: tuple[str, ...] = SPEAKS) -> list[tuple[int, str, bool]]:
-    """Line, text, and whether an implementation is spoken of, of every compared string."""
-    found: list[tuple[int, str, bool]] = []
+def compared(tree: ast.AST) -> list[tuple[int, str, str]]:
+    """Line, text, and the names on the other side of the comparison, of every compared string."""
+    found: list[tuple[int, str, str]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             plain = [
                 s for s in sides if isinstance(s, ast.Constant | ast.Tuple | ast.List | ast.Set)
             ]
-            others = [side for side in sides if side not in plain]
-            speaks = any(word in identifiers(others) for word in words)
-            found += [(node.lineno, text, speaks) for side in plain for text in constants(side)]
+            texts = [text for side in plain for text in constants(side)]
+            others = identifiers([side for side in sides if side not in plain]) if texts else ""
+            found += [(node.lineno, text, others) for text in texts]
         elif isinstance(node, ast.Dict):
             keys = [key for key in node.keys if isinstance(key, ast.Constant)]
-            found += [(key.lineno, key.value, False) for key in keys if type(key.value) is str]
+            found += [(key.lineno, key.value, "") for key in keys if type(key.value) is str]
         elif isinstance(node, ast.MatchValue):
-            found += [(node.lineno, text, True) for text in constants(node)]
+            found += [(node.lineno, text, ANYTHING) for text in constants(node)]
         elif (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
             and node.func.attr in ("startswith", "endswith", "removeprefix")
         ):
-            speaks = any(word in identifiers([node.func.value]) for word in words)
-            found += [(node.lineno, t, speaks) for arg in node.args for t in constants(arg)]
+            others = identifiers([node.func.value])
+            found += [(node.lineno, t, others) for arg in node.args for t in constants(arg)]
     return found
 
 
 @cache
-def of_all_files(words: tuple[str, ...]) -> dict[str, list[tuple[int, str, bool]]]:
+def of_all_files() -> dict[str, list[tuple[int, str, str]]]:
     """Place of a file to what `compared` finds in it."""
     return {
-        path.relative_to(ROOT).as_posix(): compared(
-            ast.parse(path.read_text(encoding="utf-8")), words
-        )
+        path.relative_to(ROOT).as_posix(): compared(ast.parse(path.read_text(encoding="utf-8")))
         for path in sorted(ROOT.rglob("*.py"))
     }
 
@@ -103,10 +103,11 @@ def offences(folder: str, registry: Registry) -> list[str]:
     names, words = set(registry.names()), OF_ROOM.get(folder, SPEAKS)
     prefixes = {f"{name.split('_')[0]}_" for name in names if "_" in name}
     wrong = []
-    for place, found in of_all_files(words).items():
+    for place, found in of_all_files().items():
         if place.startswith(f"{folder}/") or place.startswith("_configs/"):
             continue
-        for line, text, speaks in found:
+        for line, text, others in found:
+            speaks = any(word in others for word in words)
             if (text in names and (speaks or text not in WORDS)) or (text in prefixes and speaks):
                 wrong.append(f"{place}:{line} compares '{text}'")
     return wrong

@@ -15,7 +15,7 @@ from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load, load_rows
 from xstilts.errors import DataError
 
-pytestmark = needs_shared
+pytestmark = [pytest.mark.long, needs_shared]
 
 SIB200 = ["ar", "bn", "de", "el", "en", "fi", "hi", "id", "ko", "ru", "sw", "th", "tr", "vi", "zh"]
 XCOPA = ["et", "ht", "id", "it", "sw", "tr", "vi", "zh"]
@@ -256,7 +256,6 @@ def test_quotes_that_xtreme_wrapped_are_undone(code):
     assert [[row.fields["text"], row.fields["text_pair"]] for row in rows] == expected
 
 
-@pytest.mark.long
 def test_parallel_rows_share_their_ids():
     spec = load_task("xnli")
     ids = [
@@ -300,7 +299,6 @@ def test_training_labels_are_those_of_the_readme(task):
     assert Counter(row.target for row in rows) == LABELS[task]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("task", "labels"),
     [
@@ -322,7 +320,6 @@ def test_two_splits_of_one_file_are_the_whole_file_once(task, labels):
     assert len({row.id for row in both}) == len(both)
 
 
-@pytest.mark.long
 def test_squadshifts_splits_share_no_paragraph():
     spec = load_task("squadshifts")
     train, held_out = (
@@ -338,7 +335,6 @@ def test_topics_are_stated_in_the_order_of_their_file():
     assert load_task("sib200").labels == names
 
 
-@pytest.mark.long
 def test_supertags_are_all_stated():
     spec = load_task("erg_supertags")
     train, test = (load(spec, split, "en", SHARED) for split in ("train", "test"))
@@ -373,7 +369,6 @@ def test_xed_rows_with_one_emotion_are_read_and_the_others_counted(code):
     assert {row.target for part in loaded for row in part.examples} == set(spec.labels)
 
 
-@pytest.mark.long
 def test_intents_and_slots_are_those_of_the_same_utterances():
     intent, slots = load_task("xsid_intent"), load_task("xsid_slots")
     for split, code in (("train", "en"), ("train", "da"), ("test", "ja")):

@@ -216,6 +216,7 @@ def real_tokenizer():
     return tiny_tokenizer(lines, 4000)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not FILES, reason="no tagged files: set XSTILTS_SHARED_DATA")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_word_of_a_real_file_gets_its_tag_back(path, real_tokenizer):
