@@ -154,3 +154,13 @@ def test_rows_and_cards_ask_formats_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["['text', 'question', 'context', 'words']", "[]"]
+
+
+def test_reports_and_answers_are_made_without_torch():
+    code = (
+        "import sys; import xstilts.grid.answer, xstilts.grid.state, xstilts.report.html; "
+        "import xstilts.report.build, xstilts.report.figures, xstilts.report.plain; "
+        "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

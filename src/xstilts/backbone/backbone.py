@@ -19,14 +19,16 @@ from xstilts.backbone.packed import pack, unpack
 from xstilts.backbone.pretrained import (
     clean_config,
     fetch,
+    fetch_tokenizer,
     identify,
+    outline,
     require_memory,
 )
 from xstilts.backbone.reference import backbone_spec
 from xstilts.backbone.sites import ENTRY, EncoderShape, Site
 from xstilts.config.hub_models import no_network
-from xstilts.config.specs import BackboneIdentity
-from xstilts.errors import UsageError
+from xstilts.config.specs import BackboneIdentity, BackboneSpec
+from xstilts.errors import NetworkError, UsageError
 
 Change: TypeAlias = Callable[[Tensor], Tensor]
 """Gives another hidden state for the one that it gets, both [B, T, D]."""
@@ -83,10 +85,7 @@ class Backbone:
             UsageError: It is not an encoder of a supported architecture.
             DataError: Its weights or its tokenizer are not those of the model.
         """
-        spec = backbone_spec(reference)
-        local = Path(spec.repo).expanduser().is_dir()
-        closed = None if local else no_network(offline)
-        config = clean_config(spec, closed)
+        spec, config, closed = _configured(reference, offline=offline)
         require_memory(spec, config)
         encoder, tokenizer = fetch(spec, config, closed)
         encoder.eval().requires_grad_(False)
@@ -107,6 +106,11 @@ class Backbone:
     def loaded(self) -> Backbone:
         """Itself; see `KnownBackbone`."""
         return self
+
+    @property
+    def runs_on(self) -> str:
+        """The device that its weights are on, or will be."""
+        return str(self.device)
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -318,6 +322,58 @@ class Backbone:
             originals[name] = parameters[name].data
             parameters[name].data = tensor.to(self.device)
         return originals
+
+
+class OutlinedBackbone(Backbone):
+    """A backbone with the shapes of its weights alone, for plans.
+
+    Args:
+        reference: As for `Backbone.load`.
+        identity: What it was when it was loaded before.
+        retrieval_layer: Block pooled for retrieval by default.
+        max_length: Longest input in sub-words.
+        runs_on: The device that its weights will be on.
+        load: Gives it with its weights.
+        offline: Ask no hub for its config and tokenizer.
+
+    Raises:
+        As `Backbone.load`.
+    """
+
+    def __init__(
+        self,
+        reference: str,
+        identity: BackboneIdentity,
+        retrieval_layer: int,
+        max_length: int,
+        *,
+        runs_on: str,
+        load: Callable[[], Backbone],
+        offline: bool = False,
+    ) -> None:
+        spec, config, closed = _configured(reference, offline=offline)
+        tokenizer = fetch_tokenizer(spec, config, closed)
+        encoder = outline(config).eval().requires_grad_(False)
+        super().__init__(encoder, tokenizer, identity, retrieval_layer, max_length)
+        self._load, self._runs_on = load, runs_on
+
+    @property
+    def loaded(self) -> Backbone:
+        """With its weights."""
+        return self._load()
+
+    @property
+    def runs_on(self) -> str:
+        """The device that its weights will be on."""
+        return self._runs_on
+
+
+def _configured(reference: str, *, offline: bool) -> tuple[BackboneSpec, Any, NetworkError | None]:
+    """What a reference means, its config, and why the hub cannot be asked, if it cannot."""
+    spec = backbone_spec(reference)
+    local = Path(spec.repo).expanduser().is_dir()
+    closed = None if local else no_network(offline)
+    return spec, clean_config(spec, closed), closed
 
 
 class _Given(nn.Module):

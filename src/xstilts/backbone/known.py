@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xstilts.backbone.reference import backbone_spec
 from xstilts.config.file_facts import FileFacts
@@ -46,6 +46,11 @@ class KnownBackbone(Protocol):
         ...
 
     @property
+    def tokenizer(self) -> Any:
+        """Its fast tokenizer."""
+        ...
+
+    @property
     def loaded(self) -> Backbone:
         """With its weights."""
         ...
@@ -68,6 +73,11 @@ class LazyBackbone:
     ) -> None:
         self.identity, self.retrieval_layer, self.max_length = identity, retrieval_layer, max_length
         self._load = load
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its fast tokenizer; the weights come with it."""
+        return self.loaded.tokenizer
 
     @cached_property
     def loaded(self) -> Backbone:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from functools import cache
 from pathlib import Path
 
+from xstilts.config.cpu import cores
 from xstilts.errors import UsageError
 
 GIB = 1 << 30
@@ -63,6 +65,13 @@ def has_bf16() -> bool:
 def _after(text: str, name: str) -> str:
     """The word after a name; empty where the name is not there."""
     return re.split(r"[\s,]", text.partition(name)[2], maxsplit=1)[0]
+
+
+def hardware() -> list[str]:
+    """Processor, cores, threads and GPUs of this machine, as far as they show without torch."""
+    asked = [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")]
+    gpus = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    return [_processor(), str(cores()), *asked, *gpus]
 
 
 def machine() -> dict[str, str]:

@@ -16,6 +16,7 @@ from xstilts.backbone.architectures import architecture_of, class_options, model
 from xstilts.backbone.machine import GIB, free_bytes
 from xstilts.backbone.reference import backbone_spec
 from xstilts.config.hub_models import (
+    arriving,
     load_errors,
     load_tokenizer,
     no_network,
@@ -121,21 +122,9 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a bar for the weights of a local file would stand among our messages
-    # A folder of the cache, not the name: the library asks the hub for a name even when told not to
-    place = str(_config_file(spec, closed).parent) if closed else spec.repo
-    where: dict[str, Any] = {
-        "revision": getattr(config, "_commit_hash", None) or spec.revision or None,
-        "local_files_only": closed is not None,
-        "trust_remote_code": False,
-    }
-    with _fetch_errors(spec, closed), quiet_libraries():
-        tokenizer = load_tokenizer("backbone", place, use_fast=True, **where)
-        if not tokenizer.is_fast:
-            raise UsageError(
-                f"backbone '{spec.repo}' has no fast tokenizer",
-                hint="Answers and tags need each sub-word's place in the text, which only those "
-                "of the tokenizers library know: save a tokenizer.json beside the model.",
-            )
+    tokenizer = fetch_tokenizer(spec, config, closed)
+    place, where = _place(spec, config, closed)
+    with _fetch_errors(spec, closed), quiet_libraries(), arriving(spec.repo):
         model_class = architecture_of(config.model_type).model_class(config)
         encoder, report = model_class.from_pretrained(
             place,
@@ -148,8 +137,44 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
         )
     require_all_weights(f"backbone '{spec.repo}'", encoder, report)
     _check_tokenizer(spec, tokenizer, encoder)
-    _require_padding(spec, tokenizer, config)
     return encoder, tokenizer
+
+
+def fetch_tokenizer(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> Any:
+    """The fast tokenizer of a backbone, which pads; see `fetch`."""
+    place, where = _place(spec, config, closed)
+    with _fetch_errors(spec, closed), quiet_libraries(), arriving(spec.repo):
+        tokenizer = load_tokenizer("backbone", place, use_fast=True, **where)
+        if not tokenizer.is_fast:
+            raise UsageError(
+                f"backbone '{spec.repo}' has no fast tokenizer",
+                hint="Answers and tags need each sub-word's place in the text, which only those "
+                "of the tokenizers library know: save a tokenizer.json beside the model.",
+            )
+    _require_padding(spec, tokenizer, config)
+    return tokenizer
+
+
+def _place(
+    spec: BackboneSpec, config: Any, closed: NetworkError | None
+) -> tuple[str, dict[str, Any]]:
+    """Where a model is loaded from, and what says so to `from_pretrained`."""
+    # A folder of the cache, not the name: the library asks the hub for a name even when told not to
+    place = str(_config_file(spec, closed).parent) if closed else spec.repo
+    return place, {
+        "revision": getattr(config, "_commit_hash", None) or spec.revision or None,
+        "local_files_only": closed is not None,
+        "trust_remote_code": False,
+    }
+
+
+def outline(config: Any) -> Any:
+    """An encoder with the shapes of a config and without weights: its tensors are on `meta`."""
+    model_class = architecture_of(config.model_type).model_class(config)
+    options = class_options(model_class)
+    config._attn_implementation = options.pop("attn_implementation")
+    with torch.device("meta"):
+        return model_class(config, **options)
 
 
 def _require_padding(spec: BackboneSpec, tokenizer: Any, config: Any) -> None:
@@ -173,12 +198,7 @@ def _require_padding(spec: BackboneSpec, tokenizer: Any, config: Any) -> None:
 
 def weight_bytes(config: Any) -> int:
     """Bytes of an encoder's float32 weights, from its config alone."""
-    model_class = architecture_of(config.model_type).model_class(config)
-    options = class_options(model_class)
-    del options["attn_implementation"]
-    with torch.device("meta"):
-        model = model_class(config, **options)
-    return 4 * sum(parameter.numel() for parameter in model.parameters())
+    return 4 * sum(parameter.numel() for parameter in outline(config).parameters())
 
 
 def full_training_bytes(weights: int, words: int) -> int:

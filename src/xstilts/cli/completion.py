@@ -59,12 +59,15 @@ def _specs(folder: str, *, several: bool = False) -> Completer:
 
 
 def _modules(context: typer.Context, incomplete: str) -> list[str]:
-    """Modules of the library as `name/preset`, also inside an expression, and its tags."""
+    """Modules of the library as `name/preset`, also inside an expression, and its tags.
+
+    Those of studies are left out; see `xstilts zoo ls`.
+    """
     given = context.find_root().params
     names: dict[str, None] = {}
     with suppress(XstiltsError, OSError):
         zoo = Session(zoo=given.get("zoo"), world=given.get("world") or "").zoo
-        for folder in zoo.folders():
+        for folder in zoo.own_folders():
             names[f"{folder.parents[1].name}/{folder.parent.name}"] = None
         names |= {f"{name}:{tag}": None for name, tag in zoo.tags()}
     return _last_of(["none", *names], incomplete, several=True)

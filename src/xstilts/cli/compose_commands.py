@@ -8,7 +8,7 @@ import typer
 
 from xstilts.cli.state import State
 from xstilts.cli.train_commands import Backbone, Config, Force, Limit, Overrides, Seed
-from xstilts.cli.training import run_phase, shown_command
+from xstilts.cli.training import train_and_print
 
 if TYPE_CHECKING:
     from xstilts.report.results import ModuleResult
@@ -48,7 +48,7 @@ def compose(
         return
     if not save:
         raise UsageError("--target needs --save NAME")
-    phase = state.session.target_phase(
+    training = state.session.target_training(
         expression,
         target,
         top=top,
@@ -58,9 +58,8 @@ def compose(
         limit=limit,
         overrides=overrides or [],
         config=config,
-        command=shown_command(),
     )
-    run_phase(state, phase, force=force)
+    train_and_print(state, force=force, **training)
 
 
 def _print_merged(state: State, result: ModuleResult) -> None:

@@ -38,7 +38,6 @@ def list_files(
 
     Example: xstilts data ls xnli tatoeba --count
     """
-    from xstilts.data.check import missing_languages
     from xstilts.data.prepare import no_data
     from xstilts.errors import FindingsError
 
@@ -58,8 +57,7 @@ def list_files(
                     print(f"{value}  {name}")
         for item in broken:
             print(f"{item.task} {item.split} {item.language}: broken: {item.broken}")
-        specs = session.data_tasks(tasks or (), suite) if suite else ()
-        for finding in missing_languages(specs, session.data):
+        for finding in session.missing_languages(tasks or (), suite):
             state.note(f"{finding.task}: {finding.message}")
         for spec in result.absent if tasks else ():
             state.note(str(no_data([spec], session.data, "list")))

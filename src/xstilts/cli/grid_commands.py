@@ -46,7 +46,8 @@ def plan(
     from xstilts.cli.grid_output import print_plan
     from xstilts.grid.plan import estimate
 
-    planned, grid_context = _planned(state, _chosen(state, study, backbone, seeds, intermediates))
+    chosen = _chosen(state, study, backbone, seeds, intermediates)
+    planned, grid_context = _planned(state, chosen, plan_only=True)
     with state.session.progress("calibrating") as progress:
         lines = estimate(planned, grid_context, progress)
     print_plan(state, planned, lines, each=each)
@@ -276,10 +277,12 @@ def _global_options(state: State) -> list[str]:
     return [*pairs, *(["--offline"] if session.offline else [])]
 
 
-def _planned(state: State, spec: StudySpec) -> tuple[PlannedStudy, GridContext]:
+def _planned(
+    state: State, spec: StudySpec, *, plan_only: bool = False
+) -> tuple[PlannedStudy, GridContext]:
     from xstilts.grid.plan import plan_study
 
-    grid_context = state.session.grid_context(shown_command())
+    grid_context = state.session.grid_context(shown_command(), plan_only=plan_only)
     with state.session.progress("planning") as progress:
         return plan_study(spec, grid_context, progress), grid_context
 

@@ -53,11 +53,44 @@ def show_task(
     Example: xstilts tasks show xnli
     """
     from xstilts.config.load import load_task
+    from xstilts.errors import NotFoundError
 
     state: State = context.obj
     spec = load_task(task)
     record = {**spec.model_dump(), "options": _options_in_force(spec)}
-    state.emit(record, lambda: print(_yaml(record), end=""))
+
+    def human() -> None:
+        print(_yaml(_stated(record)), end="")
+        try:
+            lines = [] if state.session.world else _found(state.session.data, spec)
+        except NotFoundError as error:  # the task is shown all the same
+            lines = [error.what]
+        for line in lines:
+            state.note(line)
+
+    state.emit(record, human)
+
+
+def _stated(value: Any) -> Any:
+    """Without what a YAML leaves empty."""
+    if isinstance(value, dict):
+        return {key: _stated(item) for key, item in value.items() if item not in ("", [], {}, None)}
+    return [_stated(item) for item in value] if isinstance(value, list) else value
+
+
+def _found(root: Path | None, spec: TaskSpec) -> list[str]:
+    """Which splits are below the data folder, in which languages, or where they were looked for."""
+    from xstilts.data.located import available_languages, row_key, split_names, tried
+
+    if root is None:
+        return ["no data folder: --data DIR, or XSTILTS_DATA"]
+    lines = [f"data folder: {root}"]
+    for split in split_names(spec):
+        codes = available_languages(spec, split, root)
+        place = next(iter(tried(spec, row_key(spec, split), spec.languages[0], root)), "nothing")
+        there = f"there in {' '.join(codes)}" if codes else f"not there; looked for {place}"
+        lines.append(f"{split}: {there}")
+    return lines
 
 
 @config_app.command("show")

@@ -104,7 +104,7 @@ def run(
     session = state.session
     runner = RecipeRunner(
         chosen,
-        session.backbone(backbone),
+        session.outlined_backbone(backbone) if state.dry_run else session.backbone(backbone),
         workspace,
         session.training_defaults,
         shown_command(),

@@ -104,7 +104,7 @@ def train_adapter(
     how: dict[str, Any] = {"base": stack_on, "init": init_from, "name": name, "config": config}
     how |= {"settings": flags, "overrides": settings}
     how |= {"method": method, "backbone": backbone, "seed": seed, "limit": limit}
-    run_training(context.obj, task, track=track, nproc=nproc, force=force, **how)
+    run_training(context.obj, task=task, track=track, nproc=nproc, force=force, **how)
 
 
 def train(
@@ -140,7 +140,7 @@ def train(
     how |= {"settings": flags, "overrides": overrides or []}
     how |= {"method": "full_delta" if difference else "full"}
     how |= {"backbone": backbone, "seed": seed, "limit": limit}
-    run_training(context.obj, task, track=track, nproc=nproc, force=force, **how)
+    run_training(context.obj, task=task, track=track, nproc=nproc, force=force, **how)
 
 
 def _flags(

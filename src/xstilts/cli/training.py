@@ -11,11 +11,6 @@ from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
     from xstilts.report.results import ModuleResult
-    from xstilts.train.phases import Phase
-
-
-DEV_SHARE = 0.1
-"""Share of the time of a training above which the plan says how dev evaluations take less."""
 
 
 def seed_numbers(text: str) -> list[int]:
@@ -35,22 +30,20 @@ def seed_numbers(text: str) -> list[int]:
         raise UsageError(f"no seeds: '{text}'", hint="Write --seeds 1,2,3.") from None
 
 
-def run_training(
-    state: State, task: str, *, track: str = "", nproc: int = 1, force: bool = False, **how: Any
-) -> None:
-    """Start the processes, and run the phase that `how` states; see `Session.phase`."""
+def run_training(state: State, *, track: str = "", nproc: int = 1, **how: Any) -> None:
+    """Start the processes, and train what `how` states; see `train_and_print`."""
     if nproc > 1 and "RANK" not in os.environ:
         _start_processes(nproc)
-    phase = state.session.phase(task, track=split_commas(track), command=shown_command(), **how)
-    run_phase(state, phase, force=force)
+    train_and_print(state, track=split_commas(track), **how)
 
 
-def run_phase(state: State, phase: Phase, *, force: bool) -> None:
-    """Train, or with --dry-run say what it would cost, and print the module."""
+def train_and_print(state: State, *, force: bool = False, **how: Any) -> None:
+    """Train and print the module, or with --dry-run what it would cost; see `Session.phase`."""
+    how["command"] = shown_command()
     if state.dry_run:
-        _print_plan(state, phase)
+        _print_plan(state, state.session.plan(**how))
         return
-    print_module(state, state.session.run_phase(phase, force=force))
+    print_module(state, state.session.train(force=force, **how))
 
 
 def shown_command() -> str:
@@ -70,46 +63,18 @@ def _start_processes(count: int) -> NoReturn:
     os.execv(sys.executable, command)  # noqa: S606  (our own interpreter and arguments)
 
 
-def _print_plan(state: State, phase: Phase) -> None:
-    from xstilts.train.plan import estimate, plan_phase
-
-    plan = plan_phase(phase)
-    expected = estimate(phase, plan)
-    record: dict[str, object] = {
-        "task": phase.task.name if len(phase.tasks) == 1 else ", ".join(phase.tasks),
-        "module": phase.name,
-        "method": phase.run.method,
-        "rows": plan.rows,
-        "dev rows": plan.dev_rows,
-        "steps": plan.steps,
-        "tokens": plan.tokens,
-        "trainable parameters": plan.trainable_parameters,
-        "backbone parameters": plan.backbone_parameters,
-        "backbone memory MB": round(4 * plan.backbone_parameters / 1e6),
-        "least memory MB": round(plan.memory_bytes / 1e6),
-        "estimated minutes": round(expected.seconds / 60, 2),
-        "dev evaluations": expected.dev_evaluations,
-        "dev evaluations, share of time": round(expected.dev_share, 3),
-        "tokens a second": round(expected.tokens_per_second),
-        "peak memory MB": round(expected.peak_bytes / 1e6),
-        "disk MB": round(plan.disk_bytes / 1e6, 2),
-        "activation cache MB": round(plan.cached_bytes / 1e6, 2),
-        "already there": plan.known.reference if plan.known else None,
-    }
-    if len(plan.shares) > 1:
-        record["shares"] = {name: round(share, 4) for name, share in plan.shares.items()}
-    shown = {**record, "already there": record["already there"] or "no"}
+def _print_plan(state: State, record: dict[str, Any]) -> None:
+    cut_rows = record["rows cut"]
+    shown = {key: value for key, value in record.items() if key not in ("rows cut", "dev limit")}
+    shown["already there"] = record["already there"] or "no"
     rows = [(key, f"{v:,}" if isinstance(v, int) else v) for key, v in shown.items()]
-    for name, part in plan.rows_cut.items():
+    for name, part in cut_rows.items():
         cut = f"{part['cut']:,} of {part['rows']:,} at {part['max_length']} sub-words"
         rows.append((f"rows cut, {name}", cut))
-    record["rows cut"] = plan.rows_cut
-    if expected.dev_share > DEV_SHARE:
-        sets = sum(len(part.dev) for part in phase.parts)
-        fewer = expected.dev_rows_for(DEV_SHARE, plan.dev_rows) // sets
+    if record["dev limit"] is not None:
         state.note(
-            f"dev evaluations take {expected.dev_share:.0%} of the time; --dev-limit {fewer} "
-            f"would make that {DEV_SHARE:.0%}"
+            f"dev evaluations take {record['dev evaluations, share of time']:.0%} of the time; "
+            f"--dev-limit {record['dev limit']} would make that 10%"
         )
     state.emit(record, lambda: state.table(("plan", "value"), rows))
 

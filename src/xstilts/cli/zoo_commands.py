@@ -205,8 +205,11 @@ def page(
     key: Annotated[
         Path | None, typer.Option(help="Public key (PEM) to check signatures with.")
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Those of studies, too.")] = False,
 ) -> None:
     """Write the library as one page for any web server: search, lineage, snippets, signatures.
+
+    Modules that studies made are left out, as in `xstilts zoo ls`.
 
     Example: xstilts zoo page --to public
     """
@@ -216,6 +219,10 @@ def page(
     state: State = context.obj
     state.refuse_dry_run("zoo page")
     require_writable(to, "--to")
-    path, modules = write_page(state.session.zoo, to, title=title, key=key)
+    zoo = state.session.zoo
+    path, modules = write_page(zoo, to, title=title, key=key, studies=every)
     record = {"page": str(path), "modules": len(modules)}
     state.emit(record, lambda: print(f"{path}  {len(modules)} modules"))
+    apart = len(zoo.studies())
+    if apart and not every:
+        state.note(f"{apart} module{'s' if apart > 1 else ''} of studies left out: --all shows all")

@@ -14,7 +14,7 @@ from xstilts.files import digest
 from xstilts.zoo import Entry, Zoo
 
 if TYPE_CHECKING:  # an expression is read without torch
-    from xstilts.backbone.backbone import Backbone
+    from xstilts.backbone.known import KnownBackbone
     from xstilts.config.specs import TaskSpec
 
 
@@ -104,7 +104,7 @@ def only_backbone_of(expressions: Iterable[str], zoo: Zoo) -> Entry | None:
 
 
 def missing_head(
-    expression: str, task: TaskSpec, zoo: Zoo, backbone: Backbone | None, top: str
+    expression: str, task: TaskSpec, zoo: Zoo, backbone: KnownBackbone | None, top: str
 ) -> tuple[str, str] | None:
     """Method and name of the module that gives an expression a head; None when it has one.
 

@@ -6,16 +6,19 @@ import json
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xstilts.config.progress import telling
 from xstilts.errors import DataError, DiskError, NetworkError, NotFoundError, OfflineError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+ARRIVING_SECONDS = 0.5
+"""Between two looks at what has come into the hub's cache."""
 WAIT_SECONDS = 2.0
 """How long the hub may take to answer, unless `HF_HUB_ETAG_TIMEOUT` says otherwise."""
 
@@ -79,6 +82,55 @@ def in_time(ask: Callable[[float], object]) -> bool:
         if not is_connection_error(failure) and not isinstance(failure, OSError):
             raise failure
     return answered and not failures
+
+
+@contextmanager
+def arriving(repo: str, kind: str = "model") -> Iterator[None]:
+    """Tell the progress that is shown what comes into the hub's cache, without the client's bars.
+
+    Args:
+        repo: Its name on the hub.
+        kind: `model` or `dataset`.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    blobs = Path(constants.HF_HUB_CACHE, f"{kind}s--{repo.replace('/', '--')}", "blobs")
+    say, shown, done = telling(), not are_progress_bars_disabled(), threading.Event()
+    before = _bytes_in(blobs)
+
+    def watch() -> None:
+        whole, told = False, 0
+        while not whole:
+            whole = done.wait(ARRIVING_SECONDS)
+            fresh = _bytes_in(blobs) - before
+            if fresh > told:
+                say(f"fetching {repo}, {fresh / 1e6:.1f} MB so far")
+                told = fresh
+
+    disable_progress_bars()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        if shown:
+            enable_progress_bars()
+
+
+def _bytes_in(folder: Path) -> int:
+    """Of its files, those that are being written included."""
+    sizes = 0
+    for path in folder.glob("*"):
+        with suppress(OSError):  # renamed meanwhile
+            sizes += path.stat().st_size
+    return sizes
 
 
 @contextmanager
@@ -157,21 +209,25 @@ def load_tokenizer(what: str, place: str, **options: Any) -> Any:
         ) from None
 
 
+_UNASKED = ("is_sklearn_available", "is_scipy_available")
+
+
 @cache
 def _import_generation() -> None:
-    """Import text generation, as every model class does, but without scikit-learn.
+    """Import text generation and losses, as every model class does, but without what is unused.
 
-    One threshold of assisted decoding is all that it serves there, and with scipy and pandas it is
-    a fifth of what starting a command costs.
+    scikit-learn serves one threshold of assisted decoding there, scipy the detection of objects;
+    with pandas they are a fifth of what starting a command costs.
     """
     import transformers.utils as library
 
-    available = library.is_sklearn_available
-    library.is_sklearn_available = lambda: False
+    available = {name: getattr(library, name) for name in _UNASKED}
+    vars(library).update(dict.fromkeys(_UNASKED, lambda: False))
     try:
-        import transformers.generation.candidate_generator  # noqa: F401
+        import transformers.generation.candidate_generator
+        import transformers.loss.loss_utils  # noqa: F401
     finally:
-        library.is_sklearn_available = available
+        vars(library).update(available)
 
 
 def _can_be_a_repository(name: str) -> bool:

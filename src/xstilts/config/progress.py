@@ -6,6 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
 
@@ -79,11 +80,23 @@ class Pace:
         return None if self._left is None else max(0.0, self._left - (now - self._told))
 
 
+_running: ContextVar[Progress | None] = ContextVar("progress that is shown", default=None)
+
+
+def telling() -> Callable[[str], None]:
+    """What tells the progress that is shown here, also from another thread, what is being done.
+
+    Its share stays as it was; where none is shown, nothing happens.
+    """
+    running = _running.get()
+    return running.say if running else lambda _text: None
+
+
 class Progress:
     """A `ProgressFn` on stderr: a bar on a terminal, lines elsewhere, with the time left.
 
     The bar turns and counts also while nothing is reported. Lines come with the first report, then
-    after ten seconds, and later once a minute.
+    after ten seconds, and later once a minute. One within another tells its texts to that one.
 
     Args:
         title: What is being done.
@@ -102,10 +115,17 @@ class Progress:
     ) -> None:
         self.title, self.start, self.quiet, self._clock = title, start, quiet, clock
         self._bar: Any = None
+        self._outer: Progress | None = None
+        self._token: Token[Progress | None] | None = None
+        self._share = start
         self._began = self._due = clock()
         self._pace = Pace(self._began, start)
 
     def __enter__(self) -> Progress:
+        self._outer = _running.get()
+        if self._outer is not None:
+            return self
+        self._token = _running.set(self)
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
@@ -137,16 +157,24 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._token is not None:
+            _running.reset(self._token)
         if self._bar is not None:
             self._bar.stop()
 
     @property
     def wanted(self) -> bool:
         """Whether a report would be shown now, so that its text is worth making."""
+        if self._outer is not None:
+            return self._outer.wanted
         return not self.quiet and (self._bar is not None or self._clock() >= self._due)
 
     def __call__(self, text: str, share: float) -> None:
         """Show what is being done and the share of the whole that is done, 0 to 1."""
+        if self._outer is not None:
+            self._outer.say(f"{self.title}: {text}")
+            return
+        self._share = share
         if self.quiet:
             return
         now = self._clock()
@@ -160,6 +188,10 @@ class Progress:
             left = self._pace.left(now)
             more = "" if left is None else f", {clock_text(left)} left"
             print(f"{self.title}: {text} ({share:.0%}{more})", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Show what is being done; the share that is done stays as it was."""
+        self(text, self._share)
 
     def _times(self) -> str:
         """The time so far and the time left."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from xstilts.config.hub_models import is_connection_error, no_network
+from xstilts.config.hub_models import arriving, is_connection_error, no_network
 from xstilts.config.specs import HubSource, SourceSpec, TaskSpec
 from xstilts.data import hub_copy
 from xstilts.errors import DiskError, NetworkError, NotFoundError
@@ -57,7 +57,11 @@ def fetch(
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
     at = {"repo_type": "dataset", "revision": hub.revision}
-    with _errors(hub.repo), tempfile.TemporaryDirectory() as temporary:
+    with (
+        _errors(hub.repo),
+        arriving(hub.repo, "dataset"),
+        tempfile.TemporaryDirectory() as temporary,
+    ):
         names = HfApi().list_repo_files(hub.repo, **at)
         # Which files are the split's is decided by their names and the card alone.
         outline = Path(temporary) / hub.repo.rpartition("/")[2]

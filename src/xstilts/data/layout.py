@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,8 +75,10 @@ def expand(root: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
     Returns nothing when one of the patterns has no file: half a source is no source.
     """
     found: list[Path] = []
+    base = str(root)
     for pattern in patterns:
-        matches = [root / pattern] if (root / pattern).is_file() else []
+        path = os.path.join(base, pattern)  # noqa: PTH118  (thousands are looked for)
+        matches = [Path(path)] if os.path.isfile(path) else []  # noqa: PTH113
         if not matches and _WILD.search(pattern):
             matches = sorted(
                 (path for path in root.glob(pattern) if path.is_file()),

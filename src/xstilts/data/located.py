@@ -306,15 +306,21 @@ def available_languages(
 
     With `remote` those that a hub has count, too.
     """
-    codes = languages_of(task)
+    return list(located_languages(task, split, root, remote=remote))
+
+
+def located_languages(
+    task: TaskSpec, split: str, root: Path | None, *, remote: bool = False
+) -> dict[str, list[Located]]:
+    """The languages that `available_languages` gives, to where they are, both sides of a bitext."""
     keys = [split]
     if ROW_FORMATS.get(task.format).TWO_SIDED:
         keys = [f"{split}.source", f"{split}.target"]
-    found = []
-    for code in codes:
-        located = [locate(task, key, code, root) for key in keys]
-        if all(item is not None and (remote or not item.remote) for item in located):
-            found.append(code)
+    found = {}
+    for code in languages_of(task):
+        located = [item for key in keys if (item := locate(task, key, code, root))]
+        if len(located) == len(keys) and all(remote or not item.remote for item in located):
+            found[code] = located
     return found
 
 

@@ -13,9 +13,9 @@ from xstilts.data.examples import Example
 from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.located import (
     Located,
-    available_languages,
     languages_of,
     locate,
+    located_languages,
     not_found,
     require_language,
     split_names,
@@ -89,8 +89,8 @@ def list_data(
     """
     for task in tasks:
         for split in split_names(task):
-            for language in available_languages(task, split, root):
-                found = look(task, split, language, root, checksums=checksums)
+            for language, there in located_languages(task, split, root).items():
+                found = look(task, split, language, root, checksums=checksums, there=there)
                 try:
                     rows, dropped = _count(task, split, language, root) if count else (None, {})
                     yield replace(found, rows=rows, dropped=dropped)
@@ -125,14 +125,15 @@ def look(
     *,
     count: bool = False,
     checksums: bool = False,
+    there: Sequence[Located] = (),
 ) -> Presence:
-    """Where one split in one language is.
+    """Where one split in one language is; `there` are its rows, where they were found already.
 
     Raises:
         NotFoundError: It is nowhere.
         DataError: `count` is set and a file is broken.
     """
-    found = _located(task, split, language, root)
+    found = _located(task, split, language, root, there)
     if not found:
         raise not_found(task, split, language, root)
     first = found[0]
@@ -155,14 +156,18 @@ def look(
     )
 
 
-def _located(task: TaskSpec, split: str, language: str, root: Path | None) -> list[Located]:
-    if not ROW_FORMATS.get(task.format).TWO_SIDED:
-        item = locate(task, split, language, root)
-        return [item] if item is not None else []
-    sides = [locate(task, f"{split}.{side}", language, root) for side in SIDES]
-    if sides[0] is None or sides[1] is None:
+def _located(
+    task: TaskSpec, split: str, language: str, root: Path | None, there: Sequence[Located] = ()
+) -> list[Located]:
+    two_sided = ROW_FORMATS.get(task.format).TWO_SIDED
+    keys = [f"{split}.{side}" for side in SIDES] if two_sided else [split]
+    needed = 2 if two_sided else 1
+    if not there:
+        there = [item for key in keys[:needed] if (item := locate(task, key, language, root))]
+    if len(there) < needed:
         return []
-    return [item for item in sides if item is not None]
+    more = (locate(task, key, language, root) for key in keys[needed:])
+    return [*there, *(item for item in more if item is not None)]
 
 
 def _count(

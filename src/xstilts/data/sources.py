@@ -34,6 +34,7 @@ __all__ = [
     "available_languages",
     "check_source_language",
     "data_digest",
+    "deciding_files",
     "load",
     "load_rows",
     "locate",
@@ -64,6 +65,18 @@ def sliced(split: str) -> tuple[str, int]:
 def first_rows(split: str, limit: int) -> str:
     """The name of a split's first rows, such as `test[:100]`; the split itself for 0."""
     return f"{split}[:{limit}]" if limit else split
+
+
+def deciding_files(located: Located) -> list[Path]:
+    """What decides the rows of a source: its files, and the code that reads them.
+
+    A folder stands for what only a hub has, since nothing can be known of that.
+    """
+    if located.remote:
+        return [Path()]
+    readers = [READERS.get(part.source.reader) for part in (located.parts or [located])]
+    code = [getattr(reader, "__file__", None) for reader in readers]
+    return [*located.files, *(Path(path) for path in code if path)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -20,8 +19,7 @@ from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.located import Located, locate
 from xstilts.data.pairs import BitextPair, load_pair
-from xstilts.data.readers import READERS
-from xstilts.data.sources import first_rows, load, sliced
+from xstilts.data.sources import deciding_files, first_rows, load, sliced
 from xstilts.errors import DataError, XstiltsError
 from xstilts.evaluate.cells import EvaluationJob
 from xstilts.tasks.encoding import encode, encode_rows, row_length, rows_digest
@@ -115,7 +113,7 @@ class RowCache:
                 keys = [f"{name}.{part}" for part in ("source", "target", "gold", "order")]
             located += [locate(task, key, job.language, root) for key in keys]
         key = [job.rows, task.model_dump(mode="json"), version("xstilts")]
-        files = [path for item in located if item for path in _files(item)]
+        files = [path for item in located if item for path in deciding_files(item)]
         # where rows begin with their language, the backbone has its say in their digests
         cache = None if self.backbone.asks_language else self.workspace.cache
         return FileFacts(cache, "rows", key, files)
@@ -201,18 +199,6 @@ def _splits(job: EvaluationJob) -> list[str]:
     name, first = sliced(job.split)
     tuned = job.tunes and name != TUNED_ON
     return [job.split, *([first_rows(TUNED_ON, first)] if tuned else [])]
-
-
-def _files(located: Located) -> list[Path]:
-    """What decides the rows of a source: its files, and the code that reads them.
-
-    A folder stands for what only a hub has, since nothing can be known of that.
-    """
-    if located.remote:
-        return [Path()]
-    readers = [READERS.get(part.source.reader) for part in (located.parts or [located])]
-    code = [getattr(reader, "__file__", None) for reader in readers]
-    return [*located.files, *(Path(path) for path in code if path)]
 
 
 def sides(data: Data) -> list[Sequence[Example]]:

@@ -6,11 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean
 
 import torch
 
 from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.machine import machine
+from xstilts.config.file_facts import FileFacts
 from xstilts.evaluate.store import ResultStore
 from xstilts.train.phases import Phase
 from xstilts.train.plan import Plan, estimate
@@ -39,9 +42,11 @@ class CostModel:
 
     Attributes:
         store: Earlier results; their times are better than any estimate.
+        cache: Keeps what was measured; None keeps nothing.
     """
 
     store: ResultStore
+    cache: Path | None = None
     _training: dict[tuple[str, str, str], float] = field(default_factory=dict)
     _alike: dict[str, Cost] = field(default_factory=dict)
     _reading: dict[str, float] = field(default_factory=dict)
@@ -85,14 +90,25 @@ class CostModel:
         return {key: mean(values) for key, values in times.items()}
 
     def _speed(self, backbone: Backbone) -> float:
-        """Sub-words a second through the encoder."""
+        """Sub-words a second through the encoder, measured once on a machine."""
         name = backbone.identity.fingerprint
         if name not in self._reading:
-            ids = torch.full((32, 32), 5, device=backbone.device)
-            mask = torch.ones_like(ids)
-            with torch.inference_mode():
-                backbone(ids, mask)
-                began = time.perf_counter()
-                backbone(ids, mask)[0, 0, 0].item()
-            self._reading[name] = ids.numel() / (time.perf_counter() - began)
+            about = {"machine": machine(), "device": backbone.runs_on, "reading": name}
+            kept = FileFacts(self.cache, "calibration", about)
+            speed = kept.get()
+            if speed is None:
+                speed = _reading_speed(backbone.loaded)
+                kept.put(speed)
+            self._reading[name] = float(speed)
         return self._reading[name]
+
+
+def _reading_speed(backbone: Backbone) -> float:
+    """Sub-words a second through an encoder."""
+    ids = torch.full((32, 32), 5, device=backbone.device)
+    mask = torch.ones_like(ids)
+    with torch.inference_mode():
+        backbone(ids, mask)
+        began = time.perf_counter()
+        backbone(ids, mask)[0, 0, 0].item()
+    return ids.numel() / (time.perf_counter() - began)

@@ -203,7 +203,7 @@ class _Planning:
         """The blocks that retrieval pools; -1 is the backbone's own, or none at all."""
         if not self.study.depths or FORMATS.get(kind).NEEDS_HEAD:
             return [-1]
-        return sorted(layers_at(self.study.depths, blocks))
+        return sorted(self.study.layers_at(blocks))
 
     def _add(
         self, kind: str, name: str, parents: Sequence[str], job: dict[str, Any], identity: Any
@@ -212,14 +212,6 @@ class _Planning:
         shown = f"{name} ({self.backbone})" if len(self.study.backbones) > 1 else name
         self.cells.setdefault(key, GridCell(key, kind, shown, self.backbone, tuple(parents), job))
         return key
-
-
-def layers_at(depths: Sequence[float], blocks: int) -> dict[int, float]:
-    """Blocks to the depth that they stand for, the first of several depths that fall on one."""
-    found: dict[int, float] = {}
-    for depth in depths:
-        found.setdefault(round(depth * blocks), depth)
-    return found
 
 
 # -- what a plan will take
@@ -239,7 +231,7 @@ def estimate(
 ) -> list[PlannedCell]:
     """Each cell's status and what it will take."""
     statuses = context.folder.statuses(planned.cells)
-    costs = CostModel(context.store)
+    costs = CostModel(context.store, context.workspace.cache)
     lines = []
     with read_once():
         for number, cell in enumerate(planned.cells):

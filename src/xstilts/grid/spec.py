@@ -71,6 +71,17 @@ class StudySpec(Spec):
             **{name: getattr(self, name) for name in SECTIONS},
         )
 
+    def layers_at(self, blocks: int) -> dict[int, float]:
+        """Blocks to the depth that they stand for, the first of several depths on one of them.
+
+        Args:
+            blocks: Of the backbone.
+        """
+        found: dict[int, float] = {}
+        for depth in self.depths:
+            found.setdefault(round(depth * blocks), depth)
+        return found
+
 
 def load_study(name: str, *, sandbox: bool) -> StudySpec:
     """A study by name or by the path of a YAML.

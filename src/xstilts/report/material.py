@@ -28,6 +28,9 @@ from xstilts.report.facts import Facts
 from xstilts.report.tables import NONE, counted_blocks
 from xstilts.tasks.metrics import METRICS
 
+NAMED = 3
+"""Rows with too few seeds that are named; of more only the number is said."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -321,7 +324,10 @@ class Material:
         trained = {name for name in names if self.runs[name].trained}
         if not few:
             return ""
-        return THESE_RUNS if few == trained else f"{THESE_RUNS}, below three seeds"
+        if few == trained:
+            return THESE_RUNS
+        named = ", ".join(sorted(few)) if len(few) <= NAMED else f"{len(few)} rows"
+        return f"{named} with fewer than three seeds: {THESE_RUNS}"
 
     @cached_property
     def means(self) -> dict[str, tuple[Column, ...]]:

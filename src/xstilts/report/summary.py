@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xstilts.evaluate.stats import HIGHER, LOWER, NOTHING, Verdict
+from xstilts.evaluate.stats import HIGHER, LOWER, NOTHING, THESE_RUNS, Verdict
 from xstilts.report.intervals import EffectInterval, forest
 from xstilts.report.material import Column, Material
 from xstilts.report.model import (
@@ -136,7 +136,8 @@ def _picture(material: Material) -> tuple[Figure, ...]:
         return ()
     on = f"mean of {len(material.means[where])} tasks" if where in material.means else where
     title = f"Difference to {material.baseline}, {on}"
-    across = f"points ({material.scope})" if material.scope else "points, with 95 % intervals"
+    few = material.scope and f" ({THESE_RUNS if material.scope == THESE_RUNS else 'see below'})"
+    across = f"points, with 95 % intervals{few}"
     ends = [*spans[:DRAWN], *spans[-DRAWN:]] if len(spans) > 2 * DRAWN else spans
     cut = "" if ends is spans else f", the {DRAWN} highest and lowest"
     return (forest("summary", title + cut, ends, across),)

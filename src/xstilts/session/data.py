@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xstilts.config.specs import TaskSpec
     from xstilts.data.bundle import Bundle
     from xstilts.data.examples import Example
+    from xstilts.data.findings import Finding
     from xstilts.data.prepare import Presence
     from xstilts.data.results import DataResult, FindingsResult, TranslationsResult
 
@@ -65,6 +66,14 @@ class Data(Setup):
             raise no_data(absent, root, "list")
         return DataResult(tuple(found), tuple(absent))
 
+    def missing_languages(self, tasks: Sequence[str], suite: str) -> list[Finding]:
+        """The languages that a suite names and that have no data; none without a suite."""
+        if not suite:
+            return []
+        from xstilts.data.check import missing_languages
+
+        return list(missing_languages(self.data_tasks(tasks, suite), self.data))
+
     def check_data(self, tasks: Sequence[str] = (), *, suite: str = "") -> FindingsResult:
         """Look for placeholder labels, wrong languages, repeats, overlap, wrong counts.
 
@@ -75,7 +84,7 @@ class Data(Setup):
         Raises:
             NotFoundError: None of the tasks has data; every place is listed.
         """
-        from xstilts.data.check import check_all, missing_languages, present
+        from xstilts.data.check import check_all, present
         from xstilts.data.prepare import no_data
         from xstilts.data.results import FindingsResult
 
@@ -86,7 +95,7 @@ class Data(Setup):
             raise no_data(absent, root, "check")
         with self.progress("checking") as progress:
             found = check_all(specs, root, progress)
-        lacking = missing_languages(every, root) if suite else ()
+        lacking = self.missing_languages(tasks, suite)
         return FindingsResult((*lacking, *found), tuple(specs), tuple(absent))
 
     def prepare_data(

@@ -231,11 +231,15 @@ class Evaluating(Training):
         requests: list[Request] = []
         ahead: list[Phase] = []
         for expression, task in pairs:
-            phase = self.head_phase(expression, task, top, overrides, backbone)
-            if phase and plan_only and not self.zoo.find_run(phase.run_key):
-                ahead.append(phase)
-                continue
-            used = "@" + self.run_phase(phase).digest if phase else expression
+            training = self.head_training(expression, task, top, overrides, backbone)
+            known = training and self.trained(**training)
+            if training and not known:
+                phase = self.phase(**training, plan_only=plan_only)
+                if plan_only and not self.zoo.find_run(phase.run_key):
+                    ahead.append(phase)
+                    continue
+                known = self.run_phase(phase)
+            used = "@" + known.digest if known else expression
             requests += task_requests([used], task, label=expression, suite=suite, **which)
         return requests, ahead
 
@@ -257,24 +261,27 @@ class Evaluating(Training):
             self.note(f"no data for {', '.join(absent)}")
         return there
 
-    def head_phase(
+    def head_training(
         self,
         expression: str,
         target: str,
         top: str = "seq_bn",
         overrides: Sequence[str] = (),
         backbone: str = "",
-    ) -> Phase | None:
-        """The training that gives an expression a head for a target; None when it needs none."""
+    ) -> dict[str, Any]:
+        """The training that gives an expression a head for a target; empty when it needs none.
+
+        See `target_training`.
+        """
         from xstilts.config.load import short_name, train_task_of
 
         lacking = self._lacking_head(expression, target, top, backbone)
         if lacking is None:
-            return None
+            return {}
         method, name = lacking
         trained = short_name(train_task_of(target))
         self.note(f"target phase: {trained} as {method} on {expression}")
-        return self.target_phase(
+        return self.target_training(
             expression,
             target,
             top=method,
@@ -295,4 +302,4 @@ class Evaluating(Training):
         try:
             return missing_head(expression, task, self.zoo, None, top)
         except AmbiguousError:
-            return missing_head(expression, task, self.zoo, self.backbone(backbone), top)
+            return missing_head(expression, task, self.zoo, self.known_backbone(backbone), top)

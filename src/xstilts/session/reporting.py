@@ -97,12 +97,18 @@ class Reporting(Setup):
         written = write_forms(made, material, asked, figure_formats)
         return ReportResult(made, material, written)
 
-    def grid_context(self, command: str = "") -> GridContext:
-        """Where the cells of studies are planned and computed."""
+    def grid_context(self, command: str = "", *, plan_only: bool = False) -> GridContext:
+        """Where the cells of studies are planned and computed.
+
+        Args:
+            command: Shown to resume.
+            plan_only: No weight of a backbone is loaded before it is needed.
+        """
         from xstilts.grid.context import GridContext
 
         def load(name: str) -> Backbone:
-            return self.backbone(self.study_backbone(name))
+            chosen = self.study_backbone(name)
+            return self.outlined_backbone(chosen) if plan_only else self.backbone(chosen)
 
         where = self.workspace(), self.results_folder
         return GridContext(*where, load, self.training_defaults, command)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xstilts.evaluate.request import Request
     from xstilts.evaluate.store import ResultStore
     from xstilts.sandbox import World
-    from xstilts.zoo import Zoo
+    from xstilts.zoo import Entry, Zoo
     from xstilts.zoo.workspace import Workspace
 
 DEFAULT_BACKBONE = "xlm-roberta-base"
@@ -159,13 +159,16 @@ class Setup:
         from xstilts.zoo import Zoo
 
         def fetch(reference: str) -> Path:
-            from xstilts.zoo import hubs
-
-            with self.progress("pulling") as progress:
-                made = hubs.pull(reference, self.zoo, offline=self.offline, progress=progress)
-            return made.folder
+            return self.pulled(reference).folder
 
         return Zoo(self.zoo_folder, fetch)
+
+    def pulled(self, reference: str, key: Path | None = None) -> Entry:
+        """A module of a hub, fetched into the library; see `xstilts.zoo.hubs.pull`."""
+        from xstilts.zoo import hubs
+
+        with self.progress("pulling") as progress:
+            return hubs.pull(reference, self.zoo, key=key, offline=self.offline, progress=progress)
 
     @property
     def results_folder(self) -> Path:
@@ -257,7 +260,8 @@ class Setup:
 
             device = self.device
             facts = BackboneFacts(name, self.cache)
-            loaded = Backbone.load(name, offline=self.offline)
+            with self.progress("backbone"):
+                loaded = Backbone.load(name, offline=self.offline)
             facts.keep(loaded)
             if loaded.padding_remark:
                 self.note(loaded.padding_remark)
@@ -269,12 +273,36 @@ class Setup:
         name = reference or self.backbone_reference
         if name in self._backbones:
             return self._backbones[name]
-        from xstilts.backbone.known import BackboneFacts
-
         if self.device_option not in ("", "cpu"):
             _ = self.device  # refuses one that is not there; no weight is loaded for that
-        found = BackboneFacts(name, self.cache).known(lambda: self.backbone(name))
-        return found or self.backbone(name)
+        return self.backbone_if_known(name) or self.backbone(name)
+
+    def backbone_if_known(self, reference: str = "") -> KnownBackbone | None:
+        """As `known_backbone`; None instead of loading weights."""
+        name = reference or self.backbone_reference
+        if name in self._backbones:
+            return self._backbones[name]
+        from xstilts.backbone.known import BackboneFacts
+
+        return BackboneFacts(name, self.cache).known(lambda: self.backbone(name))
+
+    def outlined_backbone(self, reference: str = "") -> Backbone:
+        """As `backbone`; with the shapes of its weights alone, if it was loaded before."""
+        name = reference or self.backbone_reference
+        known = self.backbone_if_known(name)
+        if known is None or name in self._backbones:
+            return self.backbone(name)
+        from xstilts.backbone.backbone import OutlinedBackbone
+
+        return OutlinedBackbone(
+            name,
+            known.identity,
+            known.retrieval_layer,
+            known.max_length,
+            runs_on=self.device,
+            load=lambda: self.backbone(name),
+            offline=self.offline,
+        )
 
     def _tell_loading(self, name: str) -> None:
         """Say once, before anything slow is imported, that a backbone will be loaded."""

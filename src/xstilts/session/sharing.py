@@ -92,11 +92,8 @@ class Sharing(Setup):
             key: Refuse it unless this public key signed.
         """
         from xstilts.report.results import ModuleResult
-        from xstilts.zoo import hubs
 
-        with self.progress("pulling") as progress:
-            how: dict[str, Any] = {"offline": self.offline, "progress": progress}
-            return ModuleResult(hubs.pull(reference, self.zoo, key=expanded(key), **how))
+        return ModuleResult(self.pulled(reference, expanded(key)))
 
     def import_module(
         self,

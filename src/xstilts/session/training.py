@@ -12,6 +12,7 @@ from xstilts.session.setup import Setup
 
 if TYPE_CHECKING:
     from xstilts.composition.explain import Explanation
+    from xstilts.config.file_facts import FileFacts
     from xstilts.config.run import RunSpec
     from xstilts.report.results import ModuleResult, SearchResult
     from xstilts.train.phases import Phase
@@ -30,6 +31,7 @@ class Training(Setup):
         init: str = "",
         track: Sequence[str] = (),
         command: str = "",
+        plan_only: bool = False,
         **how: Any,
     ) -> Phase:
         """A training before it runs: its settings from every layer, its rows, its backbone.
@@ -41,6 +43,7 @@ class Training(Setup):
             init: Module whose weights the new one starts from.
             track: Trackers, such as `tensorboard`.
             command: Shown to resume an interrupted run.
+            plan_only: For `plan_phase` and `estimate`: no weight is loaded before it is needed.
             how: `method`, `backbone`, `seed`, `limit`, `settings`, …; see `run_settings`.
 
         Raises:
@@ -49,15 +52,94 @@ class Training(Setup):
         """
         run = self.run_settings(task, base=base, init=init, **how)
         self.require_writable("zoo", "home", "cache")
-        self._tell_loading(run.backbone)
+        if plan_only:
+            self.note(f"planning {task} on {run.backbone}")
+        else:
+            self._tell_loading(run.backbone)
+        from xstilts.train.known import training_facts
         from xstilts.train.run import require_training, resolve_phase
 
         require_training(task, run, name, self.data, offline=self.no_hub)
         self._require_machine(run)
-        workspace, loaded = self.workspace(track), self.backbone(run.backbone)
-        return resolve_phase(
-            task, run, loaded, workspace, base=base, init=init, name=name, command=command
-        )
+        workspace = self.workspace(track)
+        loaded = (self.outlined_backbone if plan_only else self.backbone)(run.backbone)
+        own: dict[str, Any] = {"base": base, "init": init, "name": name}
+        facts = training_facts(task, run, loaded, workspace, **own)
+        with self.progress("reading rows"):
+            phase = resolve_phase(task, run, loaded, workspace, command=command, **own)
+        if facts:
+            facts.put(phase.run_key)
+        return phase
+
+    def trained(self, task: str, **options: Any) -> ModuleResult | None:
+        """The module of a training that was done; `options` are those of `phase`.
+
+        It is found without the backbone's weights, and without torch. None where it is not there,
+        or where only reading the rows can tell.
+        """
+        run = self.run_settings(task, **_settings(options))
+        facts = self._facts_of_training(task, run, **options)
+        key = facts and facts.get()
+        entry = self.zoo.find_run(key) if key else None
+        if entry is None:
+            return None
+        from xstilts.report.results import ModuleResult
+
+        self._remember(run, entry.manifest.backbone.fingerprint)
+        self.zoo.adopt(entry)
+        return ModuleResult(entry)
+
+    def plan(self, task: str, **options: Any) -> dict[str, Any]:
+        """What a training would take: rows, steps, minutes, memory, and what is there already.
+
+        Reckoned once on a machine, and without torch while its files and settings are the same.
+
+        Args:
+            task: See `phase`.
+            options: See `phase`.
+        """
+        from xstilts.backbone.machine import hardware
+
+        run = self.run_settings(task, **_settings(options))
+        on = [hardware(), self.device_option]
+        facts = self._facts_of_training(task, run, kind="plans", on=on, **options)
+        kept = facts and facts.get()
+        if not kept:
+            from xstilts.train.plan import planned
+
+            phase = self.phase(task, **options, plan_only=True)
+            kept = {"run": phase.run_key, "plan": list(planned(phase).items())}
+            if facts:
+                facts.put(kept)
+        there = self.zoo.find_run(kept["run"])
+        return {**dict(kept["plan"]), "already there": there.reference if there else None}
+
+    def _facts_of_training(
+        self,
+        task: str,
+        run: RunSpec,
+        *,
+        base: str = "none",
+        init: str = "",
+        name: str = "",
+        **more: Any,
+    ) -> FileFacts | None:
+        """See `training_facts`; None where the backbone's files are not known."""
+        known = self.backbone_if_known(run.backbone)
+        if known is None:
+            return None
+        from xstilts.train.known import training_facts
+
+        what = {key: more[key] for key in ("kind", "on") if key in more}
+        own = {"base": base, "init": init, "name": name}
+        return training_facts(task, run, known, self.workspace(), **own, **what)
+
+    def _remember(self, run: RunSpec, fingerprint: str) -> None:
+        """Keep where the folder of a training's backbone is; a world finds its own."""
+        from xstilts.zoo.backbones import remember_backbone
+
+        if not self.world:
+            remember_backbone(run.backbone, fingerprint)
 
     def run_settings(
         self,
@@ -127,17 +209,16 @@ class Training(Setup):
             force: Train again even then.
             options: See `phase`: `method`, `name`, `base`, `seed`, `limit`, `settings`, …
         """
-        return self.run_phase(self.phase(task, **options), force=force)
+        known = None if force else self.trained(task, **options)
+        return known or self.run_phase(self.phase(task, **options), force=force)
 
     def run_phase(self, phase: Phase, *, force: bool = False) -> ModuleResult:
         """Train what `phase` says, or find it."""
         from xstilts.report.results import ModuleResult
         from xstilts.train.run import train_phase
-        from xstilts.zoo.backbones import remember_backbone
 
         began = time.monotonic()
-        if not self.world:
-            remember_backbone(phase.run.backbone, phase.backbone.identity.fingerprint)
+        self._remember(phase.run, phase.backbone.identity.fingerprint)
         entry = train_phase(phase, force=force)
         return ModuleResult(entry, seconds=round(time.monotonic() - began, 1))
 
@@ -168,8 +249,8 @@ class Training(Setup):
             UsageError: The expression makes no sense, or cannot be kept without training.
         """
         if target:
-            phase = self.target_phase(expression, target, top=top, name=save, **options)
-            return self.run_phase(phase, force=force)
+            own = self.target_training(expression, target, top=top, name=save, **options)
+            return self.train(force=force, **own)
         from xstilts.composition.parser import require_readable
 
         require_readable(save)
@@ -180,17 +261,31 @@ class Training(Setup):
         backbone = self.backbone_for(expression, options.get("backbone", ""))
         return ModuleResult(keep_merged(expression, save, self.zoo, backbone))
 
-    def target_phase(
+    def target_phase(self, expression: str, target: str, **options: Any) -> Phase:
+        """The training that gives an expression a head for a target task.
+
+        Raises:
+            UsageError: The target needs no training.
+        """
+        return self.phase(**self.target_training(expression, target, **options))
+
+    def target_training(
         self,
         expression: str,
         target: str,
         *,
         top: str = "head",
-        name: str = "",
         settings: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> Phase:
-        """The training that gives an expression a head for a target task; see `phase`.
+    ) -> dict[str, Any]:
+        """What `phase`, `train` and `trained` take, for a head of a target task.
+
+        Args:
+            expression: What acts below the head.
+            target: The task.
+            top: What trains besides fusion: `head`, `seq_bn`, `lora`, …
+            settings: See `phase`.
+            options: See `phase`.
 
         Raises:
             UsageError: The target needs no training.
@@ -203,7 +298,7 @@ class Training(Setup):
                 f"task {target} needs no training", hint="Evaluate the expression itself."
             )
         own = {**(settings or {}), "target": target}
-        return self.phase(trained, method=top, name=name, base=expression, settings=own, **options)
+        return {"task": trained, "method": top, "base": expression, "settings": own, **options}
 
     def explain(self, expression: str, *, backbone: str = "") -> Explanation:
         """What an expression is made of, part by part, and what it costs."""
@@ -267,3 +362,8 @@ class Training(Setup):
         return SearchResult(
             str(found.expression), found.loss, found.start, found.judged, len(search.rows), entry
         )
+
+
+def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the options of `phase` those that `run_settings` takes."""
+    return {key: value for key, value in options.items() if key not in ("name", "track", "command")}

@@ -92,11 +92,11 @@ def encode_rows(
     for place, example in enumerate(examples):
         places.setdefault(tokens.get(example.language, -1), []).append(place)
     if not tokens:
-        features: Features = make(examples, backbone.loaded.tokenizer, task, length)
+        features: Features = make(examples, backbone.tokenizer, task, length)
         return features
     parts: list[Features] = []
     for token, chosen in places.items():
-        part = make([examples[place] for place in chosen], backbone.loaded.tokenizer, task, length)
+        part = make([examples[place] for place in chosen], backbone.tokenizer, task, length)
         part.input_ids.values[part.input_ids.offsets[:-1]] = token
         parts.append(part)
     return _joined(parts, list(places.values()))

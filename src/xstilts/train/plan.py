@@ -5,8 +5,9 @@ from __future__ import annotations
 import resource
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from xstilts.backbone.machine import machine
 from xstilts.backbone.pretrained import full_training_bytes
 from xstilts.composition.resolve import pinned
 from xstilts.config.file_facts import FileFacts
+from xstilts.modules.methods import METHODS
 from xstilts.train.mixing import Mixture
 from xstilts.train.phases import Phase
 from xstilts.train.processes import Processes
@@ -21,6 +23,8 @@ from xstilts.train.run import build_model, features_of, trainer_of, training_mix
 from xstilts.zoo import Entry
 
 CALIBRATION_SECONDS = 4.0
+DEV_SHARE = 0.1
+"""Share of the time of a training above which a plan says how dev evaluations take less."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Estimate:
 
 def plan_phase(phase: Phase) -> Plan:
     """What `train_phase` would do; nothing is written but the cache of tokenised rows."""
+    if phase.method.EXTERNAL or METHODS.origin(phase.preset.method).path is None:
+        phase = _loaded(phase)  # its modules may be made of more than the encoder's sizes
     built = build_model(phase)
     mixture = training_mixture(phase)
     steps = mixture.total_steps()
@@ -102,6 +108,12 @@ def plan_phase(phase: Phase) -> Plan:
     )
 
 
+def _loaded(phase: Phase) -> Phase:
+    """The phase on a backbone with weights."""
+    loaded = phase.backbone.loaded
+    return phase if loaded is phase.backbone else replace(phase, backbone=loaded)
+
+
 def _memory_bytes(phase: Phase, trained: int, weights: int) -> int:
     if phase.full:
         return full_training_bytes(4 * trained, 4 * phase.backbone.word_embeddings.weight.numel())
@@ -125,7 +137,7 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
     kept = _calibration(phase, plan)
     measured = kept.get()
     if measured is None:
-        measured = _calibrated(phase, seconds)
+        measured = _calibrated(_loaded(phase), seconds)
         kept.put(measured)
     speed = measured["speed"]
     dev_tokens = plan.dev_rows * plan.tokens / max(1, plan.steps * phase.run.train.batch_size)
@@ -136,11 +148,44 @@ def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> 
     return Estimate(tokens / speed, evaluations, share, speed, int(measured["peak"]))
 
 
+def planned(phase: Phase) -> dict[str, Any]:
+    """What a phase would do and take, as JSON values by what they are called."""
+    plan = plan_phase(phase)
+    expected = estimate(phase, plan)
+    sets = sum(len(part.dev) for part in phase.parts)
+    few = expected.dev_rows_for(DEV_SHARE, plan.dev_rows) // sets if expected.dev_share else 0
+    record: dict[str, Any] = {
+        "task": phase.task.name if len(phase.tasks) == 1 else ", ".join(phase.tasks),
+        "module": phase.name,
+        "method": phase.run.method,
+        "rows": plan.rows,
+        "dev rows": plan.dev_rows,
+        "steps": plan.steps,
+        "tokens": plan.tokens,
+        "trainable parameters": plan.trainable_parameters,
+        "backbone parameters": plan.backbone_parameters,
+        "backbone memory MB": round(4 * plan.backbone_parameters / 1e6),
+        "least memory MB": round(plan.memory_bytes / 1e6),
+        "estimated minutes": round(expected.seconds / 60, 2),
+        "dev evaluations": expected.dev_evaluations,
+        "dev evaluations, share of time": round(expected.dev_share, 3),
+        "dev limit": few if expected.dev_share > DEV_SHARE else None,
+        "tokens a second": round(expected.tokens_per_second),
+        "peak memory MB": round(expected.peak_bytes / 1e6),
+        "disk MB": round(plan.disk_bytes / 1e6, 2),
+        "activation cache MB": round(plan.cached_bytes / 1e6, 2),
+        "rows cut": plan.rows_cut,
+    }
+    if len(plan.shares) > 1:
+        record["shares"] = {name: round(share, 4) for name, share in plan.shares.items()}
+    return record
+
+
 def _calibration(phase: Phase, plan: Plan) -> FileFacts:
     """Keeps the speed of trainings like this one on this machine."""
     about = {
         "machine": machine(),
-        "device": str(phase.backbone.device),
+        "device": phase.backbone.runs_on,
         "backbone": phase.backbone.identity.fingerprint,
         "method": [phase.preset.method, phase.options.model_dump()],
         "below": pinned(phase.base, phase.parents),

@@ -8,12 +8,10 @@ another number of processes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def shard(model: nn.Module, blocks: Sequence[nn.Module], device: str, count: int) -> nn.Module:
@@ -25,6 +23,9 @@ def shard(model: nn.Module, blocks: Sequence[nn.Module], device: str, count: int
         device: Type of the processes' devices.
         count: Processes.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
     mesh = init_device_mesh(device, (count,))
     for block in blocks:
         fully_shard(block, mesh=mesh)
@@ -35,14 +36,21 @@ def shard(model: nn.Module, blocks: Sequence[nn.Module], device: str, count: int
 
 def whole(tensor: Tensor) -> Tensor:
     """A tensor with the parts of all processes, which all call this; others as they are."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_spread(tensor) else tensor
+
+
+def _is_spread(tensor: Tensor) -> TypeGuard[Any]:
+    """Whether it is a `DTensor`; torch takes long to import that class."""
+    return hasattr(tensor, "full_tensor")
 
 
 def like(parameter: Tensor, value: Tensor) -> Tensor:
     """A whole tensor on the device of `parameter`, spread as that one is."""
     value = value.to(parameter.device)
-    if not isinstance(parameter, DTensor):
+    if not _is_spread(parameter):
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 

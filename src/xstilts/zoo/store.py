@@ -84,6 +84,11 @@ class Zoo:
         modules = [path for parent in variants for path in _children(parent)]
         return [path for path in modules if (path / NAME).exists()]
 
+    def own_folders(self) -> list[Path]:
+        """As `folders`, without those of studies; no manifest is read."""
+        apart = {digest[:SHORT] for digest in self.studies()}
+        return [path for path in self.folders() if path.name.rpartition("@")[2] not in apart]
+
     def entries(
         self,
         *,

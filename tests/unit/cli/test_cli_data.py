@@ -61,6 +61,17 @@ def test_ls_for_people(data, capsys):
     assert "CC BY-NC" in text
 
 
+def test_a_task_says_what_is_there_and_where_the_rest_is_looked_for(data, capsys):
+    with pytest.raises(SystemExit):
+        main(["--data", str(data), "tasks", "show", "xnli"])
+    out, err = capsys.readouterr()
+    assert "files:" in out and "[]" not in out and "{}" not in out
+    lines = err.splitlines()
+    assert {f"data folder: {data}", "validation: there in de", "test: there in de"} <= set(lines)
+    (train,) = (line for line in lines if line.startswith("train: not there; looked for "))
+    assert train.endswith("XNLI-MT-1.0/multinli/multinli.train.ar.tsv")
+
+
 def test_check_ends_with_three_when_it_finds_something(run):
     found, error = run("data", "check", "xnli", code=3)
     assert {f["kind"] for f in found["findings"]} == {"count"}
@@ -145,8 +156,8 @@ def test_preparing_a_bitext_asks_for_no_pivot_and_fetches_nothing_after_a_conver
     run, tmp_path, data, monkeypatch, capsys
 ):
     asked = []
-    monkeypatch.setattr("xstilts.data.hub_fetch.fetch", lambda *more: asked.append(more))
     monkeypatch.setattr("xstilts.data.readers.hub.fetch", lambda *more: asked.append(more))
+    monkeypatch.setattr("xstilts.data.hub_fetch.fetch", lambda *more: asked.append(more))
     new = tmp_path / "new"
     with pytest.raises(SystemExit) as caught:
         raw = str(data / "tatoeba")

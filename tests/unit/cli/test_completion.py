@@ -18,6 +18,7 @@ def complete(tmp_path_factory):
     zoo = Zoo(folder / "zoo")
     zoo.tag(add(zoo, "lora"), "best")
     add(zoo, name="qqp", task="qqp")
+    add(zoo.of_study("rates"), name="mnli-of-a-study")
 
     def complete(line):
         words = line.split(" ")

@@ -40,11 +40,11 @@ def asked(monkeypatch):
     """Runs a command, and gives what the session is asked for."""
     seen = {}
 
-    def phase(_self, task, **options):
+    def trained(_self, task, **options):
         seen.update(options, task=task)
         raise UsageError("seen")
 
-    monkeypatch.setattr(Session, "phase", phase)
+    monkeypatch.setattr(Session, "trained", trained)
 
     def run(*words):
         with pytest.raises(SystemExit):

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from xstilts.config.progress import BAR, Pace, Progress, clock_text, fitted
+from xstilts.config.progress import BAR, Pace, Progress, clock_text, fitted, telling
 
 TEXT = "fuse(mnli/seq_bn, qqp/seq_bn, hellaswag/seq_bn) tatoeba sw searching"
 
@@ -151,3 +151,23 @@ def test_times_as_text():
 def test_the_middle_is_left_out():
     assert fitted("abcdefghij", 10) == "abcdefghij"
     assert fitted("abcdefghij", 6) == "abc…ij"
+
+
+def test_one_within_another_tells_its_texts_to_that_one(monkeypatch, clock):
+    on_terminal(monkeypatch)
+    with Progress("evaluating", clock=clock) as outer:
+        outer("xnli de", 0.25)
+        with Progress("backbone", clock=clock) as inner:
+            inner("fetching", 0.9)
+            assert "evaluating: backbone: fetching" in bar_of(outer)
+            telling()("fetching more")
+        line = bar_of(outer)
+        assert "evaluating: fetching more" in line
+        assert line.count("━") == BAR // 4  # its own share
+    telling()("nobody listens")
+
+
+def test_a_quiet_one_tells_nothing(capsys):
+    with Progress("evaluating", quiet=True):
+        telling()("fetching")
+    assert capsys.readouterr().err == ""

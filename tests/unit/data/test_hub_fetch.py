@@ -6,6 +6,7 @@ import pytest
 from integration.hub_server import HubServer, use
 
 from xstilts.config import hub_models
+from xstilts.config.progress import Progress
 from xstilts.config.specs import TaskSpec
 from xstilts.data.sources import load
 from xstilts.errors import DataError, NetworkError, NotFoundError
@@ -96,3 +97,18 @@ def test_what_is_not_there(hub, monkeypatch):
     hub_models._answers.cache_clear()
     with pytest.raises(NetworkError, match=r"is only on a hub, and http://127\.0\.0\.1:9 does not"):
         rows("0" * 40)
+
+
+def test_what_arrives_is_told_by_our_progress_alone(hub, monkeypatch, capsys):
+    monkeypatch.setattr(hub_models, "ARRIVING_SECONDS", 0.01)
+    many = TSV + "".join(f"row {n}\tanother\t1\n" for n in range(4000))
+    revision = put(hub, {"test.tsv": many})
+    slow = hub.fault("GET", r"/test\.tsv", delay=0.02, times=9)
+    told = []
+    monkeypatch.setattr(Progress, "say", lambda self, text: told.append(text))
+    with Progress("preparing"):
+        assert len(rows(revision)) == 4002
+    assert slow.hits
+    assert told and told[-1].startswith("fetching me/pairs, 0."), told
+    out, err = capsys.readouterr()
+    assert "test.tsv" not in out + err, err

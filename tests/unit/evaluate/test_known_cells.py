@@ -13,6 +13,7 @@ from support.trained import add_module, backbone_folder
 
 from xstilts.errors import IntegrityError
 from xstilts.session import Session
+from xstilts.train.plan import estimate, plan_phase
 from xstilts.zoo import verify
 
 FAST = """
@@ -98,6 +99,81 @@ def test_finished_cells_are_shown_without_torch(place):
         assert record["scores"] == [score.model_dump() for score in result.scores]
 
 
+@pytest.fixture
+def training_rows(place):
+    """A file of mnli's training rows."""
+    rows = ["sentence1\tsentence2\tgold_label"]
+    rows += ["a man runs\tnobody is there\tneutral", "where\tthe house\tentailment"] * 4
+    path = place / "data/mnli/train.tsv"
+    path.parent.mkdir()
+    path.write_text("\n".join(rows) + "\n", "utf-8")
+    dev = path.with_name("dev_matched.tsv")
+    dev.write_text("\n".join(rows[:3]) + "\n", "utf-8")
+    age(path, dev)
+    return path
+
+
+FEW = ["train.max_steps=2", "train.batch_size=2"]
+LINES = (
+    ("xtreme", "none", "--tasks", "xnli", "--langs", "en"),
+    ("train-adapter", "mnli", "--name", "own"),
+    ("compose", "mnli", "--target", "xnli", "--save", "topped"),
+)
+
+
+def line_of(words: tuple[str, ...]) -> list[str]:
+    return [*words, *(part for setting in FEW for part in ("--set", setting))]
+
+
+@pytest.mark.long
+def test_trainings_that_were_done_are_found_without_torch(place, training_rows):
+    session = session_at(place)
+    scored = session.xtreme("none", tasks=["xnli"], langs=["en"], overrides=FEW)
+    assert scored.outcome.computed == 1
+    own = session.train("mnli", name="own", overrides=FEW)
+    topped = session.compose("mnli", "topped", target="xnli", overrides=FEW)
+    record, heavy = asked(place, *line_of(LINES[0]))
+    assert (heavy, record["computed"], record["cached"]) == ([], 0, 1)
+    assert record["scores"] == [score.model_dump() for score in scored.scores]
+    record, heavy = asked(place, "--dry-run", *line_of(LINES[0]))
+    assert (heavy, record["train"], record["evaluate"][0]["to compute"]) == ([], [], 0)
+    for result, words in ((own, LINES[1]), (topped, LINES[2])):
+        record, heavy = asked(place, *line_of(words))
+        assert (heavy, record["digest"]) == ([], result.digest), words
+
+
+def test_a_training_of_other_rows_settings_or_code_is_another_one(place, training_rows):
+    session = session_at(place)
+    first = session.train("mnli", name="own", overrides=FEW)
+    found = session_at(place).trained("mnli", name="own", overrides=FEW)
+    assert found is not None and found.digest == first.digest
+    for other in (
+        {"name": "another"},
+        {"name": "own", "seed": 3},
+        {"name": "own", "method": "lora"},
+        {"name": "own", "base": "mnli"},
+    ):
+        assert session_at(place).trained("mnli", overrides=FEW, **other) is None, other
+    text = training_rows.read_text("utf-8")
+    training_rows.write_text(text.replace("the house", "the night", 1), "utf-8")
+    assert session_at(place).trained("mnli", name="own", overrides=FEW) is None
+    assert session_at(place).train("mnli", name="own", overrides=FEW).digest != first.digest
+    dev = place / "data/mnli/dev_matched.tsv"
+    training_rows.write_text(text, "utf-8")
+    age(training_rows)
+    assert session_at(place).train("mnli", name="own", overrides=FEW).digest == first.digest
+    assert session_at(place).trained("mnli", name="own", overrides=FEW) is not None
+    dev.write_text("\n".join(text.splitlines()[:4]) + "\n", "utf-8")
+    assert session_at(place).trained("mnli", name="own", overrides=FEW) is None
+
+
+def test_a_module_that_was_removed_is_trained_again(place, training_rows):
+    first = session_at(place).train("mnli", name="own", overrides=FEW)
+    session_at(place).remove(f"@{first.digest}")
+    assert session_at(place).trained("mnli", name="own", overrides=FEW) is None
+    assert session_at(place).train("mnli", name="own", overrides=FEW).digest == first.digest
+
+
 @pytest.mark.long
 def test_a_plan_needs_no_weights(place):
     session = session_at(place)
@@ -107,6 +183,39 @@ def test_a_plan_needs_no_weights(place):
     )
     assert heavy == []
     assert [row["to compute"] for row in record["evaluate"]] == [0, 1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["seq_bn", "lora", "full", "head"])
+def test_a_plan_of_a_training_needs_no_weights_where_its_speed_is_known(
+    place, training_rows, method
+):
+    def planned(session: Session, *, plan_only: bool):
+        phase = session.phase("mnli", method=method, overrides=FEW, plan_only=plan_only)
+        return phase, plan_phase(phase)
+
+    _, whole = planned(session_at(place), plan_only=False)
+    first, second = session_at(place), session_at(place)
+    phase, plan = planned(first, plan_only=True)
+    assert plan == whole
+    assert not first._backbones
+    measured = estimate(phase, plan, seconds=0.05)
+    assert first._backbones
+    assert estimate(*planned(second, plan_only=True)) == measured
+    assert not second._backbones
+
+
+@pytest.mark.long
+def test_a_plan_that_was_made_is_shown_without_torch(place, training_rows):
+    session = session_at(place)
+    plan = session.plan("mnli", method="lora", overrides=FEW)
+    assert (plan["rows"], plan["steps"], plan["already there"]) == (8, 2, None)
+    line = line_of(("train-adapter", "mnli", "--method", "lora"))
+    record, heavy = asked(place, "--dry-run", *line)
+    assert (record, heavy) == (plan, [])
+    made = session.train("mnli", method="lora", overrides=FEW)
+    record, _ = asked(place, "--dry-run", *line)
+    assert record == {**plan, "already there": made.reference}
 
 
 def test_other_rows_are_other_cells(place):

@@ -55,3 +55,12 @@ def test_three_seeds_may_be_told_apart(tmp_path):
     made = report(tmp_path / "results", (1, 2, 3))
     assert bold(made)
     assert not any(THESE_RUNS in text for text in written(made, tmp_path))
+
+
+def test_rows_with_too_few_seeds_among_others_are_named(tmp_path):
+    for seeds, label in (((1, 2, 3), "mnli"), ((1,), "qqp")):
+        gains = {"none": 0.0, label: 0.2}
+        store = fill(tmp_path, tasks=("xnli", "pawsx"), seeds=seeds, gains=gains, aligned=False)
+    made = build(Material(list(store.cells()), load_suite("xtreme"), draws=200))
+    main = made.sections[0].tables[0]
+    assert main.scope == f"qqp with fewer than three seeds: {THESE_RUNS}"

@@ -55,6 +55,17 @@ def page(zoo, tmp_path, **options):
     return Reader(path.read_text(encoding="utf-8"))
 
 
+def test_modules_of_studies_stand_apart(zoo, tmp_path):
+    other = add(zoo.of_study("rates"), seed=2)
+    own = add(zoo, seed=1, parents=[parent(other)])
+    found = page(zoo, tmp_path)
+    assert list(found.articles) == [anchor(own.manifest.digest)]
+    assert "left out" not in (tmp_path / "site/index.html").read_text("utf-8")
+    assert {link.removeprefix("#") for link in found.links if link.startswith("#")} <= found.ids
+    every = page(zoo, tmp_path, studies=True)
+    assert set(every.articles) == {anchor(e.manifest.digest) for e in (own, other)}
+
+
 def test_a_module_says_what_it_is_and_how_it_loads(zoo, tmp_path):
     entry = add(zoo, "lora", license="mit", languages=["sw"])
     rows = [

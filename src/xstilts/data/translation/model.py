@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from xstilts.config.hub_models import (
+    arriving,
     load_errors,
     load_tokenizer,
     no_network,
@@ -59,7 +60,7 @@ class Translator:
         more: dict[str, Any] = {"revision": revision} if revision else {}
         closed = None if Path(name).is_dir() else no_network(offline)
         more |= {"local_files_only": closed is not None, "trust_remote_code": False}
-        with load_errors("translation model", name, closed), quiet_libraries():
+        with load_errors("translation model", name, closed), quiet_libraries(), arriving(name):
             self.tokenizer: Any = load_tokenizer("translation model", name, **more)
             self.model: Any
             self.model, report = AutoModelForSeq2SeqLM.from_pretrained(

@@ -16,7 +16,6 @@ from xstilts.evaluate.stats.resampling import Array, Pooled
 from xstilts.evaluate.stats.samples import main_score
 from xstilts.evaluate.store import ResultCell, ResultStore, Score
 from xstilts.grid.cell import GridCell
-from xstilts.grid.plan import layers_at
 from xstilts.grid.spec import StudySpec
 from xstilts.grid.state import GridFolder, PlannedStudy, Status
 from xstilts.report.alignment import paired_measure
@@ -119,7 +118,7 @@ def collect_results(planned: PlannedStudy, folder: GridFolder, store: ResultStor
         outcome = folder.outcome(cell.key)
         if cell.kind != "evaluate" or outcome is None:
             continue
-        depths[cell.backbone] = layers_at(study.depths, int(cell.job["blocks"]))
+        depths[cell.backbone] = study.layers_at(int(cell.job["blocks"]))
         found = [store.get(key) for key in outcome["cells"]]
         if None in found:
             lacking.append((cell, "waiting"))

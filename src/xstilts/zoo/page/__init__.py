@@ -89,7 +89,12 @@ class PageModule:
 
 
 def write_page(
-    zoo: Zoo, to: Path, *, title: str = "Module library", key: Path | None = None
+    zoo: Zoo,
+    to: Path,
+    *,
+    title: str = "Module library",
+    key: Path | None = None,
+    studies: bool = False,
 ) -> tuple[Path, list[PageModule]]:
     """Write `index.html`; it loads nothing from anywhere.
 
@@ -98,6 +103,7 @@ def write_page(
         to: Folder of the page, made where it is missing.
         title: Of the page.
         key: Public key (PEM) that signatures are checked with; every file is read then.
+        studies: Also show the modules that stand apart as those of studies.
 
     Returns:
         The page, and the modules on it.
@@ -106,7 +112,8 @@ def write_page(
         NotFoundError: No such key file.
         UsageError: Signatures are to be checked and the library for that is not installed.
     """
-    modules = shown(zoo, key)
+    modules = shown(zoo, key, studies=studies)
+    folders = zoo.folders() if studies else zoo.own_folders()
     environment = Environment(
         loader=PackageLoader("xstilts.zoo", "page"),
         autoescape=select_autoescape(("html", "j2")),
@@ -118,7 +125,7 @@ def write_page(
         modules=modules,
         filters=_filters(modules),
         measures=sorted({task for module in modules for task in module.scores}),
-        unread=len(zoo.folders()) - len(modules),
+        unread=len(folders) - len(modules),
         anchor=anchor,
         pair=pair,
         style=_text("page.css"),
@@ -133,9 +140,9 @@ def anchor(digest: str) -> str:
     return f"m-{digest[:SHORT]}"
 
 
-def shown(zoo: Zoo, key: Path | None = None) -> list[PageModule]:
+def shown(zoo: Zoo, key: Path | None = None, *, studies: bool = False) -> list[PageModule]:
     """The modules of a library as the page shows them, by reference; see `write_page`."""
-    entries = zoo.entries()
+    entries = zoo.entries() if studies else zoo.library()
     known = {entry.manifest.digest: entry for entry in entries}
     users: dict[str, list[Entry]] = {}
     for entry in entries:
