@@ -35,6 +35,7 @@ def compose(
     `xstilts search` finds weights instead, for a head that is there.
 
     Example: xstilts compose "fuse(mnli, qqp)" --target xnli --save fused
+
     Example: xstilts compose "merge_ties(mnli/lora, qqp/lora, density=0.3)" --save merged
     """
     from xstilts.errors import UsageError

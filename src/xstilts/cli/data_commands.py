@@ -108,6 +108,7 @@ def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") 
     language that it names and that has no data is a finding, too.
 
     Example: xstilts data check xnli panx --data data
+
     Example: xstilts data check --suite xtreme-r --data data
     """
     from xstilts.data.prepare import no_data

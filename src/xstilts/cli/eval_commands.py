@@ -56,6 +56,7 @@ def evaluate(
     """Evaluate expressions on one task; only missing cells are computed.
 
     Example: xstilts eval none mnli --task tatoeba --langs de,sw
+
     Example: xstilts eval "average(mnli, qqp)" --head mnli --task xnli
     """
     state: State = context.obj
@@ -107,6 +108,7 @@ def xtreme(
     """Evaluate expressions on several targets; a missing target head is trained first.
 
     Example: xstilts xtreme none mnli "fuse(mnli, qqp)" --tasks xnli,tatoeba
+
     Example: xstilts xtreme mnli --submit-dir submission
     """
     state: State = context.obj

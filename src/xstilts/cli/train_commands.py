@@ -94,6 +94,7 @@ def train_adapter(
     """Train one task, or several, as a module on the frozen backbone and keep it in the library.
 
     Example: xstilts train-adapter mnli --method lora --set train.lr=3e-4
+
     Example: xstilts train-adapter lang-sw --task mlm --text sw.txt --method lang
     """
     if on_task:

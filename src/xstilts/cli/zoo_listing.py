@@ -40,6 +40,7 @@ def list_modules(
     """List the modules of the library; those that studies made are counted, or listed where asked.
 
     Example: xstilts zoo ls --task mnli --method lora --min-score xnli=60
+
     Example: xstilts zoo ls --study x-stilts-core
     """
     from xstilts.errors import NotFoundError

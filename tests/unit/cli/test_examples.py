@@ -72,3 +72,9 @@ def test_there_are_many_and_a_wrong_one_is_refused():
     assert sum(1 for page in PAGES for _ in shown_on(page)) > 50
     with pytest.raises(Exception, match="No such option"):
         parse("xstilts eval none --tasks xnli")
+
+
+def test_each_example_of_the_help_stands_on_a_line_of_its_own():
+    for path, command in commands(COMMAND):
+        for paragraph in (command.help or "").split("\n\n"):  # whose lines are joined
+            assert paragraph.count("Example:") <= 1, path
