@@ -13,6 +13,8 @@ from support.trained import add_module, backbone_folder
 import xstilts
 from xstilts.backbone.backbone import Backbone
 from xstilts.cli import main
+from xstilts.config.load import load_task
+from xstilts.data.inputs import input_example
 from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Zoo
@@ -130,6 +132,12 @@ def test_the_backbone_is_left_as_it_was(loaded):
 def test_missing_fields_are_named(loaded, expression, rows, words):
     with pytest.raises(DataError, match=words):
         loaded(expression).predict(rows)
+
+
+def test_a_task_of_single_texts_takes_no_pair():
+    assert input_example({"text": "a"}, load_task("sst2"), 0).fields == {"text": "a"}
+    with pytest.raises(DataError, match="'text_pair' of row '0' is none that sst2 reads"):
+        input_example({"text": "a", "text_pair": "b"}, load_task("sst2"), 0)
 
 
 def test_what_cannot_answer_is_refused(loaded):

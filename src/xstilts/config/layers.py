@@ -240,7 +240,7 @@ def first_problem(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "string_pattern_mismatch":
         return f"{place}: {str(first['input'])[:60]!a} is not allowed"
-    return f"{place}: {first['msg'].lower()}"
+    return f"{place}: {first['msg'].lower()}".removeprefix(": ")
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

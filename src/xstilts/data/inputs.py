@@ -38,8 +38,9 @@ def input_example(
     name = str(number if is_missing(given.get("id")) else given["id"])
     # Of a choice, what stands before it may be nothing.
     idle = {"context", "question"} if "choices" in form.FIELDS else set()
-    known = (*form.FIELDS, *form.OPTIONAL)
-    paired = [field for field in form.OPTIONAL if field in _columns(task)]
+    columns_there = _columns(task)
+    paired = [field for field in form.OPTIONAL if field in columns_there]
+    known = (*form.FIELDS, *(paired if columns_there else form.OPTIONAL))
     for field in (*form.FIELDS, *paired):
         if field not in given and field not in idle:
             pairs = f" ({task.name} is a task of pairs)" if field in paired else ""

@@ -21,6 +21,7 @@ from xstilts.composition.export import export, probe, reference, source
 from xstilts.composition.importing import add_to, read_folder, require_base
 from xstilts.composition.load import load_expression
 from xstilts.errors import BackboneMismatchError, IntegrityError, NotFoundError, UsageError
+from xstilts.modules.methods.lora import WEIGHTS
 from xstilts.zoo import Zoo, hubs
 
 peft = pytest.importorskip("peft")
@@ -475,6 +476,14 @@ def test_what_is_not_supported_is_refused(base, tmp_path, change, words):
         read_folder(folder, base)
     with pytest.raises(NotFoundError, match="nowhere"):
         read_folder(tmp_path / "nowhere", base)
+
+
+def test_a_folder_without_factors_is_refused(base, tmp_path):
+    entry = add_module(Zoo(tmp_path / "ours"), base, "mnli", "lora")
+    folder = shutil.copytree(entry.folder, tmp_path / "theirs")
+    save_file({"base_model.model.classifier.bias": torch.ones(3)}, folder / WEIGHTS)
+    with pytest.raises(IntegrityError, match="holds no LoRA factors"):
+        read_folder(folder, base)
 
 
 def test_another_base_model_is_refused(base, tmp_path):

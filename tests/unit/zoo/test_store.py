@@ -553,6 +553,15 @@ def test_links_to_themselves_and_to_nothing_are_no_modules(zoo):
     assert zoo.find(entry.reference).folder == entry.folder
 
 
+def test_an_address_without_a_folder_is_refused(zoo, tmp_path, monkeypatch):
+    entry = add(zoo, license="")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="names no folder"):
+        hubs.push(entry.folder, "folder:")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_card_and_a_tag_that_are_no_utf8(zoo, tmp_path):
     entry = add(zoo, license="")
     (entry.folder / "README.md").write_bytes("---\nlicense: mit\n---\nCafé\n".encode("latin-1"))

@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import SUBLAYERS, EncoderShape, ModuleWeights, Site
+from xstilts.config.layers import first_problem
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
@@ -209,8 +210,8 @@ def options_of(config: dict[str, Any], where: Path) -> Options:
             }
         )
     except (KeyError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise IntegrityError(f"{CONFIG} is not supported: {first}", where=str(where)) from None
+        why = first_problem(error) if isinstance(error, ValidationError) else f"no {error}"
+        raise IntegrityError(f"{CONFIG} is not supported: {why}", where=str(where)) from None
 
 
 def library_stem(shape: EncoderShape, site: Site) -> str:

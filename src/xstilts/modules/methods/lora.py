@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationError
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import LINEARS, EncoderShape, Linear, ModuleWeights, Site
+from xstilts.config.layers import first_problem
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import write_json
@@ -271,10 +272,14 @@ def _options(config: dict[str, Any], ranks: dict[Site, int], num_layers: int) ->
         "leave_out": sorted(set(range(num_layers)) - {site.block for site in ranks}),
         "rank_pattern": {site.key: r for site, r in ranks.items() if r != rank},
     }
-    options = Options.model_validate(values)
-    if set(options.sites(num_layers)) == set(ranks):
-        return options
-    return Options.model_validate(values | {"only": [site.key for site in sorted(ranks)]})
+    try:
+        options = Options.model_validate(values)
+        if set(options.sites(num_layers)) == set(ranks):
+            return options
+        return Options.model_validate(values | {"only": [site.key for site in sorted(ranks)]})
+    except ValidationError as error:
+        why = first_problem(error) if ranks else f"{WEIGHTS} holds no LoRA factors"
+        raise IntegrityError(f"this is no LoRA module: {why}") from None
 
 
 # ------------------------------------------------------------------------ the adapters library's

@@ -76,7 +76,13 @@ def beside(address: Address, digest: str) -> Address | None:
 
 
 def _place(address: Address) -> tuple[Path, str]:
-    """The folder that an address means, and the tag after it, as in `zoo@v1` and `zoo/mnli:v1`."""
+    """The folder that an address means, and the tag after it, as in `zoo@v1` and `zoo/mnli:v1`.
+
+    Raises:
+        UsageError: It names none.
+    """
+    if not address.location:
+        raise UsageError(f"'{address.text}' names no folder", hint="Write folder:PATH.")
     path = Path(address.location).expanduser().absolute()
     match = re.fullmatch(r"(.+)[@:]([^@:]+)", path.name)
     if path.exists() or match is None or not path.with_name(match[1]).exists():
