@@ -18,7 +18,7 @@ import yaml
 
 from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.layout import fill
-from xstilts.data.table import TableOptions, cells_of
+from xstilts.data.table import TableOptions, cells_of, require_distinct
 from xstilts.data.text import json_lines, read_lines, read_text, where
 from xstilts.errors import DataError
 from xstilts.files import files_below
@@ -32,7 +32,7 @@ _WORDS = {
     "validation": {"validation", "valid", "val", "dev"},
     "test": {"test", "testing", "eval", "evaluation"},
 }
-_SHARD = re.compile(r"-\d{5}-of-\d{5}.*")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5}).*")
 _FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 
 Record = tuple[int, Mapping[str, Any]]
@@ -54,7 +54,7 @@ def split_files(
 
     Raises:
         DataError: The card is broken or names files outside of the copy, or the split is there in
-            several kinds of files.
+            several kinds of files, or with some of its files only.
     """
     config, name = names_of(task, source, split, language)
     files = _files(folder)
@@ -73,7 +73,25 @@ def split_files(
             where=str(folder),
             hint="Keep the files of one kind.",
         )
+    _require_every_part(chosen, name)
     return tuple(chosen)
+
+
+def _require_every_part(files: Sequence[Path], split: str) -> None:
+    """Refuse files whose names say that they are some of several, and the others are not there."""
+    there: dict[tuple[str, int], set[int]] = {}
+    for path in files:
+        part = _SHARD.search(path.name)
+        if part is not None:
+            stem = str(path.with_name(path.name[: part.start()]))
+            there.setdefault((stem, int(part[2])), set()).add(int(part[1]))
+    for (stem, count), numbers in there.items():
+        if missing := sorted(set(range(count)) - numbers):
+            raise DataError(
+                f"{len(missing)} of the {count} files of split '{split}' are missing",
+                where=f"{stem}-{missing[0]:05d}-of-{count:05d}",
+                hint="Copy all of them.",
+            )
 
 
 def _files(folder: Path) -> list[Path]:
@@ -211,6 +229,7 @@ def _table(path: Path, kind: str) -> Iterator[Record]:
         options = TableOptions(header=True, delimiter=",", quoting="csv")
     rows = cells_of(path, options)
     _, names = next(rows)
+    require_distinct(names, path)
     for row, cells in rows:
         if len(cells) != len(names):
             raise DataError(

@@ -91,10 +91,10 @@ def _file(context: Context, options: TableOptions, prefix: str) -> Iterator[Exam
 
 def _check_header(names: list[str], context: Context) -> None:
     for wanted in context.filter:
-        _check_once(wanted, names, context)
+        require_distinct(names, context.path, [wanted])
     for field, column in context.source.columns.items():
         for name in str(column).replace(JOINED, ",").split(","):
-            _check_once(name.strip(), names, context)
+            require_distinct(names, context.path, [name.strip()])
             missing = name.strip() not in names and not name.strip().isdecimal()
             optional = field == "target" and context.options.labels == "optional"
             if missing and not optional:
@@ -105,13 +105,15 @@ def _check_header(names: list[str], context: Context) -> None:
                 )
 
 
-def _check_once(column: str, names: list[str], context: Context) -> None:
-    if names.count(column) > 1:
-        raise DataError(
-            f"the header has {names.count(column)} columns '{column}'",
-            where=where(context.path, 1),
-            hint="Rename one in the file, or count the columns from 0 in the task's source.",
-        )
+def require_distinct(names: Sequence[str], path: Path, wanted: Sequence[str] = ()) -> None:
+    """Refuse a header in which a column stands twice; of all columns where none are wanted."""
+    for column in wanted or names:
+        if names.count(column) > 1:
+            raise DataError(
+                f"the header has {names.count(column)} columns '{column}'",
+                where=where(path, 1),
+                hint="Rename one in the file, or count the columns from 0 in the task's source.",
+            )
 
 
 def _matches(row: Row, column: str, value: str, context: Context) -> bool:

@@ -137,6 +137,27 @@ def test_files_of_a_split_are_told_by_names_where_no_card_tells(tmp_path):
     assert locate(task, "test", "ja", tmp_path).remote
 
 
+@pytest.mark.parametrize("card", ["", "---\nconfigs:\n- data_files: {test: '*.csv'}\n---\n"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_some_files_of_a_split_are_not_taken_for_all(number, card, tmp_path):
+    text = HEADER + "a,b,1\n"
+    files = {f"test-0000{n}-of-00003.csv": text for n in range(3) if n != number}
+    copy(tmp_path, {**files, **({"README.md": card} if card else {})})
+    with pytest.raises(DataError, match="1 of the 3 files of split 'test' are missing") as caught:
+        rows(tmp_path)
+    assert caught.value.where.endswith(f"test-0000{number}-of-00003")
+    copy(tmp_path, {f"test-0000{number}-of-00003.csv": text})
+    assert len(rows(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("kind", [",", "\t"])
+def test_a_column_that_stands_twice_is_refused(kind, tmp_path):
+    text = "label,sentence1,sentence2,label\n1,a,b,0\n".replace(",", kind)
+    copy(tmp_path, {"test.csv" if kind == "," else "test.tsv": text})
+    with pytest.raises(DataError, match="the header has 2 columns 'label'"):
+        rows(tmp_path)
+
+
 def test_a_split_in_two_kinds_of_files_is_not_guessed(tmp_path):
     copy(tmp_path, {"test.csv": f"{HEADER}a,b,0\n", "test.tsv": "x\n"})
     with pytest.raises(DataError, match=r"split 'test' is there as \.csv and \.tsv"):
