@@ -159,6 +159,7 @@ def tiny_demo(place, patch):
     world = sandbox.World(place / "data", place / "pico", "tiny", SandboxSpec())
     probe = DemoModule(str(place / "tasks" / "own.yaml"), "head", "probe")
     patch.setattr(sandbox, "ensure_world", lambda *_given: world)
+    patch.setattr(touring, "cores", lambda: 1)
     patch.setattr(touring, "MODULES", (probe,))
     patch.setattr(touring, "TARGETS", {})
     patch.setattr(touring, "evaluated", lambda made: [(made[probe.reference], probe.task, "probe")])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WORLDS = ("sandbox",)
 Progress = Callable[[str, float], None]
 
-VERSION = 5
+VERSION = 6
 """Raised when the same spec gives another world."""
 
 _SMALL = (
@@ -32,7 +32,7 @@ _SMALL = (
     *("pawsx", "snli", "squad1", "squad2", "sst2", "tydiqa", "udpos"),
 )
 
-_TRAINING: Mapping[str, Any] = {"lr": 5e-3, "epochs": 1, "batch_size": 32}
+_TRAINING: Mapping[str, Any] = {"lr": 5e-3, "epochs": 1, "batch_size": 32, "max_length": 128}
 
 
 def training_settings() -> dict[str, Mapping[str, Any]]:
@@ -110,6 +110,19 @@ def chosen_world(text: str) -> tuple[str, SandboxSpec | None]:
     return f"{name}-{digest(spec.key())[:8]}", spec
 
 
+def _place(cache: Path, spec: SandboxSpec) -> tuple[Path, str]:
+    """The folder of a world and its digest."""
+    key = digest({"version": VERSION, "spec": spec.key()})
+    return cache / "sandbox" / key[:16], key
+
+
+def is_built(cache: Path, spec: SandboxSpec | None = None) -> bool:
+    """Whether `ensure_world` has nothing to build."""
+    from xstilts.sandbox.spec import SandboxSpec
+
+    return _place(cache, spec or SandboxSpec())[0].is_dir()
+
+
 def ensure_world(
     cache: Path,
     spec: SandboxSpec | None = None,
@@ -122,8 +135,7 @@ def ensure_world(
     from xstilts.sandbox.spec import SandboxSpec
 
     chosen = spec or SandboxSpec()
-    key = digest({"version": VERSION, "spec": chosen.key()})
-    folder = cache / "sandbox" / key[:16]
+    folder, key = _place(cache, chosen)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():

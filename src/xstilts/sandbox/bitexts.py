@@ -35,6 +35,8 @@ from xstilts.sandbox.stories import ask, draw_story, part_of
 
 T = TypeVar("T")
 OTHERS = tuple(language for language in LANGUAGES if language.code != SOURCE)
+TURNED = 4
+"""Facts of Tatoeba to each that says the same words the other way round."""
 ARTICLES = 30
 """Articles of the declaration, as in the original."""
 
@@ -55,14 +57,16 @@ def _different(draw: Callable[[], T], count: int) -> list[T]:
 
 
 def _tatoeba(making: Making) -> None:
-    """Half of the facts are others turned round: who did it, and to whom, is in the order alone."""
+    """After every `TURNED` facts comes one turned round: order alone tells the two apart."""
     generator = making.draw(5)
     count = making.spec.bitext_rows
     found: dict[Fact, None] = {}
     while len(found) < count:
-        fact = draw_fact(generator)
-        fact = replace(fact, object=one(generator, AGENTS, (fact.agent,)))
-        found |= {fact: None, turned_round(fact): None}
+        for _ in range(TURNED):
+            fact = draw_fact(generator)
+            fact = replace(fact, object=one(generator, AGENTS, (fact.agent,)))
+            found[fact] = None
+        found[turned_round(fact)] = None
     facts = list(found)[:count]
     for language in OTHERS:
         stem = f"tatoeba/tatoeba.{language.code}-{SOURCE}"

@@ -28,7 +28,7 @@ from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch, Features, Ragged, collate
 from xstilts.sandbox.languages import LANGUAGES, lexicon
-from xstilts.sandbox.meaning import KINDS, OPPOSITES
+from xstilts.sandbox.meaning import KINDS
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.vocabulary import CONCEPTS, POINT, SHARED
 from xstilts.tasks.formats import masked_lm
@@ -39,11 +39,11 @@ SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 SIZES: Mapping[str, tuple[int, int]] = {"sandbox": (4, 128), "sandbox-small": (2, 64)}
 """Backbone to its blocks and width; all have four heads."""
 SCALE = 0.2
-"""Standard deviation of the concept vectors' entries; positions have half of it."""
+"""Standard deviation of the concept vectors' entries; positions have a quarter of it."""
 NOISE = 0.3
 """Standard deviation of a language's noise, in units of the concept vectors' own."""
 NEAR = 0.6
-"""Cosine of a noun and its kind, and of two opposites; other concepts have nothing in common."""
+"""Cosine of a noun and its kind; other concepts have nothing in common."""
 ROWS = 64
 """Pairs of neighbouring lines in a step of pretraining."""
 RATE, WARMUP = 2e-3, 20
@@ -166,7 +166,7 @@ def _draw_encoder(
             words[piece] = (concepts[concept] + noise) * SCALE
         for name, table in model.named_parameters():
             if name.endswith("position_embeddings.weight"):
-                table.copy_(torch.randn(table.shape, generator=generator) * SCALE / 2)
+                table.copy_(torch.randn(table.shape, generator=generator) * SCALE / 4)
         _attend_to_equal_words(model, architecture.describe(config), width)
     return model
 
@@ -184,10 +184,9 @@ def _attend_to_equal_words(model: Any, layout: EncoderLayout, width: int) -> Non
 
 
 def _concepts(width: int, generator: Generator) -> torch.Tensor:
-    """A vector [width] for each concept; a noun's is near that of its kind, opposites are near."""
+    """A vector [width] for each concept; a noun's is near that of its kind."""
     vectors = torch.randn(len(CONCEPTS), width, generator=generator)
-    near = [(kind, noun) for kind, nouns in KINDS.items() for noun in nouns]
-    for first, second in (*near, *OPPOSITES):
+    for first, second in ((kind, noun) for kind, nouns in KINDS.items() for noun in nouns):
         a, b = CONCEPTS.index(first), CONCEPTS.index(second)
         vectors[b] = NEAR * vectors[a] + (1 - NEAR**2) ** 0.5 * vectors[b]
     return vectors

@@ -40,7 +40,7 @@ class SandboxSpec(Spec):
     train_rows: int = 6000
     dev_rows: int = 300
     test_rows: int = 300
-    bitext_rows: int = 200
+    bitext_rows: int = 300
     text_rows: int = 3000
     pretraining_steps: int = 200
     noise: dict[str, Share] = Field(default_factory=dict)

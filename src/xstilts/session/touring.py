@@ -24,6 +24,7 @@ from xstilts.config.cpu import cores
 from xstilts.config.file_facts import FileFacts
 from xstilts.errors import PreemptedError, UsageError
 from xstilts.files import digest
+from xstilts.sandbox import chosen_world, is_built
 from xstilts.sandbox.demo import MODULES, TARGETS, DemoModule, evaluated, filled
 from xstilts.session.evaluating import Evaluating
 
@@ -53,12 +54,14 @@ class Touring(Evaluating):
         if not self.world:
             raise UsageError("the demo needs a world", hint='Use Session(world="sandbox").')
         self.require_writable("zoo", "home", "cache", "results")  # before minutes of building
-        self.note(f"world: {self.sandbox.data.parent}")
         from xstilts.backbone.known import BackboneFacts
 
-        tour = _Tour(self, seeds)
-        left = tour.not_made()
-        with tour.company(min(cores(), MOST, len(left)) - 1):
+        tour, count = _Tour(self, seeds), min(cores(), MOST)
+        if is_built(self.cache, chosen_world(self.world)[1]):
+            count = min(count, len(tour.not_made()))
+        with tour.company(count - 1):  # they get ready while this process builds the world
+            self.note(f"world: {self.sandbox.data.parent}")
+            left = tour.not_made()
             result = tour.finish(left)
         if left:  # until now the world's files may have been too young for that
             BackboneFacts(self.backbone_reference, self.cache).keep(self.backbone())
@@ -69,6 +72,8 @@ class Touring(Evaluating):
 
 def keep_company(places: str) -> None:
     """Share in a demo that another process began; `places` is what `_Tour.company` wrote."""
+    import xstilts.train.run  # noqa: F401  (seconds, while the world may still be built)
+
     given = json.loads(places)
     seeds = given.pop("seeds")
     tour = _Tour(Touring(**given, quiet=True), seeds)
@@ -182,6 +187,8 @@ class _Tour:
         left = []
         for seed in self.seeds:
             for module in (*MODULES, *TARGETS.values()):
+                if module.reference in self.made.get(seed, {}):
+                    continue
                 facts = self._facts(seed, module)
                 entry = there.get(facts.get() or "") if facts else None
                 if entry is None:

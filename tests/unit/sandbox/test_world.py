@@ -385,14 +385,14 @@ def test_rows_of_pretraining_count_the_new_words_of_the_second_line(tmp_path):
     assert text == f"<s> {one}</s></s> {one} {two} {two}</s>"
 
 
-def test_half_of_tatoebas_sentences_are_others_turned_round(root):
+def test_every_fifth_of_tatoebas_sentences_is_the_one_before_turned_round(root):
     making = Making(root, SPEC)
     meaning = {word: concept for concept, word in making.words["qaa"].items()}
     text = (root / "tatoeba" / "tatoeba.qab-qaa.qaa").read_text(encoding="utf-8").splitlines()
     said = [[meaning[word] for word in line.split()] for line in text]
     nouns = [[word for word in words if word in NOUNS] for words in said]
     assert len({*text}) == 25
-    for first, second in zip(range(0, 24, 2), range(1, 24, 2), strict=True):
+    for first, second in zip(range(3, 25, 5), range(4, 25, 5), strict=True):
         assert sorted(said[first]) == sorted(said[second])
         assert nouns[first] == nouns[second][::-1]
 
@@ -476,7 +476,7 @@ def test_mlqa_scores_made_up_languages_without_articles():
 
 def test_the_usual_world_keeps_its_key_and_another_architecture_is_another_world():
     usual, decoder = SandboxSpec(), SandboxSpec(architecture="decoder")
-    before = SandboxSpec(pretraining_steps=600)
+    before = SandboxSpec(pretraining_steps=600, bitext_rows=200)
     assert digest({"version": 4, "spec": before.key()})[:16] == "896c997c9403707e"
     assert decoder.key() == usual.key() | {"architecture": "decoder"}
     assert chosen_world("sandbox:architecture=decoder")[1] == decoder
