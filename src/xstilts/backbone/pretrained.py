@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from xstilts.backbone.machine import GIB, free_bytes
 from xstilts.backbone.reference import backbone_spec
 from xstilts.config.hub_models import (
     arriving,
+    build_errors,
     load_errors,
     load_tokenizer,
     no_network,
@@ -126,18 +128,39 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
     place, where = _place(spec, config, closed)
     with _fetch_errors(spec, closed), quiet_libraries(), arriving(spec.repo):
         model_class = architecture_of(config.model_type).model_class(config)
-        encoder, report = model_class.from_pretrained(
-            place,
-            config=config,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **class_options(model_class),
-            **where,
-        )
+        with build_errors("backbone", spec.repo):
+            encoder, report = model_class.from_pretrained(
+                place,
+                config=config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **class_options(model_class),
+                **where,
+            )
     require_all_weights(f"backbone '{spec.repo}'", encoder, report)
+    _require_every_block(spec, config, report["unexpected_keys"])
     _check_tokenizer(spec, tokenizer, encoder)
     return encoder, tokenizer
+
+
+def _require_every_block(spec: BackboneSpec, config: Any, left_over: Iterable[str]) -> None:
+    """Refuse a config with fewer blocks than the weight file has.
+
+    Raises:
+        DataError: Some of the tensors that found no place are those of further blocks.
+    """
+    blocks = architecture_of(config.model_type).describe(config).blocks
+    block_of = re.compile(rf"(?:^|\.){re.escape(blocks)}\.(\d+)\.")
+    found = ((name, block_of.search(name)) for name in left_over)
+    count = int(config.num_hidden_layers)
+    further = sorted(name for name, match in found if match and int(match[1]) >= count)
+    if further:
+        raise DataError(
+            f"backbone '{spec.repo}' has more blocks in its weights than the {count} of its config",
+            where=", ".join(further[:3]) + (", …" if len(further) > 3 else ""),
+            hint="Does config.json belong to the weights?",
+        )
 
 
 def fetch_tokenizer(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> Any:

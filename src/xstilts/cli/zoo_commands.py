@@ -111,7 +111,7 @@ def collect(
     from xstilts.zoo.maintenance import gc
 
     state: State = context.obj
-    zoo = state.session.zoo
+    zoo = state.session.require_zoo()
     if (broken or untagged) and not state.dry_run and not state.yes:
         typer.confirm("Delete modules?", abort=True, err=True)
     gone = gc(zoo, broken_too=broken, untagged=untagged, dry_run=state.dry_run)
@@ -179,7 +179,7 @@ def verify(
     from xstilts.zoo.maintenance import broken
 
     state: State = context.obj
-    zoo = state.session.zoo
+    zoo = state.session.require_zoo()
     if require_signature and key is None:
         raise UsageError("a signature is checked with a key", hint="Add --key PUBLIC.pem.")
     if reference:
@@ -219,7 +219,7 @@ def page(
     state: State = context.obj
     state.refuse_dry_run("zoo page")
     require_writable(to, "--to")
-    zoo = state.session.zoo
+    zoo = state.session.require_zoo()
     path, modules = write_page(zoo, to, title=title, key=key, studies=every)
     record = {"page": str(path), "modules": len(modules)}
     state.emit(record, lambda: print(f"{path}  {len(modules)} modules"))

@@ -46,7 +46,7 @@ def list_modules(
     from xstilts.errors import NotFoundError
 
     state: State = context.obj
-    zoo = state.session.zoo
+    zoo = state.session.require_zoo()
     wanted = {
         "task": task,
         "method": method,
@@ -89,7 +89,7 @@ def search(
     from xstilts.zoo.maintenance import search as find
 
     state: State = context.obj
-    _print(state, find(state.session.zoo, " ".join(words)), {})
+    _print(state, find(state.session.require_zoo(), " ".join(words)), {})
 
 
 def _least(texts: Sequence[str]) -> dict[str, float]:

@@ -257,6 +257,32 @@ def _cached(model_types: Collection[str]) -> list[str]:
 
 
 @contextmanager
+def build_errors(what: str, place: str) -> Iterator[None]:
+    """Turn what a model's class makes of wrong values in its files into our error.
+
+    Args:
+        what: The kind of model, for the message.
+        place: Its folder, or its name on the hub.
+
+    Raises:
+        DataError: The model cannot be built.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    wrong = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+    try:
+        yield
+    except HFValidationError:
+        raise
+    except wrong as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{what} '{place}' cannot be built from its files: {type(error).__name__}: {first}",
+            hint="Look at config.json, and at the index of the weights where there is one.",
+        ) from None
+
+
+@contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Keep what transformers and the hub's client log below errors off the terminal.
 

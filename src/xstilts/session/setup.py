@@ -153,6 +153,17 @@ class Setup:
             return self.zoo_option
         return self._world_folder("adapters_zoo") if self.world else paths.zoo_folder()
 
+    def require_zoo(self) -> Zoo:
+        """The module library, for what only looks into it.
+
+        Raises:
+            NotFoundError: The folder that was named is not there.
+        """
+        folder = self.zoo_folder
+        if not folder.is_dir() and (self.zoo_option or folder.exists()):
+            raise NotFoundError(f"no module library {folder}", hint="Check --zoo.")
+        return self.zoo
+
     @property
     def zoo(self) -> Zoo:
         """The module library; references to hubs are pulled into it when they are first used."""

@@ -82,6 +82,48 @@ def test_sizes_that_are_none(value, tmp_path):
         Backbone.load(str(folder), offline=True)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"hidden_act": "nothing"},
+        {"num_attention_heads": 5},
+        {"pad_token_id": 9999},
+        {"attention_probs_dropout_prob": 2.0},
+    ],
+)
+def test_what_a_model_class_refuses_is_named(values, tmp_path):
+    folder = backbone_folder(tmp_path / "base")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(DataError, match=r"base' (cannot be built from its files|is broken)"):
+        Backbone.load(str(folder), offline=True)
+
+
+@pytest.mark.parametrize("index", ["{}", '{"weight_map": {}}', '{"metadata": {}}', "[]", "{"])
+def test_a_broken_index_of_weights_is_named(index, tmp_path):
+    folder = backbone_folder(tmp_path / "base")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    (folder / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(DataError, match="cannot be built from its files"):
+        Backbone.load(str(folder), offline=True)
+
+
+@pytest.mark.parametrize("model_type", ["xlm-roberta", "llama", "mt5", "distilbert"])
+def test_a_config_with_fewer_blocks_than_the_weights_is_refused(model_type, tmp_path):
+    folder = backbone_folder(tmp_path / "base", model_type)
+    whole = Backbone.load(str(folder), offline=True).identity.num_layers
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for name in ("num_hidden_layers", "num_layers", "n_layers"):
+        if name in config:
+            config[name] = whole - 1
+    if "layer_types" in config:
+        config["layer_types"] = config["layer_types"][: whole - 1]
+    path.write_text(json.dumps(config))
+    with pytest.raises(DataError, match=f"more blocks in its weights than the {whole - 1} of"):
+        Backbone.load(str(folder), offline=True)
+
+
 @pytest.mark.parametrize("model_type", ["llama", "bert"])
 def test_a_tokenizer_without_padding_pads_with_the_end_of_a_causal_model_s_text(
     model_type, tmp_path

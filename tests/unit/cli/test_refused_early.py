@@ -361,3 +361,18 @@ def test_bf16_where_the_processor_emulates_it(refused, words, tmp_path, monkeypa
                 refused(*filled)
     machine.has_bf16.cache_clear()
     machine._processor.cache_clear()
+
+
+@pytest.mark.parametrize("command", ["zoo ls", "zoo search own", "zoo verify", "zoo gc"])
+@pytest.mark.parametrize("kind", ["nowhere", "a file"])
+def test_a_library_that_is_not_there_is_no_empty_one(command, kind, tmp_path, capsys):
+    place = tmp_path / "library"
+    if kind == "a file":
+        place.write_text("")
+    with pytest.raises(SystemExit) as caught:
+        main(["--zoo", str(place), *command.split()])
+    assert caught.value.code == 4
+    said = capsys.readouterr()
+    assert "no module library" in said.err
+    assert said.out == ""
+    assert place.exists() == (kind == "a file")

@@ -12,6 +12,7 @@ import torch
 
 from xstilts.config.hub_models import (
     arriving,
+    build_errors,
     load_errors,
     load_tokenizer,
     no_network,
@@ -63,9 +64,10 @@ class Translator:
         with load_errors("translation model", name, closed), quiet_libraries(), arriving(name):
             self.tokenizer: Any = load_tokenizer("translation model", name, **more)
             self.model: Any
-            self.model, report = AutoModelForSeq2SeqLM.from_pretrained(
-                name, output_loading_info=True, ignore_mismatched_sizes=True, **more
-            )
+            with build_errors("translation model", name):
+                self.model, report = AutoModelForSeq2SeqLM.from_pretrained(
+                    name, output_loading_info=True, ignore_mismatched_sizes=True, **more
+                )
         require_all_weights(f"translation model '{model_id}'", self.model, report)
         self.model.to(device).eval()
         self.beams, self.progress = beams, progress
