@@ -8,12 +8,13 @@ from pathlib import Path
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.composition.compose import merge
+from xstilts.composition.compose import compose, merge
 from xstilts.composition.expression import Expression, Ref
 from xstilts.composition.load import load_modules
 from xstilts.composition.manifests import new_manifest
-from xstilts.composition.parser import require_readable
+from xstilts.composition.parser import parse, require_readable
 from xstilts.composition.resolve import resolve_expression
+from xstilts.composition.task_model import TaskModel, probe
 from xstilts.config.hub_models import is_finite
 from xstilts.errors import NotFiniteError, UsageError
 from xstilts.modules.methods import METHODS
@@ -46,6 +47,11 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
             raise NotFiniteError(
                 f"'{text}' comes out as NaN or infinity at {key}", hint="Use smaller weights."
             )
+    if not merged.encoder_weights:  # which are checked as they are written
+        alone = compose(parse("merged"), {"merged": merged}, backbone.shape, Generator())
+        model = TaskModel(backbone, alone.to(backbone.device), {})
+        with model.attached():
+            probe(model)
     parents = [
         Parent(reference=ref, digest=entries[ref].manifest.digest, role="merged", weight=weight)
         for ref, weight in _weights(tree, 1.0)

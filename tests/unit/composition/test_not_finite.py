@@ -94,6 +94,25 @@ def test_a_merge_that_overflows_is_not_kept(zoo, base):
     assert [entry for entry in zoo.entries() if entry.manifest.name == "huge"] == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "merge_svd(mnli/lora*1e39, mnli/lora)",
+        "merge_linear(mnli/lora*1e39, mnli/lora)",
+        "merge_dare_ties(mnli/lora*1e39, mnli/lora, density=0.5)",
+        "merge_dare_linear(mnli/lora*1e39, mnli/lora, density=0.5)",
+        "merge_ties(mnli/lora*1e39, mnli/lora)",
+        "merge_ties(mnli/seq_bn*1e39, mnli/seq_bn)",
+        "merge_ties(mnli/lora*1e37, mnli/lora*1e37)",  # its factors are numbers, what it gives not
+        "mnli/full*1e39 + mnli/full",
+    ],
+)
+def test_no_merge_that_overflows_is_kept(zoo, base, text):
+    with pytest.raises(NotFiniteError, match="NaN or infini"):
+        keep_merged(text, "huge", zoo, base)
+    assert [entry for entry in zoo.entries() if entry.manifest.name == "huge"] == []
+
+
 def test_scores_and_vectors_that_are_no_numbers_are_an_error(zoo, base):
     loaded = load_expression("mnli/seq_bn", zoo, base)
     task = load_task("mnli")

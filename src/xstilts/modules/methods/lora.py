@@ -16,9 +16,10 @@ from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import LINEARS, EncoderShape, Linear, ModuleWeights, Site
+from xstilts.config.hub_models import is_finite
 from xstilts.config.layers import first_problem
 from xstilts.config.specs import Spec
-from xstilts.errors import IntegrityError, UsageError
+from xstilts.errors import IntegrityError, NotFiniteError, UsageError
 from xstilts.files import write_json
 from xstilts.modules.merging import Merge
 from xstilts.modules.methods import (
@@ -164,7 +165,13 @@ def ranks_of(module: ModuleWeights) -> list[int]:
 
 
 def low_rank(update: Tensor, rank: int) -> tuple[tuple[Tensor, Tensor], float]:
-    """The closest factors (A [rank, in], B [out, rank]), and the squared error that remains."""
+    """The closest factors (A [rank, in], B [out, rank]), and the squared error that remains.
+
+    Raises:
+        NotFiniteError: The update holds NaN or infinity.
+    """
+    if not is_finite(update):
+        raise NotFiniteError("a merged update is NaN or infinite", hint="Use smaller weights.")
     left, values, right = torch.linalg.svd(update.double(), full_matrices=False)
     root = values[:rank].sqrt()
     pair = ((root[:, None] * right[:rank]).float(), (left[:, :rank] * root).float())
