@@ -78,6 +78,11 @@ class Table:
             for name in self.columns
         )
 
+    @property
+    def scope_note(self) -> str:
+        """The scope as a sentence, for a caption; empty where there is none."""
+        return f"Differences: {self.scope}." if self.scope else ""
+
     def numeric(self, column: int) -> bool:
         """Whether a column holds numbers."""
         items = (row[column] for row in self.rows)

@@ -68,8 +68,8 @@ def _markdown(table: Table) -> str:
 
     rule = ["---:" if table.numeric(n) else "---" for n in range(len(table.columns))]
     rows = [line([plain(item) for item in row]) for row in table.rows]
-    note = f"\n{table.note}\n" if table.note else ""
-    return "\n".join([f"### {table.title}\n{note}", line(table.heads), line(rule), *rows]) + "\n"
+    note = "".join(f"\n{text}\n" for text in (table.scope_note, table.note) if text)
+    return "\n".join([f"### {table.title}\n{note}", line(table.columns), line(rule), *rows]) + "\n"
 
 
 def write_latex(report: Report, path: Path) -> None:
@@ -111,11 +111,12 @@ def _latex(table: Table, title: str) -> str:
                 r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
                 rf"\begin{{tabular}}{{{kinds}}}",
                 r"\toprule",
-                " & ".join(escaped(column) for column in table.heads) + r" \\",
+                " & ".join(escaped(column) for column in table.columns) + r" \\",
                 r"\midrule",
                 *piece,
                 r"\bottomrule",
                 r"\end{tabular}}",
+                *([rf"\par\footnotesize {escaped(table.scope_note)}"] if table.scope else []),
                 r"\end{table}",
             ]
         )

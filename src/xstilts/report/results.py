@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # scores are shown without torch
     from xstilts.composition.predictor import Prediction
     from xstilts.evaluate.ranking import ModuleRanking
     from xstilts.report.material import Material
-    from xstilts.report.model import Report, Table
+    from xstilts.report.model import Report
 
 WIDE = 12
 """Columns above which a table has its languages as rows."""
@@ -353,14 +353,13 @@ class ReportResult(Tabular):
     def views(self) -> list[View]:
         """The tables of the first section."""
         return [
-            View(_titled(table), table.columns, tuple(_texts(row) for row in table.rows))
+            View(
+                f"{table.title}. {table.scope_note}".rstrip(". "),
+                table.columns,
+                tuple(_texts(row) for row in table.rows),
+            )
             for table in self.report.sections[0].tables
         ]
-
-
-def _titled(table: Table) -> str:
-    """The title, and what the differences in it hold for."""
-    return f"{table.title} (differences: {table.scope})" if table.scope else table.title
 
 
 def _texts(row: Sequence[object]) -> tuple[str, ...]:
