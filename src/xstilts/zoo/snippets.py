@@ -20,6 +20,14 @@ WITHOUT_SDPA = frozenset(
 )
 """Model types without fused attention, or with a wrong one, in some transformers of 4.57 to 5."""
 
+LACKED = {
+    "adapters": frozenset(
+        {"bloom", "camembert", "gemma2", "gemma3_text", "llama", "mistral", "modernbert"}
+        | {"qwen2", "qwen3", "umt5", "xglm", "xlm-roberta-xl", "xmod"}
+    )
+}
+"""Library to the model types whose modules it cannot load."""
+
 
 @dataclass(frozen=True)
 class MethodCard:
@@ -117,7 +125,8 @@ def library_code(manifest: Manifest, repo: str = "") -> str:
         repo: Where it is fetched from; the folder in which the code runs when empty.
     """
     card = card_of(manifest)
-    if not card.library or is_difference(manifest):
+    lacked = manifest.backbone.model_type in LACKED.get(card.library, ())
+    if not card.library or lacked or is_difference(manifest):
         return ""
     has_head = any(record.path == HEAD for record in manifest.files)
     form = head_format(manifest.format) if has_head else None

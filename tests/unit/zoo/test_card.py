@@ -10,17 +10,20 @@ import yaml
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from support.models import randomise, tokens
+from support.trained import add_module, backbone_folder
 from support.zoo_modules import LABELS, base, build
 
+from xstilts.backbone.architectures import ARCHITECTURES, model_types
+from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_method, load_task
 from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import DataError
 from xstilts.modules.methods import METHODS
 from xstilts.tasks.formats._heads import SentenceHead, TokenHead
-from xstilts.zoo import read_manifest, verify_folder
+from xstilts.zoo import Zoo, read_manifest, verify_folder
 from xstilts.zoo.card import base_model, read_scores, render_card, write_card
 from xstilts.zoo.manifest import CARD, SIMULATED
-from xstilts.zoo.snippets import card_of, library_code
+from xstilts.zoo.snippets import LACKED, card_of, library_code
 
 SCORES = [
     {"task": task, "language": language, "split": "test", "metric": metric, "value": value}
@@ -291,3 +294,15 @@ def test_scores_are_numbers(value, tmp_path):
     build(tmp_path, name="mnli")
     with pytest.raises(DataError, match="a score row has no number"):
         write_card(tmp_path, [{**SCORES[0], "value": value}])
+
+
+def test_no_card_shows_code_for_a_library_that_cannot_load_the_backbone(tmp_path):
+    known = set()
+    for name in ARCHITECTURES:
+        known |= ARCHITECTURES.get(name).ADAPTERS_CLASSES.keys()
+    assert LACKED["adapters"] == set(model_types()) - known
+    for model_type in ("camembert", "xlm-roberta"):
+        base = Backbone.load(str(backbone_folder(tmp_path / model_type, model_type)))
+        made = add_module(Zoo(tmp_path / f"zoo-{model_type}"), base, "mnli", "seq_bn")
+        said = "With plain adapters" in render_card(made.manifest)
+        assert said == (model_type == "xlm-roberta")
