@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections import defaultdict
 from statistics import mean, stdev
 
@@ -18,13 +18,18 @@ WIDEST = 3.0
 """Points between the best and the worst seed of a row."""
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those that it started and that ended."""
+    return sum(os.times()[:4])
+
+
 @pytest.mark.bench
 def test_rows_of_the_demo_are_steady_over_seeds(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XSTILTS_HOME", str(tmp_path))
     session = Session(world="sandbox", zoo=tmp_path / "zoo", results=tmp_path / "results")
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     seconds = {}
-    began = time.process_time()
+    began = cpu_seconds()
     for seed in SEEDS:
         by_row = defaultdict(list)
         for row in session.demo([seed]).scores:
@@ -32,7 +37,7 @@ def test_rows_of_the_demo_are_steady_over_seeds(tmp_path, monkeypatch, capsys):
                 by_row[row.task, row.intermediate].append(row.value)
         for key, found in by_row.items():
             values[key].append(mean(found))
-        seconds[seed], began = time.process_time() - began, time.process_time()
+        seconds[seed], began = cpu_seconds() - began, cpu_seconds()
     with capsys.disabled():
         print("\n| task | row | mean | least | most | spread | sd |\n|---|---|---|---|---|---|---|")
         for (task, label), found in sorted(values.items(), reverse=True):

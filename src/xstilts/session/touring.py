@@ -88,14 +88,18 @@ class _Tour:
         session: Where it takes place.
         seeds: The tour is taken once each.
         made: Seed to the modules that are there: what the tour calls one to its reference.
+        found: The modules, with their seeds, that were there from the start.
     """
 
     session: Touring
     seeds: Sequence[int]
     made: dict[int, dict[str, str]] = field(default_factory=dict)
+    found: list[tuple[int, Entry]] = field(default_factory=list)
 
     def finish(self, left: Sequence[Training]) -> ScoresResult:
         """Train what is left, and evaluate everything."""
+        for seed, entry in self.found:
+            self._tell(seed, entry, "found")
         if left:
             from xstilts.data.once import read_once
 
@@ -195,7 +199,8 @@ class _Tour:
                     left.append((seed, module))
                 else:
                     require_whole(entry.folder, self.session.cache)
-                    self._note_made(seed, module, entry, "found")
+                    self._keep(seed, module, entry)
+                    self.found.append((seed, entry))
         return left
 
     def _train(self, training: Training) -> bool:
@@ -219,7 +224,8 @@ class _Tour:
                 verb = "found"
             entry = session.run_phase(phase).entry
             facts.put(phase.run_key)
-        self._note_made(seed, module, entry, verb)
+        self._keep(seed, module, entry)
+        self._tell(seed, entry, verb)
         return True
 
     @cached_property
@@ -248,9 +254,11 @@ class _Tour:
         }
         return FileFacts(session.cache, "trainings", about)
 
-    def _note_made(self, seed: int, module: DemoModule, entry: Entry, verb: str) -> None:
+    def _keep(self, seed: int, module: DemoModule, entry: Entry) -> None:
         self.session.zoo.adopt(entry)
         self.made.setdefault(seed, {})[module.reference] = f"@{entry.manifest.digest}"
+
+    def _tell(self, seed: int, entry: Entry, verb: str) -> None:
         score = entry.manifest.training["dev_score"]
         self.session.note(f"{verb} {entry.reference}  seed {seed}  dev {score:.1f}")
 
