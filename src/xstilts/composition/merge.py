@@ -48,7 +48,7 @@ def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
                 f"'{text}' comes out as NaN or infinity at {key}", hint="Use smaller weights."
             )
     if not merged.encoder_weights:  # which are checked as they are written
-        alone = compose(parse("merged"), {"merged": merged}, backbone.shape, Generator())
+        alone = compose(parse("result"), {"result": merged}, backbone.shape, Generator())
         model = TaskModel(backbone, alone.to(backbone.device), {})
         with model.attached():
             probe(model)
