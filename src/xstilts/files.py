@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -204,14 +205,23 @@ def remove(path: Path) -> None:
 
 
 def replace_folder(new: Path, path: Path) -> None:
-    """Rename folder `new` to `path`, moving an existing `path` out of the way first."""
-    if path.exists():
+    """Rename folder `new` to `path`, moving an existing `path` out of the way first.
+
+    Of several writers at once the last one stays.
+    """
+    done = False
+    while not done:
         old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-        path.rename(old / "folder")
-        new.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        new.rename(path)
+        try:
+            with suppress(FileNotFoundError):  # nothing there, or another writer took it away
+                path.rename(old / "folder")
+            new.rename(path)
+            done = True
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,21 @@ def test_two_writers_of_one_file_write_beside_each_other(tmp_path):
         first.write_text("first")
         second.write_text("second")
     assert path.read_text() == "first"
+
+
+def test_writers_of_one_folder_at_once_leave_one_whole_folder(tmp_path):
+    path, rounds = tmp_path / "shard", 150
+
+    def write(text):
+        for _ in range(rounds):
+            with atomic_folder(path) as folder:
+                (folder / "a").write_text(text)
+                (folder / "b").write_text(text)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "wxyz"))
+    assert (path / "a").read_text() == (path / "b").read_text()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 KILLED = """

@@ -76,9 +76,10 @@ class VectorStore:
         """Keep the vectors of new keys."""
         packed = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)
         path = self.folder / hashlib.sha256(packed.tobytes()).hexdigest()[:32]
-        with atomic_folder(path) as folder:
-            write_array(folder / "keys.npy", packed)
-            write_array(folder / "vectors.npy", vectors)
+        if not path.is_dir():  # unless another process was first
+            with atomic_folder(path) as folder:
+                write_array(folder / "keys.npy", packed)
+                write_array(folder / "vectors.npy", vectors)
         self._open(path)
 
     def take(self, keys: Keys) -> Vectors:
