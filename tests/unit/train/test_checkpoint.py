@@ -110,6 +110,7 @@ def newest(folder, kind):
     return sorted(folder.glob(f"{kind}-*"))[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", [*DAMAGES, *TENSORS, fewer], ids=lambda f: f.__name__)
 @pytest.mark.parametrize(
     ("settings", "kind"),
@@ -166,6 +167,7 @@ POSITIONS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", POSITIONS)
 def test_a_damaged_position_is_left_behind(name, tmp_path, capsys):
     expected = run(tmp_path / "whole", SETTINGS["best"])
