@@ -31,11 +31,16 @@ def no_network(offline: bool) -> NetworkError | None:
     """
     from huggingface_hub import constants
 
+    closed: NetworkError
     if offline or constants.HF_HUB_OFFLINE:
-        return OfflineError("this run is offline")
-    if _answers(constants.ENDPOINT):
+        closed = OfflineError("this run is offline")
+    elif _answers(constants.ENDPOINT):
         return None
-    return NetworkError(f"{constants.ENDPOINT} does not answer")
+    else:
+        closed = NetworkError(f"{constants.ENDPOINT} does not answer")
+    # hub 2 asks its server for a list as it writes the headers, also of what is only read here
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    return closed
 
 
 _CLIENTS = ("requests", "urllib3", "httpx", "httpcore", "httpx2", "httpcore2")
