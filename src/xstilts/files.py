@@ -209,18 +209,21 @@ def replace_folder(new: Path, path: Path) -> None:
 
     Of several writers at once the last one stays.
     """
-    done = False
-    while not done:
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-        try:
-            with suppress(FileNotFoundError):  # nothing there, or another writer took it away
-                path.rename(old / "folder")
-            new.rename(path)
-            done = True
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        finally:
+    away: list[Path] = []
+    try:
+        while True:
+            try:
+                new.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+            else:
+                return
+            away.append(Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old.")))
+            with suppress(FileNotFoundError):  # another writer took it away
+                path.rename(away[-1] / "folder")
+    finally:
+        for old in away:
             shutil.rmtree(old, ignore_errors=True)
 
 

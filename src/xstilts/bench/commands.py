@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,8 +29,9 @@ sandbox:
 def grid_workers(size: str, pairs: int) -> Result:
     """A study's ten trainings and six evaluations by four local workers, against one."""
     steps = 10 if size == "tiny" else 200
-    with _place() as place:
-        study, number = place / "study.yaml", count()
+    with TemporaryDirectory() as folder:
+        place, number = Path(folder), count()
+        study = place / "study.yaml"
         study.write_text(_STUDY.format(steps=steps))
         _run(place, "--results", "planned", "grid", "plan", "study.yaml")  # makes the world
 
@@ -55,8 +54,8 @@ def grid_workers(size: str, pairs: int) -> Result:
 def cached_eval(size: str, pairs: int) -> Result:
     """`xstilts eval` of what is in the result store, against the same where nothing is."""
     del size  # the command's own time is what counts
-    with _place() as place:
-        number = count()
+    with TemporaryDirectory() as folder:
+        place, number = Path(folder), count()
 
         def run(results: str) -> None:
             _run(place, "--results", results, "eval", "none", "--task", "tatoeba")
@@ -69,12 +68,6 @@ def cached_eval(size: str, pairs: int) -> Result:
             target_ratio=4.0,
             note="the command's whole time; theirs: loads the backbone and computes it",
         )
-
-
-@contextmanager
-def _place() -> Iterator[Path]:
-    with TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 def _run(place: Path, *words: str) -> None:

@@ -100,15 +100,16 @@ class _Tour:
         """Train what is left, and evaluate everything."""
         for seed, entry in self.found:
             self._tell(seed, entry, "found")
-        if left:
-            from xstilts.data.once import read_once
+        from xstilts.data.once import read_once
 
-            with _one_thread(), read_once():
-                self._share(left, self._train)
-        requests: list[Request] = []
-        for seed in self.seeds:
-            requests += [r for r in self._requests(seed) if r not in requests]
-        return self._evaluate(requests)
+        with read_once():
+            if left:
+                with _one_thread():
+                    self._share(left, self._train)
+            requests: list[Request] = []
+            for seed in self.seeds:
+                requests += [r for r in self._requests(seed) if r not in requests]
+            return self._evaluate(requests)
 
     # -- processes
 
