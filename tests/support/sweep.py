@@ -16,7 +16,7 @@ from support.trained import TEXTS, add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.cli import main
-from xstilts.cli.app import app
+from xstilts.cli.app import command_tree
 from xstilts.config.load import load_task
 from xstilts.zoo import Zoo
 
@@ -161,7 +161,7 @@ def commands() -> list[str]:
         for name, part in (inner or {}).items():
             yield from below(part, (*path, name))
 
-    return list(below(typer.main.get_command(app), ()))
+    return list(below(typer.main.get_command(command_tree()), ()))
 
 
 def build_place(place: Path) -> None:

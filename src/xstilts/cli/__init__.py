@@ -16,18 +16,19 @@ from xstilts.errors import ConfigError, DiskError, XstiltsError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `xstilts` and exit with the code of `xstilts.errors`."""
-    from xstilts.cli.app import app, move_global_options
+    from xstilts.cli.app import command_tree, move_global_options
     from xstilts.config.cpu import share_the_machine
 
+    share_the_machine()
+    argv = move_global_options(list(sys.argv[1:] if arguments is None else arguments))
+    tree = command_tree(argv)
     if "_XSTILTS_COMPLETE" in os.environ:  # set by the shell when it asks for completions
         from xstilts.cli.completion import attach
 
-        attach(app)
-    share_the_machine()
-    argv = move_global_options(list(sys.argv[1:] if arguments is None else arguments))
+        attach(tree)
     try:
         with _disk_errors():
-            app(args=argv, prog_name="xstilts")
+            tree(args=argv, prog_name="xstilts")
     except XstiltsError as error:
         if "--debug" in argv:
             raise

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xstilts.cli.state import State
-from xstilts.cli.zoo_commands import Reference
 
 if TYPE_CHECKING:
     from xstilts.zoo import Entry
+
+Reference = Annotated[str, typer.Argument(help="Such as `mnli/lora` or `@0a1b2c`.")]
 
 
 def add(

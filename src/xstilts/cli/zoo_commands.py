@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xstilts.cli import export_commands, import_commands, share_commands, zoo_listing
+from xstilts.cli.share_commands import Reference
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.zoo.maintenance import Ancestor
 
 app = typer.Typer(no_args_is_help=True, help="The module library.")
+app.command("ls")(zoo_listing.list_modules)
+app.command("search")(zoo_listing.search)
+app.command("import")(import_commands.import_module)
+app.command("export")(export_commands.export)
+for _verb in ("add", "pull", "push", "bundle"):
+    app.command(_verb)(getattr(share_commands, _verb))
 _SAME_RUN = (
     "`run` is the digest of the training's inputs: equal ones mean the same data, settings and\n"
     "seed, never the same weights, for another machine rounds otherwise."
 )
-Reference = Annotated[str, typer.Argument(help="Such as `mnli/lora` or `@0a1b2c`.")]
 
 
 @app.command("show")

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xstilts.config.specs import TaskSpec
-from xstilts.data.conversion import Converted, convert
 from xstilts.data.examples import Example
 from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.located import (
@@ -25,6 +25,9 @@ from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load_rows
 from xstilts.errors import NotFoundError, XstiltsError
 from xstilts.files import sha256_file
+
+if TYPE_CHECKING:
+    from xstilts.data.conversion import Converted
 
 SIDES = ("source", "target", "gold", "order")
 MANY = 5
@@ -219,6 +222,8 @@ def prepare(
         UsageError: `root/<task>` already holds files, or there is no `root` to convert into.
     """
     if raw_dir is not None and root is not None:
+        from xstilts.data.conversion import convert  # which has a reader of each original form
+
         yield convert(task.name, raw_dir, root / task.name, root / "labels" / task.name)
         offline = True
     codes = list(languages) or languages_of(task)

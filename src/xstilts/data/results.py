@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xstilts.config.specs import TaskSpec
 from xstilts.config.tabular import Tabular
-from xstilts.data.conversion import Converted
 from xstilts.data.findings import UNSURE, Finding
 from xstilts.data.prepare import Presence
+
+if TYPE_CHECKING:
+    from xstilts.data.conversion import Converted
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,9 +30,7 @@ class DataResult(Tabular):
 
     def records(self) -> list[dict[str, Any]]:
         """One row a split and language."""
-        return [
-            {**asdict(item), "files": [str(path) for path in item.files]} for item in self.found
-        ]
+        return [{**vars(item), "files": [str(path) for path in item.files]} for item in self.found]
 
 
 @dataclass(frozen=True, repr=False)

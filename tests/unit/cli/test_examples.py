@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import typer
 
-from xstilts.cli.app import app, move_global_options
+from xstilts.cli.app import command_tree, move_global_options
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-COMMAND: Any = typer.main.get_command(app)
+COMMAND: Any = typer.main.get_command(command_tree())
 
 
 def commands(group: Any, path: str = "xstilts") -> Iterator[tuple[str, Any]]:

@@ -9,13 +9,13 @@ import pytest
 import typer
 
 from xstilts.cli import main
-from xstilts.cli.app import GROUPS, app, move_global_options
+from xstilts.cli.app import GROUPS, command_tree, move_global_options
 from xstilts.cli.renamed import RENAMED
 
 
 def commands(group=None, path=()):
     """Path and command of every command."""
-    group = group or typer.main.get_command(app)
+    group = group or typer.main.get_command(command_tree())
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
@@ -101,3 +101,15 @@ def test_each_kind_is_listed(kind, capsys):
     assert len(records) > 1
     for record in records:
         assert any(isinstance(value, str) and re.search(r"\w", value) for value in record.values())
+
+
+@pytest.mark.parametrize("name", sorted({path.split()[0] for path in COMMANDS}))
+def test_only_the_command_that_is_called_is_built(name):
+    called = typer.main.get_command(command_tree(["--data", "data", "-q", name, "--help"]))
+    assert list(called.commands) == [name]
+
+
+@pytest.mark.parametrize("line", ["", "--help", "--data data", "tasc show"])
+def test_all_commands_are_there_where_none_is_called(line):
+    called = typer.main.get_command(command_tree(line.split()))
+    assert dict(commands(called)).keys() == COMMANDS.keys()

@@ -12,7 +12,7 @@ class Spec(BaseModel):
     """A frozen config value that refuses unknown keys, and NaN and infinity where a number is."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False, defer_build=True
     )
 
 
