@@ -99,7 +99,8 @@ class BackboneFacts:
     def __init__(self, reference: str, cache: Path) -> None:
         spec = self._spec = backbone_spec(reference)
         versions = {name: version(name) for name in ("xstilts", "transformers")}
-        key = {"spec": spec.model_dump(mode="json"), "versions": versions}
+        fields = sorted(BackboneIdentity.model_fields)
+        key = {"spec": spec.model_dump(mode="json"), "versions": versions, "fields": fields}
         self._listed = _files(spec)
         self._facts = FileFacts(cache, "backbones", key, self._listed)
 

@@ -16,6 +16,7 @@ from torch import nn
 from xstilts.backbone.architectures import architecture_of, class_options, model_types
 from xstilts.backbone.machine import GIB, free_bytes
 from xstilts.backbone.reference import backbone_spec
+from xstilts.backbone.settings import unusual_settings
 from xstilts.config.hub_models import (
     arriving,
     build_errors,
@@ -338,7 +339,7 @@ def _fetch_errors(spec: BackboneSpec, closed: NetworkError | None) -> AbstractCo
 
 
 def identify(spec: BackboneSpec, encoder: Any, tokenizer: Any) -> BackboneIdentity:
-    """Which backbone this is, from its numbers, its tokenizer and every weight."""
+    """Which backbone this is, from its config, its tokenizer and every weight."""
     config = encoder.config
     local = Path(spec.repo).expanduser().is_dir()
     return BackboneIdentity(
@@ -353,6 +354,7 @@ def identify(spec: BackboneSpec, encoder: Any, tokenizer: Any) -> BackboneIdenti
         vocab_size=config.vocab_size,
         tokenizer_sha256=tokenizer_digest(tokenizer),
         fingerprint=fingerprint(encoder),
+        settings=unusual_settings(config),
     )
 
 

@@ -140,7 +140,7 @@ def load_modules(
 def _check_probe(whole: ComposedModules, entry: Entry, backbone: Backbone) -> None:
     """Refuse a composition that does not compute what it computed when it was saved."""
     manifest = entry.manifest
-    if not manifest.probe or manifest.backbone.fingerprint != backbone.identity.fingerprint:
+    if not manifest.probe or manifest.backbone.differences(backbone.identity):
         return
     model = TaskModel(backbone, whole.to(backbone.device), {})
     with model.attached():

@@ -45,7 +45,7 @@ def identity(
     return {
         **measures,
         "version": VERSION,
-        "backbone": backbone.identity.fingerprint,
+        "backbone": backbone.identity.key,
         "expression": expressions[0],
         "expression_of_targets": list(expressions[1:]),
         "label": job.label,
@@ -91,7 +91,7 @@ def _score(job: EvaluationJob, backbone: KnownBackbone, loaded: LoadedExpression
         intermediate=job.label,
         digest=loaded.digest,
         backbone=backbone.identity.name,
-        fingerprint=backbone.identity.fingerprint,
+        fingerprint=backbone.identity.key,
         method=manifest.preset if manifest else "",
         task=task.name,
         group=ALIGNMENT if job.request.alignment else "",

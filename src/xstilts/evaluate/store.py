@@ -41,7 +41,7 @@ class Score(Spec):
         expression: As evaluated, such as `stack(lang-{lang}, mnli)`.
         intermediate: What stands for it in tables; the expression unless a run names it.
         digest: Over the digests of every module in it; empty for the untouched backbone.
-        backbone: Short name; `fingerprint` says which weights.
+        backbone: Short name; `fingerprint` says which (`BackboneIdentity.key`).
         source_language: The language that the head was trained on.
         group: `alignment` for measures of a bitext's alignment; empty otherwise.
         n: Examples scored.

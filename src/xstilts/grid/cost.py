@@ -60,7 +60,7 @@ class CostModel:
 
     def of_training(self, phase: Phase, plan: Plan) -> float:
         """Seconds of a phase, from a second of its kind's own steps."""
-        kind = (phase.backbone.identity.fingerprint, phase.run.method, ",".join(phase.tasks))
+        kind = (phase.backbone.identity.key, phase.run.method, ",".join(phase.tasks))
         if kind not in self._training:
             expected = estimate(phase, plan, seconds=CALIBRATION_SECONDS)
             self._training[kind] = expected.seconds / max(1, plan.tokens)
@@ -77,7 +77,7 @@ class CostModel:
         """
         if self._earlier is None:
             self._earlier = self._times()
-        earlier = self._earlier.get((backbone.identity.fingerprint, task))
+        earlier = self._earlier.get((backbone.identity.key, task))
         if earlier is not None:
             return earlier * results
         return tokens / self._speed(backbone)
@@ -91,7 +91,7 @@ class CostModel:
 
     def _speed(self, backbone: Backbone) -> float:
         """Sub-words a second through the encoder, measured once on a machine."""
-        name = backbone.identity.fingerprint
+        name = backbone.identity.key
         if name not in self._reading:
             about = {"machine": machine(), "device": backbone.runs_on, "reading": name}
             kept = FileFacts(self.cache, "calibration", about)

@@ -170,7 +170,7 @@ class _Planning:
         identity = {
             "version": score_rows.VERSION,
             "task": task.identity_values(),
-            "backbone": encoder.identity.fingerprint,
+            "backbone": encoder.identity.key,
             **job,
         }
         # Where its YAML is and how long it takes are no part of the identity.

@@ -238,7 +238,7 @@ class _Tour:
         return {
             "code": f"{version('xstilts')} {CODE_VERSION} {VERSION}",
             "world": self.session.sandbox.digest,
-            "backbone": self.session.known_backbone().identity.fingerprint,
+            "backbone": self.session.known_backbone().identity.key,
         }
 
     def _facts(self, seed: int, module: DemoModule) -> FileFacts | None:

@@ -72,7 +72,7 @@ def training_facts(
         "name": name,
         "base": [base, expression_digest(base, zoo, backbone)],
         "init": zoo.find(init, backbone.identity).manifest.digest if init else "",
-        "backbone": backbone.identity.fingerprint,
+        "backbone": backbone.identity.key,
         "on": on,
     }
     return FileFacts(workspace.cache, kind, key, [*files, code])

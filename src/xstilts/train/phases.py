@@ -126,7 +126,7 @@ class Phase:
             "name": self.name,
             "parts": [phase_parts.identity(part) for part in self.parts],
             "mix": self.mix.model_dump(),
-            "backbone": self.backbone.identity.fingerprint,
+            "backbone": self.backbone.identity.key,
             "method": self.preset.method,
             "options": self.options.model_dump(),
             "apart": self.standalone,

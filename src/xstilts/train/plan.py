@@ -186,7 +186,7 @@ def _calibration(phase: Phase, plan: Plan) -> FileFacts:
     about = {
         "machine": machine(),
         "device": phase.backbone.runs_on,
-        "backbone": phase.backbone.identity.fingerprint,
+        "backbone": phase.backbone.identity.key,
         "method": [phase.preset.method, phase.options.model_dump()],
         "below": pinned(phase.base, phase.parents),
         "tasks": [part.name for part in phase.parts],

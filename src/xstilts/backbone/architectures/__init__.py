@@ -80,6 +80,15 @@ class Architecture(Protocol):
         """Mend what the library's own class computes only in float32, once, when it is loaded."""
 
     @optional
+    def usual_settings(self, config: Any) -> Mapping[str, Any]:
+        """Values of published checkpoints of this kind and size that are not the class's defaults.
+
+        They decide which backbones are known by their weights alone
+        (`xstilts.backbone.settings`); where the class does not know a name, the encoder reads it.
+        """
+        return {}
+
+    @optional
     def inputs(self, encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
         """What the encoder is called with, for ids and a mask [B, T]; padding is on the right."""
         return {"input_ids": input_ids, "attention_mask": attention_mask}

@@ -26,6 +26,13 @@ ADAPTERS_CLASSES = {"deberta-v2": "DebertaV2AdapterModel"}
 _ENDS = {"attention": "attention.output", "ffn": "output"}
 
 
+def usual_settings(config: Any) -> Mapping[str, Any]:
+    """Version 3's and its heads of 64 numbers; the class has other ones."""
+    usual = {k: v for k, v in SMALL.items() if k not in ("model_type", "position_buckets")}
+    heads = {"num_attention_heads": config.hidden_size // 64} if config.hidden_size >= 512 else {}
+    return usual | heads
+
+
 def describe(config: Any) -> EncoderLayout:
     """The layout of an encoder of this family."""
     return EncoderLayout(

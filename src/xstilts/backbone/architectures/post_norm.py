@@ -6,6 +6,7 @@ XLM-R XL, which has the same parts, normalises before a sub-layer instead of aft
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from xstilts.backbone.sites import EncoderLayout, SubLayer
@@ -63,6 +64,12 @@ def describe(config: Any) -> EncoderLayout:
         dropout=float(config.attention_probs_dropout_prob),
         max_length=int(config.max_position_embeddings) - offset,
     )
+
+
+def usual_settings(config: Any) -> Mapping[str, Any]:
+    """RoBERTa's and XLM-R's base and large models were trained with another epsilon."""
+    published = config.model_type in (*_ROBERTA, "xmod") and config.hidden_size in (768, 1024)
+    return {"layer_norm_eps": 1e-5} if published else {}
 
 
 def _distilbert(config: Any) -> EncoderLayout:

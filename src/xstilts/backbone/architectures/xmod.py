@@ -21,6 +21,11 @@ NO_GRAPH = "which of its adapters run depends on the rows"
 SMALL = {"model_type": "xmod", "languages": ["en_XX"], "default_language": "en_XX"}
 
 
+def usual_settings(config: Any) -> Mapping[str, Any]:
+    """As XLM-R's."""
+    return post_norm.usual_settings(config)
+
+
 def describe(config: Any) -> EncoderLayout:
     """The layout of an encoder of this family.
 

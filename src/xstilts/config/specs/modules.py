@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from xstilts.config.specs.base import Spec
+from xstilts.files import digest
 
 
 class MethodSpec(Spec):
@@ -70,6 +71,8 @@ class BackboneIdentity(Spec):
         tokenizer_sha256: Over the tokenizer's serialised form; 64 hex digits.
         fingerprint: sha256 over names, shapes, types and bytes of the embedding and block tensors
             (no pooler, no head); 64 hex digits.
+        settings: Values of its config that change outputs, show in no tensor, and are not the
+            usual ones of its kind; None where nobody looked, as before these were recorded.
     """
 
     name: str
@@ -83,6 +86,18 @@ class BackboneIdentity(Spec):
     vocab_size: int
     tokenizer_sha256: str
     fingerprint: str
+    settings: dict[str, Any] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `settings` where they are unknown: an old manifest keeps its digest."""
+        values: dict[str, Any] = usual(self)
+        return {k: v for k, v in values.items() if k != "settings" or v is not None}
+
+    @property
+    def key(self) -> str:
+        """What stands for all that it computes, 64 hex digits: the fingerprint, if all is usual."""
+        return digest([self.fingerprint, self.settings]) if self.settings else self.fingerprint
 
     @property
     def on_hub(self) -> bool:
@@ -95,8 +110,11 @@ class BackboneIdentity(Spec):
         Names and revisions may differ: they say where weights came from, not what they are.
         """
         mine, theirs = self.model_dump(), other.model_dump()
-        return [name for name in mine.keys() - _ORIGIN if mine[name] != theirs[name]]
+        if self.settings is not None and other.settings is not None:
+            mine, theirs = mine | self.settings, theirs | other.settings
+        names = (mine.keys() | theirs.keys()) - _ORIGIN
+        return sorted(name for name in names if mine.get(name) != theirs.get(name))
 
 
-_ORIGIN = {"name", "repo", "revision"}
+_ORIGIN = {"name", "repo", "revision", "settings"}
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

@@ -55,9 +55,7 @@ def known_results(
     known = [
         score
         for score in scores
-        if score.task == target.name
-        and score.main
-        and score.fingerprint == backbone.identity.fingerprint
+        if score.task == target.name and score.main and score.fingerprint == backbone.identity.key
     ]
     splits = {score.split for score in known}
     split = target.eval_split if target.eval_split in splits else min(splits, default="")

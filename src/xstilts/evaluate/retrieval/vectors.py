@@ -168,7 +168,7 @@ class SentenceVectors:
         assert self.cache is not None
         whose = {
             "version": VERSION,
-            "backbone": self.backbone.identity.fingerprint,
+            "backbone": self.backbone.identity.key,
             "expression": loaded.digest,
             "pooling": pooling,
             "precision": self.precision,

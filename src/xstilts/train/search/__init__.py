@@ -206,7 +206,7 @@ class Search:
                 ),
                 "head": self.head_entry.manifest.digest,
                 "rows": data_digest(self.rows),
-                "backbone": self.backbone.identity.fingerprint,
+                "backbone": self.backbone.identity.key,
                 "spec": self.spec.model_dump(exclude={"budget"}),
             }
         )
