@@ -85,8 +85,8 @@ class Analysing(Evaluating):
 
         load_task(target)
         self.require_writable("cache")
-        self.require_parts(modules)
-        self._tell_loading(backbone or self.backbone_reference)
+        chosen = self.reference_for(modules, backbone)
+        self.note(f"ranking for {target} on {chosen}")
         from xstilts.evaluate.ranking import (
             METHODS,
             Ranker,
@@ -98,10 +98,11 @@ class Analysing(Evaluating):
         asked = {"methods": tuple(methods) or METHODS, "shots": shots, "seed": seed}
         spec = resolve(RankSpec, [Layer("rank", asked)]).value
         require_target(target, spec, self.data, offline=self.no_hub)
-        if not modules:
+        known = self.backbone_if_known(chosen)
+        if known is None and not modules:
             trained_modules(self.zoo)
-        loaded = self.backbone_for(modules, backbone)
-        return Ranker(target, list(modules), loaded, self.workspace(), spec)
+        known = known or self.known_backbone(chosen)
+        return Ranker(target, list(modules), known, self.workspace(), spec)
 
     def rank(self, target: str, modules: Sequence[str] = (), **options: Any) -> RankResult:
         """Order modules as intermediates for a target, before any training.

@@ -12,6 +12,7 @@ import pytest
 from support.trained import add_module, backbone_folder
 
 from xstilts.errors import IntegrityError
+from xstilts.evaluate.ranking import METHODS
 from xstilts.session import Session
 from xstilts.train.plan import estimate, plan_phase
 from xstilts.zoo import verify
@@ -270,3 +271,37 @@ def test_a_module_that_is_the_same_is_read_once(place, monkeypatch):
     for _ in range(3):
         assert session_at(place).evaluate("mnli", "xnli", langs=["en"]).outcome.computed == 0
     assert len(read) == 1
+
+
+@pytest.mark.long
+def test_a_ranking_that_was_computed_is_shown_without_torch(place, training_rows):
+    session = session_at(place)
+    add_module(session.zoo, session.backbone(), "qqp", seed=1)
+    pairs = place / "data/qqp/train.tsv"
+    pairs.parent.mkdir()
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    pairs.write_text("\n".join([header, *["0\t1\t2\twho runs\ta man\t1"] * 4]) + "\n", "utf-8")
+    age(pairs)
+    first = session.rank("mnli", shots=4).outcome
+    assert [row.estimates.keys() == set(METHODS) for row in first.rows] == [True, True]
+    record, heavy = asked(place, "rank", "mnli", "--shots", "4")
+    assert heavy == []
+    assert [(m["digest"], m["estimates"]) for m in record["modules"]] == [
+        (row.entry.manifest.digest, row.estimates) for row in first.rows
+    ]
+
+    def computes(**options) -> bool:
+        ranking = session_at(place).ranking("mnli", **{"shots": 4, **options})
+        return not ranking.kept
+
+    assert not computes()
+    assert computes(shots=3) and computes(seed=1) and computes(modules=["mnli"])
+    weights = next((place / "zoo").rglob("*.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-4] + b"0000")
+    with pytest.raises(IntegrityError):
+        session_at(place).rank("mnli", shots=4)
+    weights.write_bytes(whole)
+    text = training_rows.read_text("utf-8")
+    training_rows.write_text(text.replace("the house", "the night", 1), "utf-8")
+    assert computes()

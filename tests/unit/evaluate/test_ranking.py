@@ -249,7 +249,7 @@ def score(label, language, value, base, **more):
         "intermediate": label,
         "digest": "d",
         "backbone": "pico",
-        "fingerprint": base.identity.fingerprint,
+        "fingerprint": base.identity.key,
         "task": "mnli",
         "language": language,
         "split": "test",

@@ -17,31 +17,37 @@ Where the result store knows what an intermediate brought, every estimate is com
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from xstilts.backbone.backbone import Backbone
-from xstilts.composition.compose import compose
-from xstilts.composition.load import load_module
+from xstilts.backbone.known import KnownBackbone
 from xstilts.composition.parser import parse
+from xstilts.config.file_facts import FileFacts
 from xstilts.config.load import load_task, short_name, train_task_of
 from xstilts.config.progress import ProgressFn, silent
+from xstilts.config.run import CODE_VERSION
 from xstilts.config.specs import Seed, Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
-from xstilts.data.sources import load, require_located, task_in_world
+from xstilts.data.located import locate
+from xstilts.data.sources import deciding_files, load, require_located, task_in_world
 from xstilts.errors import NotFoundError, UsageError, XstiltsError
-from xstilts.evaluate.ranking import estimates
 from xstilts.evaluate.ranking.agreement import Agreement, agreement, known_results
 from xstilts.evaluate.store import Score
-from xstilts.modules import methods
 from xstilts.tasks.encoding import encode
 from xstilts.tasks.formats import FORMATS, check_targets, with_labels
 from xstilts.zoo import Entry, Zoo
 from xstilts.zoo.manifest import COMPOSITION, MERGE
+from xstilts.zoo.verify import require_whole
 from xstilts.zoo.workspace import Workspace
+
+if TYPE_CHECKING:  # a ranking that is there is found without torch
+    from xstilts.evaluate.ranking import estimates
 
 METHODS = ("text", "task", "probe", "logme")
 
@@ -51,6 +57,8 @@ def _is_of_task(entry: Entry) -> bool:
     manifest = entry.manifest
     if not manifest.task or manifest.kind in (COMPOSITION, MERGE):
         return False
+    from xstilts.modules import methods
+
     method = methods.METHODS.get(manifest.method)
     return method.ACTS and not method.CARD.for_language
 
@@ -148,8 +156,9 @@ class Ranker:
     Args:
         target: A task with training rows, or one that names the task that trains it.
         modules: References to rank; every trained module of the backbone when empty.
-        backbone: It is as it was when nothing runs.
-        workspace: Where to read.
+        backbone: Its weights are loaded for estimates that are not kept; it is as it was when
+            nothing runs.
+        workspace: Where to read, and to keep estimates while modules and rows are the same.
         spec: What to compute.
 
     Raises:
@@ -161,7 +170,7 @@ class Ranker:
         self,
         target: str,
         modules: Sequence[str],
-        backbone: Backbone,
+        backbone: KnownBackbone,
         workspace: Workspace,
         spec: RankSpec,
     ) -> None:
@@ -169,7 +178,13 @@ class Ranker:
         require_target(target, spec, workspace.data, offline=workspace.offline)
         self.target = task_in_world(load_task(target), workspace.data)
         self.trained = train_task_of(target) or target
-        self.entries = self._entries(modules)
+        self._facts = self._facts_of(modules)
+        self.kept: dict[str, tuple[dict[str, float], list[str]]] = self._facts.get() or {}
+        self.entries = (
+            [workspace.zoo.find(f"@{digest}") for digest in self.kept]
+            if self.kept
+            else self._entries(modules)
+        )
         self._rows: dict[str, _Rows] = {}
         self._fisher: dict[str, estimates.Vector] = {}
         self._texts: dict[str, estimates.Vector] = {}
@@ -183,6 +198,32 @@ class Ranker:
         if not found:
             raise _no_module(zoo, f" for {identity.name}")
         return found
+
+    def _facts_of(self, modules: Sequence[str]) -> FileFacts:
+        """Keeps the estimates of the modules while these and the tasks' files are the same."""
+        root, zoo, identity = self.workspace.data, self.workspace.zoo, self.backbone.identity
+        asked = [zoo.find(reference, identity) for reference in modules] or zoo.entries()
+        names = dict.fromkeys([self.trained, *(entry.manifest.task for entry in asked)])
+        specs: list[TaskSpec] = []
+        files: list[Path] = []
+        for name in filter(None, names):
+            with suppress(NotFoundError):  # a mixture, or a YAML that is gone: a note will say so
+                specs.append(task := task_in_world(load_task(name), root))
+                held = [task.select_split or "validation"] if name == self.trained else []
+                for split in ("train", *held):
+                    found = locate(task, split, task.source_language, root)
+                    if found and not (found.remote and self.workspace.offline):
+                        files += deciding_files(found)
+        key = {
+            "versions": [version("xstilts"), CODE_VERSION],
+            "target": self.target.model_dump(mode="json"),
+            "tasks": [task.model_dump(mode="json") for task in specs],
+            "modules": sorted(entry.manifest.digest for entry in asked),
+            "apart": [] if modules else sorted(zoo.studies()),
+            "spec": self.spec.model_dump(mode="json"),
+            "backbone": identity.key,
+        }
+        return FileFacts(self.workspace.cache, "rankings", key, files)
 
     # -- rows
 
@@ -199,7 +240,7 @@ class Ranker:
         )
 
     def _encoded(self, rows: list[Example], task: TaskSpec) -> Features:
-        return encode(rows, task, self.backbone, self.workspace.cache)
+        return encode(rows, task, self.backbone.loaded, self.workspace.cache)
 
     def rows_of(self, name: str, *, held: bool = False) -> _Rows:
         """Labelled rows of a task in its source language, and held-out ones when asked for."""
@@ -219,26 +260,37 @@ class Ranker:
     # -- estimates
 
     def run(self, scores: Sequence[Score], progress: ProgressFn = silent) -> ModuleRanking:
-        """Compute every estimate and order the modules.
+        """Compute every estimate, or read those that are kept, and order the modules.
 
         Args:
             scores: Rows of the result store.
             progress: Called with what is being done and the share that is done.
         """
-        self.rows_of(self.trained, held="probe" in self.spec.methods)
         known = known_results(scores, self.target, self.entries, self.workspace.zoo, self.backbone)
-        rows = []
+        rows, found = [], {}
         for number, entry in enumerate(self.entries):
             progress(entry.reference, number / len(self.entries))
-            values, notes = self._estimates(entry)
-            score = known.get(entry.manifest.digest)
-            rows.append(RankedModule(entry, values, known=score, notes=notes))
+            digest = entry.manifest.digest
+            if digest in self.kept:
+                require_whole(entry.folder, self.workspace.cache)
+                found[digest] = self.kept[digest]
+            else:
+                found[digest] = self._estimates(entry)
+            values, notes = found[digest]
+            rows.append(
+                RankedModule(entry, dict(values), known=known.get(digest), notes=tuple(notes))
+            )
+        if not self.kept:
+            self._facts.put(found)
         ranked = _ranked(rows, self.spec.methods)
         pairs = {m: [(r.estimates.get(m), r.known) for r in ranked] for m in self.spec.methods}
         pairs["mean rank"] = [(-r.mean_rank, r.known) for r in ranked]
         return ModuleRanking(ranked, agreement(pairs))
 
-    def _estimates(self, entry: Entry) -> tuple[dict[str, float], tuple[str, ...]]:
+    def _estimates(self, entry: Entry) -> tuple[dict[str, float], list[str]]:
+        from xstilts.evaluate.ranking import estimates
+
+        self.rows_of(self.trained, held="probe" in self.spec.methods)
         values: dict[str, float] = {}
         notes: list[str] = []
         wanted = self.spec.methods
@@ -256,24 +308,33 @@ class Ranker:
             notes.append(f"{entry.manifest.task}: {error.what}")
         if "probe" in wanted or "logme" in wanted:
             values |= self._on_features(entry)
-        return values, tuple(notes)
+        return values, notes
 
     def _text(self, task: str) -> estimates.Vector:
+        from xstilts.evaluate.ranking import estimates
+
         if task not in self._texts:
             rows = self.rows_of(task)
-            self._texts[task] = estimates.mean_vector(self.backbone, rows.train)
+            self._texts[task] = estimates.mean_vector(self.backbone.loaded, rows.train)
         return self._texts[task]
 
     def _task(self, task: str) -> estimates.Vector:
+        from xstilts.evaluate.ranking import estimates
+
         if task not in self._fisher:
             rows = self.rows_of(task)
-            seed = self.spec.seed
-            self._fisher[task] = estimates.fisher(self.backbone, rows.task, rows.train, seed)
+            self._fisher[task] = estimates.fisher(
+                self.backbone.loaded, rows.task, rows.train, self.spec.seed
+            )
         return self._fisher[task]
 
     def _on_features(self, entry: Entry) -> dict[str, float]:
         """Estimates from what the encoder with the module makes of the target's rows."""
-        rows, backbone = self.rows_of(self.trained), self.backbone
+        from xstilts.composition.compose import compose
+        from xstilts.composition.load import load_module
+        from xstilts.evaluate.ranking import estimates
+
+        rows, backbone = self.rows_of(self.trained), self.backbone.loaded
         module = load_module(entry, self.workspace.zoo, backbone)
         generator = estimates.generator(self.spec.seed)
         composed = compose(parse("a"), {"a": module}, backbone.shape, generator)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.known import KnownBackbone
 from xstilts.composition.expression import Ref
 from xstilts.composition.parser import parse
 from xstilts.config.specs import TaskSpec
@@ -42,7 +42,7 @@ def known_results(
     target: TaskSpec,
     entries: Sequence[Entry],
     zoo: Zoo,
-    backbone: Backbone,
+    backbone: KnownBackbone,
 ) -> dict[str, float]:
     """Module digest to its mean main score on the target, over the languages that all have.
 
@@ -77,7 +77,7 @@ def known_results(
     }
 
 
-def _digest(label: str, zoo: Zoo, backbone: Backbone) -> str:
+def _digest(label: str, zoo: Zoo, backbone: KnownBackbone) -> str:
     """The digest of the module that a label names; empty when it names none."""
     try:
         expression = parse(label)
@@ -96,13 +96,13 @@ def agreement(
     Args:
         pairs: Method to (estimate, score) of each module; None where there is none.
     """
-    from scipy import stats
-
     result = []
     for method, values in pairs.items():
         both = [(a, b) for a, b in values if a is not None and b is not None]
         if len(both) < LEAST:
             continue
+        from scipy import stats  # takes a second
+
         estimates, measured = zip(*both, strict=True)
         if len(set(estimates)) < 2 or len(set(measured)) < 2:
             continue
