@@ -6,6 +6,7 @@ import bz2
 import errno
 import gzip
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -26,6 +27,8 @@ _CHUNK = 2**20
 _BLOCK = 512
 _REMEMBERED = 2**16
 """Bytes, more than tarfile reads at a time."""
+_LOCAL_HEADER, _LENGTHS_AT = b"PK\x03\x04", 26
+"""What each file of a zip begins with, and where the lengths of its name and extra are."""
 _PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """First bytes of a packed file to what opens it."""
 
@@ -64,12 +67,11 @@ def unpack(archive: Path, folder: Path) -> list[Path]:
 
 def _unzip(archive: Path, folder: Path) -> list[Path]:
     with zipfile.ZipFile(archive) as file:
+        _check_index(archive, file)
         members = [info for info in file.infolist() if not info.is_dir()]
         _check_total(archive, len(members), sum(info.file_size for info in members))
         written = []
         for info in members:
-            if info.flag_bits & 1:
-                raise _refused(archive, f"'{info.filename}' is encrypted")
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
                 raise _refused(archive, f"'{info.filename}' is a link")
             target = _target(archive, folder, info.filename)
@@ -77,6 +79,33 @@ def _unzip(archive: Path, folder: Path) -> list[Path]:
                 _copy(archive, stream, target, info.file_size)
             written.append(target)
         return written
+
+
+def _check_index(archive: Path, file: zipfile.ZipFile) -> None:
+    """Refuse a zip file whose index leaves out what stands in the file, or is another's.
+
+    Python believes an index whose damaged length swallows further entries.
+    """
+    ends = 0
+    with archive.open("rb") as raw:
+        for info in sorted(file.infolist(), key=lambda info: info.header_offset):
+            if _LOCAL_HEADER in _between(raw, ends, info.header_offset):
+                raise _refused(archive, "its index leaves out a file")
+            if info.flag_bits & 1:
+                raise _refused(archive, f"'{info.filename}' is encrypted")
+            with file.open(info) as stream:  # compares the names in both places
+                if info.is_dir() and stream.read(1):
+                    raise _refused(archive, f"'{info.filename}' is no folder")
+            raw.seek(info.header_offset + _LENGTHS_AT)
+            name, extra = struct.unpack("<HH", raw.read(4))
+            ends = raw.tell() + name + extra + info.compress_size
+        if _LOCAL_HEADER in _between(raw, ends, file.start_dir):
+            raise _refused(archive, "its index leaves out a file")
+
+
+def _between(raw: IO[bytes], start: int, end: int) -> bytes:
+    raw.seek(start)
+    return raw.read(min(max(end - start, 0), FREE_BYTES))
 
 
 def _untar(archive: Path, folder: Path) -> list[Path]:

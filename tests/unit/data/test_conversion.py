@@ -443,6 +443,27 @@ def test_no_damage_makes_an_archive_smaller_without_a_word(ending, tmp_path):
             unpack(archive, tmp_path / "again")
 
 
+def test_no_bit_of_a_zip_files_index_hides_a_file(tmp_path):
+    archive, out = tmp_path / "x.zip", tmp_path / "out"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.mkdir("a")
+        for name, content in TEXTS.items():
+            file.writestr(name, content)
+    whole, start = archive.read_bytes(), file.start_dir
+    refused = 0
+    for at in range(start, len(whole)):
+        for bit in range(8):
+            archive.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            try:
+                found = unpack(archive, out)
+            except IntegrityError:
+                refused += 1
+            else:
+                assert {p.relative_to(out).as_posix() for p in found} == TEXTS.keys(), (at, bit)
+            shutil.rmtree(out, ignore_errors=True)
+    assert refused > 4 * (len(whole) - start)  # half of the bits
+
+
 def test_a_tar_file_that_ends_between_two_files_is_refused(tmp_path):
     archive = tmp_path / "x.tar"
     with tarfile.open(archive, "w") as file:
