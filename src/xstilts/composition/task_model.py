@@ -35,24 +35,32 @@ class Head:
         """A freshly drawn head for `task` on `backbone`.
 
         Raises:
-            UsageError: The backbone is causal, and the format's targets need both sides of a token.
+            UsageError: See `require_fit`.
         """
-        form, architecture = FORMATS.get(task.format), backbone.architecture
-        if form.BOTH_SIDES and architecture.CAUSAL:
-            raise UsageError(
-                f"task {task.name} ({task.format}) cannot run on backbone {backbone.identity.name}",
-                where=f"a {backbone.identity.model_type} sees only what stands before a token",
-                hint="Use an encoder, such as xlm-roberta-base, or a task with labels.",
-            )
-        module: Any = form.make_head(
+        cls.require_fit(task, backbone)
+        module: Any = FORMATS.get(task.format).make_head(
             backbone.shape.hidden_size,
             task,
             generator,
             embeddings=backbone.word_embeddings,
         )
         if getattr(module, "pooling", None) == "":
-            module.pooling = architecture.SENTENCE
+            module.pooling = backbone.architecture.SENTENCE
         return cls(task, module)
+
+    @staticmethod
+    def require_fit(task: TaskSpec, backbone: Backbone) -> None:
+        """Refuse a task that a backbone cannot do.
+
+        Raises:
+            UsageError: The backbone is causal, and the format's targets need both sides of a token.
+        """
+        if FORMATS.get(task.format).BOTH_SIDES and backbone.architecture.CAUSAL:
+            raise UsageError(
+                f"task {task.name} ({task.format}) cannot run on backbone {backbone.identity.name}",
+                where=f"a {backbone.identity.model_type} sees only what stands before a token",
+                hint="Use an encoder, such as xlm-roberta-base, or a task with labels.",
+            )
 
     def serves(self, task: TaskSpec) -> bool:
         """Whether it can predict `task`; see `serves`."""

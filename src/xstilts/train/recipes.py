@@ -12,14 +12,14 @@ from typing import Any
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_task, short_name, tasks_of, train_task_of
-from xstilts.config.run import resolve_run
+from xstilts.config.run import RunSpec, resolve_run
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
 from xstilts.data.sources import available_languages, task_in_world
 from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.tasks.formats import FORMATS
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase
-from xstilts.train.run import resolve_phase, train_phase
+from xstilts.train.run import require_fit, resolve_phase, train_phase
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
 
@@ -240,11 +240,9 @@ class RecipeRunner:
     def phase(self, node: Node, *, alone: bool = False) -> Phase:
         """The phase of a node; what is below it must be made, unless `alone`."""
         parts = [] if alone else [self._pinned(key) for key in node.below]
-        name = self.backbone.identity.name
-        run = resolve_run(node.tasks, node.flags, [], None, name, self.world).value
         return resolve_phase(
             node.tasks,
-            run,
+            self._run(node),
             self.backbone,
             self.workspace,
             base=stack(parts),
@@ -253,8 +251,18 @@ class RecipeRunner:
             command=self.command,
         )
 
+    def _run(self, node: Node) -> RunSpec:
+        name = self.backbone.identity.name
+        return resolve_run(node.tasks, node.flags, [], None, name, self.world).value
+
     def make(self, graph: Graph) -> Iterator[tuple[Node, Entry, bool]]:
-        """Run or find every phase; gives node, module and whether it was there already."""
+        """Run or find every phase; gives node, module and whether it was there already.
+
+        Raises:
+            UsageError: The backbone cannot have one of them; none has run then.
+        """
+        for node in graph.nodes:
+            require_fit(node.tasks, self._run(node), self.backbone)
         for node in graph.nodes:
             phase = self.phase(node)
             known = self.workspace.zoo.find_run(phase.run_key)

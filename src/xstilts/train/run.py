@@ -80,8 +80,8 @@ def resolve_phase(
     """
     name = name or short_name(tasks)
     require_readable(name)
+    require_fit(tasks, run, backbone)
     preset, options = load_method(run.method), method_options(run)
-    METHODS.get(preset.method).require_fit(backbone.shape, options)
     expression, parents = resolve_expression(base, workspace.zoo, backbone)
     names = tasks_of(tasks)
     return Phase(
@@ -99,6 +99,19 @@ def resolve_phase(
         standalone=standalone,
         command=command,
     )
+
+
+def require_fit(tasks: str, run: RunSpec, backbone: Backbone) -> None:
+    """Refuse a training that a backbone cannot have, before any row is read.
+
+    Raises:
+        UsageError: The encoder lacks what the method acts at, or sees too little for a task.
+    """
+    method = METHODS.get(load_method(run.method).method)
+    stands_on = backbone.loaded if method.EXTERNAL else backbone
+    method.require_fit(stands_on.shape, method_options(run))
+    for name in (*tasks_of(tasks), *([MLM] if run.mlm.share else [])):
+        Head.require_fit(load_task(name), backbone)
 
 
 def require_training(

@@ -186,6 +186,11 @@ def _says(values: Any, key: str, value: Any) -> bool:
     return isinstance(values, list) and any(_says(inner, key, value) for inner in values)
 
 
+def require_fit(shape: EncoderShape, options: Options) -> None:
+    """Refuse what the library cannot make for this encoder."""
+    create(shape, options, Generator().manual_seed(0))
+
+
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new module, drawn as the library draws it."""
     config, model_type = _library_config(options), shape.encoder.config.model_type

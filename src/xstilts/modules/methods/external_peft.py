@@ -146,6 +146,14 @@ def _wrap(shape: EncoderShape, config: Any, generator: Generator, *, changes_bas
     return Foreign(encoder, model.base_model.model, lambda: peft.get_peft_model_state_dict(model))
 
 
+def require_fit(shape: EncoderShape, options: Options) -> None:
+    """Refuse what peft cannot make for this encoder; of what changes the base only settings."""
+    if TUNERS[options.tuner].changes_base:  # which takes minutes to decompose
+        _config(options, shape)
+    else:
+        create(shape, options, Generator().manual_seed(0))
+
+
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new module, drawn as peft draws it."""
     config = _config(options, shape)
