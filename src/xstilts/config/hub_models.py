@@ -17,6 +17,10 @@ from xstilts.errors import DataError, DiskError, NetworkError, NotFoundError, Of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
+# Otherwise transformers sends the user's token to a service that opens a request in a repository
+# without safetensors, and fetches its weights a second time.
+
 ARRIVING_SECONDS = 0.5
 """Between two looks at what has come into the hub's cache."""
 WAIT_SECONDS = 2.0

@@ -332,10 +332,11 @@ def trainer_of(
     phase: Phase, mixture: Mixture, built: PhaseModel, folder: Path, processes: Processes
 ) -> Iterator[Trainer]:
     """A trainer of the attached model; the encoder is frozen again when the block ends."""
-    spec, encoder = phase.run.train, built.backbone.encoder
-    encoder.requires_grad_(phase.full)
+    # What runs may be another library's copy of the encoder, which holds the module that trains
+    spec, running, plain = phase.run.train, built.backbone.encoder, built.model.encoder
+    plain.requires_grad_(phase.full)
     if spec.gradient_checkpointing:
-        encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        running.gradient_checkpointing_enable({"use_reentrant": False})
     seen = _seen_words(phase, mixture, built, folder)
     try:
         with seen.trained() if seen else nullcontext():
@@ -361,9 +362,9 @@ def trainer_of(
                 seen.write_back(trainer.kept)
     finally:
         if spec.gradient_checkpointing:
-            encoder.gradient_checkpointing_disable()
-        encoder.requires_grad_(False)
-        encoder.eval()
+            running.gradient_checkpointing_disable()
+        plain.requires_grad_(False)
+        plain.eval()
 
 
 def _seen_words(
