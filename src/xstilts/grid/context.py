@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from xstilts.evaluate.evaluator import Evaluator
 from xstilts.evaluate.row_cache import RowCache
 from xstilts.evaluate.store import ResultStore
 from xstilts.grid.state import GridFolder
+from xstilts.train.recipes import TrainingDefaults
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
-
-TrainingDefaults = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass

@@ -140,15 +140,16 @@ def ensure_world(
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
             from xstilts.sandbox.pretraining import build_backbone
-            from xstilts.sandbox.world import build_data
+            from xstilts.sandbox.world import build_data, text_first
 
             progress = progress or silent
             progress("writing its rows", 0.0)
             with atomic_folder(folder) as new:
-                build_data(new / "data", chosen)
                 if chosen.noise:
+                    build_data(new / "data", chosen)
                     clean = chosen.model_copy(update={"noise": {}})
                     shutil.copytree(ensure_world(cache, clean, progress).backbone, new / "sandbox")
                 else:
-                    build_backbone(new / "sandbox", new / "data", chosen, progress)
+                    with text_first(new / "data", chosen):
+                        build_backbone(new / "sandbox", new / "data", chosen, progress)
     return World(folder / "data", folder / "sandbox", key, chosen)

@@ -42,11 +42,10 @@ ARTICLES = 30
 
 
 def write_all(making: Making) -> None:
-    """Tatoeba, BUCC, NTREX, TICO-19, UDHR and text for masked language modelling."""
+    """Tatoeba, BUCC, NTREX, TICO-19 and UDHR."""
     _tatoeba(making)
     _bucc(making)
     _domains(making)
-    _text(making)
 
 
 def _different(draw: Callable[[], T], count: int) -> list[T]:
@@ -154,8 +153,11 @@ def _declaration(
 # ------------------------------------------------------------------------------------------- text
 
 
-def _text(making: Making) -> None:
-    """Facts, two related ones in neighbouring lines; then stories; some held out for perplexity."""
+def write_text(making: Making) -> None:
+    """Text to pretrain on: facts, two related ones in neighbouring lines; then stories.
+
+    Some of it is held out for perplexity.
+    """
     count = making.spec.text_rows
     for number, language in enumerate(LANGUAGES):
         draw = making.draw(6, number)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from xstilts.config.cpu import cores
 from xstilts.files import write_json
 from xstilts.sandbox import bitexts, choices, questions, sentence_pairs, tagged, translations
 from xstilts.sandbox.languages import LANGUAGES, SOURCE
@@ -13,9 +18,51 @@ from xstilts.sandbox.spec import SandboxSpec
 
 __all__ = ["SandboxSpec", "build_data"]
 
+MANY = 1000
+"""Rows of a training file from which on another process is worth its start."""
+
 
 def build_data(folder: Path, spec: SandboxSpec) -> None:
     """Write every task's files and `world.json` below `folder`."""
+    with text_first(folder, spec):
+        pass
+
+
+@contextmanager
+def text_first(folder: Path, spec: SandboxSpec) -> Iterator[None]:
+    """As `build_data`, with all but the text written beside the block, on another core.
+
+    Args:
+        folder: Of the world's files; the text that a backbone is pretrained on is there at once.
+        spec: Of the world.
+    """
+    bitexts.write_text(Making(folder, spec))
+    if cores() == 1 or spec.train_rows < MANY:
+        yield
+        _write_rest(folder, spec)
+        return
+    code = "import sys; from xstilts.sandbox import world; world.write_rest(*sys.argv[1:])"
+    process = subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
+        [sys.executable, "-c", code, str(folder), spec.model_dump_json()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+        if process.wait() != 0:
+            _write_rest(folder, spec)  # here it can say what is in its way
+    finally:
+        process.kill()
+        process.wait()
+
+
+def write_rest(folder: str, spec: str) -> None:
+    """What the other process of `text_first` does; `spec` is JSON."""
+    _write_rest(Path(folder), SandboxSpec.model_validate_json(spec))
+
+
+def _write_rest(folder: Path, spec: SandboxSpec) -> None:
     making = Making(folder, spec)
     for writer in (sentence_pairs, tagged, questions, choices, bitexts):
         writer.write_all(making)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from xstilts.data.pairs import load_pair
 from xstilts.data.sources import load, load_rows, task_in_world
 from xstilts.errors import ConfigError, NotFoundError, UsageError
 from xstilts.files import digest
-from xstilts.sandbox import chosen_world, ensure_world
+from xstilts.sandbox import chosen_world, ensure_world, world
 from xstilts.sandbox.clauses import Clause, Phrase, Word, entity_tags
 from xstilts.sandbox.languages import LANGUAGES
 from xstilts.sandbox.making import Making
@@ -225,6 +226,18 @@ def test_two_generations_are_equal_and_another_seed_is_another_world(root, tmp_p
     other = digests(tmp_path / "other")
     assert other.keys() == first.keys()
     assert [name for name in first if other[name] == first[name]] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fails", [False, True])
+def test_another_process_writes_the_same_rows_or_this_one_does(fails, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(world, "MANY", 0)
+    monkeypatch.setattr(world, "cores", lambda: 2)
+    if fails:
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+    with world.text_first(tmp_path / "data", SPEC):
+        assert all((tmp_path / "data" / "mlm" / f"{lang.code}.txt").exists() for lang in LANGUAGES)
+    assert digests(tmp_path / "data") == digests(root)
 
 
 def test_order_of_words_follows_the_language():
