@@ -42,6 +42,19 @@ def test_every_language_of_every_task_and_suite_is_there():
     assert len(codes) > 80
 
 
+def test_no_language_of_a_task_lacks_a_script():
+    specs = [load_task(name) for name in spec_names("tasks")]
+    codes = {code for spec in specs for code in (*spec.every_language, spec.source_language)}
+    assert {
+        code for code in codes if not (language(code).script and language(code).script_name)
+    } == set()
+    # CLDR 49, supplemental/likelySubtags.xml: bzd_Latn_CR, cni_Latn_PE, nhe_Latn_MX, bbj_Latn_CM, …
+    written = {"bzd", "cni", "hch", "nah", "oto", "shp", "tar", "bbj"}
+    assert {(language(code).script, language(code).script_name) for code in written} == {
+        ("Latn", "Latin")
+    }
+
+
 def test_codes_as_files_have_them_are_found():
     for code, iso3 in TATOEBA.items():
         assert language(iso3).code == code
