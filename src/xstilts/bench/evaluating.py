@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, Result, Work, compare
+from xstilts.bench import QA_LENGTHS, TATOEBA_LENGTHS, XNLI_LENGTHS, Result, Work, compare
 from xstilts.bench.models import (
     classifier,
     encoder,
@@ -27,14 +27,14 @@ from xstilts.data.features import Features
 
 def evaluation(size: str, pairs: int) -> Result:
     """XNLI-like evaluation against batches of 32 rows padded to 128."""
-    features = rows(128, XNLI_DECILES, 128)
+    features = rows(128, XNLI_LENGTHS, 128)
     note = "128 pairs of XNLI lengths; theirs: padded to 128, batch 32"
     return _padded("evaluation", classifier(encoder(size)), features, 128, pairs, 2.0, note)
 
 
 def question_answering(size: str, pairs: int) -> Result:
     """Question answering in windows of 384 against windows padded to 384."""
-    backbone, features = encoder(size), rows(24, QA_DECILES, 384)
+    backbone, features = encoder(size), rows(24, QA_LENGTHS, 384)
     head = Head.new(load_task("tydiqa"), backbone, Generator().manual_seed(0))
     model = TaskModel(backbone, None, {"qa": head})
     note = "24 windows (384/128) of TyDiQA lengths; theirs: padded to 384, batch 8"
@@ -70,7 +70,7 @@ def _padded(
 
 def compiled(size: str, pairs: int) -> Result:
     """Evaluation from packed weights against the same blocks through torch.compile."""
-    features = rows(128, XNLI_DECILES, 128)
+    features = rows(128, XNLI_LENGTHS, 128)
     model = classifier(encoder(size))
 
     def ours() -> object:
@@ -86,7 +86,7 @@ def compiled(size: str, pairs: int) -> Result:
 
 def share_of_peak(size: str, pairs: int) -> Result:
     """Evaluation against matrix products of as many operations as its sub-words need."""
-    backbone, features = encoder(size), rows(64, XNLI_DECILES, 128)
+    backbone, features = encoder(size), rows(64, XNLI_LENGTHS, 128)
     model = classifier(backbone)
     theirs, what = products(encoder_operations(backbone, features.lengths))
 
@@ -124,7 +124,7 @@ def encoder_operations(backbone: Backbone, lengths: np.ndarray) -> float:
 
 def retrieval(size: str, pairs: int) -> Result:
     """Sentence vectors at block 14 of 24 against every block in file order."""
-    backbone, features = encoder(size), rows(128, TATOEBA_DECILES, 128)
+    backbone, features = encoder(size), rows(128, TATOEBA_LENGTHS, 128)
     model = TaskModel(backbone, None, {})
     layer, library = backbone.retrieval_layer, plain(backbone)
 
@@ -159,7 +159,7 @@ def sentence_transformers(size: str, pairs: int) -> Result:
     plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     special = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, **special)
-    features = rows(128, TATOEBA_DECILES, 128)
+    features = rows(128, TATOEBA_LENGTHS, 128)
     texts = [" ".join(f"w{n}" for n in features.input_ids[i][1:-1]) for i in range(len(features))]
     with tempfile.TemporaryDirectory() as folder:
         backbone.encoder.save_pretrained(folder)

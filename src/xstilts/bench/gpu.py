@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import torch
 
-from xstilts.bench import QA_DECILES, TATOEBA_DECILES, XNLI_DECILES, seconds
+from xstilts.bench import QA_LENGTHS, TATOEBA_LENGTHS, XNLI_LENGTHS, seconds
 from xstilts.bench.evaluating import encoder_operations
 from xstilts.bench.models import adapter, classifier, encoder, rows, vocabulary
 from xstilts.bench.training import steps
@@ -54,14 +54,14 @@ WORKS = (
 )
 MNLI = 2 * 392_702
 TASKS: Mapping[str, tuple[int, ...]] = {
-    "xnli": XNLI_DECILES,
-    "pawsx": XNLI_DECILES,
-    "udpos": XNLI_DECILES,
-    "panx": TATOEBA_DECILES,
-    "xquad": QA_DECILES,
-    "mlqa": QA_DECILES,
-    "tydiqa": QA_DECILES,
-    "tatoeba": TATOEBA_DECILES,
+    "xnli": XNLI_LENGTHS,
+    "pawsx": XNLI_LENGTHS,
+    "udpos": XNLI_LENGTHS,
+    "panx": TATOEBA_LENGTHS,
+    "xquad": QA_LENGTHS,
+    "mlqa": QA_LENGTHS,
+    "tydiqa": QA_LENGTHS,
+    "tatoeba": TATOEBA_LENGTHS,
 }
 """Targets and the lengths taken for their rows; BUCC's mining is left out."""
 
@@ -95,7 +95,7 @@ def throughput(size: str, device: str, count: int, batch: int) -> list[Throughpu
     best = peak(device, precision, *((8192, 10) if device != "cpu" else (1024, 3)))
     found = []
     for work in WORKS:
-        features = rows(count, XNLI_DECILES, 128)
+        features = rows(count, XNLI_LENGTHS, 128)
         backbone = encoder(size, vocabulary(size))
         module = adapter(backbone, work.preset) if work.preset else None
         backbone.to(device)
@@ -142,5 +142,5 @@ def test_rows(name: str) -> float:
     return sides * sum(counts.get(code, usual) for code in task.languages)
 
 
-def _mean(deciles: tuple[int, ...]) -> float:
-    return sum((a + b) / 2 for a, b in pairwise(deciles)) / (len(deciles) - 1)
+def _mean(lengths: tuple[int, ...]) -> float:
+    return sum((a + b) / 2 for a, b in pairwise(lengths)) / (len(lengths) - 1)

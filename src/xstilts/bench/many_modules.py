@@ -14,7 +14,7 @@ import torch
 from xstilts.backbone.activation_cache import FrozenBlocks, MemoryStore, first_block
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import Site
-from xstilts.bench import XNLI_DECILES, Result, compare
+from xstilts.bench import XNLI_LENGTHS, Result, compare
 from xstilts.bench.models import PAD, adapter, classifier, encoder, padded, rows, vocabulary
 from xstilts.composition import predict
 from xstilts.data.features import Features
@@ -48,7 +48,7 @@ def nine_commands(size: str, pairs: int) -> Result:
 def main() -> None:
     """Load the encoder of a folder and run a module of each seed: `FOLDER 012`."""
     folder, seeds = sys.argv[1:]
-    backbone, features = _loaded(folder, encoder("tiny")), rows(8, XNLI_DECILES, 128)
+    backbone, features = _loaded(folder, encoder("tiny")), rows(8, XNLI_LENGTHS, 128)
     for seed in seeds:
         model = classifier(backbone, adapter(backbone, "seq_bn", int(seed)))
         with model.attached():
@@ -70,7 +70,7 @@ def _nine(
     size: str, pairs: int, leave_out: list[int], where: str, *, library: bool = False
 ) -> Result:
     # every run loads all words
-    backbone, features = encoder(size, vocabulary(size)), rows(8, XNLI_DECILES, 128)
+    backbone, features = encoder(size, vocabulary(size)), rows(8, XNLI_LENGTHS, 128)
     modules = [adapter(backbone, "seq_bn", seed, leave_out=leave_out) for seed in range(9)]
     folder = tempfile.TemporaryDirectory()
     backbone.encoder.save_pretrained(folder.name)

@@ -90,11 +90,11 @@ def plain(backbone: Backbone) -> Any:
     return model
 
 
-def rows(count: int, deciles: Sequence[int], longest: int, seed: int = 0) -> Features:
-    """Random rows whose lengths follow deciles, cut at `longest`."""
+def rows(count: int, lengths: Sequence[int], longest: int, seed: int = 0) -> Features:
+    """Random rows whose lengths follow quantiles at even distances, cut at `longest`."""
     draw = np.random.default_rng(seed)
-    lengths = np.interp(draw.random(count), np.linspace(0, 1, len(deciles)), deciles)
-    sizes = np.clip(lengths.astype(int), 4, longest)
+    drawn = np.interp(draw.random(count), np.linspace(0, 1, len(lengths)), lengths)
+    sizes = np.clip(drawn.astype(int), 4, longest)
     ids = Ragged.of([draw.integers(5, 1990, size).tolist() for size in sizes])
     label = np.arange(count, dtype=np.int64) % 3
     return Features(ids, np.arange(count), count, {}, {"label": label})

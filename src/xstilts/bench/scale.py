@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from xstilts.bench import XNLI_DECILES, seconds
+from xstilts.bench import XNLI_LENGTHS, seconds
 from xstilts.bench.memory import peak_above
 
 FACTORS = (1, 4, 16)
@@ -39,7 +39,7 @@ def _evaluation(factor: int, size: str) -> Callable[[], object]:
     from xstilts.bench.models import classifier, encoder, rows
     from xstilts.composition import predict
 
-    model, features = classifier(encoder(size)), rows(500 * factor, XNLI_DECILES, 128)
+    model, features = classifier(encoder(size)), rows(500 * factor, XNLI_LENGTHS, 128)
     return lambda: predict.logits(model, features, "xnli")
 
 

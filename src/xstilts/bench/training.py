@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xstilts.bench import MNLI_LENGTHS, XNLI_DECILES, Result, compare
+from xstilts.bench import MNLI_LENGTHS, XNLI_LENGTHS, Result, compare
 from xstilts.bench.models import (
     PAD,
     SIZES,
@@ -72,7 +72,7 @@ def _adapter(
 ) -> Result:
     import adapters
 
-    features, backbone = rows(STEPS * BATCH, XNLI_DECILES, WIDTH), encoder(size)
+    features, backbone = rows(STEPS * BATCH, XNLI_LENGTHS, WIDTH), encoder(size)
     model = classifier(backbone, adapter(backbone, "seq_bn"))
     library = sequence_classifier(size, 2000)
     adapters.init(library)
