@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -18,10 +21,12 @@ from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import Site
-from xstilts.errors import IntegrityError
 
+T = TypeVar("T")
 MEMORY_LIMIT = 2 << 30
 """Bytes of outputs that are kept in memory; further rows are computed each time."""
+_DAMAGED = ("SQLITE_ERROR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+"""Beginnings of what SQLite calls the errors of a file that is none of ours; others have causes."""
 
 
 def first_block(site_keys: Iterable[str], total: int) -> int:
@@ -56,6 +61,9 @@ class MemoryStore:
 class DiskStore:
     """Rows in a SQLite file, so that several processes and later runs share them.
 
+    Rows are kept with a checksum. What is damaged is not there any more: a row by itself, or all
+    where the file cannot be read, which then begins anew.
+
     Args:
         path: The file; it is made when it is absent.
         width: D.
@@ -64,40 +72,54 @@ class DiskStore:
     def __init__(self, path: Path, width: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.width = path, width
-        with self._opened() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, value BLOB)")
+        self._damaged = False
+        self._in_file(lambda _connection: None)
 
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _in_file(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        """What `act` gives, in a new file where the one that is there is damaged."""
         try:
-            with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
-                yield connection
-        except sqlite3.OperationalError:
-            raise  # locked, or the disk is full
+            return self._once(act)
         except sqlite3.DatabaseError as error:
-            raise IntegrityError(
-                f"a file of cached activations is broken: {error}",
-                where=str(self.path),
-                hint="Remove it; they are computed again.",
-            ) from None
+            if not error.sqlite_errorname.startswith(_DAMAGED):
+                raise  # locked, or the disk is full
+            self._tell(error)
+        for ending in ("", "-wal", "-shm"):
+            Path(f"{self.path}{ending}").unlink(missing_ok=True)
+        return self._once(act)
+
+    def _once(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, value BLOB, sum INTEGER)"
+            )
+            return act(connection)
+
+    def _tell(self, why: object) -> None:
+        if not self._damaged:
+            self._damaged = True
+            what = f"cached activations are broken ({why})"
+            print(f"computed again, {what}: {self.path}", file=sys.stderr)
 
     def get(self, keys: list[bytes]) -> list[Tensor | None]:
         """The rows of keys, None for those that are not there."""
         marks = ",".join("?" * len(keys))
-        query = f"SELECT key, value FROM rows WHERE key IN ({marks})"  # noqa: S608  (marks only)
-        with self._opened() as connection:
-            found = dict(connection.execute(query, keys).fetchall())
-        return [self._row(found[key]) if key in found else None for key in keys]
+        query = f"SELECT key, value, sum FROM rows WHERE key IN ({marks})"  # noqa: S608  (marks)
+        found = self._in_file(lambda connection: connection.execute(query, keys).fetchall())
+        rows = {key: self._row(value) for key, value, own in found if crc32(value) == own}
+        if len(rows) < len(found):
+            self._tell("their checksum differs")
+        return [rows.get(key) for key in keys]
 
     def _row(self, value: bytes) -> Tensor:
         return torch.from_numpy(np.frombuffer(value, np.float32).reshape(-1, self.width).copy())
 
     def put(self, rows: dict[bytes, Tensor]) -> None:
         """Keep rows, each [t, D] float32."""
-        packed = [(key, row.contiguous().numpy().tobytes()) for key, row in rows.items()]
-        with self._opened() as connection:
-            connection.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", packed)
+        values = {key: row.contiguous().numpy().tobytes() for key, row in rows.items()}
+        packed = [(key, value, crc32(value)) for key, value in values.items()]
+        add = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?)"
+        self._in_file(lambda connection: connection.executemany(add, packed))
 
 
 class FrozenBlocks:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -130,14 +131,19 @@ class ResultStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._said: set[Path] = set()  # damaged cells that were named
 
     def _folder(self, key: str) -> Path:
         return self.root / "cells" / key[:2] / key
 
     def get(self, key: str) -> ResultCell | None:
-        """The finished cell with this key, or None."""
+        """The finished cell with this key, or None: there is none, or it is damaged, which is said.
+
+        Raises:
+            IntegrityError: A later version wrote it.
+        """
         folder = self._folder(key)
-        return _read(folder) if (folder / "cell.json").is_file() else None
+        return self._whole(folder, "computed again") if (folder / "cell.json").is_file() else None
 
     def put(
         self,
@@ -165,11 +171,15 @@ class ResultStore:
                 "machine": machine(),
                 "written": datetime.now(UTC).isoformat(timespec="microseconds"),
             }
-            write_json(folder / "cell.json", record)
+            write_json(folder / "cell.json", record | {"sha256": digest(record)})
         return _read(self._folder(key))
 
     def cells(self) -> Iterator[ResultCell]:
-        """Every finished cell, in the order of keys."""
+        """Every finished cell, in the order of keys; damaged ones are left out, and said once.
+
+        Raises:
+            IntegrityError: A later version wrote one.
+        """
         found = (
             [
                 key.path
@@ -182,7 +192,21 @@ class ResultStore:
             else []
         )
         for path in sorted(found):
-            yield _read(Path(path))
+            cell = self._whole(Path(path), "left out until its evaluation runs again")
+            if cell is not None:
+                yield cell
+
+    def _whole(self, folder: Path, what_then: str) -> ResultCell | None:
+        try:
+            return _read(folder)
+        except (OSError, ValueError) as error:
+            path = folder / "cell.json"
+            _refuse_later(path)
+            if folder not in self._said:
+                self._said.add(folder)
+                why = first_problem(error) if isinstance(error, ValidationError) else error
+                print(f"{what_then}, a result cell is broken ({why}): {path}", file=sys.stderr)
+            return None
 
     def scores(self) -> list[Score]:
         """Every row of every cell."""
@@ -206,10 +230,11 @@ class _Record(BaseModel):
 
 
 def _read(folder: Path) -> ResultCell:
-    try:
-        record = _Record.model_validate_json(_bytes(folder, "cell.json"))
-    except (OSError, ValueError) as error:
-        raise _broken(folder / "cell.json", error) from None
+    values = from_json(_bytes(folder, "cell.json"))
+    record = _Record.model_validate(values)
+    stated = values.pop("sha256", None)  # cells of before have none
+    if stated is not None and stated != digest(values):
+        raise ValueError("its checksum differs")
     return ResultCell(
         folder.name,
         record.identity,
@@ -227,21 +252,15 @@ def _bytes(folder: Path, name: str) -> bytes:
         return stream.read()
 
 
-def _broken(path: Path, error: Exception) -> IntegrityError:
-    """Why a cell cannot be read; what a later version wrote is not broken."""
+def _refuse_later(path: Path) -> None:
+    """Refuse a cell that a later version wrote, which is not broken."""
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))["schema"]
     except (OSError, ValueError, KeyError, TypeError):
-        schema = 0
+        return
     if isinstance(schema, int) and schema > SCHEMA:
-        return IntegrityError(
+        raise IntegrityError(
             f"a result cell has schema {schema}, this version reads up to {SCHEMA}",
             where=str(path),
             hint="Update xstilts.",
         )
-    why = first_problem(error) if isinstance(error, ValidationError) else error
-    return IntegrityError(
-        f"a result cell is broken: {why}",
-        where=str(path),
-        hint="Remove that folder; the cell is computed again.",
-    )

@@ -299,7 +299,7 @@ def _frozen_blocks(phase: Phase, composed: ComposedModules) -> FrozenBlocks | No
     if cache is None:
         return FrozenBlocks(backbone, count, MemoryStore())
     base = pinned(phase.base, phase.parents)
-    name = digest([backbone.identity.key, base, count])[:32]
+    name = digest(["with checksums", backbone.identity.key, base, count])[:32]
     path = cache / "activations" / f"{name}.sqlite"
     return FrozenBlocks(backbone, count, DiskStore(path, backbone.shape.hidden_size))
 

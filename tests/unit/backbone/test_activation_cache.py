@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 import torch
 from support.models import backbone, tokens
 
 from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
-from xstilts.errors import IntegrityError
 
 
 @pytest.fixture
@@ -109,10 +111,39 @@ def test_the_first_touched_block_is_found():
     assert first_block(["-2_encoder"], 4) == 0
 
 
-def test_a_broken_file_is_named(encoder, tmp_path):
+@pytest.mark.parametrize("opened", ["before", "after"])
+@pytest.mark.parametrize("damage", ["header", "cut", "other table", "one bit"])
+def test_a_damaged_file_is_named_and_filled_again(damage, opened, encoder, tmp_path, capsys):
     path, width = tmp_path / "rows.sqlite", encoder.shape.hidden_size
-    DiskStore(path, width).put({b"a": torch.ones(2, width)})
-    path.write_bytes(b"\0" * 100 + path.read_bytes()[100:])
-    with pytest.raises(IntegrityError, match="cached activations") as caught:
-        DiskStore(path, width).get([b"a"])
-    assert caught.value.where == str(path)
+    rows = {bytes([n]): torch.full((40, width), float(n)) for n in range(9)}
+    store = DiskStore(path, width)
+    store.put(rows)
+    whole = path.read_bytes()
+    if damage == "header":
+        path.write_bytes(b"\0" * 100 + whole[100:])
+    elif damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "other table":
+        path.unlink()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE rows (key BLOB PRIMARY KEY, value BLOB)")
+    else:
+        at = whole.index(rows[b"\5"].numpy().tobytes()[:64])
+        path.write_bytes(whole[: at + 9] + bytes([whole[at + 9] ^ 1]) + whole[at + 10 :])
+    store = store if opened == "before" else DiskStore(path, width)
+    found = store.get([*rows])
+    if damage == "one bit":
+        assert [row is None for row in found] == [n == 5 for n in range(9)]
+    store.put(rows)
+    again = store.get([*rows])
+    assert all(torch.equal(row, rows[key]) for key, row in zip(rows, again, strict=True))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("computed again, cached activations are broken")
+    assert said[0].endswith(str(path))
+
+
+def test_a_file_that_cannot_be_opened_is_left_as_it_is(encoder, tmp_path):
+    (tmp_path / "rows.sqlite").mkdir()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        DiskStore(tmp_path / "rows.sqlite", encoder.shape.hidden_size)

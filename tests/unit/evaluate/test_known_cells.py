@@ -13,6 +13,7 @@ from support.trained import add_module, backbone_folder
 
 from xstilts.errors import IntegrityError
 from xstilts.evaluate.ranking import METHODS
+from xstilts.evaluate.store import ResultStore
 from xstilts.session import Session
 from xstilts.train.plan import estimate, plan_phase
 from xstilts.zoo import verify
@@ -244,6 +245,50 @@ def test_another_backbone_in_the_same_folder_is_another_one(place):
     now = session_at(place).evaluate("none", "tatoeba", langs=["de"])
     assert now.outcome.computed == 1
     assert now.scores[0].fingerprint != before.scores[0].fingerprint
+
+
+def _other_score(text: str) -> str:
+    values = json.loads(text)
+    values["scores"][0]["value"] += 0.5
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: "", lambda text: text[:100], lambda _: "[]", _other_score],
+    ids=["empty", "cut", "a list", "another score"],
+)
+def test_a_damaged_cell_is_computed_again_with_a_word(damage, place, capsys):
+    before = session_at(place).evaluate(["none", "mnli"], "tatoeba", langs=["de"])
+    path = before.outcome.cells[0].folder / "cell.json"
+    whole = path.read_text()
+    path.write_text(damage(whole))
+    assert len(ResultStore(place / "results").scores()) == len(before.scores) - 1
+    assert "left out until its evaluation runs again, a result cell is broken" in (
+        capsys.readouterr().err
+    )
+    now = session_at(place).evaluate(["none", "mnli"], "tatoeba", langs=["de"])
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if str(path) in line]
+    assert said.startswith("computed again, a result cell is broken")
+    assert now.outcome.computed == 1
+    assert now.scores == before.scores
+    assert session_at(place).evaluate("none", "tatoeba", langs=["de"]).outcome.computed == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cell_of_a_later_version_is_refused_and_one_of_before_is_read(place):
+    cell = session_at(place).evaluate("none", "tatoeba", langs=["de"]).outcome.cells[0]
+    path = cell.folder / "cell.json"
+    values = json.loads(path.read_text())
+    del values["sha256"]
+    path.write_text(json.dumps(values))
+    assert session_at(place).evaluate("none", "tatoeba", langs=["de"]).outcome.computed == 0
+    path.write_text(json.dumps(values | {"schema": 99}))
+    with pytest.raises(IntegrityError, match="schema 99"):
+        session_at(place).evaluate("none", "tatoeba", langs=["de"])
+    with pytest.raises(IntegrityError, match="schema 99"):
+        ResultStore(place / "results").scores()
+    assert path.is_file()
 
 
 @pytest.mark.parametrize("content", [b"", None])

@@ -329,6 +329,18 @@ def test_outcomes_that_do_not_give_the_score_are_refused(tmp_path):
         compare(found["a"], found["b"])
 
 
+@pytest.mark.parametrize("content", ["", "[1, 0", '{"a": 1}', '["x"]', "[[1, 0], [1]]"])
+def test_damaged_outcomes_are_refused_by_name(content, tmp_path):
+    store = ResultStore(tmp_path)
+    cell = put(store, "a", 1, "de", [1, 0, 1])
+    put(store, "b", 1, "de", [1, 0, 0])
+    (cell.folder / "outcomes.json").write_text(content)
+    found = collect(store.cells())
+    with pytest.raises(IntegrityError, match="outcomes of a cell are broken") as caught:
+        compare(found["a"], found["b"])
+    assert str(cell.folder) in caught.value.where
+
+
 # -- simulations
 
 

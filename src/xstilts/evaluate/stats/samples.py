@@ -177,13 +177,22 @@ def _measured(cell: ResultCell, score: Score, pooled: Pooled) -> Measured:
 
 def _checked(cell: ResultCell, value: float, pooled: Pooled) -> Array:
     """The outcomes, which must give the stored score."""
-    rows = np.asarray(cell.outcomes(), np.float64)
-    rows = rows.reshape(len(rows), -1)
+    try:
+        rows = np.asarray(cell.outcomes(), np.float64)
+        rows = rows.reshape(len(rows), -1)
+    except (TypeError, ValueError) as error:
+        raise _broken_outcomes(cell, f"the outcomes of a cell are broken: {error}") from None
     found = float(pooled(rows.sum(0), len(rows))) if len(rows) else float("nan")
     if not abs(found - value) <= 1e-4 * max(1.0, abs(value)):
-        raise IntegrityError(
-            f"the outcomes of a cell give {found:.6f}, its score is {value:.6f}",
-            where=str(cell.folder),
-            hint="Remove that folder; the cell is computed again.",
-        )
+        what = f"the outcomes of a cell give {found:.6f}, its score is {value:.6f}"
+        raise _broken_outcomes(cell, what)
     return rows
+
+
+def _broken_outcomes(cell: ResultCell, what: str) -> IntegrityError:
+    asked = " ".join(str(cell.identity.get(key, "")) for key in ("expression", "task", "language"))
+    return IntegrityError(
+        what,
+        where=f"{cell.folder} ({asked})",
+        hint="Evaluate it again: xstilts eval EXPRESSION --task TASK --langs LANGUAGE --force",
+    )
