@@ -76,6 +76,15 @@ def test_other_indexes_find_true_neighbours_and_recall_says_how_many(index):
     assert recall(query, rows, 4, "exact") == 1.0
 
 
+@pytest.mark.parametrize("rows", [1, 5, 38, 39, 77, 78, 300])
+@pytest.mark.parametrize("index", ["ivf", "hnsw"])
+def test_few_rows_are_searched_without_a_word_of_the_librarys_own(index, rows, capfd):
+    drawn = np.random.default_rng(rows).standard_normal((rows, 16)).astype("f4")
+    found = nearest(drawn, drawn, 1, index=index)
+    assert found[1][:, 0].tolist() == list(range(rows))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_index_that_finds_too_few_is_helped_out():
     rows = np.eye(100, dtype="f4")
     found = nearest(rows[:3], rows, 60, index="ivf")

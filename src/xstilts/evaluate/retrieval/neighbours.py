@@ -20,6 +20,8 @@ Scores = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 Index = Literal["exact", "ivf", "hnsw"]
+_ROWS_A_LIST = 39
+"""Below which faiss complains of a centroid; so few rows are all looked at."""
 
 BLOCK = 8192
 """Queries per search; bounds the memory of the results, and is how often progress is shown."""
@@ -138,8 +140,8 @@ def _index(database: Vectors, kind: Index) -> Any:
     if kind == "hnsw":
         index: Any = faiss.IndexHNSWFlat(size, 32, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction, index.hnsw.efSearch = 200, 128
-    elif kind == "ivf":
-        lists = max(1, min(int(4 * rows**0.5), rows // 39))  # faiss asks for 39 rows a centroid
+    elif kind == "ivf" and rows >= _ROWS_A_LIST:
+        lists = min(int(4 * rows**0.5), rows // _ROWS_A_LIST)
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(size), size, lists, faiss.METRIC_INNER_PRODUCT)
         index.train(database)
         index.nprobe = max(1, lists // 16)
