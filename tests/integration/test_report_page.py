@@ -152,3 +152,20 @@ def test_it_prints(path, page):
     page.open(path)
     printed = page.call("Page.printToPDF", preferCSSPageSize=True)
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
+
+
+@pytest.mark.long
+def test_no_table_is_wider_than_the_paper(page, tmp_path):
+    merged = [f"merge_ties(mnli/seq_bn, qqp/lora, density=0.{n})" for n in range(1, 9)]
+    gains = GAINS | dict.fromkeys(merged, 0.02)
+    store = fill(tmp_path / "results", tasks=("xnli",), gains=gains, seeds=(1,), examples=40)
+    material = Material(list(store.cells()), load_suite("xtreme"), draws=50)
+    write_html(build(material), tmp_path / "report.html")
+    page.size(1032)  # what base.css leaves of A4 landscape, 297 less 24 mm at 96 pixels an inch
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.open(tmp_path / "report.html")
+    page.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+    table = "[...document.querySelectorAll('table')]"
+    assert page.ask(f"{table}.filter(t => t.rows[0].cells.length > 12).length") > 0
+    assert page.ask(f"Math.max(...{table}.map(t => t.getBoundingClientRect().width))") <= 1032
+    page.call("Emulation.setEmulatedMedia", media="")

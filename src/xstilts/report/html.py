@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -45,6 +46,7 @@ def page(
     environment.filters |= {
         "json": _json,
         "view": _view,
+        "breakable": _breakable,
         "picture": _picture,
         "colour": lambda number: figures.style(number)["color"],
         "glyph": lambda number: figures.GLYPHS[number % figures.MOST],
@@ -225,6 +227,11 @@ def _element(
 def _content(item: Value) -> Markup:
     below = Markup("<small>{}</small>").format(item.subtext) if item.subtext else Markup()
     return escape(item.text) + below
+
+
+def _breakable(text: str) -> Markup:
+    """A text whose lines may also end within an expression, as heads of narrow columns need it."""
+    return Markup("<wbr>").join(re.split(r"(?<=\w[(/_])", text))
 
 
 def _key(item: Value) -> str:
