@@ -40,7 +40,7 @@ def forest(name: str, title: str, spans: Sequence[EffectInterval], across: str) 
             axes.plot([span.value], [number], linestyle="", marker="o", color=colour)
         axes.set_yticks(range(len(spans)), [span.at for span in spans])
         axes.set_ylim(len(spans) - 0.5, -0.5)
-        axes.set_xlabel(across)
+        canvas.supxlabel(across, fontsize="medium")  # below the names, too: the axis may be short
 
     told = "; ".join(f"{s.at} {s.value:+.1f} [{s.low:+.1f}, {s.high:+.1f}]" for s in spans)
     text = f"{title}: {across} with intervals. {told}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import pytest
 from support.stored import fill
 
@@ -9,6 +10,7 @@ from xstilts.config.load import load_suite
 from xstilts.evaluate.stats import THESE_RUNS
 from xstilts.report.build import build
 from xstilts.report.html import write_html
+from xstilts.report.intervals import EffectInterval, forest
 from xstilts.report.material import Material
 from xstilts.report.plain import as_json, write_markdown
 
@@ -68,3 +70,20 @@ def test_the_summary_is_in_every_form(tmp_path):
         write(made, tmp_path / "page")
         text = (tmp_path / "page").read_text("utf-8")
         assert "What do mnli, qqp and ccg change" in text and "Best row for each target" in text
+
+
+def test_no_word_of_a_picture_of_intervals_is_cut_off():
+    long = "average(mnli/seq_bn, qqp/seq_bn)"
+    spans = [EffectInterval(at, 1.0, 0.5, 20.0) for at in (long, "mnli/lora")]
+    across = "points, with 95 % intervals (these runs only, not over training)"
+    with plt.rc_context({"font.size": 8}):
+        picture = forest("summary", "Difference to none", spans, across)
+        canvas = plt.figure(figsize=(picture.width, picture.height), layout="constrained")
+        picture.draw(canvas)
+        canvas.draw_without_rendering()
+        texts = [text for text in canvas.findobj(plt.Text) if text.get_text() in (long, across)]
+        assert {text.get_text() for text in texts} == {long, across}
+        for text in texts:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= canvas.bbox.x1, text
+        plt.close(canvas)
