@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.external import FEW
 from support.format_files import write_files
 from support.models import backbone, encoder, fresh, randomise, tokens
 from support.plugins import install
@@ -121,18 +122,6 @@ EXTERNAL = {
 }
 NAMES = {"adapters": external_adapters.CONFIGS, "peft": tuple(external_peft.TUNERS)}
 ADAPTERS = importlib.util.find_spec("adapters") is not None
-FEW = {
-    "compacter": {"phm_dim": 2, "reduction_factor": 4},
-    "compacter++": {"phm_dim": 2, "reduction_factor": 4},
-    "fourierft": {"n_frequency": 20},
-    "waveft": {"n_frequency": 20},
-    "gralora": {"r": 8},
-    "oft": {"oft_block_size": 4, "r": 0},
-    "olora": {"r": 4},
-    "pissa": {"r": 4},
-    "randlora": {"r": 4},
-}
-"""Settings that fit a model of sixteen numbers a token."""
 
 
 def made(name, base):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from support.external import FEW
 from support.format_files import write_files
 from support.trained import backbone_folder
 
 from xstilts import Session
 from xstilts.backbone.architectures import model_types
 from xstilts.config.load import spec_names
+from xstilts.modules.methods.external_adapters import CONFIGS
+from xstilts.modules.methods.external_peft import TUNERS
 from xstilts.train.trainer import Trainer
 
 FAMILIES = ("xlm-roberta", "deberta-v2", "modernbert", "mt5", "xmod", "llama")
 USUAL = ("seq_bn", "lora", "full")
-OTHERS = sorted({*spec_names("methods"), "peft:ia3"} - {*USUAL})
+OTHERS = sorted({*spec_names("methods")} - {*USUAL})
 LONG, SLOW = pytest.mark.long, pytest.mark.slow
 
 
@@ -76,6 +79,7 @@ def same(again, whole):
     [
         *(pytest.param(name, method, marks=LONG) for name in FAMILIES for method in USUAL),
         pytest.param("xlm-roberta", "peft:dora", marks=LONG, id="another-library"),
+        *(pytest.param(name, "peft:ia3", marks=SLOW) for name in FAMILIES[1:]),
         *(pytest.param(name, method, marks=SLOW) for name in FAMILIES for method in OTHERS),
         *(
             pytest.param(name, method, marks=SLOW)
@@ -83,11 +87,18 @@ def same(again, whole):
             if name not in FAMILIES
             for method in USUAL
         ),
+        *(pytest.param("xlm-roberta", f"peft:{name}", marks=SLOW) for name in TUNERS),
+        *(pytest.param("xlm-roberta", f"adapters:{name}", marks=SLOW) for name in CONFIGS),
     ],
 )
 def test_a_killed_training_goes_on_to_the_same_module(model_type, method, session, killed_at_two):
+    if method.startswith("adapters:"):
+        pytest.importorskip("adapters")
+    few = {"options": {"settings": FEW.get(method.partition(":")[2], {})}}
+    settings = SETTINGS | (few if ":" in method else {})
+
     def train(name):
-        options = {"method": method, "name": "module", "settings": SETTINGS}
+        options = {"method": method, "name": "module", "settings": settings}
         return session(name, model_type).train("sst2", **options).manifest
 
     def weights(name):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -15,6 +17,14 @@ from xstilts.backbone.sites import WHOLE, EncoderShape, Site
 from xstilts.errors import UsageError
 
 SITE = Site(-2, WHOLE)
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Keep to itself what a library says of its own insides: compilers, the shape of a bias."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Foreign(nn.Module):
@@ -31,7 +41,8 @@ class Foreign(nn.Module):
     ) -> None:
         super().__init__()
         wrapped.eval()
-        state = read()
+        self._read = read
+        state = self.state
         base = {id(p) for p in encoder.parameters()}
         new = {name: p for name, p in wrapped.named_parameters() if id(p) not in base}
         kept = {t.data_ptr() for t in state.values()}
@@ -44,12 +55,12 @@ class Foreign(nn.Module):
         )
         # Plain lists hide both encoders from parameters() and state_dict().
         self._encoders = [encoder, wrapped]
-        self._read = read
 
     @property
     def state(self) -> dict[str, Tensor]:
         """Everything that is kept: the library's name to its tensor."""
-        return dict(self._read())
+        with unwarned():
+            return dict(self._read())
 
     def fill(self, found: Mapping[str, Tensor]) -> None:
         """Take over the values of tensors with the library's names."""
@@ -98,7 +109,7 @@ def sharing(encoder: Any, own: Callable[[str], bool] = lambda _name: False) -> A
 def seeded(generator: Generator, make: Callable[[], Any]) -> Any:
     """What `make` gives when torch's global draws come from `generator`."""
     seed = int(torch.randint(2**31 - 1, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), unwarned():
         torch.manual_seed(seed)
         return make()
 
