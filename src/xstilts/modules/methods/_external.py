@@ -27,7 +27,7 @@ def unwarned() -> Iterator[None]:
         yield
 
 
-class Foreign(nn.Module):
+class ExternalModule(nn.Module):
     """The trained parameters of a library's module, and the encoder that the library wrapped.
 
     Args:
@@ -78,7 +78,7 @@ class Foreign(nn.Module):
             raise UsageError("this module wraps another encoder object; load it again")
         return wrapped.to(next(encoder.parameters()).device)
 
-    def train(self, mode: bool = True) -> Foreign:
+    def train(self, mode: bool = True) -> ExternalModule:
         """Switch dropout, also in the wrapped encoder."""
         super().train(mode)
         self._encoders[1].train(mode)

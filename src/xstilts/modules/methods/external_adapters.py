@@ -26,7 +26,7 @@ from xstilts.files import write_json
 from xstilts.modules.methods import bottleneck, read_tensors, require_same_keys
 from xstilts.modules.methods._external import (
     SITE,
-    Foreign,
+    ExternalModule,
     encoder_of,
     plain_values,
     seeded,
@@ -113,7 +113,7 @@ def _library() -> Iterator[Any]:
         logging.getLogger("adapters").setLevel(level)
 
 
-def _wrap(shape: EncoderShape, config: Any, generator: Generator) -> Foreign:
+def _wrap(shape: EncoderShape, config: Any, generator: Generator) -> ExternalModule:
     """Let the library put its module into a copy of the encoder."""
     encoder = encoder_of(shape)
     with _library() as adapters:
@@ -127,7 +127,7 @@ def _wrap(shape: EncoderShape, config: Any, generator: Generator) -> Foreign:
     _require_same_encoder(encoder, wrapped)
     for parameter in encoder.parameters():  # the library's init may have changed this
         parameter.requires_grad_(False)
-    return Foreign(encoder, wrapped, lambda: _state(wrapped))
+    return ExternalModule(encoder, wrapped, lambda: _state(wrapped))
 
 
 def _require_same_encoder(encoder: Any, wrapped: Any) -> None:
@@ -210,7 +210,7 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Modul
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
     options = cast("Options", adapter.options)
-    node = cast("Foreign", adapter.at[SITE.key])
+    node = cast("ExternalModule", adapter.at[SITE.key])
     called = name.replace(".", "-")
     prefix = backbone.encoder.base_model_prefix
     tensors = {
@@ -237,7 +237,7 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
         raise IntegrityError(f"{path.name} is broken: {error}", where=str(folder)) from None
     _, name = bottleneck.read_config(folder)
     adapter = create(shape, options, Generator().manual_seed(0))
-    node = cast("Foreign", adapter.at[SITE.key])
+    node = cast("ExternalModule", adapter.at[SITE.key])
     prefix = shape.encoder.base_model_prefix
     keys = {k: f"{prefix}.{k}".replace(f".{_TOKEN}.", f".{name}.") for k in node.state}
     found = read_tensors(folder / bottleneck.WEIGHTS)

@@ -24,7 +24,7 @@ from xstilts.files import write_json
 from xstilts.modules.methods import read_tensors, require_same_keys
 from xstilts.modules.methods._external import (
     SITE,
-    Foreign,
+    ExternalModule,
     encoder_of,
     plain_values,
     seeded,
@@ -132,7 +132,9 @@ def _config(options: Options, shape: EncoderShape) -> Any:
         raise UsageError(f"peft refuses the settings of {options.tuner}: {error}") from None
 
 
-def _wrap(shape: EncoderShape, config: Any, generator: Generator, *, changes_base: bool) -> Foreign:
+def _wrap(
+    shape: EncoderShape, config: Any, generator: Generator, *, changes_base: bool
+) -> ExternalModule:
     """Let peft put its layers into a copy of the encoder."""
     import peft
 
@@ -143,7 +145,9 @@ def _wrap(shape: EncoderShape, config: Any, generator: Generator, *, changes_bas
         model = seeded(generator, lambda: peft.get_peft_model(copied, config))
     except (RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"peft cannot make this module: {error}") from None
-    return Foreign(encoder, model.base_model.model, lambda: peft.get_peft_model_state_dict(model))
+    return ExternalModule(
+        encoder, model.base_model.model, lambda: peft.get_peft_model_state_dict(model)
+    )
 
 
 def require_fit(shape: EncoderShape, options: Options) -> None:
@@ -169,7 +173,7 @@ def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) ->
     """Write `adapter_model.safetensors` and `adapter_config.json` as peft does for the encoder."""
     del name
     identity, options = backbone.identity, cast("Options", adapter.options)
-    node = cast("Foreign", adapter.at[SITE.key])
+    node = cast("ExternalModule", adapter.at[SITE.key])
     tensors = {key: t.detach().cpu().clone().contiguous() for key, t in node.state.items()}
     save_file(tensors, folder / WEIGHTS)
     config = _config(options, backbone.shape).to_dict()
@@ -193,7 +197,7 @@ def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
     """The module in a folder written by `save`."""
     options = _read_options(folder)
     adapter = create(shape, options, Generator().manual_seed(0))
-    node = cast("Foreign", adapter.at[SITE.key])
+    node = cast("ExternalModule", adapter.at[SITE.key])
     found = read_tensors(folder / WEIGHTS)
     require_same_keys(found, node.state, folder)
     node.fill(found)
