@@ -95,9 +95,12 @@ def prepare_task(
             files = len(item.rows) + len(item.label_rows)
             print(f"converted {files} files into {item.folder}, labels into {item.labels}")
         state.table(_COLUMNS, _short_rows(result.found))
+        for finding in result.lacking:
+            state.note(f"{finding.task}: {finding.message}; looked for {finding.where}")
 
     converted = [asdict(item) for item in result.converted]
-    state.emit({"converted": converted, "ready": result.records()}, human)
+    lacking = [asdict(finding) for finding in result.lacking]
+    state.emit({"converted": converted, "ready": result.records(), "lacking": lacking}, human)
 
 
 @app.command("check")

@@ -44,7 +44,7 @@ def score(
         shown = "\n".join(f"  {path}" for path in absent[:20])
         more = f"\n  and {len(absent) - 20} more" if len(absent) > 20 else ""
         raise FindingsError(
-            f"{len(absent)} prediction files are missing, so there is no mean for "
+            f"{len(absent)} files of predictions or labels are missing, so there is no mean for "
             f"{', '.join(partial) or 'their tasks'}",
             where=shown + more,
             hint="Every language of a task that is there must be there.",

@@ -22,11 +22,13 @@ class DataResult(Tabular):
         found: Those that are there.
         absent: Tasks that have no data.
         converted: What was converted from original files.
+        lacking: Languages without rows to evaluate on, where all were to be made ready.
     """
 
     found: tuple[Presence, ...]
     absent: tuple[TaskSpec, ...] = ()
     converted: tuple[Converted, ...] = ()
+    lacking: tuple[Finding, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
         """One row a split and language."""

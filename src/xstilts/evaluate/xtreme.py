@@ -130,11 +130,10 @@ def score_folder(predictions: Path, labels: Path, suite: SuiteSpec) -> tuple[Sco
         suite: Tasks and languages.
 
     Returns:
-        The scores, and the prediction files that are missing.
+        The scores, and the files that are missing: the labels of a language, or its predictions.
 
     Raises:
-        NotFoundError: There is no such folder, neither has any task of the suite, or labels of a
-            language are missing.
+        NotFoundError: There is no such folder, or neither has any task of the suite.
         DataError: A file is broken.
     """
     for folder in (predictions, labels):
@@ -148,10 +147,9 @@ def score_folder(predictions: Path, labels: Path, suite: SuiteSpec) -> tuple[Sco
         for code in languages:
             name = f"{task}/test-{code}"
             own, gold = (_file(folder / name, task) for folder in (predictions, labels))
-            if gold is None:
-                raise NotFoundError(f"no labels {labels / name}.*", hint="Check the label folder.")
-            if own is None:
-                missing.append(str(predictions / name) + f".{layout_of(load_task(task)).suffix}")
+            if own is None or gold is None:
+                folder = labels if gold is None else predictions
+                missing.append(f"{folder / name}.{layout_of(load_task(task)).suffix}")
                 continue
             found.setdefault(task, {})[code] = score_file(task, own, gold, code)
     if not found and not missing:

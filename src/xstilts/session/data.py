@@ -120,6 +120,7 @@ class Data(Setup):
             NotFoundError: There is nothing to make ready; every place is listed.
             DataError: A file is broken.
         """
+        from xstilts.data.check import missing_languages
         from xstilts.data.prepare import Presence, prepare, require_rows
         from xstilts.data.results import DataResult
 
@@ -138,7 +139,8 @@ class Data(Setup):
         if not ready:
             require_rows(spec, root, offline=self.offline or raw is not None, **asked)
         converted = tuple(step for step in steps if not isinstance(step, Presence))
-        return DataResult(ready, converted=converted)
+        lacking = () if langs or splits else tuple(missing_languages([spec], root))
+        return DataResult(ready, converted=converted, lacking=lacking)
 
     def bundle_data(self, tasks: Sequence[str], to: str | Path) -> Bundle:
         """Pack the files of some tasks as one `.tar` for a machine without a network."""

@@ -92,3 +92,21 @@ def test_data_commands_see_every_language_and_name_what_a_suite_lacks(data, caps
     assert "ro" not in finding["message"].split(" in ")[1].split(", ")
     code, output = call(capsys, "--json", "--offline", "data", "prepare", "xquad", "--data", data)
     assert [row["language"] for row in json.loads(output.out)["ready"]] == ["en", "ro"]
+
+
+def test_prepare_names_what_is_nowhere_and_score_takes_the_rest(data, tmp_path, capsys):
+    ready = tmp_path / "ready"
+    words = ("data", "prepare", "tatoeba", "--suite", "xtreme-r", "--raw", data, "--data", ready)
+    code, output = call(capsys, "--offline", *words)
+    assert code == 0
+    assert "tatoeba: no test rows in ar, he," in output.err
+    assert "tatoeba.ara-eng.ara" in output.err
+    labels = ready / "labels"
+    shutil.copytree(labels / "tatoeba", tmp_path / "own/tatoeba")
+    code, output = call(capsys, "--json", "score", tmp_path / "own", labels, "--suite", "xtreme-r")
+    assert code == 3  # of 41 languages three are there
+    assert set(json.loads(output.out)["tatoeba"]["accuracy"]) == {"de", "lt", "ro"}
+    (tmp_path / "own/tatoeba/test-lt.tsv").unlink()
+    code, output = call(capsys, "score", tmp_path / "own", labels, "--suite", "xtreme-r")
+    assert code == 3
+    assert "39 files of predictions or labels are missing" in output.err
