@@ -226,6 +226,9 @@ def _problems(
             found.append((origin, place, "unknown key.", near_names(str(item["loc"][-1]), known)))
         elif item["type"] == "missing":
             found.append((origin, place, "missing.", "Add this key."))
+        elif item["type"] == "dict_type":
+            got = f"has to hold keys with values (got {item['input']!r})."
+            found.append((origin, place, got, ""))
         else:
             message = item["msg"][0].lower() + item["msg"][1:]
             found.append((origin, place, f"{message} (got {item['input']!r}).", ""))

@@ -6,6 +6,7 @@ import hashlib
 import random
 
 import pytest
+from pydantic import ValidationError
 from support.files import SHARED, needs_shared, write
 
 from xstilts.config.load import load_task
@@ -58,6 +59,12 @@ def test_counts_against_the_protocol(tmp_path):
     found = check(toy(counts={"test": {"*": 4, "de": 2}}), tmp_path)
     assert kinds(found) == [("test", "de", "count")]
     assert found[0].message == "3 rows where the protocol states 2"
+
+
+def test_one_count_for_all_languages(tmp_path):
+    assert toy(counts={"test": 4}).counts == {"test": {"*": 4}}
+    with pytest.raises(ValidationError, match="valid integer"):
+        toy(counts={"test": "four"})
 
 
 def test_counts_of_a_copy_come_before_those_of_the_protocol(tmp_path):

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from xstilts.config.specs.base import Spec
 
 _LABEL = re.compile(r"\S(?:[^\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]*\S)?")
 _CODE = re.compile(r"[\w-]+")
+
+
+def _by_language(values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    return {k: v if isinstance(v, Mapping) else {"*": v} for k, v in values.items()}
+
+
+Counts = Annotated[dict[str, dict[str, int]], BeforeValidator(_by_language)]
+"""Split to language to rows; `*` is every other language, and a number stands for all."""
 
 
 class HubSource(Spec):
@@ -67,7 +78,7 @@ class SourceSpec(Spec):
     options: dict[str, Any] = Field(default_factory=dict)
     sha256: dict[str, str] = Field(default_factory=dict)
     languages: list[str] = Field(default_factory=list)
-    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    counts: Counts = Field(default_factory=dict)
     note: str = ""
     refused: str = ""
 
@@ -94,7 +105,7 @@ class TaskSpec(Spec):
         select_split: The source-language split that picks the checkpoint; empty means the last
             checkpoint is taken, as the protocol does for extractive QA.
         counts: Rows per split and language that the protocol states, for `xstilts data check`:
-            `{split: {language or "*": rows}}`.
+            `{split: {language or "*": rows}}`, or `{split: rows}` for all languages.
         max_length: Sub-words per encoder run, special tokens included; retrieval that does not
             state it takes what the backbone holds.
         train: Defaults for `TrainSpec` that belong to the task.
@@ -115,7 +126,7 @@ class TaskSpec(Spec):
     train_task: str = ""
     eval_split: str = "test"
     select_split: str = "validation"
-    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    counts: Counts = Field(default_factory=dict)
     max_length: int = Field(default=128, gt=4)
     train: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
