@@ -42,6 +42,7 @@ def predict(
 
     Example: xstilts predict mnli --text "A man runs." --text2 "Somebody moves."
     """
+    from xstilts.tasks.encoding import row_length
     from xstilts.tasks.formats import FORMATS
 
     state: State = context.obj
@@ -50,13 +51,17 @@ def predict(
     rows = _from_file(file) if file else iter(_from_flags(given, choice))
     _require_one_source(file, given, choice)
     asked = state.session.asked(expression, language=language, task=task, backbone=backbone)
-    names = FORMATS.get(asked.require_head().task.format).FIELDS
+    task_of_head = asked.require_head().task
+    names = FORMATS.get(task_of_head.format).FIELDS
     while chunk := list(islice(rows, _CHUNK)):
         fields = [_with_text(row, names) for row in chunk]
         for prediction in asked.predict(fields, language=language):
             record = without_nan(prediction.record())
             sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
         sys.stdout.flush()
+    if asked.num_cut:
+        length = row_length(task_of_head, asked.backbone)
+        state.note(f"{asked.num_cut:,} of the inputs were cut at {length} sub-words")
 
 
 def _require_one_source(file: str, given: dict[str, list[str]], choice: Texts) -> None:

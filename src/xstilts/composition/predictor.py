@@ -66,6 +66,7 @@ class Predictor:
         tokenizer: The backbone's.
         head: The head that answers, and the task it was trained on; None when there is none.
         loaded: The modules, with their manifests.
+        num_cut: Inputs of all calls so far that lost sub-words because they were too long.
     """
 
     def __init__(self, loaded: LoadedExpression, backbone: Backbone, head: Head | None) -> None:
@@ -74,6 +75,7 @@ class Predictor:
         self.tokenizer = backbone.tokenizer
         self.model = TaskModel(backbone, loaded.composed, {head.task.name: head} if head else {})
         self.model.to(backbone.device).eval()
+        self.num_cut = 0
 
     def require_head(self) -> Head:
         """The head that answers.
@@ -104,6 +106,7 @@ class Predictor:
         examples = [Example(str(n), language, {"text": text}) for n, text in enumerate(texts)]
         task = load_task("tatoeba")
         features = encode_rows(examples, task, self.backbone, self.backbone.max_length)
+        self.num_cut += features.cut
         chosen = layer if layer >= 0 else self.backbone.retrieval_layer
         with self.model.attached():
             return predict.embed(self.model, features, [chosen], pooling)[chosen]
@@ -132,6 +135,7 @@ class Predictor:
         examples = [_example(task, row, number, code) for number, row in enumerate(listed)]
         made = FORMATS.get(task.format)
         features = encode_rows(examples, task, self.backbone, row_length(task, self.backbone))
+        self.num_cut += features.cut
         with self.model.attached():
             scores = predict.logits(self.model, features, task.name)
         values = made.decode(scores, features, examples, task)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.trained import add_module, backbone_folder
 
+from xstilts.cli import main
 from xstilts.errors import IntegrityError
 from xstilts.evaluate.ranking import METHODS
 from xstilts.evaluate.store import ResultStore
@@ -218,6 +219,20 @@ def test_a_plan_that_was_made_is_shown_without_torch(place, training_rows):
     made = session.train("mnli", method="lora", overrides=FEW)
     record, _ = asked(place, "--dry-run", *line)
     assert record == {**plan, "already there": made.reference}
+
+
+def test_predictions_say_how_many_inputs_were_cut(place, monkeypatch, capsys):
+    monkeypatch.setenv("XSTILTS_CACHE", str(place / "cache"))
+    words = ["--zoo", str(place / "zoo"), "predict", "mnli", "--backbone", str(place / "base")]
+    texts = ["a man runs", "a man runs " * 80]
+    with pytest.raises(SystemExit):
+        main([*words, *(word for text in texts for word in ("--text", text, "--text2", "nobody"))])
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 2
+    assert "1 of the inputs were cut at 64 sub-words" in output.err
+    with pytest.raises(SystemExit):
+        main([*words, "--text", texts[0], "--text2", "nobody"])
+    assert "cut" not in capsys.readouterr().err
 
 
 def test_other_rows_are_other_cells(place):

@@ -487,6 +487,15 @@ def test_a_standard_error_of_a_ratio_is_near_that_of_the_bootstrap():
     assert standard_error(rows, ratio) == pytest.approx(drawn.std(), rel=0.06)
 
 
+def test_outcomes_that_say_nothing_of_their_spread_have_no_standard_error(tmp_path):
+    store = ResultStore(tmp_path)
+    put(store, "right", 1, "de", [1] * 50)
+    put(store, "wrong", 1, "de", [0] * 50)
+    put(store, "few", 1, "de", [1, 0, 1, 0])
+    known = put(store, "known", 1, "de", [1, 0, 1, 0, 1])
+    assert standard_errors(store.cells()) == {known.key: pytest.approx(100 * (0.24 / 4) ** 0.5)}
+
+
 @pytest.mark.long
 def test_cells_know_their_standard_errors(tmp_path):
     store = fill(tmp_path, tasks=("xnli",), seeds=(1,), most=2, examples=120)

@@ -12,6 +12,7 @@ from xstilts.errors import IntegrityError
 from xstilts.evaluate.names import task_title
 from xstilts.evaluate.stats.resampling import Array, Pooled, standard_error
 from xstilts.evaluate.stats.significance import FEWEST_SEEDS
+from xstilts.evaluate.stats.verdict import FEWEST_EXAMPLES
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.tasks.metrics import METRICS
 
@@ -146,15 +147,17 @@ def collect(
 def standard_errors(cells: Iterable[ResultCell]) -> dict[str, float]:
     """Key of a cell to the standard error of its main score over examples, in points.
 
-    Cells without outcomes, and those of one example, have none.
+    Cells without outcomes, those of fewer than five examples, and those whose examples all came
+    out alike, have none: nothing says there how far the score would move.
     """
-    errors = {}
+    errors: dict[str, float] = {}
     for cell in cells:
         found = main_score(cell)
         load = _measured(cell, *found).load if found else None
         rows = load() if load else ()
-        if found and len(rows) > 1:
-            errors[cell.key] = standard_error(np.asarray(rows), found[1])
+        if found and len(rows) >= FEWEST_EXAMPLES:
+            error = standard_error(np.asarray(rows), found[1])
+            errors |= {cell.key: error} if error > 0 else {}
     return errors
 
 
