@@ -42,7 +42,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *import_module("xstilts.session").VERBS})
+    own = {name for name in globals() if name.startswith("__")}
+    return sorted({*own, *__all__, *import_module("xstilts.session").VERBS})
 
 
 class _CallableRoom(ModuleType):

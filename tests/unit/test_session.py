@@ -266,6 +266,7 @@ def test_an_unknown_world():
 
 def test_the_package_lists_its_verbs_and_is_typed():
     assert {"train", "evaluate", "xtreme", "predict", "load", "Session"} <= set(dir(xstilts))
+    assert not {"Any", "ModuleType", "sys", "annotations"} & set(dir(xstilts))
     assert all(callable(getattr(xstilts, name)) for name in ("evaluate", "align", "rank"))
     assert (Path(xstilts.__file__).parent / "py.typed").is_file()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -169,6 +170,15 @@ def test_peft_finds_the_base_by_itself(place, tmp_path):
     ids, mask, wanted = ours(place, text)
     found = model(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.allclose(found, wanted, atol=1e-6)
+    headed = tmp_path / "headed"
+    export("peft", "mnli/lora", zoo, base, headed)
+    kind = peft.AutoPeftModelForSequenceClassification
+    assert kind.__name__ in (headed / "README.md").read_text("utf-8")
+    (said,) = re.findall(r"`num_labels=(\d)`: (.*)", (headed / "README.md").read_text("utf-8"))
+    assert said == ("3", "entailment, neutral, contradiction")
+    model = kind.from_pretrained(headed, num_labels=int(said[0])).eval()
+    ids, mask, wanted = ours(place, "mnli/lora")
+    assert torch.allclose(model(input_ids=ids, attention_mask=mask).logits, wanted, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------- the adapters library

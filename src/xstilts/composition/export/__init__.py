@@ -241,5 +241,7 @@ def _card(chosen: Source, about: str) -> str:
     ]
     lines += [f"- module: `{entry.reference}`" for entry in entries]
     if chosen.head:
-        lines.append(f"- head: {chosen.head.task.format}, task {chosen.head.task.name}")
+        task = chosen.head.task
+        said = f"; `num_labels={len(task.labels)}`: {', '.join(task.labels)}" if task.labels else ""
+        lines.append(f"- head: {task.format}, task {task.name}{said}")
     return "\n".join(lines) + "\n"

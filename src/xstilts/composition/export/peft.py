@@ -14,8 +14,9 @@ from xstilts.files import write_json
 from xstilts.modules.methods import METHODS, lora
 
 ABOUT = (
-    "A LoRA module for peft: PeftModel.from_pretrained(model, folder), where `model` is the base "
-    "model in the class that `task_type` names (AutoModel without one)."
+    "A LoRA module for peft. AutoPeftModelForSequenceClassification.from_pretrained(folder, "
+    "num_labels=…) loads it and its base model (the class that `task_type` names, for feature "
+    "extraction without one); PeftModel.from_pretrained(model, folder) puts it on a model."
 )
 
 _TASK_TYPES = {
