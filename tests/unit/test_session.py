@@ -281,3 +281,31 @@ def test_what_is_evaluated_is_said_before_anything_is_looked_up(tmp_path, capsys
         with pytest.raises(NotFoundError):
             go()
         assert capsys.readouterr().err.splitlines()[0] == "evaluating none, mnli on nowhere"
+
+
+@pytest.mark.long
+def test_slow_verbs_say_what_they_do_before_torch_is_imported(tmp_path):
+    (tmp_path / "base").mkdir()
+    code = """
+import sys
+from xstilts.errors import XstiltsError
+from xstilts.session import Session
+
+place, verb = sys.argv[1:]
+Session.note = lambda self, text: print("torch" in sys.modules, text)
+session = Session(backbone=place + "/base", zoo=place + "/zoo", cache=place + "/c", data=place)
+verbs = {
+    "explain": lambda: session.explain("none"),
+    "compose": lambda: session.compose("none", "kept"),
+    "export": lambda: session.export("merged", "none", place + "/out"),
+    "evaluate": lambda: session.evaluate("none", "tatoeba"),
+}
+try:
+    verbs[verb]()
+except XstiltsError:
+    pass
+"""
+    for verb in ("explain", "compose", "export", "evaluate"):
+        command = [sys.executable, "-c", code, str(tmp_path), verb]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("False "), (verb, done.stdout)

@@ -162,6 +162,7 @@ def doctor(
 
     state: State = context.obj
     session = state.session
+    state.note("looking at packages, devices and folders")
     report = diagnose(
         session.zoo_folder,
         session.results_folder,

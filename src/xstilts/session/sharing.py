@@ -47,7 +47,10 @@ class Sharing(Setup):
         from xstilts.report.results import ExportResult
 
         require_exportable(kind, expression, self.zoo, language)
-        made = export(kind, expression, self.zoo, self.backbone(chosen), Path(to), language)
+        loaded = self.backbone(chosen)
+        with self.progress("exporting") as progress:
+            progress(f"{expression} as {kind}", 0.0)
+            made = export(kind, expression, self.zoo, loaded, Path(to), language)
         return ExportResult(kind, made)
 
     def push(

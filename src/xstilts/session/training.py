@@ -105,9 +105,9 @@ class Training(Setup):
         facts = self._facts_of_training(task, run, kind="plans", on=on, **options)
         kept = facts and facts.get()
         if not kept:
+            phase = self.phase(task, **options, plan_only=True)
             from xstilts.train.plan import planned
 
-            phase = self.phase(task, **options, plan_only=True)
             kept = {"run": phase.run_key, "plan": list(planned(phase).items())}
             if facts:
                 facts.put(kept)
@@ -255,11 +255,12 @@ class Training(Setup):
 
         require_readable(save)
         self.require_writable("zoo")
+        chosen = self.reference_for(expression, options.get("backbone", ""))
+        self._tell_loading(chosen)
         from xstilts.composition.merge import keep_merged
         from xstilts.report.results import ModuleResult
 
-        backbone = self.backbone_for(expression, options.get("backbone", ""))
-        return ModuleResult(keep_merged(expression, save, self.zoo, backbone))
+        return ModuleResult(keep_merged(expression, save, self.zoo, self.backbone(chosen)))
 
     def target_phase(self, expression: str, target: str, **options: Any) -> Phase:
         """The training that gives an expression a head for a target task.
@@ -302,9 +303,11 @@ class Training(Setup):
 
     def explain(self, expression: str, *, backbone: str = "") -> Explanation:
         """What an expression is made of, part by part, and what it costs."""
+        chosen = self.reference_for(expression, backbone)
+        self._tell_loading(chosen)
         from xstilts.composition.explain import explain
 
-        return explain(expression, self.zoo, self.backbone_for(expression, backbone))
+        return explain(expression, self.zoo, self.backbone(chosen))
 
     def searching(
         self,
