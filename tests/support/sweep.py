@@ -197,6 +197,8 @@ def build_place(place: Path) -> None:
                 main(["-q", "--json", *words])
             assert not caught.value.code, words
     (place / "recipes" / "tiny.yaml").write_text(RECIPE.format(place=place))
+    config = place / "peft" / "adapter_config.json"  # the place is copied, and its backbone with it
+    config.write_text(config.read_text().replace(f'"{(place / "pico").resolve()}"', '"pico"'))
 
 
 def settle(patch: pytest.MonkeyPatch, place: Path) -> None:

@@ -101,6 +101,34 @@ def two_backbones(home):
     return folder, other
 
 
+def test_a_backbone_that_was_moved_is_the_one_that_is_named(home, monkeypatch):
+    default, other = two_backbones(home)
+    moved = other.rename(home / "work" / "moved")
+    monkeypatch.setenv("XSTILTS_BACKBONE", str(moved))
+    found = Session(zoo=home / "zoo").load("mnli").backbone.identity
+    assert found.fingerprint == Backbone.load(str(moved)).identity.fingerprint
+    monkeypatch.setenv("XSTILTS_BACKBONE", str(default))
+    with pytest.raises(NotFoundError, match="not at hand"):
+        Session(zoo=home / "zoo").load("mnli")
+    monkeypatch.delenv("XSTILTS_BACKBONE")
+    with pytest.raises(NotFoundError, match="not at hand"):
+        Session(zoo=home / "zoo").load("mnli")
+    (home / "work" / "xstilts.toml").write_text(f'backbone = "{moved}"\n')
+    assert Session(zoo=home / "zoo").load("mnli").backbone.identity == found
+
+
+def test_data_folders_of_the_project(home, monkeypatch):
+    project = home / "work" / "xstilts.toml"
+    project.write_text('data = ["one", "../two"]\n')
+    assert Session().data_folders == [home / "work/one", home / "work/../two"]
+    monkeypatch.setenv("XSTILTS_DATA", str(home / "three"))
+    assert Session().data_folders == [home / "three"]
+    monkeypatch.delenv("XSTILTS_DATA")
+    project.write_text("data = 3\n")
+    with pytest.raises(ConfigError, match="not a list"):
+        _ = Session().data_folders
+
+
 def test_a_module_brings_its_own_backbone(home, monkeypatch, capsys):
     default, other = two_backbones(home)
     monkeypatch.setenv("XSTILTS_BACKBONE", str(default))

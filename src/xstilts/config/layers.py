@@ -133,7 +133,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-PLACES = ("backbone", "include")
+PLACES = ("backbone", "data", "include")
 """Keys of `xstilts.toml` that are no settings of a training: `place_setting` reads them."""
 
 

@@ -43,6 +43,30 @@ def config_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "configs"
 
 
+def _folders_of(key: str) -> list[Path]:
+    """Folders of an environment variable, or else of an `xstilts.toml`, relative to that."""
+    folders = paths.split_folders(os.environ.get(f"XSTILTS_{key.upper()}", ""))
+    if folders:
+        return folders
+    listed, origin = place_setting(key, Path.cwd(), paths.home_folder())
+    if isinstance(listed, str):
+        listed = [listed]
+    if origin is not None and not (
+        isinstance(listed, list) and all(isinstance(item, str) for item in listed)
+    ):
+        raise ConfigError(str(origin), [Problem(key, "not a list of folders.")])
+    return [origin.parent / Path(item).expanduser() for item in listed or [] if origin]
+
+
+def data_folders() -> list[Path]:
+    """Folders with original data files, of `XSTILTS_DATA`, or `data` in an `xstilts.toml`.
+
+    Raises:
+        ConfigError: `data` is no list of texts.
+    """
+    return _folders_of("data")
+
+
 def include_folders() -> list[Path]:
     """Folders of own YAMLs: of `XSTILTS_INCLUDE`, or `include` in an `xstilts.toml`.
 
@@ -50,16 +74,7 @@ def include_folders() -> list[Path]:
         NotFoundError: One of them is not there.
         ConfigError: `include` is no list of texts.
     """
-    folders = paths.split_folders(os.environ.get("XSTILTS_INCLUDE", ""))
-    if not folders:
-        listed, origin = place_setting("include", Path.cwd(), paths.home_folder())
-        if isinstance(listed, str):
-            listed = [listed]
-        if origin is not None and not (
-            isinstance(listed, list) and all(isinstance(item, str) for item in listed)
-        ):
-            raise ConfigError(str(origin), [Problem("include", "not a list of folders.")])
-        folders = [origin.parent / Path(item).expanduser() for item in listed or [] if origin]
+    folders = _folders_of("include")
     for folder in folders:
         if not folder.is_dir():
             raise NotFoundError(f"no folder {folder}", hint="Check --include.")

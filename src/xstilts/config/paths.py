@@ -4,7 +4,7 @@
 |---|---|---|
 | home: results, runs, worlds | the platform's user data folder | `XSTILTS_HOME` |
 | cache: tokenised rows, embeddings | the platform's user cache folder | `XSTILTS_CACHE` |
-| data: original files; several folders are read as one | none | `XSTILTS_DATA` |
+| data: folders of files, read as one | none | `XSTILTS_DATA`, or `data` in `xstilts.toml` |
 | include: folders of own task YAMLs | none | `XSTILTS_INCLUDE`, or `include` in `xstilts.toml` |
 | backbone | xlm-roberta-base | `XSTILTS_BACKBONE`, or `backbone` in `xstilts.toml` |
 | zoo: the module library | `./adapters_zoo` if there, else in home | `XSTILTS_ZOO` |
@@ -32,11 +32,6 @@ def home_folder() -> Path:
 def cache_folder() -> Path:
     """Folder for what can be computed again."""
     return _from_environment("XSTILTS_CACHE") or _platform("user_cache_path")
-
-
-def data_folders() -> list[Path]:
-    """Folders with original data files, the first one first."""
-    return split_folders(os.environ.get("XSTILTS_DATA", ""))
 
 
 def split_folders(text: str) -> list[Path]:

@@ -124,12 +124,14 @@ class Setup:
         Raises:
             NotFoundError: One that was named is not there.
         """
+        from xstilts.config.load import data_folders
+
         for folder in self.data_option:
             if not folder.is_dir():
                 raise NotFoundError(f"no data folder {folder}", hint="Check --data.")
         if self.data_option:
             return self.data_option
-        return [self.sandbox.data] if self.world else paths.data_folders()
+        return [self.sandbox.data] if self.world else data_folders()
 
     @property
     def data(self) -> Path | None:
@@ -348,7 +350,13 @@ class Setup:
             return default
         sized = self.sandbox.sized(own.repo) if self.world and not own.on_hub else None
         near = (Path.cwd(), self.zoo_folder.parent, self.zoo_folder)
-        found = str(sized) if sized else locate_backbone(entry, near)
+        try:
+            found = str(sized) if sized else locate_backbone(entry, near)
+        except NotFoundError:
+            moved = Path(default).expanduser().is_dir()
+            if not moved or own.differences(self.known_backbone(default).identity):
+                raise
+            return default
         self.note(f"backbone {own.name}, on which {entry.reference} was trained: {found}")
         return found
 

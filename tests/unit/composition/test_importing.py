@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -411,6 +412,10 @@ def test_the_stated_base_may_be_the_very_folder(pico, base, tmp_path, monkeypatc
     require_base(found, base.identity, given=pico.name)
     with pytest.raises(BackboneMismatchError, match=r"was made for .*pico"):
         require_base(found, base.identity, given=str(tmp_path))
+    elsewhere = replace(found, stated="/nowhere/of/this/machine/pico")
+    require_base(elsewhere, base.identity, given=str(tmp_path))
+    with pytest.raises(BackboneMismatchError, match="/nowhere/other"):
+        require_base(replace(found, stated="/nowhere/other"), base.identity, given=str(pico))
 
 
 def test_a_snapshot_of_the_hubs_cache_is_read_and_other_links_are_not(pico, base, tmp_path):

@@ -72,11 +72,14 @@ def require_base(
 
     Raises:
         BackboneMismatchError: It names another, or none. Neither library records which weights a
-            module was trained on, so a name is all there is.
+            module was trained on, so a name is all there is: of a folder that is not here its last
+            part.
     """
-    if allow or found.stated in (identity.repo, identity.name):
-        return
     stated, folder = Path(found.stated).expanduser(), Path(given).expanduser()
+    here = stated.is_absolute() and stated.exists()
+    name = stated.name if stated.is_absolute() and not here else found.stated
+    if allow or name in (identity.repo, identity.name):
+        return
     if found.stated and given and folder.is_dir() and stated.resolve() == folder.resolve():
         return
     made = f"was made for '{found.stated}'" if found.stated else "names no base model"
