@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from xstilts.cli import main
 from xstilts.composition import predict
 
 pytestmark = pytest.mark.long
@@ -11,7 +12,7 @@ pytestmark = pytest.mark.long
 FAST = ("--set", "train.epochs=1", "--set", "train.lr=1e-3")
 
 
-def test_align(run, monkeypatch):
+def test_align(run, monkeypatch, capsys):
     run("train-adapter", "mnli", *FAST, "--set", "train.save_every=2")
     embedded = []
     real = predict.embed
@@ -36,6 +37,10 @@ def test_align(run, monkeypatch):
     again = run(*arguments)
     assert (again["computed"], again["cached"]) == (0, first["computed"])
     assert again["scores"] == first["scores"] and len(embedded) == seen
+
+    with pytest.raises(SystemExit):
+        main(["--world", "sandbox", "-q", *arguments])
+    assert capsys.readouterr().out.count("\ntest, n = 30 a language\n") == 2  # one a bitext
 
     # XTREME's direction is what `eval` scores
     plain = run("eval", "mnli", "--task", "tatoeba", "--langs", "qab", "--layer", "3")

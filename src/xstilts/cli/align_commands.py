@@ -77,10 +77,14 @@ def _show(state: State, result: ScoresResult, requests: Sequence[Request]) -> No
     from xstilts.cli.eval_output import emit_outcome
     from xstilts.config.load import short_name
     from xstilts.report.alignment import alignment_table
+    from xstilts.report.material import data_text
 
     def human() -> None:
         for name in dict.fromkeys(short_name(request.task) for request in requests):
-            view = alignment_table([row for row in result.scores if row.task == name])
+            rows = [row for row in result.scores if row.task == name]
+            view = alignment_table(rows)
             state.table(view.columns, view.rows, view.title)
+            if rows:
+                print(data_text(rows[0].split, {row.n for row in rows}))
 
     emit_outcome(state, result.outcome, human)

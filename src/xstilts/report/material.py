@@ -400,13 +400,13 @@ def _column(kind: Unit, rows: Sequence[Score], siblings: Sequence[Unit]) -> Colu
         tuple(every),
         retrieval=kind.layer >= 0,
         split="" if title == kind.task else kind.split,
-        data=_data(kind.split, {row.n for row in rows}),
+        data=data_text(kind.split, {row.n for row in rows}),
         layer=kind.layer,
         lower=rows[0].metric in _lower_is_better(),
     )
 
 
-def _data(split: str, sizes: set[int]) -> str:
-    """`test, n = 5010 a language`."""
+def data_text(split: str, sizes: set[int]) -> str:
+    """What scores were measured on: `test, n = 5010 a language`."""
     few, many = min(sizes), max(sizes)
     return f"{split}, n = {few}{f' to {many}' if many > few else ''} a language".lstrip(", ")
