@@ -34,6 +34,10 @@ def write_forms(
         NotFoundError: There is no such form.
     """
 
+    def html(path: Path) -> None:
+        scores = [[cell.key, [score.value for score in cell.scores]] for cell in material.cells]
+        write_html(report, path, [*scores, material.draws])
+
     def xtreme_json(path: Path) -> None:
         write_json(path, exports.xtreme_record(material.scores, material.suite))
 
@@ -43,7 +47,7 @@ def write_forms(
         write_figures(every, path, list(figure_formats))
 
     writers: dict[str, Callable[[Path], object]] = {
-        "html": lambda path: write_html(report, path),
+        "html": html,
         "latex": lambda path: write_latex(report, path),
         "markdown": lambda path: write_markdown(report, path),
         "csv": lambda path: exports.write_csv(material.cells, path),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup, escape
 
-from xstilts.files import write_text
+from xstilts.files import digest, write_text
 from xstilts.report import figures
 from xstilts.report.model import Choices, Figure, Item, Report, Table, Value, number
 from xstilts.report.plain import plain
@@ -25,6 +27,7 @@ def page(
     *,
     scripts: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
+    picture: Callable[[Figure], str] | None = None,
     **values: Any,
 ) -> str:
     """A page that loads nothing from anywhere, from a template that extends `base.html.j2`.
@@ -34,6 +37,7 @@ def page(
         title: Of the page.
         scripts: Files below `page/`, run in this order at the end.
         data: By the id of the element that scripts read them from, as JSON.
+        picture: Gives what stands for a figure; its SVG when None.
         values: What the template shows.
     """
     environment = Environment(
@@ -47,7 +51,7 @@ def page(
         "json": _json,
         "view": _view,
         "breakable": _breakable,
-        "picture": _picture,
+        "picture": picture or _picture,
         "colour": lambda number: figures.style(number)["color"],
         "glyph": lambda number: figures.GLYPHS[number % figures.MOST],
         "sign": lambda tone: {"gain": "▲ ", "loss": "▼ "}.get(tone, ""),
@@ -56,8 +60,15 @@ def page(
     return made.render(title=title, scripts=("side.js", *scripts), data=data or {}, **values)
 
 
-def write_html(report: Report, path: Path) -> None:
-    """Write the report's page."""
+def write_html(report: Report, path: Path, scores: Any = None) -> None:
+    """Write the report's page.
+
+    Args:
+        report: What it shows.
+        path: Of the page.
+        scores: JSON values of all scores below it. With them, a page that is there already and
+            is of the same report, scores and code is left as it is: pictures take seconds.
+    """
     long = next((t for section in report.sections for t in section.tables if t.long), None)
     scripts, data = ["sort.js"], dict[str, Any]()
     if long:
@@ -66,17 +77,49 @@ def write_html(report: Report, path: Path) -> None:
     if report.choices:
         scripts.append("filter.js")
         data["choices"] = asdict(report.choices)
+    drawn: list[Figure] = []
+
+    def stand_in(figure: Figure) -> str:
+        drawn.append(figure)
+        return Markup(f"<svg data-picture={len(drawn) - 1}>")  # noqa: S704
+
     made = page(
         "report.html.j2",
         report.title,
         scripts=scripts,
         data=data,
+        picture=stand_in,
         report=report,
         choices=report.choices,
         filters=_filters(report.choices) if report.choices else (),
         absent=[section for section in report.sections if section.absent],
     )
-    write_text(path, made)
+    of = digest([made, scores, version("matplotlib"), *_code()]) if scores is not None else ""
+    if of and _is_page(path, of):
+        return
+    made = re.sub(r"<svg data-picture=(\d+)>", lambda found: _picture(drawn[int(found[1])]), made)
+    write_text(path, f"{made}{_mark(of, made)}" if of else made)
+
+
+def _mark(of: str, text: str) -> str:
+    """What ends a page: what it was made of, and its own digest, which a change by hand breaks."""
+    return f"<!-- of {of} {digest(text)} -->\n"
+
+
+def _is_page(path: Path, of: str) -> bool:
+    """Whether a page is there as it was written, and made of just this."""
+    try:
+        text, start, mark = path.read_text(encoding="utf-8").rpartition("<!-- of ")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return start + mark == _mark(of, text)
+
+
+@cache
+def _code() -> list[str]:
+    """The files that decide how a picture looks."""
+    here = Path(__file__).parent
+    return [file.read_text(encoding="utf-8") for file in sorted(here.rglob("*.py"))]
 
 
 def _filters(choices: Choices) -> list[tuple[str, str, list[str]]]:

@@ -104,14 +104,14 @@ def test_lm_eval_files_hold_the_standard_error_over_examples(tmp_path):
     store = ResultStore(tmp_path / "results")
     base = Score(
         expression="none", intermediate="none", digest="", backbone="base", fingerprint="f",
-        task="xnli", language="de", split="test", metric="accuracy", value=75.0, n=4,
+        task="xnli", language="de", split="test", metric="accuracy", value=75.0, n=8,
     )  # fmt: skip
-    store.put({"metric": "accuracy", "data": ["abc"]}, [base], "a\n", "tsv", [1, 1, 1, 0], 1.0)
+    store.put({"metric": "accuracy", "data": ["abc"]}, [base], "a\n", "tsv", [1, 1, 1, 0] * 2, 1.0)
     write_lm_eval(store.cells(), tmp_path / "lm_eval")
     (path,) = (tmp_path / "lm_eval/none__base").glob("results_*.json")
-    # sqrt(0.75 * 0.25 / (4 - 1)), the standard error of a mean of four
+    # sqrt(0.75 * 0.25 / (8 - 1)), the standard error of a mean of eight
     found = json.loads(path.read_text())["results"]["xnli_de"]["accuracy_stderr,none"]
-    assert found == pytest.approx(0.25, abs=1e-6)
+    assert found == pytest.approx(0.163663, abs=1e-6)
 
 
 def test_xtreme_keys_and_means_over_seeds(store):
@@ -125,6 +125,7 @@ def test_xtreme_keys_and_means_over_seeds(store):
 def test_cells_of_a_newer_version_are_refused(store):
     path = next(store.root.glob("cells/*/*/cell.json"))
     record = json.loads(path.read_text())
+    del record["sha256"]  # cells of then had none
     path.write_text(json.dumps({**record, "schema": 1}))
     assert len(store.scores()) == 7  # what is older is read
     path.write_text(json.dumps({**record, "schema": 99}))
@@ -132,13 +133,12 @@ def test_cells_of_a_newer_version_are_refused(store):
         store.scores()
 
 
-def test_what_is_wrong_with_a_broken_cell_is_said_in_plain_words(store):
+def test_what_is_wrong_with_a_broken_cell_is_said_in_plain_words(store, capsys):
     path = next(store.root.glob("cells/*/*/cell.json"))
     record = json.loads(path.read_text())
     record["scores"][0]["value"] = "many"
     path.write_text(json.dumps(record))
-    with pytest.raises(
-        IntegrityError, match=r"scores\.0\.value: input should be a valid number"
-    ) as said:
-        store.scores()
-    assert "http" not in str(said.value)
+    assert len(store.scores()) == 6
+    said = capsys.readouterr().err
+    assert "scores.0.value: input should be a valid number" in said
+    assert "http" not in said

@@ -14,9 +14,11 @@ from xstilts.config.load import load_suite
 from xstilts.errors import NotFoundError, UsageError
 from xstilts.evaluate.stats import THESE_RUNS
 from xstilts.evaluate.store import ResultStore, Score
+from xstilts.report import figures
 from xstilts.report.build import build
 from xstilts.report.facts import Facts, _hours
 from xstilts.report.figures import write_figures
+from xstilts.report.forms import write_forms
 from xstilts.report.html import write_html
 from xstilts.report.material import Material, UnfinishedCell
 from xstilts.report.model import Table, Value, signed
@@ -242,6 +244,29 @@ def test_html_is_one_file_that_names_nothing_else(store, tmp_path):
     assert page.count("<svg") == 1  # of xnli, which alone has several languages
     ids = re.findall(r'<(?:section|figure)[^>]* id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_a_page_of_the_same_scores_is_drawn_once(store, tmp_path, monkeypatch):
+    drawn, draw = [], figures.svg
+    monkeypatch.setattr(figures, "svg", lambda figure: drawn.append(figure) or draw(figure))
+    page = tmp_path / "page.html"
+
+    def write():
+        drawn.clear()
+        found = material(store)
+        write_forms(build(found), found, {"html": page})
+        return page.read_bytes(), len(drawn)
+
+    whole, pictures = write()
+    assert pictures > 0
+    assert whole.count(b"<svg") == pictures
+    assert write() == (whole, 0)
+    page.write_bytes(whole.replace(b"</body>", b"<p>changed</p></body>"))
+    assert write() == (whole, pictures)
+    page.write_bytes(b"\xff")
+    assert write() == (whole, pictures)
+    put(store, "mnli", "xnli", "sw", hits(9))
+    assert write()[1] >= pictures
 
 
 def test_latex_is_booktabs_with_everything_escaped(store, tmp_path):
