@@ -1,11 +1,28 @@
-"""The module library: folders with a manifest, found by reference, verified at every read."""
+"""The module library: folders with a manifest, found by reference, verified at every read.
+
+Its parts are imported when they are first used: what only asks for formats reads no module.
+"""
 
 from __future__ import annotations
 
-from xstilts.zoo.entry import Entry
-from xstilts.zoo.manifest import Manifest, read_manifest, require_name, write_manifest
-from xstilts.zoo.store import Zoo
-from xstilts.zoo.verify import verify_folder
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xstilts.zoo.entry import Entry
+    from xstilts.zoo.manifest import Manifest, read_manifest, require_name, write_manifest
+    from xstilts.zoo.store import Zoo
+    from xstilts.zoo.verify import verify_folder
+
+_PLACES = {
+    "Entry": "entry",
+    "Manifest": "manifest",
+    "Zoo": "store",
+    "read_manifest": "manifest",
+    "require_name": "manifest",
+    "verify_folder": "verify",
+    "write_manifest": "manifest",
+}
 
 __all__ = [
     "Entry",
@@ -16,3 +33,9 @@ __all__ = [
     "verify_folder",
     "write_manifest",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
