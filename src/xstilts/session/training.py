@@ -92,26 +92,28 @@ class Training(Setup):
     def plan(self, task: str, **options: Any) -> dict[str, Any]:
         """What a training would take: rows, steps, minutes, memory, and what is there already.
 
-        Reckoned once on a machine, and without torch while its files and settings are the same.
+        Reckoned once on a machine, and without torch while its files are the same, and its settings
+        but the rate, the decay and a seed that picks no rows.
 
         Args:
             task: See `phase`.
             options: See `phase`.
         """
         from xstilts.backbone.machine import hardware
+        from xstilts.train.known import plan_settings, run_key
 
         run = self.run_settings(task, **_settings(options))
         on = [hardware(), self.device_option]
-        facts = self._facts_of_training(task, run, kind="plans", on=on, **options)
+        facts = self._facts_of_training(task, plan_settings(run), kind="planned", on=on, **options)
         kept = facts and facts.get()
         if not kept:
             phase = self.phase(task, **options, plan_only=True)
             from xstilts.train.plan import planned
 
-            kept = {"run": phase.run_key, "plan": list(planned(phase).items())}
+            kept = {"deciding": phase.deciding, "plan": list(planned(phase).items())}
             if facts:
                 facts.put(kept)
-        there = self.zoo.find_run(kept["run"])
+        there = self.zoo.find_run(run_key(kept["deciding"], run))
         return {**dict(kept["plan"]), "already there": there.reference if there else None}
 
     def _facts_of_training(

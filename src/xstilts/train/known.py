@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from xstilts.backbone.known import KnownBackbone
 from xstilts.composition.resolve import expression_digest
 from xstilts.config.file_facts import FileFacts
 from xstilts.config.load import METHODS, load_method, load_task, tasks_of
 from xstilts.config.run import CODE_VERSION, RunSpec
+from xstilts.config.specs import TrainSpec
 from xstilts.data.located import locate
 from xstilts.data.sources import deciding_files, task_in_world
+from xstilts.files import digest
 from xstilts.train.parts import MLM
 from xstilts.zoo.workspace import Workspace
+
+UNPLANNED = {"seed", "lr", "weight_decay"}
+"""Settings of a training that its rows, steps, time and memory do not depend on."""
+
+
+def plan_settings(run: RunSpec) -> RunSpec:
+    """The settings that a plan depends on, with the others as they are by default.
+
+    The seed stays where it picks or mixes rows, or shuffles labels.
+    """
+    picks = run.train.limit or run.source.rows or run.source.how != "added"
+    left = {"seed"} if picks or run.labels == "shuffled" else set[str]()
+    usual = {name: getattr(TrainSpec(), name) for name in UNPLANNED - left}
+    return run.model_copy(update={"train": run.train.model_copy(update=usual)})
+
+
+def run_key(deciding: Mapping[str, Any], run: RunSpec) -> str:
+    """The key of a training, from what decides one that has the same plan (`Phase.deciding`)."""
+    own = run.train.model_dump(include=UNPLANNED)
+    return digest({**deciding, "train": {**deciding["train"], **own}})
 
 
 def training_facts(

@@ -134,15 +134,18 @@ class Phase:
         }
 
     @cached_property
+    def deciding(self) -> dict[str, Any]:
+        """Everything that decides the weights, as JSON values."""
+        return {
+            **self.identity_values,
+            "below": pinned(self.base, self.parents),
+            "init": self.init.manifest.digest if self.init else "",
+        }
+
+    @cached_property
     def run_key(self) -> str:
         """Digest of everything that decides the weights: equal keys, the same training."""
-        return digest(
-            {
-                **self.identity_values,
-                "below": pinned(self.base, self.parents),
-                "init": self.init.manifest.digest if self.init else "",
-            }
-        )
+        return digest(self.deciding)
 
     def step_key(self, step: int) -> str:
         """What stands for the weights at a step of `train.save_every`, instead of `run_key`."""

@@ -16,6 +16,7 @@ from xstilts.backbone.pretrained import full_training_bytes
 from xstilts.composition.resolve import pinned
 from xstilts.config.file_facts import FileFacts
 from xstilts.modules.methods import METHODS
+from xstilts.train.known import UNPLANNED
 from xstilts.train.mixing import Mixture
 from xstilts.train.phases import Phase
 from xstilts.train.processes import Processes
@@ -190,7 +191,7 @@ def _calibration(phase: Phase, plan: Plan) -> FileFacts:
         "method": [phase.preset.method, phase.options.model_dump()],
         "below": pinned(phase.base, phase.parents),
         "tasks": [part.name for part in phase.parts],
-        "train": phase.run.train.model_dump(exclude={"seed"}),
+        "train": phase.run.train.model_dump(exclude=UNPLANNED),
         "rows": [plan.rows, plan.dev_rows, plan.steps],
     }
     return FileFacts(phase.workspace.cache, "calibration", about)

@@ -16,6 +16,7 @@ from xstilts.errors import IntegrityError
 from xstilts.evaluate.ranking import METHODS
 from xstilts.evaluate.store import ResultStore
 from xstilts.session import Session
+from xstilts.train.known import plan_settings, run_key
 from xstilts.train.plan import estimate, plan_phase
 from xstilts.zoo import verify
 
@@ -219,6 +220,31 @@ def test_a_plan_that_was_made_is_shown_without_torch(place, training_rows):
     made = session.train("mnli", method="lora", overrides=FEW)
     record, _ = asked(place, "--dry-run", *line)
     assert record == {**plan, "already there": made.reference}
+    other = {"method": "lora", "overrides": [*FEW, "train.lr=0.002"], "seed": 7}
+    line = (*line, "--set", "train.lr=0.002", "--seed", "7")
+    assert asked(place, "--dry-run", *line) == (plan, [])
+    reference = session.train("mnli", **other).reference
+    record, heavy = asked(place, "--dry-run", *line)
+    assert (record, heavy) == ({**plan, "already there": reference}, [])
+
+
+@pytest.mark.parametrize(
+    ("setting", "free"),
+    [("", True), ("train.limit=4", False), ("source.rows=4", False), ("labels=shuffled", False)],
+)
+def test_a_seed_that_picks_rows_is_part_of_a_plan(place, training_rows, setting, free):
+    session = session_at(place)
+    overrides = [*FEW, *([setting] if setting else [])]
+    settings = [
+        session.run_settings("mnli", method="lora", overrides=overrides, seed=n) for n in (1, 2)
+    ]
+    first, second = (plan_settings(run) for run in settings)
+    assert (first == second) == free
+    phase = session.phase("mnli", method="lora", overrides=[*overrides, "train.lr=0.1"], seed=1)
+    assert run_key(phase.deciding, phase.run) == phase.run_key
+    if free:
+        other = session.phase("mnli", method="lora", overrides=overrides, seed=2)
+        assert run_key(phase.deciding, settings[1]) == other.run_key
 
 
 def test_predictions_say_how_many_inputs_were_cut(place, monkeypatch, capsys):
