@@ -70,9 +70,9 @@ def sweep(template, tmp_path, monkeypatch, capsys):
                     patch.setattr(sandbox, "ensure_world", nothing_is_loaded)
                 given = [*command.split(), *(words or CASES[command].words)]
                 filled = [word.format(place=place, out=place / "out") for word in given]
-                began = time.perf_counter()
+                began = time.process_time()  # of the processor, as others may work beside it
                 found, problem, message = attempt(filled, capsys, text=text)
-                seconds = time.perf_counter() - began
+                seconds = time.process_time() - began
         finally:
             for folder in (place / "zoo", place):
                 # at once, also where a weight file is still mapped

@@ -6,6 +6,7 @@ so it is run once. Rows are known by their sub-words, which every format has.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sqlite3
 import sys
@@ -80,8 +81,10 @@ class DiskStore:
         try:
             return self._once(act)
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorname == "SQLITE_FULL":
+                raise OSError(errno.ENOSPC, str(error), str(self.path)) from None
             if not error.sqlite_errorname.startswith(_DAMAGED):
-                raise  # locked, or the disk is full
+                raise  # such as a lock
             self._tell(error)
         for ending in ("", "-wal", "-shm"):
             Path(f"{self.path}{ending}").unlink(missing_ok=True)

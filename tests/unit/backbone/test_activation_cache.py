@@ -10,6 +10,7 @@ import torch
 from support.models import backbone, tokens
 
 from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
+from xstilts.errors import DiskError
 
 
 @pytest.fixture
@@ -141,6 +142,25 @@ def test_a_damaged_file_is_named_and_filled_again(damage, opened, encoder, tmp_p
     assert len(said) == 1
     assert said[0].startswith("computed again, cached activations are broken")
     assert said[0].endswith(str(path))
+
+
+def test_a_full_disk_is_the_systems_error_and_what_was_kept_stays(encoder, tmp_path, monkeypatch):
+    width = encoder.shape.hidden_size
+    store = DiskStore(tmp_path / "rows.sqlite", width)
+    store.put({b"a": torch.ones(9, width)})
+    plain = sqlite3.connect
+
+    def small(*given, **named):
+        connection = plain(*given, **named)
+        connection.execute("PRAGMA max_page_count=3")  # of the file: what SQLite calls full
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    with pytest.raises(OSError, match="full") as caught:
+        store.put({bytes([n]): torch.ones(400, width) for n in range(9)})
+    assert DiskError.of(caught.value).where == str(tmp_path / "rows.sqlite")
+    monkeypatch.setattr(sqlite3, "connect", plain)
+    assert torch.equal(store.get([b"a"])[0], torch.ones(9, width))
 
 
 def test_a_file_that_cannot_be_opened_is_left_as_it_is(encoder, tmp_path):
