@@ -412,6 +412,11 @@ def test_the_stated_base_may_be_the_very_folder(pico, base, tmp_path, monkeypatc
     require_base(found, base.identity, given=pico.name)
     with pytest.raises(BackboneMismatchError, match=r"was made for .*pico"):
         require_base(found, base.identity, given=str(tmp_path))
+    (tmp_path / "e5small").symlink_to(pico)
+    linked = replace(found, stated="e5small")
+    require_base(linked, base.identity, given=str(tmp_path / "e5small"))
+    with pytest.raises(BackboneMismatchError, match="e5small"):
+        require_base(linked, base.identity, given=str(pico))
     elsewhere = replace(found, stated="/nowhere/of/this/machine/pico")
     require_base(elsewhere, base.identity, given=str(tmp_path))
     with pytest.raises(BackboneMismatchError, match="/nowhere/other"):

@@ -80,6 +80,8 @@ def require_base(
     name = stated.name if stated.is_absolute() and not here else found.stated
     if allow or name in (identity.repo, identity.name):
         return
+    if found.stated and folder.is_dir() and name == folder.name:  # of a link, too
+        return
     if found.stated and given and folder.is_dir() and stated.resolve() == folder.resolve():
         return
     made = f"was made for '{found.stated}'" if found.stated else "names no base model"
