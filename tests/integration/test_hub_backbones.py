@@ -72,7 +72,11 @@ def test_a_repository_without_newer_files_is_loaded_and_nobody_is_asked_to_chang
     with HubServer() as hub:
         hub.put_repo("org/encoder", files(model_type, tmp_path))
         settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hub")}
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "DISABLE_SAFE"))}
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("HF_", "TRANSFORMERS_", "DISABLE_SAFE"))
+        }
         done = subprocess.run(
             [sys.executable, "-c", LOAD],
             env={**kept, **settings, "HF_HUB_DISABLE_XET": "1"},

@@ -28,7 +28,7 @@ def base(tmp_path_factory):
 
 
 def result(base, task, seconds):
-    identity = {"backbone": base.identity.fingerprint, "task": task}
+    identity = {"backbone": base.identity.key, "task": task}
     return SimpleNamespace(identity=identity, seconds=seconds)
 
 
