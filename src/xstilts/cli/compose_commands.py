@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import Backbone, Config, Force, Limit, Overrides, Seed
+from xstilts.cli.train_commands import Backbone, Config, DevLimit, Force, Limit, Overrides, Seed
 from xstilts.cli.training import train_and_print
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def compose(
     backbone: Backbone = "",
     seed: Seed = None,
     limit: Limit = None,
+    dev_limit: DevLimit = None,
     config: Config = None,
     overrides: Overrides = None,
     force: Force = False,
@@ -57,6 +58,7 @@ def compose(
         backbone=backbone,
         seed=seed,
         limit=limit,
+        settings={"train": {"dev_limit": dev_limit}} if dev_limit else {},
         overrides=overrides or [],
         config=config,
     )

@@ -98,3 +98,11 @@ def test_compose(asked):
         "overrides": ["train.lr=1"],
         "config": None,
     }
+
+
+def test_a_composition_takes_the_dev_limit_that_plans_name(asked):
+    seen = asked("compose", "fuse(a, b)", "--target", "xnli", "--save", "n", "--dev-limit", "7")
+    assert seen["settings"] == {"train": {"dev_limit": 7}, "target": "xnli"}
+    assert asked("compose", "fuse(a, b)", "--target", "xnli", "--save", "n")["settings"] == {
+        "target": "xnli"
+    }
