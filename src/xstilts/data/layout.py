@@ -79,7 +79,9 @@ def expand(root: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
     for pattern in patterns:
         path = os.path.join(base, pattern)  # noqa: PTH118  (thousands are looked for)
         matches = [Path(path)] if os.path.isfile(path) else []  # noqa: PTH113
-        if not matches and _WILD.search(pattern):
+        wild = _WILD.search(pattern)
+        fixed = os.path.dirname(pattern[: wild.start()]) if wild else ""  # noqa: PTH120
+        if wild and not matches and os.path.isdir(os.path.join(base, fixed)):  # noqa: PTH112, PTH118
             matches = sorted(
                 (path for path in root.glob(pattern) if path.is_file()),
                 key=lambda path: (path.name, path.as_posix()),
