@@ -20,12 +20,16 @@ __all__ = ["SandboxSpec", "build_data"]
 
 MANY = 1000
 """Rows of a training file from which on another process is worth its start."""
+_REST = """import sys
+from pathlib import Path
+from xstilts.sandbox.world import SandboxSpec, write_rest
+write_rest(Path(sys.argv[1]), SandboxSpec.model_validate_json(sys.argv[2]))"""
 
 
 def build_data(folder: Path, spec: SandboxSpec) -> None:
     """Write every task's files and `world.json` below `folder`."""
-    with text_first(folder, spec):
-        pass
+    bitexts.write_text(Making(folder, spec))
+    write_rest(folder, spec)
 
 
 @contextmanager
@@ -39,11 +43,10 @@ def text_first(folder: Path, spec: SandboxSpec) -> Iterator[None]:
     bitexts.write_text(Making(folder, spec))
     if cores() == 1 or spec.train_rows < MANY:
         yield
-        _write_rest(folder, spec)
+        write_rest(folder, spec)
         return
-    code = "import sys; from xstilts.sandbox import world; world.write_rest(*sys.argv[1:])"
     process = subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
-        [sys.executable, "-c", code, str(folder), spec.model_dump_json()],
+        [sys.executable, "-c", _REST, str(folder), spec.model_dump_json()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -51,18 +54,14 @@ def text_first(folder: Path, spec: SandboxSpec) -> Iterator[None]:
     try:
         yield
         if process.wait() != 0:
-            _write_rest(folder, spec)  # here it can say what is in its way
+            write_rest(folder, spec)  # here it can say what is in its way
     finally:
         process.kill()
         process.wait()
 
 
-def write_rest(folder: str, spec: str) -> None:
-    """What the other process of `text_first` does; `spec` is JSON."""
-    _write_rest(Path(folder), SandboxSpec.model_validate_json(spec))
-
-
-def _write_rest(folder: Path, spec: SandboxSpec) -> None:
+def write_rest(folder: Path, spec: SandboxSpec) -> None:
+    """Write everything but the text."""
     making = Making(folder, spec)
     for writer in (sentence_pairs, tagged, questions, choices, bitexts):
         writer.write_all(making)

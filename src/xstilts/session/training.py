@@ -257,12 +257,11 @@ class Training(Setup):
 
         require_readable(save)
         self.require_writable("zoo")
-        chosen = self.reference_for(expression, options.get("backbone", ""))
-        self._tell_loading(chosen)
+        backbone = self.backbone_for(expression, options.get("backbone", ""))
         from xstilts.composition.merge import keep_merged
         from xstilts.report.results import ModuleResult
 
-        return ModuleResult(keep_merged(expression, save, self.zoo, self.backbone(chosen)))
+        return ModuleResult(keep_merged(expression, save, self.zoo, backbone))
 
     def target_phase(self, expression: str, target: str, **options: Any) -> Phase:
         """The training that gives an expression a head for a target task.
@@ -305,11 +304,10 @@ class Training(Setup):
 
     def explain(self, expression: str, *, backbone: str = "") -> Explanation:
         """What an expression is made of, part by part, and what it costs."""
-        chosen = self.reference_for(expression, backbone)
-        self._tell_loading(chosen)
+        loaded = self.backbone_for(expression, backbone)
         from xstilts.composition.explain import explain
 
-        return explain(expression, self.zoo, self.backbone(chosen))
+        return explain(expression, self.zoo, loaded)
 
     def searching(
         self,

@@ -43,8 +43,8 @@ def shown_on(page: Path) -> Iterator[str]:
                 yield text
 
 
-def parse(text: str) -> None:
-    """Let the command line parse a command without running it, up to a pipe or redirection."""
+def parse(text: str) -> Any:
+    """What the command line makes of a command, not run, up to a pipe or redirection."""
     alone = re.split(r" (?:\||>|&&|2>) ", text)[0]
     words = move_global_options(shlex.split(alone, comments=True)[1:])
     command, context = COMMAND, COMMAND.make_context("xstilts", words)
@@ -52,20 +52,22 @@ def parse(text: str) -> None:
         rest = [*context._protected_args, *context.args]
         name, command, rest = command.resolve_command(context, rest)
         context = command.make_context(name, rest, parent=context)
+    return context
 
 
 @pytest.mark.parametrize("text", sorted(shown_in_help()))
 def test_an_example_of_the_help_is_taken(text):
-    parse(text)
+    assert parse(text).command is not COMMAND
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_commands_of_a_page_are_taken(page):
     for text in shown_on(page):
         try:
-            parse(text)
+            context = parse(text)
         except Exception as error:
             pytest.fail(f"{text}: {type(error).__name__}: {error}")
+        assert context.command is not COMMAND, text
 
 
 def test_there_are_many_and_a_wrong_one_is_refused():

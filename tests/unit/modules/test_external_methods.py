@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 import torch
+from support.external import FEW
 from support.models import backbone, tokens
 
 from xstilts.backbone.pretrained import fingerprint
@@ -26,18 +27,8 @@ needs_adapters = pytest.mark.skipif(
     importlib.util.find_spec("adapters") is None, reason="the adapters library is not installed"
 )
 
-SETTINGS = {
-    "oft": {"oft_block_size": 4, "r": 0},
-    "pissa": {"r": 4},
-    "olora": {"r": 4},
-    "fourierft": {"n_frequency": 20},
-    "waveft": {"n_frequency": 20},
-    "gralora": {"r": 8},
-    "randlora": {"r": "4"},
-    "compacter": {"phm_dim": 2, "reduction_factor": 4},
-    "compacter++": {"phm_dim": "2", "reduction_factor": "4"},
-    "mam": {},
-}
+AS_TEXT = {"randlora": {"r": "4"}, "compacter++": {"phm_dim": "2", "reduction_factor": "4"}}
+SETTINGS = FEW | AS_TEXT
 EXACT_START = ("dora", "rslora", "lora", "lora_bias", "ia3", "vera", "loha", "lokr", "oft", "boft")
 
 
@@ -145,16 +136,22 @@ def test_hidden_states_are_those_of_the_wrapped_encoder():
     assert (plain[2] - states[2]).abs().max() > 1e-4
 
 
+def saved(name, folder):
+    """Write a changed module; the backbone that it is on, and what both make of `tokens`."""
+    base = backbone()
+    method, adapter = make(name, base)
+    change(adapter)
+    wanted = state(base, adapter, *tokens())
+    method.save(adapter, folder, "thing", base)
+    return base, wanted
+
+
 @pytest.mark.parametrize("tuner", ["dora", "ia3", "vera", "pissa", "oft"])
 def test_plain_peft_loads_the_folder(tuner, tmp_path):
     import peft
 
-    base = backbone()
     ids, mask = tokens()
-    method, adapter = make(f"peft:{tuner}", base)
-    change(adapter)
-    wanted = state(base, adapter, ids, mask)
-    method.save(adapter, tmp_path, "thing", base)
+    _, wanted = saved(f"peft:{tuner}", tmp_path)
     plain = peft.PeftModel.from_pretrained(backbone().encoder, tmp_path).eval()
     found = plain(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.allclose(found, wanted, atol=1e-6)
@@ -165,13 +162,9 @@ def test_plain_peft_loads_the_folder(tuner, tmp_path):
     "config", ["prefix_tuning", "ia3", "compacter", "mam", "unipelt", "loreft"]
 )
 def test_the_plain_adapters_library_loads_the_folder(config, tmp_path):
-    base = backbone()
     ids, mask = tokens()
-    method, adapter = make(f"adapters:{config}", base)
-    change(adapter)
-    wanted = state(base, adapter, ids, mask)
     (tmp_path / "module").mkdir()
-    method.save(adapter, tmp_path / "module", "thing", base)
+    base, wanted = saved(f"adapters:{config}", tmp_path / "module")
     base.encoder.save_pretrained(tmp_path / "base")
     import adapters
 
