@@ -116,15 +116,20 @@ def test_command_line_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("line", ["tasks show xnli", "tasks ls", "zoo ls", "config show"])
+@pytest.mark.parametrize(
+    "line", ["tasks show xnli", "tasks ls", "zoo ls", "config show", "data ls"]
+)
 def test_what_only_lists_is_answered_without_torch(line, tmp_path):
     code = (
         "import sys; from xstilts.cli import main\n"
         f"try: main({line.split()!r})\n"
         "except SystemExit as done: assert not done.code, done.code\n"
-        "print([m for m in ('torch', 'transformers', 'datasets', 'pandas') if m in sys.modules])"
+        "heavy = ('torch', 'transformers', 'datasets', 'pandas', 'numpy', 'rich.table')\n"
+        "print([m for m in heavy if m in sys.modules])"
     )
-    home = {"XSTILTS_HOME": str(tmp_path), "XSTILTS_CACHE": str(tmp_path)}
+    home = dict.fromkeys(("XSTILTS_HOME", "XSTILTS_CACHE", "XSTILTS_DATA"), str(tmp_path))
+    (tmp_path / "xnli").mkdir()
+    (tmp_path / "xnli" / "dev-de.tsv").write_text("a\tb\tneutral\n")
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True, text=True, check=True, env=os.environ | home,

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from itertools import zip_longest
+from textwrap import wrap
 
-from rich.table import Table
+import typer
+from rich.cells import cell_len
 
+WIDTH = 200
+"""Columns of tables that do not go to a terminal, where `COLUMNS` does not say."""
 WHOLE = 48
 """Characters up to which a cell is never broken; longer ones are folded, at this width or more."""
 GAP = 2
@@ -14,42 +19,63 @@ PROSE = ("title", "what it is", "advice")
 """Columns of sentences: they are folded where the terminal is too narrow, names are not."""
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
-    """A plain table; columns of numbers are right-aligned.
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """Print a plain table on stdout; columns of numbers are right-aligned.
 
     Names stay whole: where the terminal is too narrow for them the table is wider than it.
     """
-    texts = [[_cell(value) for value in row] for row in rows]
-    widths = [
-        max(len(text) for text in (column, *(row[number] for row in texts)))
-        for number, column in enumerate(columns)
+    texts = [list(columns), *([_cell(value) for value in row] for row in rows)]
+    right = [
+        bool(rows) and all(isinstance(row[number], int | float) for row in rows)
+        for number in range(len(columns))
     ]
-    whole = [
-        max(len(word) for row in (columns, *texts) for word in row[number].split(" "))
-        if column in PROSE
-        else min(width, WHOLE)
-        for number, (column, width) in enumerate(zip(columns, widths, strict=True))
-    ]
-    least = sum(whole) + GAP * max(0, len(widths) - 1)
-    wide = least > shutil.get_terminal_size((least, 24)).columns
-    result = Table(
-        title=title or None,
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-        width=least if wide else None,
-    )
+    widths = _widths(columns, texts)
+    heading, *lines = ("\n".join(_lines(row, widths, right)) for row in texts)
+    if title:
+        above = title.center(sum(widths) + GAP * (len(widths) - 1)).rstrip()
+        typer.secho(above, italic=True)
+    typer.secho(heading, bold=True)
+    typer.echo("".join(f"{line}\n" for line in lines), nl=False)
+
+
+def _widths(columns: Sequence[str], texts: Sequence[Sequence[str]]) -> list[int]:
+    """The widths of the columns: as wide as their cells where the terminal has room for that."""
+    widths, least = [], []
     for number, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
-        result.add_column(
-            column,
-            justify="right" if numeric else "left",
-            overflow="fold",
-            min_width=whole[number],
+        cells = [row[number] for row in texts]
+        widths.append(max(cell_len(line) for cell in cells for line in cell.split("\n")))
+        words = max(cell_len(word) for cell in cells for word in cell.split(" "))
+        least.append(words if column in PROSE else min(widths[-1], WHOLE))
+    room = shutil.get_terminal_size((WIDTH, 24)).columns - GAP * (len(widths) - 1)
+    while sum(widths) > max(room, sum(least)):
+        spare = [(width, -n) for n, width in enumerate(widths) if width > least[n]]
+        widths[-max(spare)[1]] -= 1
+    return widths
+
+
+def _lines(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
+    """The lines of a row, cells that are too wide folded."""
+    folded = [
+        [
+            part
+            for line in cell.split("\n")
+            for part in wrap(line, width, break_on_hyphens=False) or [""]
+        ]
+        if cell_len(cell) > width or "\n" in cell
+        else [cell]
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    return [
+        (" " * GAP)
+        .join(
+            " " * (width - cell_len(cell)) + cell
+            if numeric
+            else cell + " " * (width - cell_len(cell))
+            for cell, width, numeric in zip(cells, widths, right, strict=True)
         )
-    for row in texts:
-        result.add_row(*row)
-    return result
+        .rstrip()
+        for cells in zip_longest(*folded, fillvalue="")
+    ]
 
 
 def _cell(value: object) -> str:

@@ -17,9 +17,6 @@ from xstilts.session import Session
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH = 200
-"""Columns of tables that do not go to a terminal, where `COLUMNS` does not say."""
-
 
 def split_commas(text: str) -> list[str]:
     """The parts of a comma-separated option; none for an empty one."""
@@ -56,6 +53,8 @@ class State:
         """Standard output, for people."""
         from rich.console import Console
 
+        from xstilts.cli.output import WIDTH
+
         asked = sys.stdout.isatty() or "COLUMNS" in os.environ
         return Console(soft_wrap=True, width=None if asked else WIDTH)
 
@@ -79,9 +78,9 @@ class State:
         self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = ""
     ) -> None:
         """Print a table on stdout, for people."""
-        from xstilts.cli.output import table
+        from xstilts.cli.output import print_table
 
-        self.console.print(table(columns, rows, title))
+        print_table(columns, rows, title)
 
     def show(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print rows as a table, or with `--json` as one mapping each."""

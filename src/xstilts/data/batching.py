@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
-from xstilts.data.features import Batch, Features, IntArray
+from xstilts.data.arrays import IntArray, np
+from xstilts.data.features import Batch, Features
 
 ENOUGH = 1024
 """Positions that a batch has at least before it ends for the sake of padding."""

@@ -7,15 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from xstilts.data.arrays import IntArray, NDArray, np
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +89,8 @@ class Features:
 
     def save(self, path: Path) -> None:
         """Write everything to one safetensors file."""
+        from safetensors.numpy import save_file
+
         arrays: dict[str, np.ndarray] = {
             "input_ids.values": self.input_ids.values,
             "input_ids.offsets": self.input_ids.offsets,
@@ -113,6 +111,8 @@ class Features:
         Raises:
             ValueError: Its arrays do not belong together.
         """
+        from safetensors.numpy import load_file
+
         arrays = load_file(path)
         offsets = arrays["input_ids.offsets"]
         tokens = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections.abc import Iterable
@@ -35,19 +36,18 @@ def fill(template: str, task: TaskSpec, source: SourceSpec, language: str) -> st
             raise UsageError(f"'{code}' is not a language code", hint="Example: de, zh or qaa.")
     if "{" not in template:
         return template
-    iso3, name = language_names(language)
-    source_iso3, source_name = language_names(task.source_language)
+    source_code = task.source_language
     values = {
-        "language": language,
-        "code": source.codes.get(language, language),
-        "iso3": iso3,
-        "language_name": name,
-        "source": task.source_language,
-        "source_code": source.codes.get(task.source_language, task.source_language),
-        "source_iso3": source_iso3,
-        "source_name": source_name,
+        "language": lambda: language,
+        "code": lambda: source.codes.get(language, language),
+        "iso3": lambda: language_names(language)[0],
+        "language_name": lambda: language_names(language)[1],
+        "source": lambda: source_code,
+        "source_code": lambda: source.codes.get(source_code, source_code),
+        "source_iso3": lambda: language_names(source_code)[0],
+        "source_name": lambda: language_names(source_code)[1],
     }
-    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match.group)(), template)
 
 
 def file_key(task: TaskSpec, source: SourceSpec, split: str) -> str:
@@ -77,19 +77,40 @@ def expand(root: Path, patterns: Iterable[str]) -> tuple[Path, ...]:
     found: list[Path] = []
     base = str(root)
     for pattern in patterns:
-        path = os.path.join(base, pattern)  # noqa: PTH118  (thousands are looked for)
-        matches = [Path(path)] if os.path.isfile(path) else []  # noqa: PTH113
-        wild = _WILD.search(pattern)
-        fixed = os.path.dirname(pattern[: wild.start()]) if wild else ""  # noqa: PTH120
-        if wild and not matches and os.path.isdir(os.path.join(base, fixed)):  # noqa: PTH112, PTH118
-            matches = sorted(
-                (path for path in root.glob(pattern) if path.is_file()),
-                key=lambda path: (path.name, path.as_posix()),
-            )
+        matches = sorted(_matching(base, pattern), key=lambda path: (path.name, path.as_posix()))
         if not matches:
             return ()
         found += matches
     return tuple(found)
+
+
+def _matching(base: str, pattern: str) -> list[Path]:
+    """The files below `base` that a pattern names; plain functions, as thousands are looked for."""
+    whole = os.path.join(base, pattern)  # noqa: PTH118
+    if os.path.isfile(whole):  # noqa: PTH113
+        return [Path(whole)]
+    if not _WILD.search(pattern):
+        return []
+    if "**" in pattern:
+        return [path for path in Path(base).glob(pattern) if path.is_file()]
+    folders = [base]
+    for part in pattern.split("/"):
+        folders = [
+            os.path.join(folder, name)  # noqa: PTH118
+            for folder in folders
+            for name in (_named(folder, part) if _WILD.search(part) else [part])
+        ]
+    return [Path(path) for path in folders if os.path.isfile(path)]  # noqa: PTH113
+
+
+def _named(folder: str, pattern: str) -> list[str]:
+    """The names in a folder that match; none where there is no such folder."""
+    start = _WILD.split(pattern, maxsplit=1)[0]
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(start)]  # noqa: PTH208
+    except OSError:
+        return []
+    return fnmatch.filter(names, pattern) if names else []
 
 
 def known_as(task: TaskSpec, language: str) -> set[str]:

@@ -191,8 +191,7 @@ def _place(found: Sequence[Located], root: Path | None) -> str:
 
 
 def _shown(path: Path, root: Path | None) -> str:
-    below = root is not None and path.is_relative_to(root)
-    return path.relative_to(root).as_posix() if below and root is not None else str(path)
+    return path.as_posix().removeprefix(f"{root.as_posix()}/") if root else str(path)
 
 
 def prepare(

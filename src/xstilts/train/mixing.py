@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from xstilts.config.specs import MixSpec, TaskSpec, TrainSpec
+from xstilts.data.arrays import IntArray
 from xstilts.data.batching import example_lengths, example_tokens, training_batches
-from xstilts.data.features import Batch, Features, IntArray, collate
+from xstilts.data.features import Batch, Features, collate
 from xstilts.errors import UsageError
 from xstilts.tasks.formats import FORMATS
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xstilts.config.specs import TrainSpec
-from xstilts.data.features import IntArray
+from xstilts.data.arrays import IntArray
 from xstilts.train import checkpoint
 from xstilts.train.mixing import Mixture
 from xstilts.train.optim import distance, learning_rate

@@ -8,9 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from rich.console import Console
 
-from xstilts.cli.output import table
+from xstilts.cli.output import print_table
 from xstilts.composition.parser import parse
 from xstilts.errors import UsageError
 
@@ -20,7 +19,7 @@ def test_names_stay_whole_on_a_narrow_terminal(monkeypatch, capsys, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     names = [f"language-{number:02d}" for number in range(9)]
     row = ("stack(mnli/seq_bn, qqp/lora)", *[12.34] * 9)
-    Console(width=columns, soft_wrap=True).print(table(("expression", *names), [row], "T"))
+    print_table(("expression", *names), [row], "T")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [
         ["T"], ["expression", *names], ["stack(mnli/seq_bn,", "qqp/lora)", *["12.3"] * 9],
@@ -29,10 +28,23 @@ def test_names_stay_whole_on_a_narrow_terminal(monkeypatch, capsys, columns):
 
 def test_a_long_text_is_folded_at_blanks(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    Console(width=80, soft_wrap=True).print(table(("a", "why"), [("x", "some words " * 12)]))
+    print_table(("a", "why"), [("x", "some words " * 12)])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 2
     assert set(" ".join(lines[1:]).split()) == {"x", "some", "words"}
+
+
+def test_a_table_that_goes_to_a_file(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    rows = [("中文 [bold]:smile:", 1, "a\nb"), ("x", 22.55, "")]
+    print_table(("name", "%", "why"), rows, "T")
+    assert capsys.readouterr().out.splitlines() == [
+        " " * 14 + "T",
+        "name" + " " * 19 + "%  why",
+        "中文 [bold]:smile:" + " " * 5 + "1  a",
+        " " * 26 + "b",
+        "x" + " " * 19 + "22.6",
+    ]  # fmt: skip
 
 
 def test_a_mistyped_operator_is_told_in_one_sentence():

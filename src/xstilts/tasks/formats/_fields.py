@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from xstilts.backbone.pooling import Pooling
 from xstilts.config.layers import Layer, resolve
 from xstilts.config.specs import Spec, TaskSpec
+from xstilts.data.arrays import IntArray, NDArray, np
 from xstilts.data.examples import Example
-from xstilts.data.features import IntArray
 from xstilts.errors import DataError, UsageError, near_names
 
 IGNORED = -100

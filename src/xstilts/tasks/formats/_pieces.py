@@ -8,12 +8,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from xstilts.data.arrays import Int32, IntArray, np
+from xstilts.data.features import Ragged
 
-from xstilts.data.features import IntArray, Ragged
-
-Int32 = NDArray[np.int32]
 Slices = tuple[IntArray, IntArray]
 """Where the slice of each row starts in a flat array, and how long it is."""
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from xstilts.data.features import Features, IntArray
-from xstilts.tasks.formats._pieces import Int32, Pieces
+from xstilts.data.arrays import Int32, IntArray, NDArray, np
+from xstilts.data.features import Features
+from xstilts.tasks.formats._pieces import Pieces
 from xstilts.tasks.formats._whitespace import legacy_answer
 
 ZERO_WIDTH_SPACE = 0x200B
@@ -19,9 +17,7 @@ DIRECTION_MARKS = (0x61C, 0x200E, 0x200F)
 _UNSEEN = (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200B, 0x200C, 0x200E, 0x200F, 0xFEFF)
 """Characters without a glyph that SentencePiece's normaliser makes blanks of, or drops."""
 
-_BLANKS = np.array(
-    sorted({*_UNSEEN, *(n for n in range(0x3001) if chr(n).isspace())}), dtype=np.uint32
-)
+_BLANKS = sorted({*_UNSEEN, *(n for n in range(0x3001) if chr(n).isspace())})
 
 
 class Settings(Protocol):
@@ -76,7 +72,7 @@ def _ink(text: str) -> tuple[Int32, Int32, Int32, Int32]:
         character that is no zero-width space, and one past the last that is no direction mark.
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    blank = np.isin(codes, _BLANKS)
+    blank = np.isin(codes, np.array(_BLANKS, dtype=np.uint32))
     place = np.arange(len(codes) + 1, dtype=np.int32)
     before = _last(~blank, place)
     marks = np.isin(codes, np.array(DIRECTION_MARKS, dtype=np.uint32))

@@ -12,12 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from xstilts.config.specs import TaskSpec
+from xstilts.data.arrays import IntArray, NDArray, np
 from xstilts.data.examples import Example
-from xstilts.data.features import Batch, Features, IntArray
+from xstilts.data.features import Batch, Features
 from xstilts.data.rows import Context, Row, has, label_name, raw_target, text_field
 from xstilts.errors import DataError
 from xstilts.tasks.formats._fields import (

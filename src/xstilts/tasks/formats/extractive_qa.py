@@ -15,20 +15,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from xstilts.config.specs import TaskSpec
+from xstilts.data.arrays import Int32, IntArray, NDArray, np
 from xstilts.data.examples import Answer, Example
-from xstilts.data.features import Batch, Features, IntArray
+from xstilts.data.features import Batch, Features
 from xstilts.data.row_formats import answers_of
 from xstilts.data.rows import Context, Row, has, is_missing, raw_target, text_field, value_of, wrong
 from xstilts.data.text import read_json, where
 from xstilts.errors import DataError
 from xstilts.tasks.formats import _spans
 from xstilts.tasks.formats._fields import IGNORED, HeadOptions, options, room, texts
-from xstilts.tasks.formats._pieces import Int32, Pieces, ended, pair_plan, template, tokenise
+from xstilts.tasks.formats._pieces import Pieces, ended, pair_plan, template, tokenise
 from xstilts.tasks.layouts import ANSWERS
 
 if TYPE_CHECKING:

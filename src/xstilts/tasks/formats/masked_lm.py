@@ -13,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
 from pydantic import Field
 
 from xstilts.config.specs import Spec, TaskSpec
+from xstilts.data.arrays import Int32, IntArray, np
 from xstilts.data.examples import Example
-from xstilts.data.features import Batch, Features, IntArray, Ragged
+from xstilts.data.features import Batch, Features, Ragged
 from xstilts.data.rows import Context, Row, text_field
 from xstilts.errors import DataError, UsageError
 from xstilts.tasks.formats._fields import IGNORED, options, room, texts
-from xstilts.tasks.formats._pieces import Int32, Pieces, RowPlan, template, tokenise
+from xstilts.tasks.formats._pieces import Pieces, RowPlan, template, tokenise
 
 if TYPE_CHECKING:
     import torch

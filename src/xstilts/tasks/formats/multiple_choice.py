@@ -11,10 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from xstilts.config.specs import TaskSpec
+from xstilts.data.arrays import NDArray, np
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features
 from xstilts.data.rows import (

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from xstilts.backbone.pooling import Pooling
 from xstilts.config.specs import Spec, TaskSpec
+from xstilts.data.arrays import np
 from xstilts.data.examples import Example
 from xstilts.data.features import Features
 from xstilts.data.rows import Context, Row, text_field

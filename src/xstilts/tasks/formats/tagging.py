@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from xstilts.config.specs import TaskSpec
+from xstilts.data.arrays import Int32, IntArray, NDArray, np
 from xstilts.data.examples import Example
-from xstilts.data.features import Batch, Features, IntArray, Ragged
+from xstilts.data.features import Batch, Features, Ragged
 from xstilts.data.rows import (
     Context,
     Row,
@@ -39,7 +37,6 @@ from xstilts.tasks.formats._fields import (
     room,
 )
 from xstilts.tasks.formats._pieces import (
-    Int32,
     RowPlan,
     ranges,
     single_plan,
