@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -36,6 +37,14 @@ COMPUTING = [command for command, case in CASES.items() if case.loads and comman
 LIGHT = [command for command, case in CASES.items() if not case.loads]
 LONG = ("score", "report", "grid answer", "doctor")
 """They load nothing, but import much."""
+SAY_TORCH = """
+import sys
+from xstilts.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as error:
+    print(error.code, "torch" in sys.modules)
+"""
 FIRST = re.compile(r"^error\[XS-[A-Z-]+\]: ", re.M)
 
 
@@ -227,6 +236,29 @@ def test_a_missing_backbone(sweep):
         code = 2 if CASES[command].code == 2 else 4
         sweep(command, code, no_backbone, loads=False)
     assert not sweep.faults, "\n\n".join(sweep.faults)
+
+
+@pytest.mark.parametrize("command", COMPUTING)
+def test_a_backbone_that_is_nowhere_costs_no_import_of_torch(template, tmp_path, command):
+    case, situations = CASES[command], {"nowhere": 4}
+    if case.loads == "any":
+        situations["some-org/encoder"] = 6
+    for backbone_named, code in situations.items():
+        with pytest.MonkeyPatch.context() as patch:
+            settle(patch, template)
+            patch.setenv("XSTILTS_BACKBONE", backbone_named)
+            patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+            patch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+            filled = [word.format(place=template, out=tmp_path) for word in case.words]
+            words = ["-q", *command.split(), *filled]
+            done = subprocess.run(
+                [sys.executable, "-c", SAY_TORCH, *words],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        found = 2 if case.code == 2 else code
+        assert done.stdout.split()[-2:] == [str(found), "False"], done.stdout + done.stderr
 
 
 def test_no_network(sweep):

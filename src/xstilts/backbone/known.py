@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xstilts.backbone.reference import backbone_spec
+from xstilts.config import hub_models
 from xstilts.config.file_facts import FileFacts
 from xstilts.config.specs import BackboneIdentity, BackboneSpec
 
@@ -125,6 +126,29 @@ class BackboneFacts:
                 "max_length": backbone.max_length,
             }
         )
+
+
+def require_at_hand(reference: str, *, offline: bool = False) -> None:
+    """Refuse a backbone that is nowhere and cannot be fetched, before torch is imported.
+
+    Args:
+        reference: Of the backbone.
+        offline: Ask no hub.
+
+    Raises:
+        NotFoundError: As `backbone_spec`.
+        NetworkError: It is not in the hub's cache, and nothing can be fetched.
+    """
+    spec = backbone_spec(reference)
+
+    def model_types() -> tuple[str, ...]:
+        from xstilts.backbone.architectures import model_types
+
+        return model_types()
+
+    hub_models.require_at_hand(
+        "backbone", spec.repo, spec.revision, offline=offline, model_types=model_types
+    )
 
 
 def _files(spec: BackboneSpec) -> list[Path]:

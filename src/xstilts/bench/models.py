@@ -13,7 +13,6 @@ from torch import Generator, Tensor
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.packed import unpack
 from xstilts.backbone.pretrained import fingerprint
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import compose
 from xstilts.composition.parser import parse
 from xstilts.composition.task_model import Head, TaskModel
@@ -21,6 +20,7 @@ from xstilts.config.load import load_method, load_task
 from xstilts.config.specs import BackboneIdentity
 from xstilts.data.features import Features, Ragged
 from xstilts.modules.methods import METHODS
+from xstilts.modules.weights import ModuleWeights
 
 VOCABULARY = 250_002
 """Words of XLM-R, for work that touches them; a small vocabulary is enough for the rest."""

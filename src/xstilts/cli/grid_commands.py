@@ -43,10 +43,11 @@ def plan(
     """
     state: State = context.obj
     state.note(f"planning study {study}")
+    chosen = _chosen(state, study, backbone, seeds, intermediates)
+    _require_backbones(state, chosen)
     from xstilts.cli.grid_output import print_plan
     from xstilts.grid.plan import estimate
 
-    chosen = _chosen(state, study, backbone, seeds, intermediates)
     planned, grid_context = _planned(state, chosen, plan_only=True)
     with state.session.progress("calibrating") as progress:
         lines = estimate(planned, grid_context, progress)
@@ -79,12 +80,13 @@ def run(
         plan(context, study, backbone, seeds, intermediates)
         return
     state.note(f"planning study {study}")
+    chosen = _chosen(state, study, backbone, seeds, intermediates)
+    state.session.require_writable("zoo", "results", "home", "cache")
+    _require_backbones(state, chosen)
     from xstilts.cli.grid_answer import make_answer, print_answer
     from xstilts.cli.grid_output import print_status, status_record
     from xstilts.grid import drive
 
-    chosen = _chosen(state, study, backbone, seeds, intermediates)
-    state.session.require_writable("zoo", "results", "home", "cache")
     planned, grid_context = _planned(state, chosen)
     with state.session.progress(f"study {planned.name}") as progress:
         drive.drive(
@@ -175,7 +177,7 @@ def retry(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
     Example: xstilts grid retry alignment-by-domain --world sandbox
     """
-    from xstilts.grid.drive import named
+    from xstilts.grid.cell import named
 
     state: State = context.obj
     state.refuse_dry_run("grid retry")
@@ -197,7 +199,7 @@ def cancel(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
     Example: xstilts grid cancel alignment-by-domain --world sandbox
     """
-    from xstilts.grid.drive import named
+    from xstilts.grid.cell import named
 
     state: State = context.obj
     state.refuse_dry_run("grid cancel")
@@ -218,7 +220,7 @@ def logs(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
     Example: xstilts grid logs alignment-by-domain --cell 3f9a --world sandbox
     """
-    from xstilts.grid.drive import named
+    from xstilts.grid.cell import named
 
     state: State = context.obj
     folder, planned = _started(state, study)
@@ -262,6 +264,12 @@ def _chosen(state: State, study: str, backbone: str, seeds: str, intermediates: 
                 raise NotFoundError.named(f"intermediate of study {spec.name}", name, by_name)
         update["intermediates"] = [by_name[name] for name in intermediates.split(",")]
     return spec.model_copy(update=update)
+
+
+def _require_backbones(state: State, spec: StudySpec) -> None:
+    """Refuse a study one of whose backbones is nowhere, before torch is imported."""
+    for name in spec.backbones or [""]:
+        state.session.require_backbone(state.session.study_backbone(name))
 
 
 def _global_options(state: State) -> list[str]:

@@ -94,11 +94,13 @@ def run(
     state: State = context.obj
     state.note(f"recipe {recipe}")
     from xstilts.config.load import load_recipe
-    from xstilts.evaluate.request import missing_lines
-    from xstilts.train.recipes import RecipeRunner, spell_out
 
     chosen = _chosen(load_recipe(recipe), intermediates, targets, seeds)
     state.session.require_writable("zoo", "results", "home", "cache")
+    state.session.require_backbone(backbone)
+    from xstilts.evaluate.request import missing_lines
+    from xstilts.train.recipes import RecipeRunner, spell_out
+
     workspace = state.session.workspace()
     graph = spell_out(chosen, workspace, sandbox=bool(state.session.world))
     session = state.session

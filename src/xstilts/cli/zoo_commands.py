@@ -135,11 +135,11 @@ def shrink(
 
     Example: xstilts zoo shrink mnli/full
     """
-    from xstilts.composition.shrink import shrink as store
-
     state: State = context.obj
     state.session.require_writable("zoo")
     encoder = state.session.backbone_for(reference, backbone)
+    from xstilts.composition.shrink import shrink as store
+
     zoo = state.session.zoo
     made = store(zoo.find(reference, encoder.identity), zoo, encoder)
     before, after = made.before / 1e6, made.after / 1e6

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from torch import Generator, Tensor, nn
 
-from xstilts.backbone.sites import EncoderShape, ModuleWeights, Site
+from xstilts.backbone.sites import EncoderShape, Site
 from xstilts.composition.expression import SUM, Call, Expression, Operand, Ref
 from xstilts.config.specs import Spec
 from xstilts.errors import UsageError, near_names
 from xstilts.modules.methods import METHODS
 from xstilts.modules.operators import OPERATORS, PartInfo
+from xstilts.modules.weights import ModuleWeights
 
 
 class ComposedModules(nn.Module):

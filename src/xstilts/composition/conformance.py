@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import ComposedModules, compose, merge
 from xstilts.composition.export import probe
 from xstilts.composition.expression import SUM, Call, Expression, Operand, Ref
@@ -26,6 +25,7 @@ from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.methods import METHODS, Method
 from xstilts.modules.operators import OPERATORS, PartInfo
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.manifest import COMPOSITION, MERGE, NAME
 
 SAFE = (".safetensors", ".json", ".txt", ".model")

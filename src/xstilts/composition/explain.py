@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import ModuleWeights, Site
+from xstilts.backbone.sites import Site
 from xstilts.composition.compose import ComposedModules, compose
 from xstilts.composition.expression import Call, Expression, Ref
 from xstilts.composition.load import load_modules
 from xstilts.composition.resolve import resolve_expression
 from xstilts.modules.methods import METHODS
 from xstilts.modules.operators import OPERATORS
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo import Entry, Zoo
 
 

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import ComposedModules, compose
 from xstilts.composition.expression import (
     for_language,
@@ -29,6 +28,7 @@ from xstilts.composition.task_model import Head, TaskModel, probe
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.methods import METHODS, read_tensors
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo import Entry, Manifest, Zoo
 from xstilts.zoo.manifest import COMPOSITION
 

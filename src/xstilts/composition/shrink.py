@@ -10,9 +10,9 @@ import torch
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.lazy_tensors import info_of, rows_of
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.methods import METHODS, full
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo import Entry, Manifest, Zoo, verify_folder, write_manifest
 from xstilts.zoo.manifest import UNLISTED
 

@@ -159,7 +159,6 @@ def load_errors(
         NotFoundError: The folder lacks a file.
         NetworkError: It is not on this machine and cannot be fetched.
     """
-    from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError
     from safetensors import SafetensorError
 
@@ -174,20 +173,71 @@ def load_errors(
         if Path(place).expanduser().is_dir():
             raise NotFoundError(f"{what} folder '{place}' is incomplete: {first}") from None
         if not _can_be_a_repository(place):
-            raise NotFoundError(
-                f"no {what} '{place}'", hint="Check the path or the name."
-            ) from None
+            raise _no_such(what, place) from None
         if closed is None:
             raise NetworkError(
                 f"{what} '{place}' could not be fetched: {first}",
                 hint="Check the name and the connection (`xstilts doctor --hub`), or use one here.",
             ) from None
-        there = ", ".join(_cached(model_types)) or "none"
-        raise type(closed)(
-            f"{what} '{place}' is not on this machine, and {closed.what}",
-            where=f"no folder of this name; such models in {constants.HF_HUB_CACHE}: {there}",
-            hint="Name one of these or a local folder, or run once with a network.",
-        ) from None
+        raise _not_here(what, place, closed, model_types) from None
+
+
+_OTHER_CACHES = (
+    "TRANSFORMERS_CACHE",
+    "PYTORCH_TRANSFORMERS_CACHE",
+    "PYTORCH_PRETRAINED_BERT_CACHE",
+)
+"""Where transformers 4 looks instead of the hub's cache."""
+
+
+def require_at_hand(
+    what: str,
+    place: str,
+    revision: str = "",
+    *,
+    offline: bool = False,
+    model_types: Callable[[], Collection[str]] = tuple,
+) -> None:
+    """Refuse a model that is nowhere and cannot be fetched, before torch is imported.
+
+    Args:
+        what: The kind of model, for messages.
+        place: Its folder, or its name on the hub.
+        revision: On the hub; its main branch when empty.
+        offline: See `no_network`.
+        model_types: See `load_errors`.
+
+    Raises:
+        NotFoundError: There is no such folder.
+        NetworkError: It is not in the hub's cache, and nothing can be fetched.
+    """
+    if Path(place).expanduser().is_dir() or any(map(os.environ.get, _OTHER_CACHES)):
+        return
+    if not _can_be_a_repository(place):
+        raise _no_such(what, place)
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(place, "config.json", revision=revision or None)
+    closed = None if isinstance(found, str) else no_network(offline)
+    if closed is not None:
+        raise _not_here(what, place, closed, model_types())
+
+
+def _no_such(what: str, place: str) -> NotFoundError:
+    return NotFoundError(f"no {what} '{place}'", hint="Check the path or the name.")
+
+
+def _not_here(
+    what: str, place: str, closed: NetworkError, model_types: Collection[str]
+) -> NetworkError:
+    from huggingface_hub import constants
+
+    there = ", ".join(_cached(model_types)) or "none"
+    return type(closed)(
+        f"{what} '{place}' is not on this machine, and {closed.what}",
+        where=f"no folder of this name; such models in {constants.HF_HUB_CACHE}: {there}",
+        hint="Name one of these or a local folder, or run once with a network.",
+    )
 
 
 def load_tokenizer(what: str, place: str, **options: Any) -> Any:

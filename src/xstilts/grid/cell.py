@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from xstilts.errors import NotFoundError, UsageError
+
 SHORT = 12
 """Digits of a cell's hash that are shown."""
 
@@ -43,6 +45,29 @@ class GridCell:
     def from_record(cls, record: Mapping[str, Any]) -> GridCell:
         """The cell of a record."""
         return cls(**{**record, "parents": tuple(record["parents"])})
+
+
+def named(cells: Sequence[GridCell], wanted: Sequence[str]) -> list[GridCell]:
+    """The cells whose hashes begin so; `all` means every one.
+
+    Raises:
+        NotFoundError: None begins so.
+        UsageError: Several do.
+    """
+    if list(wanted) == ["all"]:
+        return list(cells)
+    result = []
+    for start in wanted:
+        found = [cell for cell in cells if cell.key.startswith(start)]
+        if not found:
+            raise NotFoundError(
+                f"no cell of this study begins with '{start}'",
+                hint="List them: xstilts grid status STUDY --cells.",
+            )
+        if len(found) > 1:
+            raise UsageError(f"{len(found)} cells begin with '{start}'", hint="Give more digits.")
+        result += found
+    return result
 
 
 def with_ancestors(cells: Sequence[GridCell], chosen: Collection[str]) -> frozenset[str]:

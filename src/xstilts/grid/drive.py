@@ -11,8 +11,8 @@ from typing import Any
 from xstilts.config.cpu import cores
 from xstilts.config.layers import Layer, parse_overrides, resolve
 from xstilts.config.progress import ProgressFn
-from xstilts.errors import FindingsError, NotFoundError, PreemptedError, UsageError
-from xstilts.grid.cell import GridCell, with_ancestors
+from xstilts.errors import FindingsError, PreemptedError
+from xstilts.grid.cell import GridCell, named, with_ancestors
 from xstilts.grid.context import GridContext
 from xstilts.grid.engines import ENGINES, WorkerPool
 from xstilts.grid.kinds import KINDS
@@ -23,29 +23,6 @@ from xstilts.train.signals import stop_requests
 
 DRAWS = 10_000
 """Of the bootstrap behind a study's verdict."""
-
-
-def named(cells: Sequence[GridCell], wanted: Sequence[str]) -> list[GridCell]:
-    """The cells whose hashes begin so; `all` means every one.
-
-    Raises:
-        NotFoundError: None begins so.
-        UsageError: Several do.
-    """
-    if list(wanted) == ["all"]:
-        return list(cells)
-    result = []
-    for start in wanted:
-        found = [cell for cell in cells if cell.key.startswith(start)]
-        if not found:
-            raise NotFoundError(
-                f"no cell of this study begins with '{start}'",
-                hint="List them: xstilts grid status STUDY --cells.",
-            )
-        if len(found) > 1:
-            raise UsageError(f"{len(found)} cells begin with '{start}'", hint="Give more digits.")
-        result += found
-    return result
 
 
 def compute(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xstilts.backbone.sites import ModuleWeights
+from xstilts.modules.weights import ModuleWeights
 
 
 @dataclass(frozen=True)

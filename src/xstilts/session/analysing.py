@@ -58,7 +58,6 @@ class Analysing(Evaluating):
         chosen = self.reference_for(texts, backbone)
         for task in bitexts:
             load_task(task)
-        from xstilts.evaluate.alignment.snapshots import alignment_requests
         from xstilts.evaluate.cells import require_data
         from xstilts.evaluate.request import task_requests
 
@@ -66,6 +65,9 @@ class Analysing(Evaluating):
         for task in bitexts:
             asked = task_requests(["none"], task, alignment=True, **own)
             require_data(asked, self.data, offline=self.no_hub)
+        self.require_backbone(chosen)
+        from xstilts.evaluate.alignment.snapshots import alignment_requests
+
         evaluator = self.evaluator(backbone=chosen, precision=precision, compiled=compiled)
         return evaluator, alignment_requests(texts, bitexts, self.zoo, evaluator.backbone, **which)
 

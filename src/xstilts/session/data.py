@@ -187,10 +187,14 @@ class Data(Setup):
         Raises:
             UsageError: There is no data folder, or rows of this format cannot be translated.
         """
+        from xstilts.config.hub_models import require_at_hand
+
+        spec, rows = self.translation_rows(task, split, limit=limit, seed=seed)
+        place, _, revision = model.partition("@")
+        require_at_hand("translation model", place, revision, offline=self.offline)
         from xstilts.data.results import TranslationsResult
         from xstilts.data.translation.task import translate_task
 
-        spec, rows = self.translation_rows(task, split, limit=limit, seed=seed)
         root = self.data_target or self.require_data("keep translations in")
         how: dict[str, Any] = {"code": code, "beams": beams, "offline": self.offline}
         made = []

@@ -268,6 +268,7 @@ class Setup:
         name = reference or self.backbone_reference
         if name not in self._backbones:
             self._tell_loading(name)
+            self.require_backbone(name)
             from xstilts.backbone.backbone import Backbone
             from xstilts.backbone.known import BackboneFacts
 
@@ -297,7 +298,10 @@ class Setup:
             return self._backbones[name]
         from xstilts.backbone.known import BackboneFacts
 
-        return BackboneFacts(name, self.cache).known(lambda: self.backbone(name))
+        known = BackboneFacts(name, self.cache).known(lambda: self.backbone(name))
+        if known is None:
+            self.require_backbone(name)
+        return known
 
     def outlined_backbone(self, reference: str = "") -> Backbone:
         """As `backbone`; with the shapes of its weights alone, if it was loaded before."""
@@ -407,6 +411,20 @@ class Setup:
         return Progress(title, quiet=self.quiet)
 
     # -- what is refused before a backbone is loaded
+
+    def require_backbone(self, reference: str = "") -> None:
+        """Refuse a backbone that is nowhere and cannot be fetched, before torch is imported.
+
+        Raises:
+            NotFoundError: There is no such preset or folder.
+            OfflineError: It is not on this machine, and the session is offline.
+            NetworkError: It is not on this machine, and the hub does not answer.
+        """
+        name = reference or self.backbone_reference
+        if name not in self._backbones:
+            from xstilts.backbone.known import require_at_hand
+
+            require_at_hand(name, offline=self.offline)
 
     def require_parts(self, expressions: str | Iterable[str], language: str = "") -> None:
         """Refuse expressions that do not parse, or that name modules that are not there.

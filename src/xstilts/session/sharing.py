@@ -126,11 +126,8 @@ class Sharing(Setup):
             IntegrityError: It is no such folder, or holds what is not supported.
             BackboneMismatchError: It names another base model, or none.
         """
-        from xstilts.composition import importing
         from xstilts.composition.parser import require_readable
         from xstilts.config.load import load_task
-        from xstilts.report.results import ImportResult
-        from xstilts.zoo import hubs
 
         remote = place.startswith("hf:")
         stem = place.partition("@")[0].rpartition("/")[2] if remote else Path(place).resolve().name
@@ -142,11 +139,16 @@ class Sharing(Setup):
             load_task(task)
         if not remote and not Path(place).is_dir():
             raise NotFoundError(f"no folder {place}", hint="Check the path, or name hf:org/name.")
+        given = backbone or self.backbone_reference
+        self.require_backbone(given)
+        from xstilts.composition import importing
+        from xstilts.report.results import ImportResult
+        from xstilts.zoo import hubs
+
         with scratch_folder("import") as temporary:
             path, origin = temporary if remote else Path(place), ""
             if remote:
                 origin = hubs.fetch_files(place, importing.FILES, path, offline=self.offline)
-            given = backbone or self.backbone_reference
             loaded = self.backbone(given)
             found = importing.read_folder(path, loaded, task, pickles=from_pickle)
             allow = allow_base_mismatch

@@ -332,14 +332,14 @@ class Training(Setup):
             require_readable(save)
             self.require_writable("zoo")
         self.require_writable("home", "cache")
-        self.require_parts([expression, *([head] if head else [])])
-        self._tell_loading(backbone or self.backbone_reference)
+        chosen = self.reference_for([expression, *([head] if head else [])], backbone)
+        self._tell_loading(chosen)
+        self.require_backbone(chosen)
         from xstilts.train.search import Search, SearchSpec, require_search
 
         spec = resolve(SearchSpec, [Layer("search", settings)]).value
         require_search(target, self.data, offline=self.no_hub)
-        loaded = self.backbone_for([expression, *([head] if head else [])], backbone)
-        return Search(expression, target, head, loaded, self.workspace(), spec)
+        return Search(expression, target, head, self.backbone(chosen), self.workspace(), spec)
 
     def search(
         self, expression: str, target: str, *, save: str = "", **options: Any

@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import ComposedModules
 from xstilts.composition.expression import Expression
 from xstilts.composition.resolve import pinned
@@ -20,6 +19,7 @@ from xstilts.config.specs import MethodSpec, MixSpec, Spec, TaskSpec
 from xstilts.data.examples import Example
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS
+from xstilts.modules.weights import ModuleWeights
 from xstilts.tasks.encoding import row_length
 from xstilts.tasks.formats.masked_lm import language_shares
 from xstilts.train import parts as phase_parts

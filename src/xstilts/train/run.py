@@ -12,7 +12,6 @@ from torch import Generator
 
 from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition import predict
 from xstilts.composition.compose import ComposedModules, compose
 from xstilts.composition.load import load_modules, on_top, start_from, within_encoder
@@ -29,6 +28,7 @@ from xstilts.data.features import Batch, Features
 from xstilts.errors import UsageError
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS, full
+from xstilts.modules.weights import ModuleWeights
 from xstilts.tasks.encoding import encode, remarks
 from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS

@@ -5,7 +5,6 @@ import torch
 from support.models import backbone, changed, randomise
 from torch import Generator, nn
 
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import check, merge
 from xstilts.composition.parser import parse
 from xstilts.errors import UsageError
@@ -14,6 +13,7 @@ from xstilts.modules.methods import METHODS
 from xstilts.modules.nodes import TwoLayers
 from xstilts.modules.operators import PartInfo, _updates
 from xstilts.modules.operators.fuse import FusedSublayer, FusionAttention
+from xstilts.modules.weights import ModuleWeights
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from xstilts.backbone.pooling import Pooling
 from xstilts.backbone.sites import EncoderLayout
 from xstilts.config.registry import Registry, optional
 from xstilts.errors import UsageError
+
+if TYPE_CHECKING:  # which types there are is known without torch
+    from torch import Tensor, nn
 
 
 class LanguageToken(NamedTuple):

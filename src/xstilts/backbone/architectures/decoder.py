@@ -7,13 +7,13 @@ sum is the sub-layer's last projection, in Gemma the norm behind it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from xstilts.backbone.sites import EncoderLayout, SubLayer
 from xstilts.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _GEMMA = ("gemma2", "gemma3_text")
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3", *_GEMMA, "bloom", "xglm")
@@ -107,6 +107,8 @@ def _layout(
 
 def inputs(encoder: Any, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
     """Ids and mask [B, T] with explicit positions, and nothing kept for a next token."""
+    import torch
+
     given = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
     if encoder.config.model_type != "bloom":  # its positions follow from the mask
         given["position_ids"] = torch.arange(input_ids.shape[1], device=input_ids.device)[None]

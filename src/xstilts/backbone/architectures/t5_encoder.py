@@ -10,8 +10,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from xstilts.backbone.sites import EncoderLayout, SubLayer
 
 MODEL_TYPES = ("t5", "mt5", "umt5")
@@ -56,5 +54,5 @@ def skipped(block: Any, given: Sequence[Any], named: Mapping[str, Any]) -> tuple
     shared = "position_bias" in inspect.signature(attention.forward).parameters
     if shared and bias is None:
         place = {key: value for key, value in named.items() if key == "cache_position"}
-        bias = attention(torch.zeros_like(hidden), mask=mask, **place)[1]
+        bias = attention(hidden.new_zeros(hidden.shape), mask=mask, **place)[1]
     return hidden, bias, None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from xstilts.backbone.architectures import LanguageToken, post_norm
 from xstilts.backbone.sites import EncoderLayout
 from xstilts.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MODEL_TYPES = ("xmod",)
 NO_GRAPH = "which of its adapters run depends on the rows"

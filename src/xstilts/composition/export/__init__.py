@@ -15,7 +15,6 @@ import torch
 from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.compose import merge
 from xstilts.composition.expression import Expression
 from xstilts.composition.load import LoadedExpression, load_expression, load_module, load_modules
@@ -27,6 +26,7 @@ from xstilts.data.features import Batch
 from xstilts.errors import AmbiguousError, IntegrityError, UsageError
 from xstilts.files import atomic_folder, write_text
 from xstilts.modules.methods import METHODS
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo import Entry, Zoo
 from xstilts.zoo.manifest import COMPOSITION
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xstilts.backbone.sites import SUBLAYERS, ModuleWeights, Site
+from xstilts.backbone.sites import SUBLAYERS, Site
 from xstilts.composition.export import Source, parts_of
 from xstilts.composition.export._heads import adapters_head
 from xstilts.composition.expression import Call, Ref
@@ -19,6 +19,7 @@ from xstilts.errors import UsageError
 from xstilts.files import write_json
 from xstilts.modules.methods import METHODS, bottleneck
 from xstilts.modules.operators import OPERATORS
+from xstilts.modules.weights import ModuleWeights
 
 ABOUT = (
     "For the adapters library: model.load_adapter(folder, use_safetensors=True, set_active=True) "

@@ -12,11 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.composition.task_model import Head, restore_head
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.methods import read_tensors
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.strict_json import read_json, real_file
 
 _PICKLE_READER = """

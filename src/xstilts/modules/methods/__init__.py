@@ -15,12 +15,13 @@ from typing import Any, Protocol, TypeAlias
 from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import EncoderShape, ModuleWeights
+from xstilts.backbone.sites import EncoderShape
 from xstilts.config.hub_models import is_finite
 from xstilts.config.registry import Registry, optional
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.merging import Merge, merged_parameters
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.snippets import MethodCard
 
 Save: TypeAlias = Callable[[ModuleWeights, Path, str, Backbone], None]

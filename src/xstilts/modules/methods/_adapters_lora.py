@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import EncoderShape, ModuleWeights, Site
+from xstilts.backbone.sites import EncoderShape, Site
 from xstilts.errors import IntegrityError, UsageError
 from xstilts.files import write_json
 from xstilts.modules.methods import bottleneck, read_tensors
+from xstilts.modules.weights import ModuleWeights
 
 ARCHITECTURE = "lora"
 """What the library's config calls it."""

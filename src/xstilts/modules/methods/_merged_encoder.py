@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from xstilts.backbone.lazy_tensors import Info, Weights, info_of, rows_of
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.modules.merging import Merge, keep_from
+from xstilts.modules.weights import ModuleWeights
 
 
 class MergedEncoder(Weights):

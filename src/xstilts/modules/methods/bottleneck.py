@@ -17,13 +17,14 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import SUBLAYERS, EncoderShape, ModuleWeights, Site
+from xstilts.backbone.sites import SUBLAYERS, EncoderShape, Site
 from xstilts.config.layers import first_problem
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError
 from xstilts.files import write_json
 from xstilts.modules.methods import Save, read_tensors, require_blocks, require_same_keys
 from xstilts.modules.nodes import Reads, TwoLayers, read
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.snippets import MethodCard
 
 KIND = "adapter"

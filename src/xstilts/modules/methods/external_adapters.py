@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from xstilts.backbone.architectures import architecture_of
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import EncoderShape, ModuleWeights
+from xstilts.backbone.sites import EncoderShape
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError, near_names
 from xstilts.files import write_json
@@ -32,6 +32,7 @@ from xstilts.modules.methods._external import (
     seeded,
     sharing,
 )
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.snippets import MethodCard
 
 KIND = "external"

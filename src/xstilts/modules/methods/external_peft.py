@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import EncoderShape, Linear, ModuleWeights, Site
+from xstilts.backbone.sites import EncoderShape, Linear, Site
 from xstilts.config.specs import Spec
 from xstilts.errors import IntegrityError, UsageError, near_names
 from xstilts.files import write_json
@@ -30,6 +30,7 @@ from xstilts.modules.methods._external import (
     seeded,
     sharing,
 )
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.snippets import MethodCard
 
 KIND = "external"

@@ -14,12 +14,13 @@ from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.lazy_tensors import FileWeights, write_weights
-from xstilts.backbone.sites import EncoderShape, ModuleWeights
+from xstilts.backbone.sites import EncoderShape
 from xstilts.config.specs import Spec
 from xstilts.files import write_json
 from xstilts.modules.merging import Merge
 from xstilts.modules.methods import _difference
 from xstilts.modules.methods._merged_encoder import MergedEncoder, merged_at_once
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.snippets import MethodCard
 
 KIND = "full"

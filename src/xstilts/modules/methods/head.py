@@ -7,8 +7,9 @@ from pathlib import Path
 from torch import Generator
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import EncoderShape, ModuleWeights
+from xstilts.backbone.sites import EncoderShape
 from xstilts.config.specs import Spec
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.snippets import MethodCard
 
 KIND = "head"

@@ -17,9 +17,10 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import ENTRY, EncoderShape, ModuleWeights
+from xstilts.backbone.sites import ENTRY, EncoderShape
 from xstilts.errors import IntegrityError
 from xstilts.modules.methods import Save, bottleneck
+from xstilts.modules.weights import ModuleWeights
 
 KIND = "language"
 CARD = replace(bottleneck.CARD, noun="A language adapter", for_language=True)

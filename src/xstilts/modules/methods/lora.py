@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.sites import LINEARS, EncoderShape, Linear, ModuleWeights, Site
+from xstilts.backbone.sites import LINEARS, EncoderShape, Linear, Site
 from xstilts.config.hub_models import is_finite
 from xstilts.config.layers import first_problem
 from xstilts.config.specs import Spec
@@ -29,6 +29,7 @@ from xstilts.modules.methods import (
     require_blocks,
     require_same_keys,
 )
+from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.snippets import MethodCard
 
 KIND = "lora"

@@ -21,7 +21,8 @@ from xstilts.errors import UsageError
 if TYPE_CHECKING:  # an expression is read without torch
     from torch import Generator, Tensor, nn
 
-    from xstilts.backbone.sites import EncoderShape, ModuleWeights, Site
+    from xstilts.backbone.sites import EncoderShape, Site
+    from xstilts.modules.weights import ModuleWeights
 
 Option: TypeAlias = bool | float | str
 """The value of an operator's option, as the grammar reads it."""

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.modules.merging import Merge
 from xstilts.modules.methods import METHODS
+from xstilts.modules.weights import ModuleWeights
 
 Sign = Literal["total", "frequency"]
 """What elects a sign: the sum of the updates, or the count of their signs."""

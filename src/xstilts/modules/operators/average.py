@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from torch import Generator
 
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import UsageError
 from xstilts.modules.operators import MergeOptions, NoOptions
 from xstilts.modules.operators import sum as module_sum
 from xstilts.modules.operators._updates import summed
+from xstilts.modules.weights import ModuleWeights
 
 SHARES = True
 Options = MergeOptions

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.errors import UsageError
 from xstilts.modules.methods.lora import LowRank
 from xstilts.modules.operators import NoOptions, PartInfo, check_low_rank
 from xstilts.modules.operators import average as exact
+from xstilts.modules.weights import ModuleWeights
 
 SHARES = True
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Generator
 
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.modules.methods.lora import ranks_of
 from xstilts.modules.operators import MergeOptions, check_low_rank
 from xstilts.modules.operators._updates import summed
+from xstilts.modules.weights import ModuleWeights
 
 Options = MergeOptions
 check = check_low_rank

@@ -13,11 +13,11 @@ from typing import cast
 import torch
 from torch import Generator, Tensor
 
-from xstilts.backbone.sites import ModuleWeights
 from xstilts.modules.methods import METHODS
 from xstilts.modules.methods.lora import LowRank, from_factors
 from xstilts.modules.operators import NoOptions
 from xstilts.modules.operators._updates import summed
+from xstilts.modules.weights import ModuleWeights
 
 
 def combine(
