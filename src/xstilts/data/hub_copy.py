@@ -174,6 +174,8 @@ def _by_name(
     folder: Path, files: Sequence[Path], config: str, split: str, *, varies: bool
 ) -> list[Path]:
     """The files that a split's name says, below a folder that is called like the configuration."""
+    if folder / split in files:
+        return [folder / split]
     base = folder
     if config and (folder / config).is_dir():
         base = folder / config

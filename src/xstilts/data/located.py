@@ -177,7 +177,7 @@ def _existing(
 
 
 def _on_hub(task: TaskSpec, source: SourceSpec, split: str, language: str) -> bool:
-    """Whether the hub data set has the split; one without `{language}` is in the source's only."""
+    """Whether the hub data set has the split; one naming no language is in the source's only."""
     hub: HubSource | None = source.hub
     if split.endswith(_LABEL_KEYS):
         return False  # on a hub labels stand in the rows
@@ -197,7 +197,8 @@ def _serves(task: TaskSpec, source: SourceSpec, split: str, language: str) -> bo
 
 def _by_language(source: SourceSpec, named: Iterable[str]) -> bool:
     by_id = str(source.options.get("id_language", "")).lower() == "true"
-    return by_id or any("{" in text for text in (*named, *_filters(source)))
+    named = (*named, *_filters(source), *map(str, source.columns.values()))
+    return by_id or any("{" in text for text in named)
 
 
 def _unnamed_languages(task: TaskSpec, source: SourceSpec) -> list[str]:

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xstilts.config.specs import TaskSpec
+from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.labels import attach_labels
-from xstilts.data.layout import known_as
+from xstilts.data.layout import fill, known_as
 from xstilts.data.located import (
     Located,
     available_languages,
@@ -142,7 +142,8 @@ def read_located(located: Located) -> tuple[list[Example], dict[str, int]]:
 
 
 def _read(located: Located) -> tuple[list[Example], dict[str, int]]:
-    source, task, language = located.source, located.task, located.language
+    task, language = located.task, located.language
+    source = _with_columns_of(language, located)
     reader = READERS.get(source.reader)
     examples: list[Example] = []
     dropped: Counter[str] = Counter()
@@ -163,6 +164,16 @@ def _read(located: Located) -> tuple[list[Example], dict[str, int]]:
     _require_all_or_none(examples)
     repeated = str(source.options.get("repeated_ids", "error"))
     return _unique(examples, located, number=repeated == "number"), dict(dropped)
+
+
+def _with_columns_of(language: str, located: Located) -> SourceSpec:
+    """The source, `{code}` and the like in the names of columns filled."""
+    source = located.source
+    columns = {
+        field: fill(name, located.task, source, language) if isinstance(name, str) else name
+        for field, name in source.columns.items()
+    }
+    return source.model_copy(update={"columns": columns})
 
 
 def _require_all_or_none(examples: Sequence[Example]) -> None:

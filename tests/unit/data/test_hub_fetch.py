@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from integration.hub_server import HubServer, use
 
 from xstilts.config import hub_models
+from xstilts.config.load import load_task
 from xstilts.config.progress import Progress
 from xstilts.config.specs import TaskSpec
-from xstilts.data.sources import load
+from xstilts.data.pairs import load_pair
+from xstilts.data.sources import available_languages, load
 from xstilts.errors import DataError, NetworkError, NotFoundError
 
 TSV = 'sentence1\tsentence2\tlabel\n"A man, he said\tA man spoke\t1\nThe dog runs\tNA\t0\n'
@@ -34,7 +41,8 @@ def hub(monkeypatch, tmp_path):
 
 def put(hub, files, repo="me/pairs"):
     """A data set with these files; its commit."""
-    made = hub.put_repo(repo, {name: text.encode() for name, text in files.items()})
+    files = {name: d.encode() if isinstance(d, str) else d for name, d in files.items()}
+    made = hub.put_repo(repo, files)
     hub.repos["datasets", repo] = hub.repos.pop(("models", repo))
     return made.at("main").oid
 
@@ -112,3 +120,70 @@ def test_what_arrives_is_told_by_our_progress_alone(hub, monkeypatch, capsys):
     assert told and told[-1].startswith("fetching me/pairs, 0."), told
     out, err = capsys.readouterr()
     assert "test.tsv" not in out + err, err
+
+
+def shipped(hub, task, files):
+    """The data set of a shipped task's hub source, with these files at the revision it names."""
+    (source,) = (source for source in load_task(task).sources if source.hub)
+    put(hub, files, source.hub.repo)
+    repo = hub.repo(source.hub.repo, "datasets")
+    repo.tags[source.hub.revision] = repo.at("main").oid
+
+
+def parquet(columns, features=None):
+    """A parquet file as the library writes it, or a bare one where no features are named."""
+    file = io.BytesIO()
+    if features is None:
+        pq.write_table(pa.table(columns), file)
+    else:
+        Dataset.from_dict(columns, features=features).to_parquet(file)
+    return file.getvalue()
+
+
+def test_flores_is_a_column_for_each_language(hub):
+    columns = {"eng_Latn": ["One.", "Two."], "deu_Latn": ["Eins.", "Zwei."], "id": [7, 8]}
+    shipped(hub, "flores", {"data/devtest-00000-of-00001.parquet": parquet(columns)})
+    flores = load_task("flores")
+    pair = load_pair(flores, "de", None)
+    assert [row.fields["text"] for row in pair.source] == ["Eins.", "Zwei."]
+    assert [row.fields["text"] for row in pair.target] == ["One.", "Two."]
+    assert (pair.target[0].language, pair.gold) == ("en", [(0, 0), (1, 1)])
+    assert available_languages(flores, "test", None, remote=True) == flores.languages
+    with pytest.raises(DataError, match=r"no column 'fra_Latn' \(for 'text'\)"):
+        load_pair(flores, "fr", None)
+
+
+NER = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-DATE", "I-DATE"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_masakhaner_is_read_from_the_hubs_conversion_of_a_script(hub, named):
+    columns = {
+        "id": ["0"],
+        "tokens": [["Ada", "saw", "Lagos", "today"]],
+        "ner_tags": [[1, 0, 5, 7]],
+    }
+    features = {
+        "id": Value("string"),
+        "tokens": Sequence(Value("string")),
+        "ner_tags": Sequence(ClassLabel(names=NER)),
+    }
+    file = parquet(columns, Features(features) if named else None)
+    shipped(hub, "masakhaner2", {"yor/test/0000.parquet": file, "zul/test/0000.parquet": b"no"})
+    (row,) = load(load_task("masakhaner2"), "test", "yo", None)
+    assert row.fields["words"] == ("Ada", "saw", "Lagos", "today")
+    assert row.target == ("B-PER", "O", "B-LOC", "O")
+
+
+def test_a_split_may_be_a_file(hub):
+    names = ["InputStoryid", *(f"InputSentence{n}" for n in range(1, 5))]
+    names += ["RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2", "AnswerRightEnding"]
+    cells = ["s1", "A.", "B.", "C.", "D.", "wrong", "right", "2"]
+    text = "\t".join(names) + "\n" + "\t".join(cells) + "\n"
+    start = "spring2016.val.eu.tsv.split_20_80_"
+    files = {f"{start}eval.tsv": text, f"{start}train.tsv": "no", "xstory_cloze.py": "no"}
+    shipped(hub, "xstorycloze", files)
+    (row,) = load(load_task("xstorycloze"), "test", "eu", None)
+    assert (row.fields["context"], row.fields["choices"]) == ("A. B. C. D.", ("wrong", "right"))
+    assert (row.id, row.target) == ("s1", "1")
+    assert not hub.asked("GET", "train.tsv")

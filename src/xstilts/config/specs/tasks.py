@@ -32,7 +32,7 @@ class HubSource(Spec):
         repo: Data set id, such as `facebook/xnli`.
         revision: A commit or tag; never a moving branch unless `unpinned_reason` says why.
         config: Name of the configuration; `{language}`, `{iso3}` and `{language_name}` are filled.
-        splits: Our split name to the hub's.
+        splits: Our split name to the hub's, or to the file that holds it.
     """
 
     repo: str
@@ -57,7 +57,7 @@ class SourceSpec(Spec):
         codes: Language code to what this source calls it, filled for `{code}`; the code itself
             where not listed.
         columns: Field of the example to a column name or 0-based number; `a + b` joins the texts
-            of several by a blank.
+            of several by a blank, and `{code}` and the like are filled.
         label_map: Label as written to label name; names not listed stay as they are.
         options: What the reader takes besides.
         sha256: File path (filled) to checksum, where the distribution publishes one.
