@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
@@ -23,6 +24,7 @@ from xstilts.backbone.pretrained import (
     identify,
     outline,
     require_memory,
+    tokenization,
 )
 from xstilts.backbone.reference import backbone_spec
 from xstilts.backbone.sites import ENTRY, EncoderShape, Site
@@ -101,6 +103,11 @@ class Backbone:
             return self.architecture.language_token(self.encoder.config, "") is not None
         except UsageError:  # it asks, and knows no default
             return True
+
+    @cached_property
+    def tokenization(self) -> str:
+        """How its tokenizer splits texts, see `KnownBackbone`."""
+        return tokenization(self.tokenizer)
 
     @property
     def loaded(self) -> Backbone:

@@ -42,6 +42,14 @@ class KnownBackbone(Protocol):
         ...
 
     @property
+    def tokenization(self) -> str:
+        """Digest of what its tokenizer makes of some sentences, 64 hex digits.
+
+        Two tokenizers of one vocabulary may split a text otherwise.
+        """
+        ...
+
+    @property
     def asks_language(self) -> bool:
         """Whether rows have to begin with their language, see `Architecture.language_token`."""
         ...
@@ -70,9 +78,11 @@ class LazyBackbone:
         identity: BackboneIdentity,
         retrieval_layer: int,
         max_length: int,
+        tokenization: str,
         load: Callable[[], Backbone],
     ) -> None:
         self.identity, self.retrieval_layer, self.max_length = identity, retrieval_layer, max_length
+        self.tokenization = tokenization
         self._load = load
 
     @property
@@ -84,6 +94,9 @@ class LazyBackbone:
     def loaded(self) -> Backbone:
         """With its weights."""
         return self._load()
+
+
+_KEPT = ("retrieval_layer", "max_length", "tokenization")
 
 
 class BackboneFacts:
@@ -100,7 +113,7 @@ class BackboneFacts:
     def __init__(self, reference: str, cache: Path) -> None:
         spec = self._spec = backbone_spec(reference)
         versions = {name: version(name) for name in ("xstilts", "transformers")}
-        fields = sorted(BackboneIdentity.model_fields)
+        fields = [*sorted(BackboneIdentity.model_fields), *_KEPT]
         key = {"spec": spec.model_dump(mode="json"), "versions": versions, "fields": fields}
         self._listed = _files(spec)
         self._facts = FileFacts(cache, "backbones", key, self._listed)
@@ -111,7 +124,8 @@ class BackboneFacts:
         if kept is None:
             return None
         identity = BackboneIdentity.model_validate(kept["identity"])
-        return LazyBackbone(identity, kept["retrieval_layer"], kept["max_length"], load)
+        layer, longest, tokenization = (kept[name] for name in _KEPT)
+        return LazyBackbone(identity, layer, longest, tokenization, load)
 
     def keep(self, backbone: Backbone) -> None:
         """Keep what was found out of a backbone that was loaded after this value was made."""
@@ -122,8 +136,7 @@ class BackboneFacts:
         self._facts.put(
             {
                 "identity": backbone.identity.model_dump(mode="json"),
-                "retrieval_layer": backbone.retrieval_layer,
-                "max_length": backbone.max_length,
+                **{name: getattr(backbone, name) for name in _KEPT},
             }
         )
 

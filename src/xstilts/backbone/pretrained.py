@@ -364,6 +364,26 @@ def tokenizer_digest(tokenizer: Any) -> str:
     return digest({"vocabulary": vocabulary, "special": sorted(tokenizer.all_special_tokens)})
 
 
+PROBES = (
+    "Hello, World! It's 3.5 km; don't re-enter.",
+    "Ça coûte 1 000 € à l’été, straße, İstanbul, ÅNGSTRÖM.",
+    "Привет, мир! مرحبا بالعالم नमस्ते दुनिया สวัสดีชาวโลก 안녕하세요",
+    "你好,世界。 こんにちは世界、カタカナ ﾊﾝｶｸ ＡＢＣ",
+    "a\u00a0b\u200bc\u3000d\u00ad  two  blanks\ttab\nline ",
+    "e\u0301 or \u00e9, ﬁ ½ Ⅷ, 12345678901234567890",
+    "<s> </s> <mask> [MASK] [UNK] <pad>",
+    "\U0001f642\U0001f44d\U0001f3fd \ufffd \u0378",
+)
+"""Sentences that tell tokenizers of one vocabulary apart, by what they do before they look a piece
+up: case, accents, blanks, compatibility forms, digits, scripts, added tokens."""
+
+
+def tokenization(tokenizer: Any) -> str:
+    """sha256 over the sub-words of some sentences, one by one and in a pair; 64 hex digits."""
+    alone = tokenizer(list(PROBES))["input_ids"]
+    return digest([alone, tokenizer(PROBES[0], PROBES[1])["input_ids"]])
+
+
 def fingerprint(encoder: nn.Module) -> str:
     """sha256 over name, type, shape and bytes of every tensor but a pooler's."""
     total = hashlib.sha256()

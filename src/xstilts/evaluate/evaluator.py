@@ -29,7 +29,7 @@ from xstilts.evaluate.progress import Within
 from xstilts.evaluate.request import EvaluationOutcome, Request
 from xstilts.evaluate.row_cache import RowCache, RowFacts, sides
 from xstilts.evaluate.score_rows import identity, score_rows
-from xstilts.evaluate.store import ResultCell, ResultStore, Score, cell_key
+from xstilts.evaluate.store import ResultCell, ResultStore, Score
 from xstilts.tasks.encoding import remarks
 from xstilts.tasks.formats import FORMATS
 from xstilts.zoo.verify import require_whole
@@ -135,7 +135,7 @@ class Evaluator:
         found = self._found(jobs)
         rest = [at for at in range(len(jobs)) if at not in found]
         self._require_heads([jobs[at] for at in rest])
-        there = {at for at in rest if self.store.get(cell_key(self._identity(jobs[at])))}
+        there = {at for at in rest if self.store.find(self._identity(jobs[at]))}
         return [(job, at in found or at in there) for at, job in enumerate(jobs)], missing
 
     def _found(self, jobs: Sequence[EvaluationJob]) -> dict[int, ResultCell]:
@@ -143,7 +143,7 @@ class Evaluator:
         found = {}
         for at, job in enumerate(jobs):
             rows = self.rows.known(job)
-            cell = rows and self.store.get(cell_key(self._identity(job, rows)))
+            cell = rows and self.store.find(self._identity(job, rows))
             if cell:
                 found[at] = cell
         return found
@@ -168,7 +168,7 @@ class Evaluator:
     def _differences(self, cells: Sequence[ResultCell]) -> Iterator[tuple[Score, float]]:
         """Main scores that are there in float32 too, and by how much they differ from those."""
         for cell in cells if self.precision != "fp32" else ():
-            full = self.store.get(cell_key({**cell.identity, "precision": "fp32"}))
+            full = self.store.find({**cell.identity, "precision": "fp32"})
             values = {score.metric: score.value for score in full.scores} if full else {}
             for score in cell.scores:
                 if score.main and score.metric in values:
@@ -212,7 +212,7 @@ class Evaluator:
         outcome: EvaluationOutcome,
     ) -> tuple[ResultCell, bool]:
         key = self._identity(job)
-        known = None if force else self.store.get(cell_key(key))
+        known = None if force else self.store.find(key)
         if known:
             self._require_whole()
             return known, False

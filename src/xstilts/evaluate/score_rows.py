@@ -46,6 +46,7 @@ def identity(
         **measures,
         "version": VERSION,
         "backbone": backbone.identity.key,
+        "tokenizer": backbone.tokenization,
         "expression": expressions[0],
         "expression_of_targets": list(expressions[1:]),
         "label": job.label,

@@ -171,6 +171,7 @@ class _Planning:
             "version": score_rows.VERSION,
             "task": task.identity_values(),
             "backbone": encoder.identity.key,
+            "tokenizer": encoder.tokenization,
             **job,
         }
         # Where its YAML is and how long it takes are no part of the identity.

@@ -54,7 +54,7 @@ def encode(
         {
             "version": VERSION,
             "data": known_digest or rows_digest(examples, backbone),
-            "tokenizer": backbone.identity.tokenizer_sha256,
+            "tokenizer": [backbone.identity.tokenizer_sha256, backbone.tokenization],
             "format": task.format,
             "labels": task.labels,
             "options": task.options,

@@ -221,7 +221,7 @@ class Ranker:
             "modules": sorted(entry.manifest.digest for entry in asked),
             "apart": [] if modules else sorted(zoo.studies()),
             "spec": self.spec.model_dump(mode="json"),
-            "backbone": identity.key,
+            "backbone": [identity.key, self.backbone.tokenization],
         }
         return FileFacts(self.workspace.cache, "rankings", key, files)
 
