@@ -40,7 +40,9 @@ def test_align(run, monkeypatch, capsys):
 
     with pytest.raises(SystemExit):
         main(["--world", "sandbox", "-q", *arguments])
-    assert capsys.readouterr().out.count("\ntest, n = 30 a language\n") == 2  # one a bitext
+    out = capsys.readouterr().out
+    assert out.count("\ntest, n = 30 a language; ±: standard error\n") == 2  # one a bitext
+    assert out.count("none ±") == out.count("mnli ±") == 2 * 5
 
     # XTREME's direction is what `eval` scores
     plain = run("eval", "mnli", "--task", "tatoeba", "--langs", "qab", "--layer", "3")

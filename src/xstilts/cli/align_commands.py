@@ -76,15 +76,16 @@ def align(
 def _show(state: State, result: ScoresResult, requests: Sequence[Request]) -> None:
     from xstilts.cli.eval_output import emit_outcome
     from xstilts.config.load import short_name
-    from xstilts.report.alignment import alignment_table
+    from xstilts.report.alignment import alignment_errors, alignment_table
     from xstilts.report.material import data_text
 
     def human() -> None:
+        errors = alignment_errors(result.outcome.cells)
         for name in dict.fromkeys(short_name(request.task) for request in requests):
             rows = [row for row in result.scores if row.task == name]
-            view = alignment_table(rows)
+            view = alignment_table(rows, errors)
             state.table(view.columns, view.rows, view.title)
             if rows:
-                print(data_text(rows[0].split, {row.n for row in rows}))
+                print(f"{data_text(rows[0].split, {row.n for row in rows})}; ±: standard error")
 
     emit_outcome(state, result.outcome, human)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import hypot
 from statistics import mean
 
 from xstilts.config.tabular import View
 from xstilts.evaluate.alignment.bitext import COLUMNS, MEASURES
 from xstilts.evaluate.names import title_of
 from xstilts.evaluate.score_rows import ALIGNMENT
-from xstilts.evaluate.stats.resampling import Array, Pooled
+from xstilts.evaluate.stats import enough_outcomes
+from xstilts.evaluate.stats.resampling import Array, Pooled, standard_error
 from xstilts.evaluate.store import ResultCell, Score
 
 
@@ -18,19 +20,61 @@ def alignment_rows(scores: Sequence[Score]) -> list[Score]:
     return [score for score in scores if score.group == ALIGNMENT]
 
 
-def alignment_table(scores: Sequence[Score]) -> View:
-    """Expression and block by measure, means over languages of means over seeds."""
+def alignment_table(
+    scores: Sequence[Score], errors: Mapping[str, Mapping[str, float]] | None = None
+) -> View:
+    """Expression and block by measure, means over languages of means over seeds.
+
+    Args:
+        scores: Rows of a bitext; those of other kinds are passed over.
+        errors: What `alignment_errors` gives. Each row is then followed by one of the standard
+            errors of its means over sentences (`±`).
+    """
     rows = alignment_rows(scores)
-    places = dict.fromkeys((row.intermediate, row.layer) for row in rows)
-    lines = [
-        (label, layer, *(_shown(mean_measure(rows, label, layer, name)) for name in MEASURES))
-        for label, layer in places
-    ]
+    lines = []
+    for label, layer in dict.fromkeys((row.intermediate, row.layer) for row in rows):
+        means = [mean_measure(rows, label, layer, name) for name in MEASURES]
+        lines.append((label, layer, *map(_shown, means)))
+        if errors:
+            own = [row for row in rows if (row.intermediate, row.layer) == (label, layer)]
+            apart = [_error(own, name, errors) for name in MEASURES]
+            lines.append((f"{label} ±", layer, *map(_shown, apart)))
     languages = len({row.language for row in rows})
     domain = next((row.domain for row in rows if row.domain), "")
     title = f"{title_of(rows[0]) if rows else ''}: mean over {languages} languages"
     columns = ("expression", "block", *MEASURES)
     return View(title + (f", domain {domain}" if domain else ""), columns, tuple(lines))
+
+
+def alignment_errors(cells: Iterable[ResultCell]) -> dict[str, dict[str, float]]:
+    """Key of a cell to the standard error of each measure of `COLUMNS` over sentences, in points.
+
+    Cells of fewer than five sentences have none, and no measure that is alike for all.
+
+    Raises:
+        IntegrityError: The outcomes of a cell are broken, or do not give its score.
+    """
+    errors = {}
+    for cell in cells:
+        rows = enough_outcomes(cell, paired_measure(COLUMNS[0]))
+        if rows is not None:
+            found = [standard_error(row, lambda sums, n: 100.0 * sums / n) for row in rows.T]
+            named = zip(COLUMNS, found, strict=True)
+            errors[cell.key] = {name: error for name, error in named if error > 0}
+    return errors
+
+
+def _error(
+    rows: Sequence[Score], measure: str, errors: Mapping[str, Mapping[str, float]]
+) -> float | None:
+    """Standard error of a mean over languages, whose sentences are drawn apart; None without."""
+    by_language: dict[str, list[float]] = {}
+    for row in rows:
+        if row.metric == measure and measure in errors.get(row.cell, {}):
+            by_language.setdefault(row.language, []).append(errors[row.cell][measure])
+    if not by_language or by_language.keys() != {row.language for row in rows}:
+        return None
+    return hypot(*map(mean, by_language.values())) / len(by_language)
 
 
 def _shown(value: float | None) -> object:

@@ -15,7 +15,7 @@ from xstilts.evaluate.alignment import bitext, measures
 from xstilts.evaluate.alignment.bitext import COLUMNS, align, measured
 from xstilts.evaluate.stats import Unit, collect, compare
 from xstilts.evaluate.store import ResultStore, Score
-from xstilts.report.alignment import alignment_table, paired_measure
+from xstilts.report.alignment import alignment_errors, alignment_table, paired_measure
 
 
 def ignore(_text, _share):
@@ -150,15 +150,21 @@ def test_a_sentence_needs_exactly_one_translation():
 # -- rows
 
 
-def put(store, label, layer, outcomes, step=-1):
+def put(store, label, layer, outcomes, step=-1, language="de"):
     values = dict(zip(COLUMNS, 100 * np.mean(outcomes, axis=0), strict=True))
     base = Score(
         expression=label, intermediate=label, digest=label, backbone="b", fingerprint="f",
-        task="ntrex", group="alignment", domain="news", language="de", split="test", metric="",
+        task="ntrex", group="alignment", domain="news", language=language, split="test", metric="",
         main=False, value=0, n=len(outcomes), layer=layer, pooling="mean", step=step,
     )  # fmt: skip
     rows = [base.model_copy(update={"metric": n, "value": float(v)}) for n, v in values.items()]
-    identity = {"metric": "tatoeba", "data": ["x"], "label": label, "layer": layer}
+    identity = {
+        "metric": "tatoeba",
+        "data": ["x"],
+        "label": label,
+        "layer": layer,
+        "language": language,
+    }
     store.put(identity, rows, "0\n", "tsv", outcomes, 1.0)
 
 
@@ -182,3 +188,23 @@ def test_the_table_has_a_row_for_each_expression_and_block(tmp_path):
     shown = {row[:2]: dict(zip(view.columns[2:], row[2:], strict=True)) for row in view.rows}
     assert shown["mnli", 7]["from_pivot"] == 100.0 and shown["mnli", 8]["mrr"] == 50.0
     assert shown["mnli", 8]["cka"] == ""
+    assert alignment_errors(store.cells()) == {}  # one sentence says nothing of how far it is off
+
+
+def test_the_table_has_the_standard_error_of_each_mean(tmp_path):
+    store = ResultStore(tmp_path)
+    put(store, "mnli", 7, [[1, 0, 1, 1, 1.0], [0, 0, 1, 1, 0.5]] * 8)
+    put(store, "mnli", 7, [[1, 0, 1, 1, 1.0], [0, 0, 1, 1, 0.5]] * 2, language="fr")
+    view = alignment_table(store.scores(), alignment_errors(store.cells()))
+    first, second = (dict(zip(view.columns, row, strict=True)) for row in view.rows)
+    assert (first["expression"], second["expression"]) == ("mnli", "mnli ±")
+    assert second["from_pivot"] == ""  # four sentences are too few
+    put(store, "mnli", 8, [[1, 0, 1, 1, 1.0], [0, 0, 1, 1, 0.5]] * 8)
+    put(store, "mnli", 8, [[1, 0, 1, 1, 1.0], [0, 0, 1, 1, 0.5]] * 3, language="fr")
+    view = alignment_table(store.scores(), alignment_errors(store.cells()))
+    found = {row[:2]: dict(zip(view.columns, row, strict=True)) for row in view.rows}["mnli ±", 8]
+    # half of 16 and of 6 right: sqrt(p (1 - p) / (n - 1)), then of the mean of both languages
+    german, french = 100 * math.sqrt(0.25 / 15), 100 * math.sqrt(0.25 / 5)
+    assert found["from_pivot"] == pytest.approx(math.hypot(german, french) / 2)
+    assert found["mrr"] == pytest.approx(found["from_pivot"] / 2)
+    assert found["to_pivot"] == found["cka"] == ""  # all alike; and not of single sentences

@@ -15,7 +15,15 @@ from xstilts.evaluate.stats.comparison import (
 )
 from xstilts.evaluate.stats.power import POWER, detectable
 from xstilts.evaluate.stats.resampling import DRAWS, LEVEL
-from xstilts.evaluate.stats.samples import Measured, Runs, Unit, collect, standard_errors, unit_of
+from xstilts.evaluate.stats.samples import (
+    Measured,
+    Runs,
+    Unit,
+    collect,
+    enough_outcomes,
+    standard_errors,
+    unit_of,
+)
 from xstilts.evaluate.stats.significance import (
     cohens_h,
     holm,
@@ -59,6 +67,7 @@ __all__ = [
     "compare_all",
     "detectable",
     "difference_of_differences",
+    "enough_outcomes",
     "family",
     "holm",
     "mcnemar",

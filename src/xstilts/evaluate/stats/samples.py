@@ -152,13 +152,23 @@ def standard_errors(cells: Iterable[ResultCell]) -> dict[str, float]:
     """
     errors: dict[str, float] = {}
     for cell in cells:
-        found = main_score(cell)
-        load = _measured(cell, *found).load if found else None
-        rows = load() if load else ()
-        if found and len(rows) >= FEWEST_EXAMPLES:
-            error = standard_error(np.asarray(rows), found[1])
+        found, rows = main_score(cell), enough_outcomes(cell)
+        if found and rows is not None:
+            error = standard_error(rows, found[1])
             errors |= {cell.key: error} if error > 0 else {}
     return errors
+
+
+def enough_outcomes(cell: ResultCell, chosen: Chosen = main_score) -> Array | None:
+    """What each example contributes, [examples, columns]; None for none or fewer than five.
+
+    Raises:
+        IntegrityError: They are broken, or do not give the score that is chosen.
+    """
+    found = chosen(cell)
+    load = _measured(cell, *found).load if found else None
+    rows = load() if load else None
+    return None if rows is None or len(rows) < FEWEST_EXAMPLES else rows
 
 
 def unit_of(score: Score) -> Unit:
