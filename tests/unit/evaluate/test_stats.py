@@ -339,6 +339,7 @@ def test_damaged_outcomes_are_refused_by_name(content, tmp_path):
     with pytest.raises(IntegrityError, match="outcomes of a cell are broken") as caught:
         compare(found["a"], found["b"])
     assert str(cell.folder) in caught.value.where
+    assert "--task xnli --langs de --split test --force" in caught.value.hint
 
 
 # -- simulations

@@ -203,9 +203,11 @@ def _checked(cell: ResultCell, value: float, pooled: Pooled) -> Array:
 
 
 def _broken_outcomes(cell: ResultCell, what: str) -> IntegrityError:
-    asked = " ".join(str(cell.identity.get(key, "")) for key in ("expression", "task", "language"))
+    score = cell.scores[0]
+    verb = "align" if score.group else "eval"
+    asked = f'"{score.expression}" --task {score.task} --langs {score.language}'
     return IntegrityError(
         what,
-        where=f"{cell.folder} ({asked})",
-        hint="Evaluate it again: xstilts eval EXPRESSION --task TASK --langs LANGUAGE --force",
+        where=str(cell.folder),
+        hint=f"Compute it again: xstilts {verb} {asked} --split {score.split} --force",
     )
