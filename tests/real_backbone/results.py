@@ -1,10 +1,10 @@
 """The csv files of docs/results out of a result store, and the tables of both READMEs out of them.
 
-    python tests/real_backbone/results.py export RESULTS   # the csv files, then the tables
-    python tests/real_backbone/results.py tables           # the tables again
+    python tests/real_backbone/results.py export STUDY RESULTS   # its csv files, then the tables
+    python tests/real_backbone/results.py tables                 # the tables again
 
 RESULTS is the folder that the study ran with (`--results`). A table stands in README.md, the front
-one or that of docs/results, between `<!-- table: NAME -->` and `<!-- end -->`.
+one or that of docs/results, between `<!-- table: NAME STUDY -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
+from xstilts.config.load import short_name
 from xstilts.evaluate.store import ResultStore
 from xstilts.files import write_text
 from xstilts.grid.spec import StudySpec, load_study
@@ -26,8 +27,7 @@ from xstilts.grid.state import GridFolder, read_json
 
 DOCS = Path(__file__).parents[2] / "docs" / "results"
 PAGES = (DOCS / "README.md", DOCS.parents[1] / "README.md")
-STUDY = "x-stilts-core"
-FILE = DOCS / "studies" / f"{STUDY}.yaml"
+CORE = "x-stilts-core"
 SCORES = ("intermediate", "method", "task", "language", "layer", "seed", "metric", "value", "n")
 PROOF = ("split", "backbone", "fingerprint", "digest", "cell", "predictions_sha256", "seconds")
 CELLS = ("name", "kind", "status", "seconds")
@@ -36,10 +36,23 @@ MISSING = "·"
 Rows = Sequence[Mapping[str, str]]
 
 
-def export(results: Path, folder: Path) -> None:
-    """Write the main scores of the study and what became of each of its cells."""
-    grid = GridFolder(results)
-    planned = grid.load(STUDY)
+def study_of(name: str) -> StudySpec:
+    """A study of docs/results."""
+    return load_study(str(DOCS / "studies" / f"{name}.yaml"), sandbox=False)
+
+
+def columns_of(study: StudySpec) -> list[str]:
+    """The tasks that a study has scores of: targets, or bitexts whose alignment it measures."""
+    return [short_name(task) for task in (*study.targets, *study.alignment)]
+
+
+def export(name: str, results: Path, folder: Path) -> None:
+    """Write the main scores of a study and what became of each of its cells.
+
+    Of a bitext's alignment that is the measure that the study's answer is about.
+    """
+    study, grid = study_of(name), GridFolder(results)
+    planned = grid.load(name)
     statuses = grid.statuses(planned.cells)
     records = {
         cell.key: read_json(grid.folder(cell.key) / "done.json")
@@ -52,11 +65,11 @@ def export(results: Path, folder: Path) -> None:
         for cell in ResultStore(results).cells()
         if cell.key in wanted
         for score in cell.scores
-        if score.main
+        if (score.metric == study.answer.measure if score.group else score.main)
     ]
     order = (*SCORES[:1], "task", "seed", "layer", "language")
     scores.sort(key=lambda row: [str(row[name]) for name in order])
-    write_csv(folder / f"{STUDY}.csv", (*SCORES, *PROOF), scores)
+    write_csv(folder / f"{name}.csv", (*SCORES, *PROOF), scores)
     cells = [
         {
             "name": cell.name,
@@ -66,7 +79,7 @@ def export(results: Path, folder: Path) -> None:
         }
         for cell in planned.cells
     ]
-    write_csv(folder / f"{STUDY}-cells.csv", CELLS, cells)
+    write_csv(folder / f"{name}-cells.csv", CELLS, cells)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -95,7 +108,7 @@ def languages_of(task: str, scores: Rows) -> set[str]:
     return {row["language"] for row in scores if row["task"] == task}
 
 
-def task_means(scores: Rows, study: StudySpec) -> dict[tuple[str, str], dict[str, float]]:
+def task_means(scores: Rows) -> dict[tuple[str, str], dict[str, float]]:
     """(row, task) to seed to the mean over languages, at the answer's depth.
 
     The language that a head was trained on counts too. A mean of which a language is missing is
@@ -117,33 +130,33 @@ def task_means(scores: Rows, study: StudySpec) -> dict[tuple[str, str], dict[str
 def table_of_means(scores: Rows, cells: Rows, study: StudySpec) -> str:
     """Each row on each target: mean over languages, then over seeds, and how many those are."""
     del cells
-    means = task_means(scores, study)
+    means, tasks = task_means(scores), columns_of(study)
     lines = []
     for row in study.intermediates:
         line = [row.name]
-        for task in study.targets:
+        for task in tasks:
             by_seed = means.get((row.name, task), {})
             several = f" ({len(by_seed)})" if set(by_seed) - {"-1"} else ""
             line.append(f"{mean(by_seed.values()):.1f}{several}" if by_seed else MISSING)
         lines.append(line)
-    return markdown(["row", *study.targets], lines)
+    return markdown(["row", *tasks], lines)
 
 
 def table_of_differences(scores: Rows, cells: Rows, study: StudySpec) -> str:
     """Each row minus none: mean over languages and seeds, and languages that are up and down."""
     del cells
-    means = task_means(scores, study)
+    means, tasks = task_means(scores), columns_of(study)
     lines = []
     for row in study.intermediates:
         if row.name == "none":
             continue
         line = [row.name]
-        for task in study.targets:
+        for task in tasks:
             ours, theirs = means.get((row.name, task)), means.get(("none", task))
             pairs = paired(ours or {}, theirs or {})
             line.append(f"{mean(a - b for a, b in pairs):+.1f}" if pairs else MISSING)
         lines.append(line)
-    return markdown(["row minus none", *study.targets], lines)
+    return markdown(["row minus none", *tasks], lines)
 
 
 def paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[tuple[float, float]]:
@@ -169,25 +182,28 @@ TABLES = {"means": table_of_means, "differences": table_of_differences, "work": 
 
 def filled(text: str, folder: Path) -> str:
     """The text of a page with each of its tables computed from the csv files beside it."""
-    scores, cells = (read_csv(folder / f"{STUDY}{end}.csv") for end in ("", "-cells"))
-    study = load_study(str(FILE), sandbox=False)
 
     def table(found: re.Match[str]) -> str:
-        made = TABLES[found[1]](scores, cells, study)
-        return f"<!-- table: {found[1]} -->\n\n{made}\n\n<!-- end -->"
+        kind, name = found[1], found[2]
+        scores, cells = (read_csv(folder / f"{name}{end}.csv") for end in ("", "-cells"))
+        made = TABLES[kind](scores, cells, study_of(name))
+        return f"<!-- table: {kind} {name} -->\n\n{made}\n\n<!-- end -->"
 
-    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+    marked = r"<!-- table: (\w+) ([\w-]+) -->\n.*?<!-- end -->"
+    return re.sub(marked, table, text, flags=re.DOTALL)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Write what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("export").add_argument("results", type=Path)
+    writing = verbs.add_parser("export")
+    writing.add_argument("study")
+    writing.add_argument("results", type=Path)
     verbs.add_parser("tables")
     options = parser.parse_args(arguments)
     if options.verb == "export":
-        export(options.results, DOCS)
+        export(options.study, options.results, DOCS)
     for page in PAGES:
         write_text(page, filled(page.read_text(encoding="utf-8"), DOCS))
 
