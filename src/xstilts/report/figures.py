@@ -150,20 +150,37 @@ def lines(
 def scatter(
     name: str, title: str, points: dict[str, tuple[float, float]], across: str, up: str
 ) -> Figure:
-    """One labelled point each, over a logarithmic axis."""
+    """One labelled point each, over a logarithmic axis; from the ninth on with a plain mark."""
 
     def draw(canvas: Any) -> None:
-        axes = canvas.subplots()
+        from matplotlib import rcParams
+
+        axes, labels = canvas.subplots(), []
+        plain = {"color": rcParams["text.color"], "marker": "o", "fillstyle": "none"}
         for number, (label, (x, y)) in enumerate(points.items()):
-            axes.plot([x], [y], linestyle="", **style(number))
-            axes.annotate(label, (x, y), (4, 4), textcoords="offset points")
+            axes.plot([x], [y], linestyle="", **(style(number) if number < MOST else plain))
+            labels.append(axes.annotate(label, (x, y), (4, 4), textcoords="offset points"))
         axes.set_xscale("log")
         axes.margins(x=0.15, y=0.15)
         axes.set_xlabel(across)
         axes.set_ylabel(up)
+        _keep_apart(canvas, labels)
 
     text = f"{title}: {up} over {across} for {', '.join(points)}."
     return Figure(name, title, text, draw)
+
+
+def _keep_apart(canvas: Any, labels: Sequence[Any]) -> None:
+    """Move labels down, from the highest on, until none lies on another."""
+    canvas.draw_without_rendering()
+    taken: list[Any] = []
+    for label in sorted(labels, key=lambda label: -label.get_window_extent().y0):
+        box = label.get_window_extent()
+        while (other := next((each for each in taken if each.overlaps(box)), None)) is not None:
+            down = box.y1 - other.y0 + 1
+            box = box.translated(0, -down)
+            label.xyann = (label.xyann[0], label.xyann[1] - 72 * down / canvas.dpi)
+        taken.append(box)
 
 
 def heat_map(table: Table) -> Figure:

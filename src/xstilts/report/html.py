@@ -152,7 +152,7 @@ def _json(value: Any) -> Markup:
 
 def _picture(figure: Figure) -> Markup:
     """An SVG no larger than its text needs; a wide one is scrolled where it would get too small."""
-    least = 0 if figure.width <= NARROW else figure.width * 65
+    least = 0 if figure.width <= NARROW else figure.width * 90
     size = "" if figure.panel else f"max-width:{figure.width * 115:.0f}px;min-width:{least:.0f}px"
     return Markup(figures.svg(figure).replace("<svg", f'<svg style="{size}"', 1))  # noqa: S704
 
@@ -186,7 +186,7 @@ class _Head:
         return f"{'n' if self.numeric else ''} {'long' if len(self.text) > LINE else ''}".strip()
 
 
-LINE = 18
+LINE = 17
 """Letters of a heading from which it is broken into lines."""
 
 

@@ -229,9 +229,13 @@ def signed(value: float) -> str:
 
 
 def period(times: Iterable[str]) -> str:
-    """The first and the last of ISO times to the minute, in UTC; nothing without times."""
+    """The first and the last of ISO times to the minute, in UTC, a day once; nothing without."""
     known = sorted(time[:16].replace("T", " ") for time in times if time)
-    return f"{known[0]} to {known[-1]} UTC" if known else ""
+    if not known:
+        return ""
+    first, last = known[0], known[-1]
+    end = last[11:] if first[:10] == last[:10] else last
+    return f"{first} UTC" if first == last else f"{first} to {end} UTC"
 
 
 def _minus(text: str) -> str:

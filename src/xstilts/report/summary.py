@@ -62,27 +62,30 @@ def _count(number_: int, what: str) -> str:
 def _findings(material: Material) -> tuple[KeyFinding, ...]:
     """Statements by what the widest comparison of each expression claims, the largest first."""
     kinds: dict[str, list[tuple[float, str]]] = {}
+    beside = False
     for label in material.others:
         verdict = _widest(material, label)
         if verdict is not None:
             told = (-abs(verdict.effect), _line(material, label, verdict))
             kinds.setdefault(verdict.claim, []).append(told)
+            beside |= verdict.claim == NOTHING and _leaves_zero_out(verdict)
     base = material.baseline
+    more = f" {HOLM}" if beside else ""
     known = {
         HIGHER: ("Helps", "gain", f"Higher than {base}, after Holm's correction."),
         LOWER: ("Hurts", "loss", f"Lower than {base}, after Holm's correction."),
-        NOTHING: ("No difference detected", "", "Which is not the same as no difference."),
+        NOTHING: ("No difference detected", "", f"Which is not the same as no difference.{more}"),
     }
     order = [*known, *(kind for kind in kinds if kind not in known)]
     found = []
     for kind in (kind for kind in order if kind in kinds):
         title, tone, note = known.get(kind, (_capital(kind), "", NO_CLAIM))
         lines = [line for _, line in sorted(kinds[kind])]
-        more = len(lines) - MOST
+        left = len(lines) - MOST
         found.append(
             KeyFinding(
                 title,
-                (*lines[:MOST], *([f"{more} more in the main table"] if more > 0 else [])),
+                (*lines[:MOST], *([f"{left} more in the main table"] if left > 0 else [])),
                 note,
                 tone,
             )
@@ -90,7 +93,12 @@ def _findings(material: Material) -> tuple[KeyFinding, ...]:
     return tuple(found)
 
 
+HOLM = "An interval that leaves zero out may not do after Holm's correction."
 NO_CLAIM = "Differences between what was run. Nothing is said of the methods."
+
+
+def _leaves_zero_out(verdict: Verdict) -> bool:
+    return verdict.low is not None and verdict.high is not None and verdict.low * verdict.high > 0
 
 
 def _capital(text: str) -> str:

@@ -16,6 +16,7 @@ from xstilts.report.exports import xtreme_record
 from xstilts.report.html import write_html
 from xstilts.report.material import Material
 from xstilts.report.plain import as_json, write_latex, write_markdown
+from xstilts.report.sections.results import main_section
 from xstilts.report.tables import language_tables, main_table
 
 SUITE = load_suite("xtreme")
@@ -141,6 +142,7 @@ def test_blocks_of_a_bitext_are_one_task_in_means(store):
     assert [c.name for c in found.columns] == ["xnli", "tatoeba block 3", "tatoeba block 7"]
     # Block 7 is what both have: (30 + 50) / 2, not (30 + 10 + 50) / 3.
     assert found.mean_of("none", found.averaged) == 40.0
+    assert main_section(found).intro.endswith(" The mean is that of xnli, tatoeba block 7.")
     record = xtreme_record(store.scores(), SUITE)
     assert record["none"]["tatoeba"]["accuracy"] == {"de": 50.0}
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import pytest
 from support.stored import fill
 
 from xstilts.config.load import load_suite
-from xstilts.evaluate.stats import THESE_RUNS
+from xstilts.evaluate.stats import NOTHING, THESE_RUNS
 from xstilts.report.build import build
+from xstilts.report.figures import scatter
 from xstilts.report.html import write_html
 from xstilts.report.intervals import EffectInterval, forest
 from xstilts.report.material import Material
+from xstilts.report.model import period
 from xstilts.report.plain import as_json, write_markdown
+from xstilts.report.summary import HOLM, summary
 
 GAINS = {"none": 0.0, "mnli": 0.2, "qqp": -0.2, "ccg": 0.0}
 
@@ -87,3 +93,44 @@ def test_no_word_of_a_picture_of_intervals_is_cut_off():
             box = text.get_window_extent()
             assert box.x0 >= 0 and box.x1 <= canvas.bbox.x1, text
         plt.close(canvas)
+
+
+def test_labels_of_points_do_not_lie_on_each_other():
+    names = [f"merge_ties(mnli/lora, qqp/lora, density=0.{n})" for n in range(10)]
+    points = {name: (1000.0 + n, 48.0 + 0.05 * n) for n, name in enumerate(names)}
+    with plt.rc_context({"font.size": 8, "text.color": "#123456"}):
+        picture = scatter("cost", "Cost", points, "parameters", "score")
+        canvas = plt.figure(figsize=(picture.width, picture.height), layout="constrained")
+        picture.draw(canvas)
+        canvas.draw_without_rendering()
+        boxes = [t.get_window_extent() for t in canvas.findobj(plt.Text) if t.get_text() in names]
+        marks = [(m.get_color(), m.get_marker()) for m in canvas.axes[0].get_lines()]
+        plt.close(canvas)
+    assert len(boxes) == 10
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert marks[8:] == [("#123456", "o")] * 2 and len(set(marks[:8])) == 8  # no mark means two
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ((), ""),
+        (("2026-11-29T07:00:10", "2026-11-29T07:00:50"), "2026-11-29 07:00 UTC"),
+        (("2026-11-29T20:20", "", "2026-11-29T07:00"), "2026-11-29 07:00 to 20:20 UTC"),
+        (("2026-11-29T07:00", "2026-11-30T06:00"), "2026-11-29 07:00 to 2026-11-30 06:00 UTC"),
+    ],
+)
+def test_a_day_is_said_once(times, said):
+    assert period(times) == said
+
+
+@pytest.mark.parametrize(("low", "noted"), [(0.5, True), (-0.5, False)])
+def test_it_is_said_that_an_interval_is_not_all(tmp_path, monkeypatch, low, noted):
+    store = fill(tmp_path, tasks=("xnli",), gains={"none": 0.0, "mnli": 0.1}, aligned=False, most=2)
+    material = Material(list(store.cells()), load_suite("xtreme"), draws=200)
+    (key, found), *_ = material.verdicts.items()
+    verdict = replace(found, low=low, high=2.0, p_holm=0.5)
+    assert verdict.claim == NOTHING
+    monkeypatch.setitem(material.verdicts, key, verdict)
+    (finding,) = summary(material).findings
+    assert (HOLM in finding.note) is noted

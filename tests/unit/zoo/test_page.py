@@ -66,6 +66,17 @@ def test_modules_of_studies_stand_apart(zoo, tmp_path):
     assert set(every.articles) == {anchor(e.manifest.digest) for e in (own, other)}
 
 
+def test_modules_of_one_name_are_told_apart(zoo, tmp_path):
+    entries = [add(zoo, seed=seed) for seed in range(1, 6)]
+    other = add(zoo, "lora", seed=3)
+    found = page(zoo, tmp_path).articles
+    assert list(found)[-5:] == [anchor(entry.manifest.digest) for entry in entries]
+    heads = {key: article["text"].split("reference")[0] for key, article in found.items()}
+    for entry in entries:
+        assert f"seed {entry.manifest.seed}2026-01-02" in heads[anchor(entry.manifest.digest)]
+    assert "seed" not in heads[anchor(other.manifest.digest)]
+
+
 def test_a_module_says_what_it_is_and_how_it_loads(zoo, tmp_path):
     entry = add(zoo, "lora", license="mit", languages=["sw"])
     rows = [

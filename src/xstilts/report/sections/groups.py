@@ -10,6 +10,8 @@ from xstilts.report.material import Column, Material, described
 from xstilts.report.model import Item, Section, Table, Value, difference, number, tested
 
 SHOWN = ("script", "family", "tier", "seen", "latin")
+WORDS = {"latin": ("By Latin script or another", "Latin or not")}
+"""Grouping to the title and the heading of its table, where they are not its name."""
 CONTRASTS = (("latin", "non-Latin", "Latin"), ("seen", "unseen", "seen"))
 """Grouping, and the two groups whose gains are set against each other."""
 WORST = 100
@@ -53,9 +55,10 @@ def _group_table(material: Material, key: str) -> Table:
             gains = [material.gain(label, units) for label in material.others]
             shown = (difference(gain, full=20) for gain in gains)
             rows.append((column.name, name, Value(str(len(units)), len(units)), base, *shown))
-    columns = ("task", key, "languages", material.baseline, *(f"Δ {n}" for n in material.others))
+    title, head = WORDS.get(key, (f"By {key}", key))
+    columns = ("task", head, "languages", material.baseline, *(f"Δ {n}" for n in material.others))
     return Table(
-        f"By {key}",
+        title,
         columns,
         tuple(rows),
         names=2,

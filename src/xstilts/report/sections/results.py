@@ -30,6 +30,8 @@ def main_section(material: Material) -> Section:
     pairs |= {name: f"Δ {name}" for name in material.means}
     columns = ("expression", *(name for pair in pairs.items() for name in pair))
     rows = tuple(_main_row(material, label) for label in material.labels)
+    some = material.means and len(material.averaged) < len(material.columns)
+    counted = ", ".join(column.name for column in material.averaged)
     table = Table(
         "Scores",
         columns,
@@ -47,7 +49,8 @@ def main_section(material: Material) -> Section:
         "Mean over the languages that every expression has (their number in brackets) of the mean "
         f"over seeds. Δ is the difference to {material.baseline}, with its 95 % interval; bold "
         "where a difference was detected after Holm's correction over all differences of this "
-        "table, and three seeds were trained.",
+        "table, and three seeds were trained."
+        f"{f' The mean is that of {counted}.' if some else ''}",
         (table,),
         absent="" if rows else "The result store has no scores of a task's main metric.",
     )

@@ -125,7 +125,7 @@ def provenance_section(material: Material) -> Section:
         "Provenance of each number",
         f"{len(rows)} score rows. Modules, predictions and cell are the first digits of sha256 "
         "sums; the cell's folder in the result store holds predictions and outcomes. Equal cells "
-        "mean equal inputs, on whatever machine; equal predictions mean equal predictions.",
+        "mean equal inputs, on whatever machine; equal sums mean equal predictions.",
         (Table("Score rows", columns, rows, names=6, long=True),),
         closed=True,
     )

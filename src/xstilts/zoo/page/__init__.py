@@ -7,6 +7,7 @@ Read are what a module says of itself (`manifest.json`), its card's licence and 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -113,6 +114,7 @@ def write_page(
         UsageError: Signatures are to be checked and the library for that is not installed.
     """
     modules = shown(zoo, key, studies=studies)
+    names = Counter(module.name for module in modules)
     folders = zoo.folders() if studies else zoo.own_folders()
     environment = Environment(
         loader=PackageLoader("xstilts.zoo", "page"),
@@ -125,6 +127,7 @@ def write_page(
         modules=modules,
         filters=_filters(modules),
         measures=sorted({task for module in modules for task in module.scores}),
+        shared={name for name, count in names.items() if count > 1},
         unread=len(folders) - len(modules),
         anchor=anchor,
         pair=pair,
@@ -141,14 +144,15 @@ def anchor(digest: str) -> str:
 
 
 def shown(zoo: Zoo, key: Path | None = None, *, studies: bool = False) -> list[PageModule]:
-    """The modules of a library as the page shows them, by reference; see `write_page`."""
+    """The modules of a library as the page shows them, by name and seed; see `write_page`."""
     entries = zoo.entries() if studies else zoo.library()
     known = {entry.manifest.digest: entry for entry in entries}
     users: dict[str, list[Entry]] = {}
     for entry in entries:
         for digest in dict.fromkeys(parent.digest for parent in entry.manifest.parents):
             users.setdefault(digest, []).append(entry)
-    return [_shown(e, family(e, known), users.get(e.manifest.digest, []), key) for e in entries]
+    found = [_shown(e, family(e, known), users.get(e.manifest.digest, []), key) for e in entries]
+    return sorted(found, key=lambda module: (module.name, module.manifest.seed, module.anchor))
 
 
 def _shown(entry: Entry, tree: Ancestor, users: Sequence[Entry], key: Path | None) -> PageModule:
