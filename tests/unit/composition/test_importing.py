@@ -556,3 +556,73 @@ def test_from_a_hub(pico, base, tmp_path, capsys, monkeypatch, revision):
         assert code == 4
     with pytest.raises(UsageError, match="nothing can be imported from"):
         hubs.fetch_files(f"folder:{tmp_path}", ["adapter_config.json"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"lora_alpha": 10**400}, "'lora_alpha' is 1000.*valid number"),
+        ({"rank_pattern": "query"}, "'rank_pattern' is 'query'.*dictionary"),
+        ({"rank_pattern": {"(": 4}}, "'rank_pattern'.*regular expression"),
+        ({"target_modules": "("}, "'target_modules' is '\\('.*regular expression"),
+        ({"target_modules": 5}, "'target_modules' is 5"),
+        ({"exclude_modules": 5}, "'exclude_modules' is 5"),
+        ({"layers_to_transform": "0"}, "'layers_to_transform' is '0'"),
+        ({"modules_to_save": "classifier"}, "'modules_to_save' is 'classifier'"),
+        ({"lora_dropout": None}, "'lora_dropout' is None"),
+    ],
+)
+def test_a_value_that_peft_could_not_take_is_named(pico, base, tmp_path, change, refused):
+    peft_folder(pico, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(IntegrityError, match=refused) as caught:
+        read_folder(tmp_path / "theirs", base)
+    assert caught.value.where == str(path.parent)
+
+
+@pytest.mark.parametrize("lost", ["encoder.layer.0.", "encoder.layer.1.attention.self.value"])
+def test_factors_that_the_config_names_and_the_file_lacks(pico, base, tmp_path, lost):
+    """Peft only warns, and acts without them."""
+    peft_folder(pico, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "adapter_model.safetensors"
+    save_file({key: tensor for key, tensor in load_file(path).items() if lost not in key}, path)
+    with pytest.raises(IntegrityError, match=f"no tensors of {lost}"):
+        read_folder(tmp_path / "theirs", base)
+
+
+def test_factors_of_two_encoders_do_not_replace_each_other(pico, base, tmp_path):
+    peft_folder(pico, tmp_path / "theirs")
+    path = tmp_path / "theirs" / "adapter_model.safetensors"
+    towers = {
+        key.replace("base_model.model.", f"base_model.model.{tower}."): tensor * sign
+        for key, tensor in load_file(path).items()
+        for tower, sign in (("query", 1), ("passage", -1))
+    }
+    save_file(towers, path)
+    with pytest.raises(IntegrityError, match=r"2 encoders: 'passage\.', 'query\.'"):
+        read_folder(tmp_path / "theirs", base)
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"label2id": LABELS}, "'label2id' is .*dictionary"),
+        ({"label2id": dict(zip(LABELS, (1, 2, 3), strict=True))}, "not 0 to 2: contradiction 1"),
+        ({"layers": "two"}, "'layers' is 'two'"),
+    ],
+)
+def test_a_head_whose_config_is_broken_is_refused(plain, base, tmp_path, change, refused):
+    folder = adapters_folder(plain, tmp_path / "theirs", id2label=dict(enumerate(LABELS)))
+    path = folder / "head_config.json"
+    config = json.loads(path.read_text())
+    config["config"] |= change
+    path.write_text(json.dumps(config))
+    with pytest.raises(IntegrityError, match=refused):
+        read_folder(folder, base, "mnli")
+
+
+def test_a_folder_without_the_head_that_was_asked_for_says_so(pico, base, tmp_path):
+    peft_folder(pico, tmp_path / "theirs")
+    found = read_folder(tmp_path / "theirs", base, "mnli")
+    assert found.notes == ("it holds no head for task 'mnli'",)

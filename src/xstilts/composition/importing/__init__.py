@@ -9,6 +9,7 @@ nothing but tensors.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,13 @@ def read_folder(
         config = folder.json("adapter_config.json")
         library = peft if "peft_type" in config else adapters
         try:
-            return library.read(folder, config, backbone, spec)
+            found = library.read(folder, config, backbone, spec)
         except IntegrityError as error:  # converted files lie in a folder that will be gone
             where = str(path) if error.where.startswith(scratch) else error.where or str(path)
             raise IntegrityError(error.what, where=where, hint=error.hint) from None
+    if spec is not None and found.head is None and not found.notes:
+        return replace(found, notes=(f"it holds no head for task '{task}'",))
+    return found
 
 
 def require_base(

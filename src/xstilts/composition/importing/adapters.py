@@ -6,11 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from safetensors.torch import save_file
 from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.composition.importing.folder import ForeignFolder, Imported, require_understood
+from xstilts.composition.importing.folder import (
+    ForeignFolder,
+    Imported,
+    of_kinds,
+    require_understood,
+)
 from xstilts.composition.task_model import Head
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError
@@ -33,7 +39,7 @@ _OLD_NAMES = {
 _OLD_KEYS = frozenset({"attention_type", "new_attention_norm"})
 """Keys of configs before 2.0 that were about fusion."""
 
-_HINT = "Load it through the adapters library: --method adapters:<config>."
+_HINT = "Train one with --method adapters:<config>, which that library computes."
 
 
 def read(
@@ -105,6 +111,16 @@ def _new_config(
 # ------------------------------------------------------------------------------------------ heads
 
 
+class _HeadConfig(BaseModel):
+    """The keys of a head's config that are read; those of a plain transformers class are fewer."""
+
+    head_type: str | None = None
+    use_pooler: bool | None = None
+    activation_function: str | None = "tanh"
+    layers: int = 1
+    label2id: dict[str, int] | None = None
+
+
 def _head(
     tensors: Mapping[str, Tensor], task: TaskSpec | None, backbone: Backbone, folder: ForeignFolder
 ) -> Head | None:
@@ -113,11 +129,12 @@ def _head(
         return folder.head({}, task, backbone)
     outer = folder.json(HEAD_CONFIG)
     config = outer["config"] if isinstance(outer.get("config"), dict) else outer
-    problem = _head_problem(config, task)
+    read = of_kinds(_HeadConfig, config, folder.path / HEAD_CONFIG)
+    problem = _head_problem(read, task)
     if problem:
         folder.notes.append(f"its head was left out: {problem}")
         return None
-    order = _order(config.get("label2id"), task, folder)
+    order = _order(read.label2id, task, folder)
     named = _head_tensors(tensors)
     if order is not None:
         scores = ("classifier.", "out_proj.")
@@ -125,23 +142,24 @@ def _head(
     return folder.head(named, task, backbone)
 
 
-def _head_problem(config: Mapping[str, Any], task: TaskSpec) -> str:
+def _head_problem(config: _HeadConfig, task: TaskSpec) -> str:
     """Why a head of this config computes something else than ours; empty when it does not.
 
     The head of a plain transformers class has no type and no layers of its own choice.
     """
-    kind, wanted = config.get("head_type"), FORMATS.get(task.format).ADAPTERS_TYPE
+    kind, wanted = config.head_type, FORMATS.get(task.format).ADAPTERS_TYPE
     if kind not in (None, wanted):
         return f"a head of type {kind} does not fit task '{task.name}'"
-    if config.get("use_pooler"):
+    if config.use_pooler:
         return "it reads the pooler, which no head of ours does"
-    activation = config.get("activation_function", "tanh")
-    if config.get("layers", 1) > 1 and activation != "tanh":
-        return f"its activation function is {activation}, ours is tanh"
+    if config.layers > 1 and config.activation_function != "tanh":
+        return f"its activation function is {config.activation_function}, ours is tanh"
     return ""
 
 
-def _order(labels: Any, task: TaskSpec, folder: ForeignFolder) -> list[int] | None:
+def _order(
+    labels: Mapping[str, int] | None, task: TaskSpec, folder: ForeignFolder
+) -> list[int] | None:
     """The place of each of the task's labels among the head's scores; None to leave them.
 
     Raises:
@@ -149,18 +167,24 @@ def _order(labels: Any, task: TaskSpec, folder: ForeignFolder) -> list[int] | No
     """
     if not task.labels or not FORMATS.get(task.format).LABEL_SET:
         return None
-    if not labels or all(re.fullmatch(r"LABEL_\d+", str(label)) for label in labels):
+    if not labels or all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
         folder.notes.append(
             f"its head names no labels: they are taken in the order of '{task.name}', "
             + ", ".join(task.labels)
         )
         return None
-    if sorted(labels) != sorted(task.labels) or sorted(labels.values()) != [*range(len(labels))]:
+    if sorted(labels) != sorted(task.labels):
         raise IntegrityError(
             f"its head speaks the labels {', '.join(sorted(labels))}; "
             f"task '{task.name}' has {', '.join(task.labels)}",
             where=str(folder.path / HEAD_CONFIG),
             hint="Name the task that it was trained on; without --task the head is left out.",
+        )
+    if sorted(labels.values()) != [*range(len(labels))]:
+        numbers = ", ".join(f"{label} {number}" for label, number in labels.items())
+        raise IntegrityError(
+            f"the numbers of its head's labels are not 0 to {len(labels) - 1}: {numbers}",
+            where=str(folder.path / HEAD_CONFIG),
         )
     return [labels[label] for label in task.labels]
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
@@ -26,6 +27,9 @@ state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
 assert isinstance(state, dict) and all(isinstance(v, torch.Tensor) for v in state.values())
 save_file({str(k): v.detach().clone().contiguous() for k, v in state.items()}, sys.argv[2])
 """
+
+
+Kinds = TypeVar("Kinds", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,22 @@ class ForeignFolder:
             last = (done.stderr.strip().splitlines() or ["it stopped"])[-1]
             raise IntegrityError(f"{file.name} holds more than tensors: {last}", where=str(file))
         return target
+
+
+def of_kinds(kinds: type[Kinds], config: Mapping[str, Any], where: Path) -> Kinds:
+    """The keys of a config that are read.
+
+    Raises:
+        IntegrityError: One is of another kind than its library writes.
+    """
+    try:
+        return kinds.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, why = str(first["loc"][0]), first["msg"]
+        raise IntegrityError(
+            f"'{key}' is {config.get(key)!r:.80}: {why[0].lower()}{why[1:]}", where=str(where)
+        ) from None
 
 
 def require_understood(

@@ -8,11 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, PositiveInt
 from safetensors.torch import save_file
 from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.composition.importing.folder import ForeignFolder, Imported, require_understood
+from xstilts.backbone.sites import Site
+from xstilts.composition.importing.folder import (
+    ForeignFolder,
+    Imported,
+    of_kinds,
+    require_understood,
+)
 from xstilts.composition.task_model import Head
 from xstilts.config.specs import TaskSpec
 from xstilts.errors import IntegrityError
@@ -50,6 +57,19 @@ _HINT = (
 )
 
 
+class _Read(BaseModel, strict=True):
+    """The keys that decide where and how strongly a module acts, of the kinds that peft takes."""
+
+    r: PositiveInt
+    lora_alpha: float = Field(gt=0, allow_inf_nan=False)
+    lora_dropout: float = 0.0
+    rank_pattern: dict[re.Pattern[str], PositiveInt] | None = None
+    target_modules: re.Pattern[str] | list[str] | None = None
+    exclude_modules: re.Pattern[str] | list[str] | None = None
+    layers_to_transform: int | list[int] | None = None
+    modules_to_save: list[str] | None = None
+
+
 def read(
     folder: ForeignFolder, config: Mapping[str, Any], backbone: Backbone, task: TaskSpec | None
 ) -> Imported:
@@ -63,7 +83,8 @@ def read(
         raise IntegrityError("no adapter_model.safetensors", where=str(folder.path))
     require_understood(config, _UNDERSTOOD, folder.path, _HINT)
     _check_start(config, folder.path)
-    _check_sites(found, config, folder.path)
+    of_kinds(_Read, config, folder.path)
+    _check_sites(found, config, backbone, folder.path)
     saved = _saved_modules(config, folder.path)
     config = {**config, "modules_to_save": None}
     if config.get("use_rslora"):
@@ -85,6 +106,9 @@ def read(
     return Imported(adapter, head, "peft", stated, tuple(folder.notes))
 
 
+_NOT_ONE_MODULE = "Weights and config are not of one module: download or save them again."
+
+
 def _check_start(config: Mapping[str, Any], where: Path) -> None:
     """Refuse a module that only acts on base weights which its initialisation changed."""
     start = config.get("init_lora_weights")
@@ -97,14 +121,14 @@ def _check_start(config: Mapping[str, Any], where: Path) -> None:
         )
 
 
-def _check_sites(found: Mapping[str, Tensor], config: Mapping[str, Any], where: Path) -> None:
-    """Refuse numbers that are none, and tensors that peft would leave out or not take."""
-    for key, kinds in (("r", int), ("lora_alpha", int | float)):
-        value = config.get(key)
-        if not isinstance(value, kinds) or value <= 0:
-            raise IntegrityError(f"'{key}' is {value!r}", where=str(where))
+def _check_sites(
+    found: Mapping[str, Tensor], config: Mapping[str, Any], backbone: Backbone, where: Path
+) -> None:
+    """Refuse tensors that peft would leave out or not take, and the lack of ones that it needs."""
+    ranks = config.get("rank_pattern") or {}
+    there: dict[str, set[Site]] = {}
     for name, tensor in found.items():
-        path, factor, _ = name.removeprefix("base_model.model.").partition(".lora_A.")
+        path, factor, which = name.removeprefix("base_model.model.").partition(".lora_")
         if not factor:
             continue
         if not _attached(path, config):
@@ -112,14 +136,37 @@ def _check_sites(found: Mapping[str, Tensor], config: Mapping[str, Any], where: 
                 f"there are tensors of {path}, which the config's target_modules, exclude_modules "
                 "or layers_to_transform leave out",
                 where=str(where),
-                hint="Weights and config are not of one module: download or save them again.",
+                hint=_NOT_ONE_MODULE,
             )
-        ranks = config.get("rank_pattern") or {}
         rank = next((r for k, r in ranks.items() if re.match(rf"(.*\.)?({k})$", path)), config["r"])
-        if len(tensor) != rank:
+        if which.startswith("A.") and len(tensor) != rank:
             raise IntegrityError(
                 f"{path} has rank {len(tensor)} where the config says {rank}", where=str(where)
             )
+        site = backbone.layout.site(path)
+        if site is not None:
+            before = path.removesuffix(backbone.layout.path(site))
+            there.setdefault(before, set()).add(site)
+    if len(there) > 1:
+        raise IntegrityError(
+            f"it acts in {len(there)} encoders: {', '.join(map(repr, sorted(there)))}",
+            where=str(where),
+            hint="Save the module of one of them.",
+        )
+    for before, sites in there.items():
+        for site in _every_site(backbone):
+            path = before + backbone.layout.path(site)
+            if site not in sites and config.get("target_modules") and _attached(path, config):
+                raise IntegrityError(
+                    f"there are no tensors of {path}, which the config's target_modules name",
+                    where=str(where),
+                    hint=_NOT_ONE_MODULE,
+                )
+
+
+def _every_site(backbone: Backbone) -> list[Site]:
+    blocks = range(backbone.shape.num_layers)
+    return [Site(block, name) for block in blocks for name in backbone.layout.linears]
 
 
 def _attached(path: str, config: Mapping[str, Any]) -> bool:

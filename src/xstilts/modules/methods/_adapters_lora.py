@@ -119,7 +119,7 @@ def read_factors(folder: Path, shape: EncoderShape) -> dict[str, tuple[Tensor, T
             raise IntegrityError(
                 f"option {key}={config[key]!r} is not supported",
                 where=str(folder),
-                hint="Load it through the adapters library: --method adapters:<config>.",
+                hint="Train one with --method adapters:<config>, which that library computes.",
             )
     try:
         scaling = float(config["alpha"]) / int(config["r"])

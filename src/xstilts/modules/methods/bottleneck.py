@@ -193,7 +193,7 @@ def options_of(config: dict[str, Any], where: Path) -> Options:
             raise IntegrityError(
                 f"option {key}={config[key]!r} is not supported",
                 where=str(where),
-                hint="Load it through the adapters library: --method adapters:<config>.",
+                hint="Train one with --method adapters:<config>, which that library computes.",
             )
     names = (("attention", "mh_adapter"), ("ffn", "output_adapter"))
     parallel = config.get("is_parallel", False)

@@ -259,7 +259,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
             raise IntegrityError(
                 f"option {key}={config[key]!r} is not supported",
                 where=str(folder),
-                hint="Load it through peft: --method peft:lora.",
+                hint="Merge it into its base model with peft (merge_and_unload) and name that with "
+                "--backbone, or train one with --method peft:lora.",
             )
     return config
 
