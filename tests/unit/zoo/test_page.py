@@ -118,10 +118,14 @@ def test_lineage_is_drawn_and_linked_both_ways(zoo, tmp_path):
     lang = add(zoo, name="lang-sw")
     task = add(zoo, parents=[parent(lang)])
     gone = Parent(reference="gone/lora@0a1b", digest="0" * 64, role="merged")
-    top = add(zoo, name="fused", parents=[parent(task, "merged"), parent(lang, "merged"), gone])
+    parents = [parent(task, "merged"), parent(lang, "merged"), gone]
+    text = f"fuse(@{task.manifest.digest}, @{lang.manifest.digest})"
+    top = add(zoo, name="fused", parents=parents, composition=text)
     read = page(zoo, tmp_path)
     own = read.articles[anchor(top.manifest.digest)]["text"]
     boxes = ("fused/seq_bn", "merged: mnli/seq_bn", "merged, below: lang-sw/seq_bn")
+    named = ", ".join(entry.reference.partition("@")[0] for entry in (task, lang))
+    assert f"compositionfuse({named})" in own
     assert all(box in own for box in boxes) and "merged: gone/lora (not here)" in own
     svg = next(module.lineage for module in shown(zoo) if module.name == "fused/seq_bn")
     assert svg.count("<rect") == 4 and svg.count("<path") == 4  # a shared ancestor is one box

@@ -81,6 +81,15 @@ class PageModule:
         return f"{sum(file.size for file in self.manifest.files) / 1e6:.2f} MB"
 
     @property
+    def composition(self) -> str:
+        """The expression below its own weights, its modules as they were named; none: empty."""
+        text = self.manifest.composition
+        for part in self.manifest.parents:
+            name, _, _ = part.reference.partition("@")
+            text = text.replace(f"@{part.digest}", name or f"@{part.digest[:7]}")
+        return "" if text == "none" else text
+
+    @property
     def words(self) -> str:
         """What a search looks through, in lower case."""
         m = self.manifest
