@@ -49,7 +49,7 @@ def alignment_table(
 def alignment_errors(cells: Iterable[ResultCell]) -> dict[str, dict[str, float]]:
     """Key of a cell to the standard error of each measure of `COLUMNS` over sentences, in points.
 
-    Cells of fewer than five sentences have none, and no measure that is alike for all.
+    Cells of fewer than five sentences have none.
 
     Raises:
         IntegrityError: The outcomes of a cell are broken, or do not give its score.
@@ -59,22 +59,24 @@ def alignment_errors(cells: Iterable[ResultCell]) -> dict[str, dict[str, float]]
         rows = enough_outcomes(cell, paired_measure(COLUMNS[0]))
         if rows is not None:
             found = [standard_error(row, lambda sums, n: 100.0 * sums / n) for row in rows.T]
-            named = zip(COLUMNS, found, strict=True)
-            errors[cell.key] = {name: error for name, error in named if error > 0}
+            errors[cell.key] = dict(zip(COLUMNS, found, strict=True))
     return errors
 
 
 def _error(
     rows: Sequence[Score], measure: str, errors: Mapping[str, Mapping[str, float]]
 ) -> float | None:
-    """Standard error of a mean over languages, whose sentences are drawn apart; None without."""
+    """Standard error of a mean over languages, whose sentences are drawn apart.
+
+    None where a language has none, and where all sentences of all languages came out alike.
+    """
     by_language: dict[str, list[float]] = {}
     for row in rows:
         if row.metric == measure and measure in errors.get(row.cell, {}):
             by_language.setdefault(row.language, []).append(errors[row.cell][measure])
     if not by_language or by_language.keys() != {row.language for row in rows}:
         return None
-    return hypot(*map(mean, by_language.values())) / len(by_language)
+    return hypot(*map(mean, by_language.values())) / len(by_language) or None
 
 
 def _shown(value: float | None) -> object:

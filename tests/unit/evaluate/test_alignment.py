@@ -200,11 +200,12 @@ def test_the_table_has_the_standard_error_of_each_mean(tmp_path):
     assert (first["expression"], second["expression"]) == ("mnli", "mnli ±")
     assert second["from_pivot"] == ""  # four sentences are too few
     put(store, "mnli", 8, [[1, 0, 1, 1, 1.0], [0, 0, 1, 1, 0.5]] * 8)
-    put(store, "mnli", 8, [[1, 0, 1, 1, 1.0], [0, 0, 1, 1, 0.5]] * 3, language="fr")
+    put(store, "mnli", 8, [[1, 0, 1, 0, 1.0], [0, 0, 1, 1, 0.5]] * 3, language="fr")
     view = alignment_table(store.scores(), alignment_errors(store.cells()))
     found = {row[:2]: dict(zip(view.columns, row, strict=True)) for row in view.rows}["mnli ±", 8]
     # half of 16 and of 6 right: sqrt(p (1 - p) / (n - 1)), then of the mean of both languages
     german, french = 100 * math.sqrt(0.25 / 15), 100 * math.sqrt(0.25 / 5)
     assert found["from_pivot"] == pytest.approx(math.hypot(german, french) / 2)
     assert found["mrr"] == pytest.approx(found["from_pivot"] / 2)
+    assert found["csls"] == pytest.approx(french / 2)  # the German ones came out alike
     assert found["to_pivot"] == found["cka"] == ""  # all alike; and not of single sentences
