@@ -18,8 +18,8 @@ import yaml
 
 from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.layout import fill
-from xstilts.data.table import TableOptions, cells_of, require_distinct
-from xstilts.data.text import json_lines, read_lines, read_text, where
+from xstilts.data.table import TableOptions, cells_of, other_width, require_distinct
+from xstilts.data.text import json_lines, read_lines, read_text
 from xstilts.errors import DataError
 from xstilts.files import files_below
 
@@ -234,11 +234,7 @@ def _table(path: Path, kind: str) -> Iterator[Record]:
     require_distinct(names, path)
     for row, cells in rows:
         if len(cells) != len(names):
-            raise DataError(
-                f"{len(cells)} columns where {len(names)} are expected",
-                where=where(path, row),
-                hint="A line end or delimiter inside a field, or a row that was cut off.",
-            )
+            raise other_width(cells, len(names), path, row)
         yield row, dict(zip(names, cells, strict=True))
 
 

@@ -75,11 +75,7 @@ def _file(context: Context, options: TableOptions, prefix: str) -> Iterator[Exam
                 what = f"too {'few' if few else 'many'} columns"
                 yield Dropped(place(context.path, number), what)
                 continue
-            raise DataError(
-                f"{len(cells)} columns where {width} are expected",
-                where=where(context.path, number),
-                hint="A line end or delimiter inside a field, or a row that was cut off.",
-            )
+            raise other_width(cells, width, context.path, number)
         row = Row(number, _getter(cells, names), names or [str(n) for n in range(width)])
         if all(_matches(row, column, value, context) for column, value in wanted.items()):
             seen = True
@@ -87,6 +83,16 @@ def _file(context: Context, options: TableOptions, prefix: str) -> Iterator[Exam
     if not seen:
         kind = f" of {dict(wanted)}" if wanted else ""
         raise DataError(f"the file has no rows{kind}", where=str(context.path))
+
+
+def other_width(cells: Sequence[str], width: int, path: Path, number: int) -> DataError:
+    """An error about a row of another number of columns, to raise."""
+    hint = "A line end or delimiter inside a field, or a row that was cut off."
+    return DataError(
+        f"{len(cells)} columns where {width} are expected",
+        where=where(path, number),
+        hint=hint if any(cells) else "The row is blank: remove it.",
+    )
 
 
 def _check_header(names: list[str], context: Context) -> None:

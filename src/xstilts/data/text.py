@@ -26,9 +26,23 @@ _HTML = re.compile(
 )
 _HTML_END = re.compile(r"\s*<html[\s>].*</html>\s*", re.IGNORECASE | re.DOTALL)
 _BLANKS = re.compile(r"[ \t\r\n\f\v]+")
-_BOMS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_BOMS = {
+    b"\xef\xbb\xbf": "UTF-8",
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
 _PACKED = (".gz", ".bz2")
-_ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+_ARCHIVES = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"7z\xbc\xaf": "7z",
+}
 
 
 def place(path: Path, row: int) -> str:
@@ -92,10 +106,12 @@ def _unpacked(path: Path) -> bytes:
     """
     packed = path.read_bytes()
     most = max(FREE_BYTES, MAX_RATIO * len(packed))
-    opened = gzip.open if path.suffix == ".gz" else bz2.open
     try:
-        with opened(io.BytesIO(packed)) as file:
-            data = file.read(most + 1)
+        if path.suffix == ".gz":
+            with gzip.open(io.BytesIO(packed)) as file:
+                data = file.read(most + 1)
+        else:
+            data = _bunzipped(packed, most + 1)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(
             f"not a whole {path.suffix} file: {error}", where=str(path), hint="Download it again."
@@ -106,6 +122,23 @@ def _unpacked(path: Path) -> bytes:
             where=str(path),
             hint="Download it again from its source.",
         )
+    return data
+
+
+def _bunzipped(packed: bytes, most: int) -> bytes:
+    """The first `most` bytes of every stream; Python's reader leaves out those after a broken one.
+
+    Raises:
+        EOFError: The last stream is cut off.
+        OSError: A stream is broken, or something else follows it.
+    """
+    data = b""
+    while packed and len(data) < most:
+        stream = bz2.BZ2Decompressor()
+        data += stream.decompress(packed, most - len(data))
+        if not stream.eof and len(data) < most:
+            raise EOFError("it ends before its end mark")
+        packed = stream.unused_data
     return data
 
 
@@ -122,9 +155,15 @@ def _refuse_binary(data: bytes, path: Path) -> None:
             raise DataError(
                 f"the file is a {name} archive", where=str(path), hint="Unpack it first."
             )
+    if data.startswith(b"PAR1") and data.endswith(b"PAR1"):
+        raise DataError("the file is a parquet table", where=str(path), hint="Call it .parquet.")
     if b"\0" in data:
         row = data.count(b"\n", 0, data.index(b"\0")) + 1
-        raise DataError("the file holds a NUL byte: not text", where=where(path, row))
+        raise DataError(
+            "the file holds a NUL byte: not text",
+            where=where(path, row),
+            hint="UTF-16 has such bytes: save it as UTF-8.",
+        )
 
 
 def _refuse_other_kinds(text: str, path: Path) -> None:
@@ -234,8 +273,14 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         values = parse_json(text, path)
     else:
         lines = enumerate(split_lines(text, path), 1)
-        values = (parse_json(line, path, n) for n, line in lines)
+        values = (_row(line, path, n) for n, line in lines)
     for number, value in enumerate(values, 1):
         if not isinstance(value, dict):
             raise DataError("the row is not a JSON object", where=where(path, number))
         yield number, value
+
+
+def _row(line: str, path: Path, number: int) -> Any:
+    if is_blank(line):
+        raise DataError("the row is blank", where=where(path, number), hint="Remove blank lines.")
+    return parse_json(line, path, number)

@@ -180,6 +180,47 @@ def test_a_packed_file_is_read_and_a_broken_one_refused(tmp_path, ending, pack):
     assert "200 times its size" in refused(bomb, tsv(), NLI).what
 
 
+def test_every_stream_of_a_packed_file_is_read_or_refused(tmp_path):
+    """Python's own reader of bzip2 leaves out what follows a broken stream, without a word."""
+    first, second = (f"Satz {n}\tSatz\tneutral\n".encode() for n in (1, 2))
+    streams = [bz2.compress(first), bz2.compress(second)]
+    rows = read(file(tmp_path, b"".join(streams), "rows.tsv.bz2"), tsv(), NLI)
+    assert [row.fields["text"] for row in rows] == ["Satz 1", "Satz 2"]
+    for rest in (b"BZx" + streams[1][3:], streams[1][:-4], b"something else"):
+        error = refused(file(tmp_path, streams[0] + rest, "rows.tsv.bz2"), tsv(), NLI)
+        assert "not a whole .bz2 file" in error.what
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("a\tb\n".encode("utf-32"), "byte order mark (UTF-32)"),
+        (b"\0\0\xfe\xff\0\0\0a", "byte order mark (UTF-32)"),
+        (b"\x28\xb5\x2f\xfd\x04\0", "zstd archive"),
+        (b"\x04\x22\x4d\x18\x64\x40", "lz4 archive"),
+        (b"7z\xbc\xaf\x27\x1c\0\x04", "7z archive"),
+        (b"PAR1\x15\x04PAR1", "parquet table"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_by_it(tmp_path, content, what):
+    assert what in refused(file(tmp_path, content), tsv(), NLI).what
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "row"),
+    [
+        ("rows.jsonl", '{"0": "a", "1": "b", "2": "neutral"}\n\n', 2),
+        ("rows.tsv", "a\tb\tneutral\n\nc\td\tneutral\n", 2),
+        ("rows.csv", "0,1,2\na,b,neutral\n\n", 3),
+    ],
+)
+def test_a_blank_row_is_said_to_be_blank(tmp_path, name, content, row):
+    source = tsv() | {"reader": name.partition(".")[2]}
+    error = refused(file(tmp_path, content, name), source, NLI)
+    assert error.where == f"{tmp_path / name}:{row}"
+    assert "blank" in error.what + error.hint
+
+
 def test_rows_of_whole_lines(tmp_path):
     path = file(tmp_path, "eins\n1\na\nb\nzwei\n0\nc\nd\n")
     source = {
