@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,6 @@ from xstilts.cli.eval_commands import (
 from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
-    from xstilts.evaluate.request import Request
     from xstilts.report.results import ScoresResult
 
 
@@ -70,22 +68,16 @@ def align(
     if state.dry_run:
         print_plan(state, evaluator.plan(requests), [])
         return
-    _show(state, session.run_requests(evaluator, requests, force=force), requests)
+    _show(state, session.run_requests(evaluator, requests, force=force))
 
 
-def _show(state: State, result: ScoresResult, requests: Sequence[Request]) -> None:
+def _show(state: State, result: ScoresResult) -> None:
     from xstilts.cli.eval_output import emit_outcome
-    from xstilts.config.load import short_name
-    from xstilts.report.alignment import alignment_errors, alignment_table
-    from xstilts.report.material import data_text
+    from xstilts.report.alignment import alignment_tables
 
     def human() -> None:
-        errors = alignment_errors(result.outcome.cells)
-        for name in dict.fromkeys(short_name(request.task) for request in requests):
-            rows = [row for row in result.scores if row.task == name]
-            view = alignment_table(rows, errors)
+        for view, data in alignment_tables(result.outcome.cells):
             state.table(view.columns, view.rows, view.title)
-            if rows:
-                print(f"{data_text(rows[0].split, {row.n for row in rows})}; ±: standard error")
+            print(f"{data}; ±: standard error")
 
     emit_outcome(state, result.outcome, human)

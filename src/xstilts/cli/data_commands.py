@@ -61,7 +61,7 @@ def list_files(
             state.note(f"{finding.task}: {finding.message}")
         for spec in result.absent if tasks else ():
             state.note(str(no_data([spec], session.data, "list")))
-        state.note(f"data folder: {session.data}")
+        state.note(f"data folder: {' and '.join(map(str, session.data_folders))}")
 
     state.emit(result.records(), human)
     if broken:

@@ -11,6 +11,7 @@ from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.config.specs import TaskSpec
+    from xstilts.session import Session
 
 tasks_app = typer.Typer(no_args_is_help=True, help="The tasks that can be trained and evaluated.")
 config_app = typer.Typer(no_args_is_help=True, help="Settings, and where each comes from.")
@@ -62,7 +63,7 @@ def show_task(
     def human() -> None:
         print(_yaml(_stated(record)), end="")
         try:
-            lines = [] if state.session.world else _found(state.session.data, spec)
+            lines = [] if state.session.world else _found(state.session, spec)
         except NotFoundError as error:  # the task is shown all the same
             lines = [error.what]
         for line in lines:
@@ -78,13 +79,14 @@ def _stated(value: Any) -> Any:
     return [_stated(item) for item in value] if isinstance(value, list) else value
 
 
-def _found(root: Path | None, spec: TaskSpec) -> list[str]:
+def _found(session: Session, spec: TaskSpec) -> list[str]:
     """Which splits are below the data folder, in which languages, or where they were looked for."""
     from xstilts.data.located import available_languages, row_key, split_names, tried
 
+    root = session.data
     if root is None:
         return ["no data folder: --data DIR, or XSTILTS_DATA"]
-    lines = [f"data folder: {root}"]
+    lines = [f"data folder: {' and '.join(map(str, session.data_folders))}"]
     for split in split_names(spec):
         codes = available_languages(spec, split, root)
         place = next(iter(tried(spec, row_key(spec, split), spec.languages[0], root)), "nothing")

@@ -13,11 +13,23 @@ from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats import enough_outcomes
 from xstilts.evaluate.stats.resampling import Array, Pooled, standard_error
 from xstilts.evaluate.store import ResultCell, Score
+from xstilts.report.material import data_text
 
 
 def alignment_rows(scores: Sequence[Score]) -> list[Score]:
     """The rows that measure alignment."""
     return [score for score in scores if score.group == ALIGNMENT]
+
+
+def alignment_tables(cells: Sequence[ResultCell]) -> list[tuple[View, str]]:
+    """For each bitext its table with standard errors, and the split and size it is of."""
+    rows = alignment_rows([score for cell in cells for score in cell.scores])
+    errors = alignment_errors(cells)
+    found = []
+    for task in dict.fromkeys((row.task, row.split) for row in rows):
+        own = [row for row in rows if (row.task, row.split) == task]
+        found.append((alignment_table(own, errors), data_text(own[0].split, {r.n for r in own})))
+    return found
 
 
 def alignment_table(

@@ -14,6 +14,7 @@ from xstilts.evaluate.request import EvaluationOutcome
 from xstilts.evaluate.stats import standard_errors
 from xstilts.evaluate.store import Score
 from xstilts.evaluate.xtreme import Scores, Summary, official, summarise, transfer_gaps
+from xstilts.report.alignment import alignment_tables
 from xstilts.report.exports import frame
 from xstilts.report.tables import language_tables, transposed
 from xstilts.zoo import Entry, Manifest
@@ -105,12 +106,13 @@ class ScoresResult(Tabular):
         return [score.model_dump() for score in self.scores]
 
     def views(self) -> list[View]:
-        """One table a task: expression by language, or turned where there are many.
+        """One table a task: expression by language, or turned where there are many; or alignment.
 
         Below each expression stands the standard error over examples, below all their number.
         """
         found = language_tables(self.scores, standard_errors(self.outcome.cells))
-        return [transposed(view) if len(view.columns) > WIDE else view for view in found]
+        shown = [transposed(view) if len(view.columns) > WIDE else view for view in found]
+        return [*shown, *(view for view, _ in alignment_tables(self.outcome.cells))]
 
     def to_pandas(self) -> Any:
         """The long-form rows, one a score, with the columns of `xstilts report --csv`."""

@@ -72,6 +72,18 @@ def test_a_task_says_what_is_there_and_where_the_rest_is_looked_for(data, capsys
     assert train.endswith("XNLI-MT-1.0/multinli/multinli.train.ar.tsv")
 
 
+@pytest.mark.parametrize("command", ["data ls xnli", "tasks show xnli"])
+def test_several_data_folders_are_named_as_they_were_given(data, tmp_path, capsys, command):
+    other = tmp_path / "other"
+    (other / "xnli").mkdir(parents=True)
+    (other / "xnli" / "dev-fr.tsv").write_text("a\tb\tneutral\n")
+    with pytest.raises(SystemExit):
+        main(["--data", str(data), "--data", str(other), *command.split()])
+    out, err = capsys.readouterr()
+    assert f"data folder: {data} and {other}" in err.splitlines()
+    assert "de fr" in out + err
+
+
 def test_check_ends_with_three_when_it_finds_something(run):
     found, error = run("data", "check", "xnli", code=3)
     assert {f["kind"] for f in found["findings"]} == {"count"}

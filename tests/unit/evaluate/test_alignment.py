@@ -13,9 +13,11 @@ from xstilts.data.pairs import BitextPair
 from xstilts.errors import UsageError
 from xstilts.evaluate.alignment import bitext, measures
 from xstilts.evaluate.alignment.bitext import COLUMNS, align, measured
+from xstilts.evaluate.request import EvaluationOutcome
 from xstilts.evaluate.stats import Unit, collect, compare
 from xstilts.evaluate.store import ResultStore, Score
 from xstilts.report.alignment import alignment_errors, alignment_table, paired_measure
+from xstilts.report.results import ScoresResult
 
 
 def ignore(_text, _share):
@@ -207,5 +209,8 @@ def test_the_table_has_the_standard_error_of_each_mean(tmp_path):
     german, french = 100 * math.sqrt(0.25 / 15), 100 * math.sqrt(0.25 / 5)
     assert found["from_pivot"] == pytest.approx(math.hypot(german, french) / 2)
     assert found["mrr"] == pytest.approx(found["from_pivot"] / 2)
+    shown = ScoresResult(EvaluationOutcome(list(store.cells())))
+    assert [made.rows for made in shown.views()] == [view.rows]  # also in a program
+    assert "mnli ±" in repr(shown)
     assert found["csls"] == pytest.approx(french / 2)  # the German ones came out alike
     assert found["to_pivot"] == found["cka"] == ""  # all alike; and not of single sentences
