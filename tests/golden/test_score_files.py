@@ -174,6 +174,23 @@ def test_choices_are_read_from_rows(score):
     }
 
 
+def test_numbers_of_choices_may_be_written_with_a_point(score):
+    labels = '{"idx": 1, "label": 1}\n{"idx": 2, "label": 0}\n'
+    for said in ('{"label": 1.0}\n{"label": 0.0}\n', '{"label": "1"}\n{"label": -0.0}\n'):
+        assert score("xcopa", said, labels, "et", "jsonl") == {"accuracy": 100.0}
+
+
+@pytest.mark.parametrize("numbers", [(2, 1), (1, 1)])
+def test_rows_that_name_other_rows_are_refused(score, numbers):
+    labels = '{"idx": 1, "label": 1}\n{"idx": 2, "label": 0}\n'
+    said = "".join(f'{{"idx": {number}, "label": 1}}\n' for number in numbers)
+    with pytest.raises(DataError, match=r"the row is about idx \d, the label's about") as caught:
+        score("xcopa", said, labels, "et", "jsonl")
+    assert caught.value.where.endswith(f"p.jsonl:{1 if numbers[0] == 2 else 2}")
+    numbered_otherwise = '{"id": "0", "label": 1}\n{"id": "1", "label": 0}\n'
+    assert score("xcopa", numbered_otherwise, labels, "et", "jsonl") == {"accuracy": 100.0}
+
+
 def test_rankings(score):
     gold = json.dumps({"q1": ["a"], "q2": ["b"], "q3": ["c"]})
     ranked = json.dumps({"q1": ["a", "x"], "q2": ["x", "y", "z", "b"], "extra": ["a"]})
@@ -208,7 +225,14 @@ def test_average_precision_with_several_golds():
         ("xquad", '{"q": "a"}', '{"data": [{}]}', "json", "not a SQuAD file"),
         ("xquad", "[]", squad({"q": ["a"]}), "json", "not a JSON object"),
         ("mewslix", '{"q": "a"}', '{"q": ["a"]}', "json", "is no list"),
+        ("mewslix", '{"q": [["a"]]}', '{"q": ["a"]}', "json", "an id of 'q' is [\"a\"]"),
+        ("mewslix", '{"q": ["a"]}', '{"q": [null]}', "json", "an id of 'q' is null"),
         ("xcopa", '{"x": 1}\n', '{"label": 1}\n', "jsonl", "no 'label'"),
+        ("xcopa", '{"label": null}\n', '{"label": 1}\n', "jsonl", "the label is null"),
+        ("xcopa", '{"label": 1}\n', '{"label": null}\n', "jsonl", "the label is null"),
+        ("xcopa", '{"label": true}\n', '{"label": 1}\n', "jsonl", "the label is true"),
+        ("xquad", '{"q": "None"}', squad({"q": [None]}), "json", "not a SQuAD file"),
+        ("xquad", '{"None": "a"}', squad({None: ["a"]}), "json", "not a SQuAD file"),
     ],
 )
 def test_broken_files_are_named(score, tmp_path, task, predictions, labels, suffix, words):

@@ -18,14 +18,15 @@ import yaml
 
 from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.layout import fill
+from xstilts.data.rows import text_of
 from xstilts.data.table import TableOptions, cells_of, other_width, require_distinct
-from xstilts.data.text import json_lines, read_lines, read_text
+from xstilts.data.text import PACKED, json_lines, read_lines, read_text
 from xstilts.errors import DataError
 from xstilts.files import files_below
 
 CARD = "README.md"
 KINDS = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt")
-_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".arrow")
+_NOT_READ = (".xz", ".zst", ".zip", ".arrow")
 _NO_ROWS = {"dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"}
 _WORDS = {
     "train": {"train", "training"},
@@ -100,7 +101,7 @@ def _files(folder: Path) -> list[Path]:
     for path in files_below(folder):
         inside = path.relative_to(folder).parts
         hidden = any(part.startswith((".", "__")) for part in inside)
-        kind = path.suffix.lower() in (*KINDS, *_PACKED)
+        kind = path.suffix.lower() in (*KINDS, *PACKED, *_NOT_READ)
         if kind and not hidden and path.name not in _NO_ROWS:
             found.append(path)
     return sorted(found)
@@ -124,7 +125,7 @@ def _card(folder: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=8)
 def _front_matter(text: str) -> Any:
     header = _FRONT.match(text)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # a label or language `no` is a text
     return yaml.load(header[1], loader) if header else {}  # noqa: S506  (a safe loader)
 
 
@@ -134,7 +135,7 @@ def _stated(folder: Path, config: str) -> dict[str, list[str]] | None:
     named = {str(item.get("config_name", "default")): item for item in entries}
     entry = named.get(config or "default")
     if entry is None and not config:
-        chosen = entries if len(entries) == 1 else [e for e in entries if e.get("default")]
+        chosen = entries if len(entries) == 1 else [e for e in entries if _true(e.get("default"))]
         entry = chosen[0] if chosen else None
     if entry is None or "data_files" not in entry:
         return None
@@ -143,6 +144,10 @@ def _stated(folder: Path, config: str) -> dict[str, list[str]] | None:
     for split, patterns in _data_files(entry["data_files"]):
         found.setdefault(split, []).extend(str(base / pattern) for pattern in patterns)
     return found
+
+
+def _true(value: Any) -> bool:
+    return str(value).lower() == "true"
 
 
 def _data_files(value: Any) -> Iterator[tuple[str, list[str]]]:
@@ -212,6 +217,8 @@ def records(path: Path) -> Iterator[Record]:
         DataError: The file is broken or of another kind.
     """
     kind = path.suffix.lower()
+    if path.suffix in PACKED and not path.stem.endswith(".parquet"):
+        kind = Path(path.stem).suffix.lower()
     if kind == ".parquet":
         yield from _parquet(path)
     elif kind in (".jsonl", ".json"):
@@ -222,7 +229,11 @@ def records(path: Path) -> Iterator[Record]:
         yield from _table(path, kind)
     else:
         read_text(path)
-        raise DataError(f"files of kind {kind} are not read", where=str(path))
+        raise DataError(
+            f"files of kind {kind} are not read",
+            where=str(path),
+            hint="Unpack it, or fetch the data set's parquet files.",
+        )
 
 
 def _table(path: Path, kind: str) -> Iterator[Record]:
@@ -245,10 +256,17 @@ def _parquet(path: Path) -> Iterator[Record]:
     row = 0
     try:
         with ParquetFile(path) as file:
+            require_distinct(file.schema_arrow.names, path)
             for batch in file.iter_batches():
                 for record in batch.to_pylist():
                     row += 1
                     yield row, record
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"a text after row {row} is not UTF-8: byte 0x{error.object[error.start]:02x}",
+            where=str(path),
+            hint="Download it again.",
+        ) from None
     except (ArrowException, OSError) as error:
         if path.read_bytes()[:4] != b"PAR1":
             read_text(path)  # says so when it is a web page or a pointer
@@ -270,7 +288,8 @@ def class_names(folder: Path, config: str, path: Path) -> dict[str, list[str]]:
         named = {str(e.get("config_name", "default")): e for e in entries if isinstance(e, dict)}
         entry = named.get(config or "default") or (entries[0] if len(entries) == 1 else {})
         listed = entry.get("features") or [] if isinstance(entry, dict) else []
-        features = {str(item["name"]): item for item in listed if "name" in item}
+        items = [item for item in listed if isinstance(item, dict) and "name" in item]
+        features = {str(item["name"]): item for item in items}
     found = {column: _class_names(feature) for column, feature in features.items()}
     return {column: names for column, names in found.items() if names}
 
@@ -296,7 +315,9 @@ def _class_names(feature: Any) -> list[str]:
     if isinstance(names, list):
         return [str(name) for name in names]
     if isinstance(names, dict):
-        return [str(names[key]) for key in sorted(names, key=int)]
+        numbers = [str(number) for number in range(len(names))]
+        by_number = {str(number): str(name) for number, name in names.items()}
+        return [by_number[number] for number in numbers] if {*numbers} == {*by_number} else []
     inner = (feature.get(key) for key in ("dtype", "class_label", "feature", "sequence", "list"))
     return next((found for found in map(_class_names, inner) if found), [])
 
@@ -305,6 +326,6 @@ def named(value: Any, names: Sequence[str]) -> Any:
     """A class label by its name, in lists too; -1 marks a missing label and is no position."""
     if isinstance(value, list | tuple):
         return [named(item, names) for item in value]
-    at = int(value) if isinstance(value, str) and value.isdecimal() else value
-    known = isinstance(at, int) and not isinstance(at, bool) and 0 <= at < len(names)
-    return names[at] if known and value not in names else value
+    text = text_of(value)
+    at = int(text) if text.isdecimal() and not isinstance(value, bool) else len(names)
+    return names[at] if at < len(names) and value not in names else value

@@ -49,7 +49,7 @@ def answers_of(raw: Any, passage: str, context: Context, number: int) -> tuple[A
             pairs = list(zip(raw["text"], raw["answer_start"], strict=True))
         else:
             pairs = [(answer["text"], answer["answer_start"]) for answer in raw]
-        found = [(of_kind(text, str), int(start)) for text, start in pairs]
+        found = [(of_kind(text, str), _whole(start)) for text, start in pairs]
     except (KeyError, TypeError, ValueError):
         raise DataError("answers need `text` and `answer_start`", where=spot) from None
     if not found and not (context.options.unanswerable or context.options.labels == "optional"):
@@ -61,6 +61,12 @@ def answers_of(raw: Any, passage: str, context: Context, number: int) -> tuple[A
     if found and not any(text for text, _ in found):
         return None
     return tuple(_checked_answer(text, start, passage, context, spot) for text, start in found)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    return int(value)
 
 
 def _checked_answer(text: str, start: int, passage: str, context: Context, spot: str) -> Answer:

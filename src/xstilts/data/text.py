@@ -33,7 +33,7 @@ _BOMS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-_PACKED = (".gz", ".bz2")
+PACKED = (".gz", ".bz2")
 _ARCHIVES = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip",
@@ -43,6 +43,8 @@ _ARCHIVES = {
     b"\x04\x22\x4d\x18": "lz4",
     b"7z\xbc\xaf": "7z",
 }
+_TABLES = {b"PAR1": "a parquet table not called .parquet", b"ARROW1\0\0": "an Arrow table"}
+"""By what they begin with, and end with but for the padding."""
 
 
 def place(path: Path, row: int) -> str:
@@ -79,7 +81,7 @@ def read_text(path: Path) -> str:
             pointer file in place of the data.
     """
     try:
-        data = _unpacked(path) if path.suffix in _PACKED else path.read_bytes()
+        data = _unpacked(path) if path.suffix in PACKED else path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise NotFoundError("no such data file", where=str(path)) from None
     if not data.strip():
@@ -155,8 +157,13 @@ def _refuse_binary(data: bytes, path: Path) -> None:
             raise DataError(
                 f"the file is a {name} archive", where=str(path), hint="Unpack it first."
             )
-    if data.startswith(b"PAR1") and data.endswith(b"PAR1"):
-        raise DataError("the file is a parquet table", where=str(path), hint="Call it .parquet.")
+    for mark, name in _TABLES.items():
+        if data.startswith(mark) and data.endswith(mark.rstrip(b"\0")):
+            raise DataError(
+                f"the file is {name}",
+                where=str(path),
+                hint="Save it as parquet, JSON lines or CSV.",
+            )
     if b"\0" in data:
         row = data.count(b"\n", 0, data.index(b"\0")) + 1
         raise DataError(

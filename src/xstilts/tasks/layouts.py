@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.data.examples import Example
-from xstilts.data.text import json_lines, read_json, read_lines
+from xstilts.data.rows import is_missing, text_of
+from xstilts.data.text import json_lines, of_kind, read_json, read_lines
 from xstilts.errors import DataError
 
 _MANY = 20
@@ -143,8 +144,9 @@ def golds(path: Path, *, unanswerable: bool = False) -> dict[str, list[str]]:
 def _add_gold(
     found: dict[str, list[str]], question: Mapping[str, Any], path: Path, unanswerable: bool
 ) -> None:
-    key = str(question["id"])
-    texts = [str(answer["text"]) for answer in question["answers"]]
+    key = question["id"]
+    key = str(key) if isinstance(key, int) else of_kind(key, str)
+    texts = [of_kind(answer["text"], str) for answer in question["answers"]]
     if key in found:
         raise DataError(f"question id '{key}' repeats", where=str(path))
     if not texts and not unanswerable:
@@ -164,6 +166,7 @@ def _choices(predictions: Path, labels: Path) -> Pair:
     """The `label` of each row; a file of plain lines is read as well."""
     predicted, gold = _choice_labels(predictions), _choice_labels(labels)
     _same_number(predicted, gold, "rows", predictions, labels)
+    _require_same_order(predictions, labels)
     return predicted, gold
 
 
@@ -174,8 +177,31 @@ def _choice_labels(path: Path) -> list[str]:
     for number, row in json_lines(path):
         if "label" not in row:
             raise DataError("the row has no 'label'", where=f"{path}:{number}")
-        found.append(str(row["label"]))
+        found.append(_name(row["label"], "the label", f"{path}:{number}"))
     return found
+
+
+def _name(value: Any, what: str, spot: str) -> str:
+    """A label or id as text, `1.0` as `1`; nothing, true and lists are none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or is_missing(value):
+        raise DataError(f"{what} is {json.dumps(value):.40}, no text or number", where=spot)
+    return value if isinstance(value, str) else text_of(value)
+
+
+def _require_same_order(predictions: Path, labels: Path) -> None:
+    """Refuse rows that say themselves that they stand in another order than the labels'."""
+    if not all(path.suffix in (".jsonl", ".json") for path in (predictions, labels)):
+        return
+    for key in ("id", "idx"):
+        own, gold = ([r.get(key) for _, r in json_lines(p)] for p in (predictions, labels))
+        if own == gold or None in own or any(name not in gold for name in own):
+            continue  # the rows name nothing, or other things than the labels' do
+        at = next(at for at, name in enumerate(own) if name != gold[at])
+        raise DataError(
+            f"the row is about {key} {own[at]!r}, the label's about {gold[at]!r}",
+            where=f"{predictions}:{at + 1}",
+            hint=f"Give one row for each of {labels}, in its order.",
+        )
 
 
 def _rankings(predictions: Path, labels: Path) -> Pair:
@@ -185,8 +211,12 @@ def _rankings(predictions: Path, labels: Path) -> Pair:
         for key, ids in value.items():
             if not isinstance(ids, list):
                 raise DataError(f"the entry of '{key}' is no list", where=str(path))
-    ranked = [[str(found) for found in predicted.get(key, [])] for key in gold]
-    return ranked, [[str(wanted).strip() for wanted in ids] for ids in gold.values()]
+    own, wanted = (
+        {key: [_name(i, f"an id of '{key}'", str(path)) for i in ids] for key, ids in value.items()}
+        for path, value in ((predictions, predicted), (labels, gold))
+    )
+    golds = [[name.strip() for name in ids] for ids in wanted.values()]
+    return [own.get(key, []) for key in wanted], golds
 
 
 def _same_number(

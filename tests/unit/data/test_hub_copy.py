@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import os
 import tarfile
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from support.files import write
 
@@ -158,6 +162,63 @@ def test_a_column_that_stands_twice_is_refused(kind, tmp_path):
         rows(tmp_path)
 
 
+def parquet(root, columns, names=None):
+    """A parquet file of the test split; returns its path."""
+    table = pyarrow.Table.from_arrays(list(columns), names=names)
+    path = write(root, {"me/pairs/test.parquet": ""}) / "me/pairs/test.parquet"
+    pyarrow.parquet.write_table(table, path, compression="none", use_dictionary=False)
+    return path
+
+
+PAIR = ["sentence1", "sentence2", "label"]
+
+
+def test_a_column_that_stands_twice_in_parquet_is_refused(tmp_path):
+    texts = pyarrow.array(["a"]), pyarrow.array(["b"])
+    parquet(
+        tmp_path, [*texts, pyarrow.array(["other"]), pyarrow.array([0])], [*PAIR[:2], *PAIR[1:]]
+    )
+    with pytest.raises(DataError, match="the header has 2 columns 'sentence2'"):
+        rows(tmp_path)
+
+
+def test_a_text_of_parquet_that_is_not_utf_8_is_refused(tmp_path):
+    first = pyarrow.array([f"row{number:03}" for number in range(50)])
+    path = parquet(tmp_path, [first, first, pyarrow.array([0] * 50)], PAIR)
+    assert len(rows(tmp_path)) == 50
+    path.write_bytes(path.read_bytes().replace(b"row033", b"row\xff33"))
+    with pytest.raises(DataError, match="not UTF-8: byte 0xff") as caught:
+        rows(tmp_path)
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "large_string", "string_view"])
+def test_texts_of_parquet_in_any_layout(tmp_path, kind):
+    first = pyarrow.array(["a", "007"])
+    odd = first.dictionary_encode() if kind == "dictionary" else first.cast(kind)
+    parquet(tmp_path, [odd, first, pyarrow.array([0.0, 1.0])], PAIR)
+    assert rows(tmp_path) == [("a", "a", "0"), ("007", "007", "1")]
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress)])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_packed_text_files_are_read(tmp_path, ending, pack, kind):
+    row = '{"sentence1": "a", "sentence2": "b", "label": 0}\n'
+    copy(tmp_path, {f"test.{kind}.{ending}": ""})
+    path = tmp_path / f"me/pairs/test.{kind}.{ending}"
+    path.write_bytes(pack((f"{HEADER}a,b,0\n" if kind == "csv" else row).encode()))
+    assert rows(tmp_path) == [("a", "b", "0")]
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(DataError, match=f"not a whole .{ending} file"):
+        rows(tmp_path)
+
+
+def test_an_arrow_file_is_called_by_its_name(tmp_path):
+    copy(tmp_path, {"test.arrow": "ARROW1\0\0 and so on ARROW1"})
+    with pytest.raises(DataError, match="an Arrow table"):
+        rows(tmp_path)
+
+
 def test_a_split_in_two_kinds_of_files_is_not_guessed(tmp_path):
     copy(tmp_path, {"test.csv": f"{HEADER}a,b,0\n", "test.tsv": "x\n"})
     with pytest.raises(DataError, match=r"split 'test' is there as \.csv and \.tsv"):
@@ -205,6 +266,33 @@ dataset_info:
     copy(tmp_path, {"README.md": card, "test.jsonl": '{"sentence1": "a", "label": 1}\n'})
     source = {"columns": {"text": "sentence1", "target": "label"}}
     assert load(task_of(**source), "test", "en", tmp_path, offline=True)[0].target == "0"
+
+
+@pytest.mark.parametrize("label", ["1", "1.0"])
+def test_words_of_a_card_are_texts_also_where_yaml_has_other_plans(label, tmp_path):
+    card = """---
+configs:
+- config_name: no
+  data_files: norsk.jsonl
+dataset_info:
+  config_name: no
+  features:
+  - name: label
+    dtype: {class_label: {names: {0: yes, 1: no}}}
+---
+"""
+    copy(tmp_path, {"README.md": card, "norsk.jsonl": f'{{"sentence1": "a", "label": {label}}}\n'})
+    source = {"columns": {"text": "sentence1", "target": "label"}}
+    task = task_of("no", **source).model_copy(update={"labels": ["no", "yes"]})
+    (row,) = load(task, "train", "en", tmp_path, offline=True)
+    assert row.target == "no"
+
+
+@pytest.mark.parametrize("names", ["{0: a, 2: b}", "{x: a}", "5", "[]"])
+def test_class_labels_whose_numbers_have_gaps_name_nothing(names, tmp_path):
+    card = f"---\ndataset_info:\n  features: [{{name: label, dtype: {{names: {names}}}}}, x]\n---\n"
+    copy(tmp_path, {"README.md": card, "test.csv": f"{HEADER}a,b,1\n"})
+    assert rows(tmp_path) == [("a", "b", "1")]
 
 
 def test_a_bundle_holds_the_files_of_a_copy_and_its_card(tmp_path):

@@ -508,6 +508,18 @@ def test_a_table_may_hold_answers_with_their_offsets(tmp_path):
     assert "'x' is no offset" in refused(wrong, source, QA).what
 
 
+@pytest.mark.parametrize(("start", "reads"), [("4", True), ("4.0", True), ("4.7", False)])
+def test_an_offset_is_a_whole_number(tmp_path, start, reads):
+    answers = f'{{"text": ["Hund"], "answer_start": [{start}]}}'
+    row = f'{{"id": "1", "c": "der Hund", "q": "Wer?", "a": {answers}}}\n'
+    path = file(tmp_path, row, "rows.jsonl")
+    source = {"reader": "jsonl", "columns": ANSWER_COLUMNS}
+    if reads:
+        assert read(path, source, QA)[0].target == (Answer("Hund", 4),)
+    else:
+        assert "answers need `text` and `answer_start`" in refused(path, source, QA).what
+
+
 def test_answers_without_offsets_take_their_first_place_only_when_asked(tmp_path):
     path = file(tmp_path, '{"id": "1", "c": "da da", "q": "Wo?", "a": "da"}\n')
     source = {"reader": "jsonl", "columns": ANSWER_COLUMNS}
