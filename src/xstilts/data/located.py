@@ -14,6 +14,7 @@ from xstilts.data.hub_copy import CARD, split_files
 from xstilts.data.hub_fetch import cached
 from xstilts.data.languages import called
 from xstilts.data.layout import expand, filled_paths, templates
+from xstilts.data.several import named_folder
 from xstilts.data.world import task_in_world
 from xstilts.errors import ConfigError, DataError, NotFoundError, OfflineError, Problem
 
@@ -234,8 +235,11 @@ def _parts(
 
 
 def tried(task: TaskSpec, split: str, language: str, root: Path | None) -> list[str]:
-    """Every place where `locate` looks, for the message when it finds nothing."""
-    places = []
+    """Every place where `locate` looks, for the message when it finds nothing.
+
+    Of several data folders those below the first are named: it is the one to put files into.
+    """
+    root, places = root and named_folder(root), []
     for source in task.sources:
         if source.refused:
             places.append(f"{source.reader}: not used: {source.refused}")

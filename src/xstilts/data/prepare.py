@@ -22,6 +22,7 @@ from xstilts.data.located import (
     tried,
 )
 from xstilts.data.pairs import load_pair
+from xstilts.data.several import named_folder
 from xstilts.data.sources import load_rows
 from xstilts.errors import NotFoundError, XstiltsError
 from xstilts.files import sha256_file
@@ -115,7 +116,7 @@ def no_data(tasks: Sequence[TaskSpec], root: Path | None, verb: str) -> NotFound
     looked = "\n".join(f"  {place}" for place in shown[:MANY])
     return NotFoundError(
         f"no data of {names} to {verb}",
-        where=f"{root or 'no data folder'}: looked for\n{looked}{more}",
+        where=f"{named_folder(root) if root else 'no data folder'}: looked for\n{looked}{more}",
         hint="Check --data and XSTILTS_DATA; `xstilts data ls` lists what is there.",
     )
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from xstilts.files import atomic_folder, digest
 
+FIRST = ".first"
+"""In a folder of links, one to the first of the data folders."""
+
 
 def joined_folder(folders: Sequence[Path], cache: Path) -> Path:
     """A folder in which each file of `folders` has its path; the first one that has it wins.
@@ -22,7 +25,14 @@ def joined_folder(folders: Sequence[Path], cache: Path) -> Path:
             for path, to in links.items():
                 (new / path).parent.mkdir(parents=True, exist_ok=True)
                 (new / path).symlink_to(to)
+            (new / FIRST).symlink_to(folders[0])
     return target
+
+
+def named_folder(folder: Path) -> Path:
+    """What messages call a data folder: of several that are read as one, the first."""
+    first = folder / FIRST
+    return first.readlink() if first.is_symlink() else folder
 
 
 def _links(folders: Sequence[Path], below: str = "") -> list[tuple[str, Path]]:

@@ -77,11 +77,15 @@ def test_several_data_folders_are_named_as_they_were_given(data, tmp_path, capsy
     other = tmp_path / "other"
     (other / "xnli").mkdir(parents=True)
     (other / "xnli" / "dev-fr.tsv").write_text("a\tb\tneutral\n")
+    both = ("--data", str(data), "--data", str(other))
     with pytest.raises(SystemExit):
-        main(["--data", str(data), "--data", str(other), *command.split()])
+        main([*both, *command.split()])
     out, err = capsys.readouterr()
     assert f"data folder: {data} and {other}" in err.splitlines()
     assert "de fr" in out + err
+    with pytest.raises(SystemExit):
+        main([*both, "data", "ls", "panx"])
+    assert f"{data}: looked for\n  {data}/panx/test-ar.tsv\n" in capsys.readouterr().err
 
 
 def test_check_ends_with_three_when_it_finds_something(run):
