@@ -30,6 +30,16 @@ from xstilts.config.specs import BackboneIdentity, BackboneSpec
 from xstilts.errors import DataError, NetworkError, UsageError
 from xstilts.files import digest
 
+_ABOUT_CALLS = {
+    "auto_map",
+    "return_dict",
+    "use_return_dict",
+    "torchscript",
+    "output_hidden_states",
+    "output_attentions",
+}
+"""Keys of a config that are about code, or what a call returns, and nothing of the model."""
+
 
 def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
     """The model's config without private keys and without code hooks.
@@ -49,7 +59,7 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
     found = _config_file(spec, closed)
     with _fetch_errors(spec, closed):
         values, _ = PretrainedConfig.get_config_dict(str(found.parent))
-    kept = {k: v for k, v in values.items() if not k.startswith("_") and k != "auto_map"}
+    kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in _ABOUT_CALLS}
     model_type = kept.pop("model_type", "")
     _require_supported(spec.repo, model_type, values)
     try:
@@ -57,6 +67,10 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
             config = AutoConfig.for_model(model_type, **kept)
         sizes = {k: getattr(config, k) for k in ("vocab_size", "hidden_size", "num_hidden_layers")}
         wrong = [f"{k} is {v!r}" for k, v in sizes.items() if type(v) is not int or v < 1]
+        epsilons = ((k, v) for k, v in config.to_dict().items() if k.endswith(("_eps", "_epsilon")))
+        wrong += [f"{k} is {v!r}" for k, v in epsilons if type(v) is not float or not 0 < v < 1]
+        if not wrong:
+            architecture_of(model_type).describe(config)
     except (TypeError, ValueError, ArithmeticError, StrictDataclassError) as error:
         wrong = [" ".join(str(error).split())]  # what the class makes of its values
     if wrong:
@@ -127,6 +141,8 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
     disable_progress_bar()  # a bar for the weights of a local file would stand among our messages
     tokenizer = fetch_tokenizer(spec, config, closed)
     place, where = _place(spec, config, closed)
+    if Path(place, _ADAPTER).is_file():
+        raise _is_adapter(spec)
     with _fetch_errors(spec, closed), quiet_libraries(), arriving(spec.repo):
         model_class = architecture_of(config.model_type).model_class(config)
         with build_errors("backbone", spec.repo):
@@ -139,28 +155,52 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
                 **class_options(model_class),
                 **where,
             )
+    if getattr(encoder, "_hf_peft_config_loaded", False):
+        raise _is_adapter(spec)
     require_all_weights(f"backbone '{spec.repo}'", encoder, report)
-    _require_every_block(spec, config, report["unexpected_keys"])
+    _require_its_blocks(spec, config, report["unexpected_keys"])
     _check_tokenizer(spec, tokenizer, encoder)
     return encoder, tokenizer
 
 
-def _require_every_block(spec: BackboneSpec, config: Any, left_over: Iterable[str]) -> None:
-    """Refuse a config with fewer blocks than the weight file has.
+_ADAPTER = "adapter_config.json"
+
+
+def _is_adapter(spec: BackboneSpec) -> DataError:
+    """An error, to raise: transformers would load the model that the adapter names in its place."""
+    return DataError(
+        f"backbone '{spec.repo}' holds an adapter ({_ADAPTER}), which acts on another model",
+        hint="Import it with `xstilts zoo import`, or remove that file if the adapter is merged.",
+    )
+
+
+_BUFFER = re.compile(r"(inv_freq|position_ids|masked_bias)$")
+"""Numbers that older versions of transformers stored and newer ones compute."""
+
+
+def _require_its_blocks(spec: BackboneSpec, config: Any, left_over: Iterable[str]) -> None:
+    """Refuse a weight file that has more in its blocks, or more of them, than the model.
 
     Raises:
-        DataError: Some of the tensors that found no place are those of further blocks.
+        DataError: Some of the tensors that found no place are those of blocks.
     """
     blocks = architecture_of(config.model_type).describe(config).blocks
     block_of = re.compile(rf"(?:^|\.){re.escape(blocks)}\.(\d+)\.")
-    found = ((name, block_of.search(name)) for name in left_over)
+    matches = ((name, block_of.search(name)) for name in sorted(left_over))
+    found = {name: int(match[1]) for name, match in matches if match and not _BUFFER.search(name)}
     count = int(config.num_hidden_layers)
-    further = sorted(name for name, match in found if match and int(match[1]) >= count)
-    if further:
+    further = [name for name, block in found.items() if block >= count]
+    what = f"has more blocks in its weights than the {count} of its config"
+    if not further:
+        what = "has more in the blocks of its weights than the model that its config says"
+    names = further or [*found]
+    if names:
         raise DataError(
-            f"backbone '{spec.repo}' has more blocks in its weights than the {count} of its config",
-            where=", ".join(further[:3]) + (", …" if len(further) > 3 else ""),
-            hint="Does config.json belong to the weights?",
+            f"backbone '{spec.repo}' {what}",
+            where=", ".join(names[:3]) + (", …" if len(names) > 3 else ""),
+            hint="Does config.json belong to the weights?"
+            if further
+            else "Was an adapter saved with it? Merge it first, or save the model without it.",
         )
 
 

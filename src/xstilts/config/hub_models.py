@@ -165,7 +165,10 @@ def load_errors(
     try:
         yield
     except SafetensorError as error:
-        raise DataError(f"the weights of {what} '{place}' are broken: {error}") from None
+        raise DataError(
+            f"the weights of {what} '{place}' are broken: {error}",
+            hint="A download that was cut off, a web page, or a pointer file (`git lfs pull`)?",
+        ) from None
     except (OSError, HFValidationError) as error:
         if DiskError.of(error) is not None and not isinstance(error, PermissionError):
             raise
@@ -328,12 +331,22 @@ def build_errors(what: str, place: str) -> Iterator[None]:
     """
     from huggingface_hub.errors import HFValidationError
 
-    wrong = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+    wrong = (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    )
     try:
         yield
     except HFValidationError:
         raise
     except wrong as error:
+        if "memory" in str(error):
+            raise
         first = (str(error).splitlines() or [""])[0]
         raise DataError(
             f"{what} '{place}' cannot be built from its files: {type(error).__name__}: {first}",

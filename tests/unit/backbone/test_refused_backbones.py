@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from support.models import encoder
 from support.tokenizers import byte_tokenizer
 from support.trained import TEXTS, backbone_folder
@@ -153,3 +155,79 @@ def test_rows_are_as_long_as_a_yaml_and_the_config_allow(said, reads, tmp_path):
         if reads < 48
         else []
     )
+
+
+def changed(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pad_token_id", None),
+        ("layer_norm_eps", "1e-5"),
+        ("layer_norm_eps", -1.0),
+        ("layer_norm_eps", float("nan")),
+    ],
+)
+def test_values_with_which_nothing_can_be_computed(name, value, tmp_path):
+    folder = backbone_folder(tmp_path / "base")
+    changed(folder, **{name: value})
+    with pytest.raises(DataError, match=f"config.json of backbone .* broken: {name} is {value!r}"):
+        Backbone.load(str(folder), offline=True)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"return_dict": False},
+        {"use_return_dict": False},
+        {"torchscript": True},
+        {"output_hidden_states": True, "output_attentions": True},
+        {"torch_dtype": "bfloat16"},
+    ],
+)
+def test_what_a_config_says_of_calls_changes_nothing(values, tmp_path):
+    folder = backbone_folder(tmp_path / "base")
+    ids = torch.tensor([[0, 5, 6, 2]])
+    with torch.inference_mode():
+        before = Backbone.load(str(folder), offline=True)(ids, torch.ones_like(ids))
+        changed(folder, **values)
+        after = Backbone.load(str(folder), offline=True)(ids, torch.ones_like(ids))
+    assert torch.equal(before, after)
+
+
+def test_an_adapter_beside_the_weights_is_no_other_backbone(tmp_path):
+    """Transformers would load the model that the adapter names instead."""
+    folder = backbone_folder(tmp_path / "base")
+    values = {"peft_type": "LORA", "base_model_name_or_path": "me/other", "r": 4}
+    (folder / "adapter_config.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match="holds an adapter") as caught:
+        Backbone.load(str(folder), offline=True)
+    assert "zoo import" in caught.value.hint
+
+
+def test_whole_numbers_are_no_weights_of_a_backbone(tmp_path):
+    folder = backbone_folder(tmp_path / "base")
+    path = folder / "model.safetensors"
+    tensors = {k: t.to(torch.int8) if "query" in k else t for k, t in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(DataError, match="base' cannot be built from its files"):
+        Backbone.load(str(folder), offline=True)
+
+
+@pytest.mark.parametrize("model_type", ["xlm-roberta", "llama", "mt5"])
+def test_an_adapter_among_the_weights_is_not_left_out(model_type, tmp_path):
+    folder = backbone_folder(tmp_path / "base", model_type)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    inner = next(name for name in tensors if ".0." in name and name.endswith("weight"))
+    extra = {inner.replace("weight", "lora_A.weight"): torch.ones(4, 16)}
+    save_file(tensors | extra, path, metadata={"format": "pt"})
+    with pytest.raises(DataError, match="has more in the blocks of its weights") as caught:
+        Backbone.load(str(folder), offline=True)
+    assert "lora_A" in caught.value.where
+    rotation = {inner.rpartition(".0.")[0] + ".0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
+    save_file(tensors | rotation, path, metadata={"format": "pt"})
+    assert Backbone.load(str(folder), offline=True).identity.model_type == model_type

@@ -53,7 +53,9 @@ def describe(config: Any) -> EncoderLayout:
     }
     # RoBERTa counts positions from the one after the padding token's number.
     counted = config.model_type in (*_ROBERTA, "xmod")
-    offset = int(config.pad_token_id) + 1 if counted else 0
+    if counted and type(config.pad_token_id) is not int:
+        raise TypeError(f"pad_token_id is {config.pad_token_id!r}")
+    offset = config.pad_token_id + 1 if counted else 0
     projected = getattr(config, "embedding_size", config.hidden_size) != config.hidden_size
     return EncoderLayout(
         blocks="encoder.layer",
