@@ -72,9 +72,13 @@ _NAME = re.compile(r"(?:[A-Za-z0-9_{~@]|\.{0,2}/)(?:[\w./@:{}~-]|\+(?=[\w.]))*")
 _SPACE = re.compile(r"\s*")
 
 
+_DEEPEST = 50
+"""Brackets within brackets: more than anyone reads, and less than Python follows."""
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
+        self.text, self.at, self.depth = text, 0, 0
 
     def parse(self) -> Expression:
         if not self.text.strip():
@@ -86,6 +90,9 @@ class _Parser:
         return expression
 
     def sum(self) -> Expression:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            self.fail(f"brackets are nested more than {_DEEPEST} deep", "a module name")
         negative = self.take("-")
         parts = [self.term(-1.0 if negative else 1.0)]
         while True:
@@ -95,6 +102,7 @@ class _Parser:
                 parts.append(self.term(-1.0))
             else:
                 break
+        self.depth -= 1
         if len(parts) == 1 and parts[0].weight == 1.0:
             return parts[0].expression
         return Call(SUM, tuple(parts))
@@ -212,6 +220,8 @@ class _Parser:
         value = float(match.group())
         if math.isinf(value):
             self.fail(f"'{match.group()}' is too large", "a number such as 0.5")
+        if value == 0 and re.match(r"[0.]*[^0.eE]", match.group()):
+            self.fail(f"'{match.group()}' is too near to 0", "a number such as 0.5, or 0")
         self.at = match.end()
         return value
 

@@ -74,13 +74,24 @@ def test_the_tree_is_what_was_written():
         ("stack(a|none, b)", 8, "the same in every language"),
         ("stack(a-{lang}|, b)", 16, "taken instead is missing"),
         ("a-{lang}|b-{lang}", 18, "taken instead is missing"),
+        ("(" * 2000 + "a" + ")" * 2000, 51, "nested more than 50 deep"),
+        ("stack(" * 400 + "a" + ", b)" * 400, 301, "nested more than 50 deep"),
+        ("a*1e-400", 3, "too near to 0"),
+        ("a*1e400", 3, "too large"),
     ],
+    ids=lambda value: str(value)[:20],
 )
 def test_errors_point_at_the_column(text, column, words):
     with pytest.raises(UsageError) as caught:
         parse(text)
     assert f"column {column}:" in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_fifty_brackets_and_weights_of_nothing_are_read():
+    assert parse("(" * 49 + "a" + ")" * 49) == Ref("a")
+    for text in ("a*0", "a*0.00", "a*0e5"):
+        assert parse(text) == Call("sum", (Operand(Ref("a"), 0.0),))
 
 
 def test_language_slots():

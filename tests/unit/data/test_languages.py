@@ -18,7 +18,7 @@ from xstilts.config.load import (
     spec_names,
 )
 from xstilts.config.specs import HubSource, SourceSpec
-from xstilts.data.languages import UNKNOWN, group, group_by, language, languages, seen_in
+from xstilts.data.languages import UNKNOWN, called, group, group_by, language, languages, seen_in
 from xstilts.data.languages.pretraining import CC100, CORPORA
 from xstilts.data.layout import fill, known_as, language_names
 from xstilts.errors import NotFoundError, UsageError
@@ -65,6 +65,26 @@ def test_codes_as_files_have_them_are_found():
 
 
 @sources
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        *(("iw", "he"), ("in", "id"), ("jw", "jv"), ("mo", "ro"), ("fil", "tl"), ("ger", "de")),
+        *(("chi", "zh"), ("zh-Hans", "zh"), ("zh_CN", "zh"), ("ZH", "zh"), ("iw-IL", "he")),
+    ],
+)
+def test_codes_of_other_standards_and_times_are_understood(code, meant):
+    assert language(code).code == meant
+    assert f"is called '{meant}' here" in called(code, [meant, "en"])
+
+
+@pytest.mark.parametrize("code", ["nb", "no", "lv"])
+def test_two_letters_suggest_no_other_two(code):
+    assert called(code, ["yo", "nl", "vi", "en"]) == "Known: en, nl, vi, yo."
+    with pytest.raises(NotFoundError) as caught:
+        language(code)
+    assert "Did you mean" not in caught.value.hint
+
+
 def test_every_language_of_the_shared_data_is_found():
     names = [path.stem for path in SHARED.glob("americasnli/dev/*.tsv")]
     names += [path.name for path in SHARED.glob("masakhaner/*") if path.is_dir()]

@@ -106,12 +106,35 @@ def _made(made: artificial.ArtificialLanguage) -> Language:
     )
 
 
+_OTHER_CODES = {
+    "he": "iw",
+    "id": "in",
+    "jv": "jw",
+    "ro": "mo rum",
+    "sr": "scc",
+    "tl": "fil",
+    "de": "ger",
+    "el": "gre",
+    "eu": "baq",
+    "fa": "per",
+    "fr": "fre",
+    "ka": "geo",
+    "ms": "may",
+    "my": "bur",
+    "nl": "dut",
+    "zh": "chi",
+}
+"""Codes that were withdrawn from ISO 639-1, and those of ISO 639-2/B, which libraries use."""
+
+
 @cache
 def _by_any_code() -> dict[str, Language]:
     """Codes and lower-cased English names to the language; its own code goes before the others."""
     table = dict(languages())
     for known in languages().values():
         for name in (*known.codes, known.name.lower()):
+            table.setdefault(name, known)
+        for name in _OTHER_CODES.get(known.code, "").split():
             table.setdefault(name, known)
     return table
 
@@ -130,8 +153,13 @@ def language(code: str) -> Language:
     found = table.get(name) or table.get(name.replace("_", " "))
     found = found or table.get(name.replace("_", "-").partition("-")[0])
     if found is None:
-        raise NotFoundError.named("language", code, languages())
+        raise NotFoundError.named("language", code, languages(), hint=_near(code, languages()))
     return found
+
+
+def _near(code: str, known: Iterable[str]) -> str:
+    """Which codes may have been meant; two letters are near to everything."""
+    return near_names(code if len(code) > 2 else "", known)
 
 
 def called(code: str, known: Iterable[str]) -> str:
@@ -145,7 +173,7 @@ def called(code: str, known: Iterable[str]) -> str:
     try:
         found = language(code)
     except NotFoundError:
-        return near_names(code, names)
+        return _near(code, names)
     own = next((name for name in names if _same(name, found)), "")
     if own:
         return f"{found.name} is called '{own}' here."
