@@ -288,13 +288,13 @@ def test_a_family_is_adjusted_and_the_untested_left_alone():
 # -- from stored cells
 
 
-def put(store, label, seed, language, hits, digest="m", value=None):
+def put(store, label, seed, language, hits, digest="m", value=None, metric="accuracy"):
     score = Score(
         expression=label, intermediate=label, digest=digest, backbone="b", fingerprint="f",
-        task="xnli", language=language, split="test", metric="accuracy",
+        task="xnli", language=language, split="test", metric=METRICS.get(metric).MAIN,
         value=100 * sum(hits) / len(hits) if value is None else value, n=len(hits), seed=seed,
     )  # fmt: skip
-    identity = {"metric": "accuracy", "data": ["x"], "expression": digest, "language": language}
+    identity = {"metric": metric, "data": ["x"], "expression": digest, "language": language}
     return store.put({**identity, "label": label, "seed": seed}, [score], "a\n", "tsv", hits, 1.0)
 
 
@@ -340,6 +340,15 @@ def test_damaged_outcomes_are_refused_by_name(content, tmp_path):
         compare(found["a"], found["b"])
     assert str(cell.folder) in caught.value.where
     assert "--task xnli --langs de --split test --force" in caught.value.hint
+
+
+def test_outcomes_of_another_metric_are_refused_by_name(tmp_path):
+    store = ResultStore(tmp_path)
+    for label in ("a", "b"):
+        put(store, label, 1, "de", [1, 0, 1], metric="chunk_f1")
+    found = collect(store.cells())
+    with pytest.raises(IntegrityError, match="outcomes of a cell are broken"):
+        compare(found["a"], found["b"])
 
 
 # -- simulations

@@ -193,9 +193,9 @@ def _checked(cell: ResultCell, value: float, pooled: Pooled) -> Array:
     try:
         rows = np.asarray(cell.outcomes(), np.float64)
         rows = rows.reshape(len(rows), -1)
-    except (TypeError, ValueError) as error:
+        found = float(pooled(rows.sum(0), len(rows))) if len(rows) else float("nan")
+    except (IndexError, TypeError, ValueError) as error:  # no table of numbers, or a narrower one
         raise _broken_outcomes(cell, f"the outcomes of a cell are broken: {error}") from None
-    found = float(pooled(rows.sum(0), len(rows))) if len(rows) else float("nan")
     if not abs(found - value) <= 1e-4 * max(1.0, abs(value)):
         what = f"the outcomes of a cell give {found:.6f}, its score is {value:.6f}"
         raise _broken_outcomes(cell, what)
