@@ -44,7 +44,8 @@ def forest(name: str, title: str, spans: Sequence[EffectInterval], across: str) 
 
     told = "; ".join(f"{s.at} {s.value:+.1f} [{s.low:+.1f}, {s.high:+.1f}]" for s in spans)
     text = f"{title}: {across} with intervals. {told}."
-    return Figure(name, title, text, draw, width=4.8, height=0.75 + 0.24 * len(spans))
+    width = min(4.8, 3.2 + 0.06 * max(len(span.at) for span in spans))  # larger letters on a phone
+    return Figure(name, title, text, draw, width=width, height=0.75 + 0.24 * len(spans))
 
 
 def curves(
