@@ -33,7 +33,6 @@ from xstilts.files import digest
 _ABOUT_CALLS = {
     "auto_map",
     "return_dict",
-    "use_return_dict",
     "torchscript",
     "output_hidden_states",
     "output_attentions",
@@ -159,6 +158,7 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
         raise _is_adapter(spec)
     require_all_weights(f"backbone '{spec.repo}'", encoder, report)
     _require_its_blocks(spec, config, report["unexpected_keys"])
+    _require_fractions(spec, _config_file(spec, closed).parent)
     _check_tokenizer(spec, tokenizer, encoder)
     return encoder, tokenizer
 
@@ -202,6 +202,26 @@ def _require_its_blocks(spec: BackboneSpec, config: Any, left_over: Iterable[str
             if further
             else "Was an adapter saved with it? Merge it first, or save the model without it.",
         )
+
+
+def _require_fractions(spec: BackboneSpec, folder: Path) -> None:
+    """Refuse weights stored as whole numbers, which transformers 5 takes as they are.
+
+    Raises:
+        DataError: Weights are; what scales them is no part of the model.
+    """
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("model*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (no mapping)
+                kind = file.get_slice(name).get_dtype()
+                if name.endswith(("weight", "bias")) and "F" not in kind:
+                    raise DataError(
+                        f"backbone '{spec.repo}' holds whole numbers ({kind}) as weights",
+                        where=f"{path}: {name}",
+                        hint="Name the model that it was quantised from.",
+                    )
 
 
 def fetch_tokenizer(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> Any:

