@@ -137,6 +137,17 @@ def test_what_only_lists_is_answered_without_torch(line, tmp_path):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_bench_says_what_it_does_before_torch_is_imported():
+    code = (
+        "import sys; from xstilts.cli import main\n"
+        "sys.modules['torch'] = None\n"
+        "main(['bench', '--only', 'fusion'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[0] == "measuring on this machine"
+    assert "import of torch halted" in done.stderr
+
+
 def test_no_two_public_classes_share_a_name():
     # `Options` is what every plug-in calls its own options.
     found: dict[str, list[str]] = {}

@@ -32,6 +32,7 @@ def bench(
     Example: xstilts bench --full --only fusion,evaluation
     """
     state: State = context.obj
+    state.note("measuring on this machine")  # before libraries are imported
     if gpu:
         _throughput(state)
     elif scale:
