@@ -10,7 +10,7 @@ from xstilts.config.tabular import View
 from xstilts.evaluate.alignment.bitext import COLUMNS, MEASURES
 from xstilts.evaluate.names import title_of
 from xstilts.evaluate.score_rows import ALIGNMENT
-from xstilts.evaluate.stats import enough_outcomes
+from xstilts.evaluate.stats import enough_outcomes, standard_deviation
 from xstilts.evaluate.stats.resampling import Array, Pooled, standard_error
 from xstilts.evaluate.store import ResultCell, Score
 from xstilts.report.material import data_text
@@ -102,6 +102,17 @@ def mean_measure(rows: Sequence[Score], label: str, layer: int, measure: str) ->
     for row in own:
         by_language.setdefault(row.language, []).append(row.value)
     return mean(mean(values) for values in by_language.values()) if own else None
+
+
+def spread_over_seeds(rows: Sequence[Score], label: str, layer: int, measure: str) -> float | None:
+    """Standard deviation over seeds of the mean over languages; None for fewer than three."""
+    own = [r for r in rows if (r.intermediate, r.layer, r.metric) == (label, layer, measure)]
+    by_seed: dict[int, dict[str, float]] = {}
+    for row in own:
+        by_seed.setdefault(row.seed, {})[row.language] = row.value
+    whole = {row.language for row in own}
+    means = [mean(found.values()) for found in by_seed.values() if found.keys() == whole]
+    return standard_deviation(means)
 
 
 def paired_measure(name: str) -> Callable[[ResultCell], tuple[Score, Pooled] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import mean
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from xstilts.evaluate.stats import Unit, collect, compare
 from xstilts.evaluate.store import ResultStore, Score
 from xstilts.report.alignment import alignment_errors, alignment_table, paired_measure
 from xstilts.report.results import ScoresResult
+from xstilts.report.sections.alignment import alignment_section
 
 
 def ignore(_text, _share):
@@ -214,3 +216,23 @@ def test_the_table_has_the_standard_error_of_each_mean(tmp_path):
     assert "mnli ±" in repr(shown)
     assert found["csls"] == pytest.approx(french / 2)  # the German ones came out alike
     assert found["to_pivot"] == found["cka"] == ""  # all alike; and not of single sentences
+
+
+def test_a_report_shows_the_spread_over_seeds():
+    base = Score(
+        expression="mnli", intermediate="mnli", digest="m", backbone="b", fingerprint="f",
+        task="ntrex", group="alignment", domain="news", language="de", split="test", metric="mrr",
+        main=False, value=0, n=10, layer=7, pooling="mean",
+    )  # fmt: skip
+    values = {1: (10, 20), 2: (20, 30), 3: (30, 40), 4: (90,)}  # means 15, 25, 35; and no French
+    scores = [
+        base.model_copy(update={"seed": seed, "language": language, "value": float(value)})
+        for seed, own in values.items()
+        for language, value in zip(("de", "fr"), own, strict=False)
+    ]
+    (table,) = alignment_section(SimpleNamespace(scores=scores)).tables
+    shown = dict(zip(table.columns, table.rows[0], strict=True))["mrr"]
+    assert (shown.text, shown.subtext) == ("33.8", "± 10.0")  # (150 / 4 + 90 / 3) / 2
+    few = [score for score in scores if score.seed in (1, 2)]
+    (table,) = alignment_section(SimpleNamespace(scores=few)).tables
+    assert dict(zip(table.columns, table.rows[0], strict=True))["mrr"].subtext == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import mean
 
 from xstilts.evaluate.alignment.bitext import MEASURES
@@ -10,7 +11,7 @@ from xstilts.evaluate.alignment.snapshots import trained_label
 from xstilts.evaluate.names import title_of
 from xstilts.evaluate.store import Score
 from xstilts.report import figures
-from xstilts.report.alignment import alignment_rows, mean_measure
+from xstilts.report.alignment import alignment_rows, mean_measure, spread_over_seeds
 from xstilts.report.material import Material
 from xstilts.report.model import Figure, Item, Section, Table, number
 
@@ -34,7 +35,8 @@ def alignment_section(material: Material) -> Section:
     return Section(
         "alignment",
         "Alignment by block and over training",
-        "Means over languages of means over seeds. From the pivot (XTREME's direction) and to it: "
+        "Means over languages of means over seeds, from three seeds on with their standard "
+        "deviation. From the pivot (XTREME's direction) and to it: "
         "accuracy of the nearest neighbour; margin, CSLS and mrr go from the pivot. cka: linear "
         "CKA of both sides; hubness: skewness of how often a sentence is among the ten nearest; "
         "mean_cosine: of different sentences of the language; isotropy: least over greatest "
@@ -49,13 +51,19 @@ def alignment_section(material: Material) -> Section:
 def _by_block(task: str, rows: Sequence[Score]) -> Table:
     places = dict.fromkeys((row.intermediate, row.layer) for row in rows)
     lines: list[tuple[Item, ...]] = [
-        (label, layer, *(number(mean_measure(rows, label, layer, name)) for name in MEASURES))
+        (label, layer, *(_cell(rows, label, layer, name) for name in MEASURES))
         for label, layer in places
     ]
     languages = len({row.language for row in rows})
     domain = rows[0].domain
     title = f"{task}, {languages} languages" + (f", domain {domain}" if domain else "")
     return Table(title, ("expression", "block", *MEASURES), tuple(lines), task=task)
+
+
+def _cell(rows: Sequence[Score], label: str, layer: int, measure: str) -> Item:
+    shown = number(mean_measure(rows, label, layer, measure))
+    spread = spread_over_seeds(rows, label, layer, measure)
+    return shown if spread is None else replace(shown, subtext=f"± {spread:.1f}")
 
 
 def _over_blocks(task: str, rows: Sequence[Score], names: Sequence[str]) -> list[Figure]:
