@@ -56,6 +56,11 @@ def test_it_names_things_that_exist(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
+def test_its_parts_fit_each_other(name):
+    assert config.task_problems(load_task(name)) == []
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_its_settings_are_known_and_read_as_they_are_written(name):
     task = load_task(name)
     known = getattr(FORMATS.get(task.format), "Options", HeadOptions)

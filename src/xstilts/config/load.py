@@ -153,9 +153,32 @@ def load_task(name: str) -> TaskSpec:
         for place, known, value in named
         if value not in known
     ]
+    path = spec_path("tasks", "task", name)
+    if not problems and path.parent != config_folder() / "tasks":  # what is shipped is tested
+        problems = task_problems(task)
     if problems:
-        raise ConfigError(str(spec_path("tasks", "task", name)), problems)
+        raise ConfigError(str(path), problems)
     return task
+
+
+def task_problems(task: TaskSpec) -> list[Problem]:
+    """What makes a task useless although each of its keys is sound; nothing where all fits."""
+    found = []
+    form, metric = FORMATS.get(task.format), METRICS.get(task.metric)
+    gives, takes = getattr(form, "GIVES", ""), getattr(metric, "TAKES", "texts")
+    if getattr(metric, "SEARCH", ""):
+        takes = "vectors"
+    if gives not in ("", takes):
+        what = f"'{task.metric}' scores {takes}, and format '{task.format}' gives {gives}."
+        found.append(Problem("metric", what))
+    if not task.every_language:
+        found.append(Problem("languages", "none is listed.", "List at least one."))
+    for number, source in enumerate(task.sources):
+        unknown = sorted({*source.label_map.values()} - {*task.labels}) if task.labels else []
+        for label in unknown:
+            what = f"'{label}' is none of the task's labels."
+            found.append(Problem(f"sources[{number}].label_map", what))
+    return found
 
 
 def tasks_of(name: str) -> list[str]:

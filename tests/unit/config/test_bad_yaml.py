@@ -100,6 +100,39 @@ def test_a_task_names_what_there_is(command, tmp_path, capsys, monkeypatch):
     assert "sources[0].reader: no reader named 'jsonlines'. Did you mean " in text
 
 
+@pytest.mark.parametrize("command", [["tasks", "show", "{}"], ["--dry-run", "train-adapter", "{}"]])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"metric": "squad"},
+            "metric: 'squad' scores answers, and format 'classification' gives te",
+        ),
+        ({"metric": "chunk_f1"}, "scores lists, and format 'classification' gives texts"),
+        ({"metric": "bucc"}, "scores vectors, and format 'classification' gives texts"),
+        ({"metric": "tatoeba"}, "scores vectors"),
+        ({"metric": "perplexity"}, "scores numbers"),
+        (
+            {"format": "tagging"},
+            "metric: 'accuracy' scores texts, and format 'tagging' gives lists",
+        ),
+        ({"format": "retrieval"}, "and format 'retrieval' gives vectors"),
+        ({"languages": []}, "languages: none is listed."),
+        (
+            {"sources": [{"reader": "csv", "label_map": {"x": "c"}}]},
+            "label_map: 'c' is none of the",
+        ),
+    ],
+)
+def test_keys_that_do_not_fit_each_other_are_named(values, said, command, tmp_path, capsys):
+    task = {"format": "classification", "metric": "accuracy", "languages": ["en"], "sources": []}
+    path = tmp_path / "own.yaml"
+    path.write_text(json.dumps(task | {"labels": ["a", "b"]} | values))
+    status, output = run([part.replace("{}", str(path)) for part in command], capsys)
+    assert status == 2
+    assert said in " ".join(output.err.split())
+
+
 @pytest.mark.parametrize(
     ("key", "names", "said"),
     [

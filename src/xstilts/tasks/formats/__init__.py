@@ -49,6 +49,8 @@ class Format(RowFormat, HeadFormat, Protocol):
         NEEDS_HEAD: False where sentences are only embedded: then there is no `make_head`, `loss`.
         PER_TOKEN: True when logits have a value a sub-word ([B, T, …]).
         PREDICTS: Whether there is a `decode`.
+        GIVES: What a metric gets, one of `Metric.TAKES`, or `vectors` for one with a `SEARCH`; a
+            task's YAML with another metric is refused. Empty where any may do.
         BOTH_SIDES: Whether its targets ask for what stands after a token, which a causal backbone
             does not see.
         Options: What a task's `options` may hold.
@@ -62,6 +64,7 @@ class Format(RowFormat, HeadFormat, Protocol):
     NEEDS_HEAD: bool
     PER_TOKEN: bool
     PREDICTS: bool
+    GIVES: str = ""
     BOTH_SIDES: bool = False
     Options: type[Spec] = HeadOptions
     LAYOUT: Layout | None = LINES

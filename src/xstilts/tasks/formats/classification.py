@@ -40,6 +40,7 @@ NEEDS_HEAD = True
 LABELLED = True
 PER_TOKEN = False
 PREDICTS = True
+GIVES = "texts"
 LABEL_SET = True
 TRANSLATED = ("text", "text_pair")
 Options = SentenceHeadOptions

@@ -34,6 +34,7 @@ LABELLED = False
 PER_TOKEN = False
 BOTH_SIDES = True
 PREDICTS = False
+GIVES = "numbers"
 TRANSLATED = FIELDS
 LAYOUT = None
 PIPELINE = "fill-mask"

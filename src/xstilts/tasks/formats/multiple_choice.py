@@ -49,6 +49,7 @@ NEEDS_HEAD = True
 LABELLED = True
 PER_TOKEN = False
 PREDICTS = True
+GIVES = "texts"
 TRANSLATED = FIELDS
 LAYOUT = CHOICES
 PIPELINE = "multiple-choice"

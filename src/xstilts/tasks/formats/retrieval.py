@@ -25,6 +25,7 @@ NEEDS_HEAD = False
 LABELLED = False
 PER_TOKEN = True
 PREDICTS = False
+GIVES = "vectors"
 TWO_SIDED = True
 LAYOUT = None
 PIPELINE = "sentence-similarity"

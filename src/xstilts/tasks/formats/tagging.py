@@ -55,6 +55,7 @@ NEEDS_HEAD = True
 LABELLED = True
 PER_TOKEN = True
 PREDICTS = True
+GIVES = "lists"
 LABEL_SET = True
 LAYOUT = TAGS
 PIPELINE = "token-classification"
