@@ -22,6 +22,8 @@ from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Zoo
 from xstilts.zoo.card import render_card
 
+pytestmark = pytest.mark.long
+
 PARTS = {
     "bottleneck": "mnli/seq_bn, qqp/seq_bn",
     "lora": "mnli/lora, qqp/lora",

@@ -31,6 +31,7 @@ def disk(tmp_path, request):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["seq_bn", "full"])
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_written(
     method, home, disk, tmp_path, capsys

@@ -443,6 +443,7 @@ def test_no_damage_makes_an_archive_smaller_without_a_word(ending, tmp_path):
             unpack(archive, tmp_path / "again")
 
 
+@pytest.mark.long
 def test_no_bit_of_a_zip_files_index_hides_a_file(tmp_path):
     archive, out = tmp_path / "x.zip", tmp_path / "out"
     with zipfile.ZipFile(archive, "w") as file:

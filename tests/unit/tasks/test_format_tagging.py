@@ -228,6 +228,7 @@ def test_every_word_of_a_real_file_gets_its_tag_back(path, real_tokenizer):
     assert tags == [list(row.target) for row in rows]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not FILES, reason="no tagged files: set XSTILTS_SHARED_DATA")
 def test_all_real_sentences_as_one(real_tokenizer):
     rows = [row for path in FILES[:3] for row in read(path)[:150]]
