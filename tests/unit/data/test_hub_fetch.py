@@ -194,3 +194,17 @@ def test_a_split_may_be_a_file(hub):
     assert (row.fields["context"], row.fields["choices"]) == ("A. B. C. D.", ("wrong", "right"))
     assert (row.id, row.target) == ("s1", "1")
     assert not hub.asked("GET", "train.tsv")
+
+
+@pytest.mark.parametrize(("task", "config"), [("mlqa", "MLQA.de.de"), ("mlqa_xlt", "MLQA.de.en")])
+def test_mlqa_is_read_from_xtremes_files(hub, task, config):
+    columns = {
+        "id": ["q1"],
+        "context": ["Das Haus ist rot."],  # its loader took a blank from the start
+        "question": ["Wie ist das Haus?"],
+        "answers": [{"answer_start": [14], "text": ["rot"]}],
+    }
+    files = {f"{config}/test-00000-of-00001.parquet": parquet(columns)}
+    shipped(hub, task, files | {"MLQA.es.es/test-00000-of-00001.parquet": b"no"})
+    (row,) = load(load_task(task), "test", "de", None)
+    assert [(answer.text, answer.start) for answer in row.target] == [("rot", 13)]
