@@ -213,12 +213,11 @@ class Evaluating(Training):
             which: `langs`, `split`, `limit`, `layers` and `pooling`, see `evaluate`; languages are
                 those of the suite that have data when empty.
         """
-        from xstilts.config.load import load_task
         from xstilts.evaluate.request import task_requests
 
         chosen = list(tasks) or self.suite_tasks(suite)
-        for task in chosen:
-            load_task(task)
+        langs = self._langs_by_task(chosen, suite, which.pop("langs", ()))
+        chosen = [*langs]
         self.require_writable("results", "cache")
         from xstilts.evaluate.cells import require_data
 
@@ -226,7 +225,7 @@ class Evaluating(Training):
         if any(self._lacking_head(*pair, top, backbone) for pair in pairs):
             self.require_writable("zoo")
         for task in chosen:
-            asked = task_requests(["none"], task, suite=suite, **which)
+            asked = task_requests(["none"], task, suite=suite, langs=langs[task], **which)
             require_data(asked, self.data, offline=self.no_hub)
         requests: list[Request] = []
         ahead: list[Phase] = []
@@ -240,8 +239,37 @@ class Evaluating(Training):
                     continue
                 known = self.run_phase(phase)
             used = "@" + known.digest if known else expression
-            requests += task_requests([used], task, label=expression, suite=suite, **which)
+            requests += task_requests(
+                [used], task, label=expression, suite=suite, langs=langs[task], **which
+            )
         return requests, ahead
+
+    def _langs_by_task(
+        self, tasks: Sequence[str], suite: str, langs: Sequence[str]
+    ) -> dict[str, list[str]]:
+        """Which of the languages asked for each of several tasks has; those with none are left out.
+
+        What is left out is named on stderr. A language that no task has stays, to be refused.
+        """
+        from xstilts.config.load import load_suite, load_task
+        from xstilts.data.sources import task_in_world
+
+        of = load_suite(suite).of
+        specs = {task: task_in_world(of(load_task(task)), self.data) for task in tasks}
+        known = {task: set(spec.every_language) for task, spec in specs.items()}
+        anywhere = set().union(*known.values())
+        unread = {
+            code: [task for task in tasks if code not in known[task]]
+            for code in langs
+            if code in anywhere
+        }
+        for code, without in unread.items():
+            if without:
+                self.note(f"left out, as they have no {code}: {', '.join(without)}")
+        found = {
+            task: [code for code in langs if task not in unread.get(code, ())] for task in tasks
+        }
+        return {task: codes for task, codes in found.items() if codes or not langs}
 
     def suite_tasks(self, suite: str) -> list[str]:
         """The tasks of a suite that have data; the others are named on stderr.

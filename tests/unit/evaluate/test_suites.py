@@ -13,6 +13,7 @@ from xstilts.config.load import load_suite, load_task
 from xstilts.errors import NotFoundError
 from xstilts.evaluate.cells import jobs_of
 from xstilts.evaluate.request import Request
+from xstilts.session import Session
 
 ISO3 = {"de": "deu", "lt": "lit", "ro": "ron"}
 
@@ -68,6 +69,27 @@ def test_without_a_data_folder_every_language_comes_from_the_hub():
     found, missing = planned(None, "tatoeba", "xtreme-r")
     assert sorted(found) == sorted(load_suite("xtreme-r").tasks["tatoeba"])
     assert missing == {}
+
+
+def test_tasks_without_a_language_that_is_asked_for_are_left_out_and_named(data, tmp_path, capsys):
+    session = Session(data=data, zoo=tmp_path / "zoo", results=tmp_path / "results", offline=True)
+    (tmp_path / "zoo").mkdir()
+
+    def asked(tasks, langs):
+        requests, _ = session.suite_requests(
+            "none", tasks=tasks, suite="xtreme-r", langs=langs, plan_only=True
+        )
+        return {request.task: request.languages for request in requests}
+
+    both = ["tatoeba", "bucc2018"]
+    assert asked(both, ["lt"]) == {"tatoeba": ("lt",)}
+    assert "left out, as they have no lt: bucc2018" in capsys.readouterr().err
+    assert asked(["tatoeba"], ["lt", "de"]) == {"tatoeba": ("lt", "de")}
+    assert asked(["tatoeba"], []) == {"tatoeba": ()}
+    assert "left out" not in capsys.readouterr().err
+    for tasks in (both, ["bucc2018"]):
+        with pytest.raises(NotFoundError, match="named 'xx'"):
+            asked(tasks, ["xx"])
 
 
 def call(capsys, *arguments):
