@@ -30,6 +30,8 @@ pytestmark = pytest.mark.long
 
 RAW = re.compile(r"Traceback|MaxRetry|Warning:|Error:")
 """What libraries and bugs write."""
+SHOWN = re.compile(r"\d{1,3}(,\d{3})+|[+-]?\d+(\.\d+)? ?%|[+-]?\d+\.\d+|yes|no")
+"""Numbers and truths as tables show them."""
 DISK = "size=6m"
 LIGHT_SECONDS = 3
 """What takes longer without computing is named; on a busy machine that is no fault."""
@@ -102,6 +104,14 @@ def sweep(template, tmp_path, monkeypatch, capsys):
         print(f"above {LIGHT_SECONDS} s without computing: {', '.join(dict.fromkeys(late))}")
 
 
+def texts_in(value):
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if type(value) is list else ():
+        yield from texts_in(item)
+
+
 def attempt(words, capsys, *, text):
     """Exit code, what is wrong with the output, and what was said."""
     with pytest.raises(SystemExit) as caught:
@@ -115,7 +125,9 @@ def attempt(words, capsys, *, text):
         return code, "" if right else "not one message", out + err
     try:
         for document in out.splitlines() if words[0] == "predict" else [out] if out else ():
-            json.loads(document)
+            shown = [text for text in texts_in(json.loads(document)) if SHOWN.fullmatch(text)]
+            if shown:
+                return code, f"texts where numbers belong: {shown}", out
         record = json.loads(err) if code else {"what": "", "hint": ""}
     except ValueError as error:
         return code, f"no JSON: {error}", out + err

@@ -224,3 +224,6 @@ def test_splits_that_are_there_are_named(tmp_path):
     with pytest.raises(NotFoundError) as caught:
         load(load_task("indonli"), "test", "id", tmp_path)
     assert caught.value.hint == "These splits are there: validation (--split validation)."
+    with pytest.raises(NotFoundError) as caught:  # no command that trains has such an option
+        load(load_task("indonli"), "train", "id", tmp_path)
+    assert caught.value.hint == "These splits are there: validation."
