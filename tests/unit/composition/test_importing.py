@@ -626,3 +626,9 @@ def test_a_folder_without_the_head_that_was_asked_for_says_so(pico, base, tmp_pa
     peft_folder(pico, tmp_path / "theirs")
     found = read_folder(tmp_path / "theirs", base, "mnli")
     assert found.notes == ("it holds no head for task 'mnli'",)
+
+
+def test_a_merged_model_is_no_module(pico, base):
+    with pytest.raises(IntegrityError, match="a whole model and no adapter_config") as caught:
+        read_folder(pico, base)
+    assert "--backbone" in caught.value.hint

@@ -142,6 +142,7 @@ def test_the_text_has_facts_scores_and_training(tmp_path):
     assert "| labels | entailment, neutral, contradiction |" in text
     assert "| xnli | sw | test | accuracy | 61.24 |" in text
     assert "- dev score: 80.5" in text
+    assert "never the same weights: another machine's rounding is one more run" in text
     assert "## Scores" not in render_card(manifest)
 
 

@@ -48,6 +48,12 @@ def read_folder(
     """
     if not path.is_dir():
         raise NotFoundError(f"no folder {path}", hint="Check the path.")
+    if (path / "config.json").is_file() and not (path / FILES[0]).exists():
+        raise IntegrityError(
+            f"it holds a whole model and no {FILES[0]}",
+            where=str(path),
+            hint="Name it with --backbone: it is a backbone of its own.",
+        )
     spec = load_task(task) if task else None
     with tempfile.TemporaryDirectory() as scratch:
         folder = ForeignFolder(path, Path(scratch), pickles)
