@@ -29,8 +29,13 @@ class Item:
     """One line: a name, what was found, and advice when something can be better."""
 
     name: str
-    value: str
+    value: str | int | bool
     advice: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The value in a table."""
+        return ("no", "yes")[self.value] if isinstance(self.value, bool) else str(self.value)
 
 
 def diagnose(
@@ -46,7 +51,7 @@ def diagnose(
         _folder("zoo", zoo),
         _folder("results", results),
         _folder("data", data) if data else Item("data", "not set", "Give --data or XSTILTS_DATA."),
-        Item("offline", "yes" if offline or os.environ.get("HF_HUB_OFFLINE") == "1" else "no"),
+        Item("offline", offline or os.environ.get("HF_HUB_OFFLINE") == "1"),
     ]
     if ask_hub:
         items.append(_hub(offline))
@@ -69,7 +74,7 @@ def _devices() -> list[Item]:
     found = machine()
     items = [
         Item("cpu", found["cpu"]),
-        Item("cpu threads", found["threads"]),
+        Item("cpu threads", int(found["threads"])),
         Item("thread waiting", waiting()),
         Item("cpu kernels", f"{found['kernels']}, oneDNN {found['onednn'] or 'none'}"),
         Item("blas", found["blas"]),

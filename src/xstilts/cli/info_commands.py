@@ -172,7 +172,7 @@ def doctor(
         offline=session.offline,
         ask_hub=hub,
     )
-    rows = [(item.name, item.value, item.advice) for item in report]
+    rows = [(item.name, item.shown, item.advice) for item in report]
     record = {item.name: {"value": item.value, "advice": item.advice} for item in report}
     state.emit(record, lambda: state.table(("what", "value", "advice"), rows))
 

@@ -18,14 +18,13 @@ def joined_folder(folders: Sequence[Path], cache: Path) -> Path:
         folders: There, absolute.
         cache: Where the links are kept, under a digest of what they point at.
     """
-    links = dict(_links(folders))
+    links = dict(_links(folders)) | {FIRST: folders[0]}
     target = cache / "data" / digest({path: str(to) for path, to in links.items()})[:16]
     if not target.is_dir():
         with atomic_folder(target) as new:
             for path, to in links.items():
                 (new / path).parent.mkdir(parents=True, exist_ok=True)
                 (new / path).symlink_to(to)
-            (new / FIRST).symlink_to(folders[0])
     return target
 
 

@@ -85,7 +85,8 @@ def test_several_data_folders_are_named_as_they_were_given(data, tmp_path, capsy
     assert "de fr" in out + err
     with pytest.raises(SystemExit):
         main([*both, "data", "ls", "panx"])
-    assert f"{data}: looked for\n  {data}/panx/test-ar.tsv\n" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())  # long paths break lines
+    assert f" {data}: looked for {data}/panx/test-ar.tsv {data}" in said
 
 
 def test_check_ends_with_three_when_it_finds_something(run):
