@@ -12,6 +12,9 @@ from xstilts.cli.state import State, split_commas
 if TYPE_CHECKING:
     from xstilts.report.results import ReportResult
 
+DRAWS = 10_000
+"""Of each bootstrap."""
+
 
 def report(
     context: typer.Context,
@@ -29,7 +32,7 @@ def report(
     ] = "",
     draws: Annotated[
         int, typer.Option(min=0, help="Of each bootstrap; 0 makes no comparisons.")
-    ] = 10_000,
+    ] = DRAWS,
     latex: Annotated[Path | None, typer.Option(help="Also write LaTeX tables (booktabs).")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write Markdown.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write all score rows as CSV.")] = None,
@@ -111,13 +114,19 @@ def demo(
 ) -> None:
     """Take the tour: sandbox world, modules, compositions, evaluation, report. Offline, minutes.
 
+    Below three seeds its page gives differences without intervals, which would be over examples
+    alone; `xstilts report` makes the page with them.
+
     Example: xstilts demo --seeds 1,2,3
     """
     from xstilts.cli.training import seed_numbers
+    from xstilts.evaluate.stats.significance import FEWEST_SEEDS
 
     state: State = context.obj
     state.refuse_dry_run("demo")
     state.session = session = state.session.in_world("sandbox")
-    labels = {score.intermediate for score in session.demo(seed_numbers(seeds)).scores}
+    numbers = seed_numbers(seeds)
+    labels = {score.intermediate for score in session.demo(numbers).scores}
     page = html or session.results_folder / "report.html"
-    _show(state, session.report(page, labels=sorted(labels)))
+    draws = DRAWS if len(numbers) >= FEWEST_SEEDS else 0
+    _show(state, session.report(page, labels=sorted(labels), draws=draws))

@@ -121,8 +121,10 @@ def test_differences_are_tested_in_one_family(store):
     # Both have the same rows right: whatever is drawn, the difference is zero.
     same = dict(zip(table.columns, table.rows[1], strict=True))
     assert (same["verdict"], same["95 % interval"]) == ("nothing varies", "")
-    off = section(build(material(store, draws=0)), "tested")
-    assert off.absent == "Comparisons were switched off."
+    without = build(material(store, draws=0))
+    assert section(without, "tested").absent == "Comparisons were switched off."
+    intro = {whole: section(made, "main").intro for whole, made in ((1, report), (0, without))}
+    assert "interval" in intro[1] and "interval" not in intro[0]
 
 
 def test_groups_gap_and_losses_by_hand(store):

@@ -43,13 +43,17 @@ def main_section(material: Material) -> Section:
         of=of,
         pairs=pairs,
     )
+    tested = (
+        ", with its 95 % interval; bold where a difference was detected after Holm's correction "
+        "over all differences of this table, and three seeds were trained"
+        if material.draws
+        else ""
+    )
     return Section(
         "main",
         "Main table",
         "Mean over the languages that every expression has (their number in brackets) of the mean "
-        f"over seeds. Δ is the difference to {material.baseline}, with its 95 % interval; bold "
-        "where a difference was detected after Holm's correction over all differences of this "
-        "table, and three seeds were trained."
+        f"over seeds. Δ is the difference to {material.baseline}{tested}."
         f"{f' The mean is that of {counted}.' if some else ''}",
         (table,),
         absent="" if rows else "The result store has no scores of a task's main metric.",
