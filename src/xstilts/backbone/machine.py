@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -65,6 +67,19 @@ def has_bf16() -> bool:
 def _after(text: str, name: str) -> str:
     """The word after a name; empty where the name is not there."""
     return re.split(r"[\s,]", text.partition(name)[2], maxsplit=1)[0]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread until the block ends: equal bits on any number of cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def hardware() -> list[str]:

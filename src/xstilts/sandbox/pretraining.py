@@ -21,6 +21,7 @@ from torch import Generator
 from torch.nn.functional import cross_entropy
 
 from xstilts.backbone.architectures import ARCHITECTURES, class_options
+from xstilts.backbone.machine import one_thread
 from xstilts.backbone.pooling import pool
 from xstilts.backbone.sites import EncoderLayout
 from xstilts.config.hub_models import quiet_libraries
@@ -62,7 +63,8 @@ def build_backbone(folder: Path, data: Path, spec: SandboxSpec, progress: Progre
     """
     tokenizer, concept_of = build_tokenizer(folder, spec.seed)
     model = _draw_encoder(SIZES[folder.name], len(tokenizer), concept_of, spec)
-    _pretrain(model, tokenizer, data, spec, progress)
+    with one_thread():
+        _pretrain(model, tokenizer, data, spec, progress)
     model.save_pretrained(folder)
 
 

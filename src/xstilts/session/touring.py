@@ -20,6 +20,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from xstilts.backbone.machine import one_thread
 from xstilts.config.cpu import cores
 from xstilts.config.file_facts import FileFacts
 from xstilts.errors import PreemptedError, UsageError
@@ -104,7 +105,7 @@ class _Tour:
 
         with read_once():
             if left:
-                with _one_thread():
+                with one_thread():
                     self._share(left, self._train)
             requests: list[Request] = []
             for seed in self.seeds:
@@ -302,22 +303,9 @@ class _Tour:
             return True
 
         if missing:
-            with _one_thread(), session.progress("evaluating") as progress:
+            with one_thread(), session.progress("evaluating") as progress:
                 self._share(parts, compute)
         result = session.run_requests(evaluator, requests)
         result.outcome.computed = len(missing)
         kept.put([cell.key for cell in result.outcome.cells])
         return result
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute in one thread until the block ends."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
