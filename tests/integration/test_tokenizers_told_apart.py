@@ -6,20 +6,11 @@ import json
 import shutil
 
 import pytest
+from support.sweep import BITEXT
 from support.trained import backbone_folder
 
 from xstilts.session import Session
 
-BITEXT = """
-title: Own sentences
-format: retrieval
-languages: [de]
-metric: tatoeba
-eval_split: test
-sources:
-  - reader: bitext
-    files: {test.source: "pairs/{language}.txt", test.target: "pairs/{language}.en.txt"}
-"""
 ENGLISH = ("A Man Runs", "NOBODY walks here", "a woman sings", "THE dog sleeps", "two cats")
 GERMAN = ("a man runs", "nobody walks here", "A WOMAN SINGS", "the dog sleeps", "TWO cats")
 

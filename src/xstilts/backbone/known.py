@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from xstilts.backbone.architectures import model_types
 from xstilts.backbone.reference import backbone_spec
 from xstilts.config import hub_models
 from xstilts.config.file_facts import FileFacts
@@ -153,12 +154,6 @@ def require_at_hand(reference: str, *, offline: bool = False) -> None:
         NetworkError: It is not in the hub's cache, and nothing can be fetched.
     """
     spec = backbone_spec(reference)
-
-    def model_types() -> tuple[str, ...]:
-        from xstilts.backbone.architectures import model_types
-
-        return model_types()
-
     hub_models.require_at_hand(
         "backbone", spec.repo, spec.revision, offline=offline, model_types=model_types
     )

@@ -158,7 +158,8 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
         raise _is_adapter(spec)
     require_all_weights(f"backbone '{spec.repo}'", encoder, report)
     _require_its_blocks(spec, config, report["unexpected_keys"])
-    _require_fractions(spec, _config_file(spec, closed).parent)
+    fetched = spec.model_copy(update={"revision": where["revision"] or ""})  # asks no hub again
+    _require_fractions(spec, _config_file(fetched, closed).parent)
     _check_tokenizer(spec, tokenizer, encoder)
     return encoder, tokenizer
 

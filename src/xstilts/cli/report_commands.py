@@ -12,9 +12,6 @@ from xstilts.cli.state import State, split_commas
 if TYPE_CHECKING:
     from xstilts.report.results import ReportResult
 
-DRAWS = 10_000
-"""Of each bootstrap."""
-
 
 def report(
     context: typer.Context,
@@ -32,7 +29,7 @@ def report(
     ] = "",
     draws: Annotated[
         int, typer.Option(min=0, help="Of each bootstrap; 0 makes no comparisons.")
-    ] = DRAWS,
+    ] = 10_000,
     latex: Annotated[Path | None, typer.Option(help="Also write LaTeX tables (booktabs).")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write Markdown.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write all score rows as CSV.")] = None,
@@ -120,6 +117,7 @@ def demo(
     Example: xstilts demo --seeds 1,2,3
     """
     from xstilts.cli.training import seed_numbers
+    from xstilts.evaluate.stats.resampling import DRAWS
     from xstilts.evaluate.stats.significance import FEWEST_SEEDS
 
     state: State = context.obj

@@ -44,11 +44,10 @@ def alignment_table(
     """
     rows = alignment_rows(scores)
     lines = []
-    for label, layer in dict.fromkeys((row.intermediate, row.layer) for row in rows):
-        means = [mean_measure(rows, label, layer, name) for name in MEASURES]
+    for (label, layer), own in by_place(rows).items():
+        means = [mean_measure(own, label, layer, name) for name in MEASURES]
         lines.append((label, layer, *map(_shown, means)))
         if errors:
-            own = [row for row in rows if (row.intermediate, row.layer) == (label, layer)]
             apart = [_error(own, name, errors) for name in MEASURES]
             lines.append((f"{label} ±", layer, *map(_shown, apart)))
     languages = len({row.language for row in rows})
@@ -56,6 +55,14 @@ def alignment_table(
     title = f"{title_of(rows[0]) if rows else ''}: mean over {languages} languages"
     columns = ("expression", "block", *MEASURES)
     return View(title + (f", domain {domain}" if domain else ""), columns, tuple(lines))
+
+
+def by_place(rows: Iterable[Score]) -> dict[tuple[str, int], list[Score]]:
+    """Expression and block to their rows, in the order of the first of each."""
+    places: dict[tuple[str, int], list[Score]] = {}
+    for row in rows:
+        places.setdefault((row.intermediate, row.layer), []).append(row)
+    return places
 
 
 def alignment_errors(cells: Iterable[ResultCell]) -> dict[str, dict[str, float]]:

@@ -192,8 +192,9 @@ def _require_same_order(predictions: Path, labels: Path) -> None:
     """Refuse rows that say themselves that they stand in another order than the labels'."""
     if not all(path.suffix in (".jsonl", ".json") for path in (predictions, labels)):
         return
+    rows = [[row for _, row in json_lines(path)] for path in (predictions, labels)]
     for key in ("id", "idx"):
-        own, gold = ([r.get(key) for _, r in json_lines(p)] for p in (predictions, labels))
+        own, gold = ([row.get(key) for row in of_file] for of_file in rows)
         if own == gold or None in own or any(name not in gold for name in own):
             continue  # the rows name nothing, or other things than the labels' do
         at = next(at for at, name in enumerate(own) if name != gold[at])

@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from xstilts.cli import main, report_commands
+from xstilts.evaluate.stats import DRAWS
 from xstilts.session import Session
 
 
-@pytest.mark.parametrize(
-    ("seeds", "draws"), [("42", 0), ("1,2", 0), ("1,2,3", report_commands.DRAWS)]
-)
+@pytest.mark.parametrize(("seeds", "draws"), [("42", 0), ("1,2", 0), ("1,2,3", DRAWS)])
 def test_intervals_take_three_seeds(seeds, draws, monkeypatch, tmp_path):
     asked = {}
 

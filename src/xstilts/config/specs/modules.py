@@ -68,7 +68,7 @@ class BackboneIdentity(Spec):
     Attributes:
         name: Short name for references, such as `xlm-roberta-base`.
         repo: Hub id, or the folder's name for a local backbone (never its path).
-        tokenizer_sha256: Over the tokenizer's serialised form; 64 hex digits.
+        tokenizer_sha256: Over the tokenizer's vocabulary and special tokens; 64 hex digits.
         fingerprint: sha256 over names, shapes, types and bytes of the embedding and block tensors
             (no pooler, no head); 64 hex digits.
         settings: Values of its config that change outputs, show in no tensor, and are not the

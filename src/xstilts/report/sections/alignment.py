@@ -11,7 +11,7 @@ from xstilts.evaluate.alignment.snapshots import trained_label
 from xstilts.evaluate.names import title_of
 from xstilts.evaluate.store import Score
 from xstilts.report import figures
-from xstilts.report.alignment import alignment_rows, mean_measure, spread_over_seeds
+from xstilts.report.alignment import alignment_rows, by_place, mean_measure, spread_over_seeds
 from xstilts.report.material import Material
 from xstilts.report.model import Figure, Item, Section, Table, number
 
@@ -49,10 +49,9 @@ def alignment_section(material: Material) -> Section:
 
 
 def _by_block(task: str, rows: Sequence[Score]) -> Table:
-    places = dict.fromkeys((row.intermediate, row.layer) for row in rows)
     lines: list[tuple[Item, ...]] = [
-        (label, layer, *(_cell(rows, label, layer, name) for name in MEASURES))
-        for label, layer in places
+        (label, layer, *(_cell(own, label, layer, name) for name in MEASURES))
+        for (label, layer), own in by_place(rows).items()
     ]
     languages = len({row.language for row in rows})
     domain = rows[0].domain
@@ -68,8 +67,8 @@ def _cell(rows: Sequence[Score], label: str, layer: int, measure: str) -> Item:
 
 def _over_blocks(task: str, rows: Sequence[Score], names: Sequence[str]) -> list[Figure]:
     series: dict[str, list[tuple[float, float]]] = {}
-    for label, layer in dict.fromkeys((row.intermediate, row.layer) for row in rows):
-        value = mean_measure(rows, label, layer, SHOWN)
+    for (label, layer), own in by_place(rows).items():
+        value = mean_measure(own, label, layer, SHOWN)
         if value is not None:
             series.setdefault(label, []).append((layer, value))
     if all(len(points) < 2 for points in series.values()):
