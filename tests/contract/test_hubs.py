@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from integration.hub_server import HubServer, use
 from support.zoo_modules import add, build, contents
 
+from xstilts.config.registry import complete
 from xstilts.errors import IntegrityError, NotFoundError, OfflineError, UsageError
 from xstilts.tasks.conformance import hub_problems
 from xstilts.zoo import Zoo, hubs, verify_folder
@@ -53,6 +55,22 @@ def same(a, b):
 @pytest.mark.parametrize("name", HUBS)
 def test_it_does_what_its_contract_says(name):
     assert hub_problems(name) == []
+
+
+def test_a_hub_gets_what_it_may_leave_out(tmp_path):
+    least = SimpleNamespace(SCHEMES=("least:",), CACHES=False, OPTIONS=())
+    least.push = lambda folder, address, options, progress: None
+    least.pull = lambda address, into, progress, *, offline: None
+    assert complete(least, [hubs.Hub]) == ["it has no card(address, manifest)"]
+    least.card = lambda address, manifest: ""
+    assert complete(least, [hubs.Hub]) == []
+    address = hubs.Address("least", "least:x", "x")
+    assert (least.MANY, least.IMPORTS) == (False, False)
+    assert isinstance(least.closed(address, offline=True), OfflineError)
+    assert least.closed(address, offline=False) is None
+    assert least.beside(address, "0" * 64) is None
+    with pytest.raises(UsageError, match="least:x holds modules only"):
+        least.fetch_files(address, ["a"], tmp_path, offline=False)
 
 
 def test_every_hub_has_a_target_here():
@@ -287,14 +305,14 @@ def test_a_module_broken_on_the_hub_is_not_kept(zoo, target, tmp_path, monkeypat
     hub = HUBS.get(parse_address(target).hub)
     whole = hub.pull
 
-    def spoilt(address, into, progress, *, offline):
+    def corrupted(address, into, progress, *, offline):
         ref = whole(address, into, progress, offline=offline)
         path = into / "adapter.safetensors"
         path.write_bytes(path.read_bytes()[:-1] + b"!")
         return ref
 
     hubs.push(add(zoo).folder, target)
-    monkeypatch.setattr(hub, "pull", spoilt)
+    monkeypatch.setattr(hub, "pull", corrupted)
     other = Zoo(tmp_path / "other")
     with pytest.raises(IntegrityError, match=r"adapter\.safetensors"):
         hubs.pull(target, other)

@@ -18,7 +18,7 @@ from xstilts.data.batching import evaluation_batches
 from xstilts.data.examples import Example
 from xstilts.data.features import Batch, Features, collate
 from xstilts.errors import NotFiniteError
-from xstilts.tasks.formats import FORMATS
+from xstilts.tasks.formats import FORMATS, Format
 
 TOKEN_BUDGET = 8192
 """Sub-words in a batch, padding included; what fits the caches of a CPU and fills a GPU."""
@@ -198,9 +198,8 @@ def masked_losses(
 
 
 def _corrupted(
-    made: Any, features: Features, row: int, tokenizer: Any, task: TaskSpec, seed: int
+    made: Format, features: Features, row: int, tokenizer: Any, task: TaskSpec, seed: int
 ) -> Batch:
     generator = torch.Generator().manual_seed(seed * 1_000_003 + row)
     one = collate(features, np.array([row]), tokenizer.pad_token_id)
-    batch: Batch = made.corrupt(one, tokenizer, task, generator)
-    return batch
+    return made.corrupt(one, tokenizer, task, generator)

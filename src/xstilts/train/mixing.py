@@ -131,12 +131,11 @@ class TaskBatches:
     def _targets(self, examples: IntArray, number: int) -> Batch | None:
         """The whole step with targets drawn, so that they do not depend on how it is cut."""
         made = FORMATS.get(self.task.format)
-        if not hasattr(made, "corrupt"):
+        if not made.CORRUPTS:
             return None
         generator = torch.Generator().manual_seed((self.spec.seed << 32) + number)
         batch = self._collate(examples)
-        corrupted: Batch = made.corrupt(batch, self.tokenizer, self.task, generator)
-        return corrupted
+        return made.corrupt(batch, self.tokenizer, self.task, generator)
 
 
 def _rows(batch: Batch, rows: IntArray) -> Batch:

@@ -53,7 +53,7 @@ def write(source: Source, folder: Path) -> float | None:
     head, identity = source.head, source.backbone.identity
     if why := source.backbone.architecture.NO_GRAPH:
         raise UsageError(f"a {identity.model_type} cannot be exported to ONNX: {why}")
-    if head is not None and hasattr(FORMATS.get(head.task.format), "corrupt"):
+    if head is not None and FORMATS.get(head.task.format).CORRUPTS:
         # such a head computes at the positions that a batch says are drawn
         raise UsageError(f"a head of format {head.task.format} cannot be exported to ONNX")
     _require()

@@ -75,7 +75,7 @@ class Engine(Protocol):
     """What an engine has.
 
     Attributes:
-        Options: What it takes besides, by `--set key=value`.
+        Options: What it takes besides, by `--engine-option key=value`.
     """
 
     Options: type[Spec]

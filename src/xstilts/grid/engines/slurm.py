@@ -29,7 +29,7 @@ class Options(Spec):
     """Options of the SLURM engine.
 
     Attributes:
-        cluster: `local` runs the tasks on this machine, as a rehearsal.
+        cluster: `local` runs the tasks on this machine, to try a study before it is queued.
         minutes: Time limit of a task; it is queued again when cells are left.
         warning_seconds: How long before the limit the signal comes.
         requeues: How often a task may run out of time.

@@ -1,20 +1,32 @@
-"""Kinds of cells: what a grid can compute.
-
-A kind is one file of this package with these names:
-
-    run(cell, context) -> dict
-        Compute the cell, or find what was computed before; the outcome is plain JSON values. It
-        may be cut off anywhere and run again, by another process too.
-    is_there(outcome, context) -> bool
-        Whether what a finished cell made is still where it was put.
-    cost(cell, context, costs) -> Cost
-        What computing it will take; nothing is kept but caches.
-"""
+"""Kinds of cells: what a grid can compute. A kind is one file of this package, see `CellKind`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from xstilts.config.registry import Registry
+from xstilts.grid.cell import GridCell
+from xstilts.grid.context import GridContext
+from xstilts.grid.cost import Cost, CostModel
 
-KINDS = Registry[Any]("xstilts.grid.kinds", "kind of cell")
+
+class CellKind(Protocol):
+    """The contract of a kind of cell."""
+
+    def run(self, cell: GridCell, context: GridContext) -> dict[str, Any]:
+        """Compute the cell, or find what was computed before; the outcome is plain JSON values.
+
+        It may be cut off anywhere and run again, by another process too.
+        """
+        ...
+
+    def is_there(self, outcome: dict[str, Any], context: GridContext) -> bool:
+        """Whether what a finished cell made is still where it was put."""
+        ...
+
+    def cost(self, cell: GridCell, context: GridContext, costs: CostModel) -> Cost:
+        """What computing it will take; nothing is kept but caches."""
+        ...
+
+
+KINDS = Registry[CellKind]("xstilts.grid.kinds", "kind of cell", CellKind)

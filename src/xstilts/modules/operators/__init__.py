@@ -180,12 +180,12 @@ class SiteOperator(Protocol):
         options: Any,
         generator: Generator,
     ) -> nn.Module:
-        """What acts at a site.
+        """A node that computes with the parts at one site.
 
         Its own parameters are in children whose name starts with `own`.
 
         Args:
-            site: Where.
+            site: Where it acts.
             parts: The parts' modules there, at least one.
             shape: Of the encoder.
             options: Of the operator's `Options`.

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.sites import EncoderShape, Site
+from xstilts.modules.nodes import weight_update_of
 from xstilts.modules.operators import NoOptions
-from xstilts.modules.operators.stack import SummedProjection
 
 
-class ParallelSublayer(nn.Module):
-    """Parts side by side at the end of a sub-layer. Shapes: all [B, T, D]."""
+class SummedParts(nn.Module):
+    """Parts that read the same, at a projection or the end of a sub-layer."""
 
     def __init__(self, parts: Sequence[nn.Module]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
-    def forward(self, hidden: Tensor, residual: Tensor, norm: nn.Module | None) -> Tensor:
-        """The sum of the parts' updates."""
-        update: Tensor = self.parts[0](hidden, residual, norm)
+    def forward(self, *reads: Tensor | nn.Module | None) -> Tensor:
+        """The sum of the parts' updates, [B, T, out]."""
+        update: Tensor = self.parts[0](*reads)
         for part in self.parts[1:]:
-            update = update + part(hidden, residual, norm)
+            update = update + part(*reads)
         return update
+
+    def weight_update(self) -> Tensor | None:
+        """The sum of the parts' changes of the weight matrix; None where a part is none."""
+        updates = [weight_update_of(part) for part in self.parts]
+        known = [update for update in updates if update is not None]
+        return reduce(Tensor.add, known) if len(known) == len(updates) else None
 
 
 def at_site(
@@ -34,7 +41,5 @@ def at_site(
     generator: Generator,
 ) -> nn.Module:
     """The parts side by side."""
-    del shape, options, generator
-    if len(parts) == 1:
-        return parts[0]
-    return SummedProjection(parts) if site.is_linear else ParallelSublayer(parts)
+    del site, shape, options, generator
+    return parts[0] if len(parts) == 1 else SummedParts(parts)

@@ -12,8 +12,9 @@ from functools import reduce
 from torch import Generator, Tensor, nn
 
 from xstilts.backbone.sites import EncoderShape, Site
-from xstilts.modules.nodes import inverse_of, weight_update_of
+from xstilts.modules.nodes import inverse_of
 from xstilts.modules.operators import NoOptions
+from xstilts.modules.operators.parallel import SummedParts
 
 ORDERED = HEAD_OF_LAST = True
 ADAPTERS_BLOCK = "Stack"
@@ -44,27 +45,6 @@ class StackedSublayer(nn.Module):
         return lambda hidden: reduce(lambda state, back: back(state), parts, hidden)
 
 
-class SummedProjection(nn.Module):
-    """Updates of one projection, summed. Shapes: x [B, T, in], result [B, T, out]."""
-
-    def __init__(self, parts: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The sum of the parts' updates."""
-        update: Tensor = self.parts[0](x)
-        for part in self.parts[1:]:
-            update = update + part(x)
-        return update
-
-    def weight_update(self) -> Tensor | None:
-        """The sum of the parts' changes of the weight matrix; None where a part is none."""
-        updates = [weight_update_of(part) for part in self.parts]
-        known = [update for update in updates if update is not None]
-        return reduce(Tensor.add, known) if len(known) == len(updates) else None
-
-
 def at_site(
     site: Site,
     parts: Sequence[nn.Module],
@@ -76,4 +56,4 @@ def at_site(
     del shape, options, generator
     if len(parts) == 1:
         return parts[0]
-    return SummedProjection(parts) if site.is_linear else StackedSublayer(parts)
+    return SummedParts(parts) if site.is_linear else StackedSublayer(parts)

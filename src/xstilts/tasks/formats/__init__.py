@@ -57,6 +57,7 @@ class Format(RowFormat, HeadFormat, Protocol):
         LAYOUT: Of prediction and label files; None where predictions are not exchanged as files.
         HF_NAMES: The head's modules (or parameters) to their names in `HF_CLASS`, `{base}` being
             the encoder's; of RoBERTa's kind, and `HF_NAMES_BERT` of BERT's where those differ.
+        CORRUPTS: Whether `corrupt` draws what is predicted, at each step anew.
         ADAPTERS_TYPE: What the adapters library calls such a head; empty where it has none.
         ADAPTERS_HEAD: Config of its flexible head of that type; None where none can be written.
     """
@@ -70,6 +71,7 @@ class Format(RowFormat, HeadFormat, Protocol):
     LAYOUT: Layout | None = LINES
     HF_NAMES: Mapping[str, str] = {}
     HF_NAMES_BERT: Mapping[str, str] = {}
+    CORRUPTS: bool = False
     ADAPTERS_TYPE: str = ""
     ADAPTERS_HEAD: Mapping[str, Any] | None = None
 
@@ -119,6 +121,14 @@ class Format(RowFormat, HeadFormat, Protocol):
         """What a model of `HF_CLASS` says of rows [B, T], in the shape of our head's logits."""
         logits: Tensor = model(input_ids=input_ids, attention_mask=attention_mask).logits
         return logits
+
+    @optional
+    def corrupt(
+        self, batch: Batch, tokenizer: Any, task: TaskSpec, generator: torch.Generator
+    ) -> Batch:
+        """Whole rows with inputs and targets drawn for one step, where the format `CORRUPTS`."""
+        del tokenizer, task, generator
+        return batch
 
     @optional
     def classes(self, hidden_BTD: Tensor, batch: Batch) -> tuple[Tensor, Tensor] | None:

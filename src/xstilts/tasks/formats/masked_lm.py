@@ -32,7 +32,7 @@ FIELDS: tuple[str, ...] = ("text",)
 NEEDS_HEAD = True
 LABELLED = False
 PER_TOKEN = False
-BOTH_SIDES = True
+BOTH_SIDES = CORRUPTS = True
 PREDICTS = False
 GIVES = "numbers"
 TRANSLATED = FIELDS

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from xstilts.config.progress import ProgressFn, silent
-from xstilts.config.registry import Registry
+from xstilts.config.registry import Registry, optional
 from xstilts.errors import NetworkError, NotFoundError, OfflineError, UsageError
 from xstilts.files import scratch_folder
 from xstilts.zoo import Entry, Zoo, read_manifest, verify_folder
@@ -46,10 +46,10 @@ _LOCAL_SCHEMES = ("file", "local", "memory")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place on a hub.
+    """An address such as `hf:org/name@v1`, taken apart.
 
     Attributes:
-        hub: Which implementation.
+        hub: Name of the implementation that serves it: a file of `zoo/hubs`, or an entry point.
         text: As written.
         location: Without the hub's scheme and the revision.
         revision: Branch, tag or commit, for hubs that have them; empty for the default.
@@ -62,14 +62,14 @@ class Address:
 
     @property
     def local(self) -> bool:
-        """Whether no network is needed."""
+        """Whether the address is on this machine, so that no network is needed."""
         scheme = self.text.partition(":")[0]
         return self.hub == "folder" or scheme in _LOCAL_SCHEMES
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteRef:
-    """A module on a hub.
+    """Where a module lies on a hub after a push or before a pull.
 
     Attributes:
         reference: Where exactly: the commit or the digest is in it where the hub has such.
@@ -102,18 +102,22 @@ class PushOptions:
 
 
 class Hub(Protocol):
-    """What every hub has.
+    """The contract of a hub; the file name is the hub's.
 
     Attributes:
         SCHEMES: What its addresses start with, such as `("hf:",)`; empty for the hub that takes
             every other `scheme://`.
         CACHES: Whether `pull` can serve from a cache when offline.
         OPTIONS: The fields of `PushOptions` that `push` honours; others are refused before it.
+        MANY: Whether an address holds a library, so that a composition can go with its parts.
+        IMPORTS: Whether `fetch_files` gives files of repositories that are no modules of ours.
     """
 
     SCHEMES: tuple[str, ...]
     CACHES: bool
     OPTIONS: tuple[str, ...]
+    MANY: bool = False
+    IMPORTS: bool = False
 
     def push(
         self, folder: Path, address: Address, options: PushOptions, progress: ProgressFn
@@ -133,6 +137,29 @@ class Hub(Protocol):
     def card(self, address: Address, manifest: Manifest) -> str:
         """The text of the card that the module has there; empty without."""
         ...
+
+    @optional
+    def closed(self, address: Address, *, offline: bool) -> NetworkError | None:
+        """Why an address cannot be reached now; None where it can be tried."""
+        return OfflineError("this run is offline") if offline and not address.local else None
+
+    @optional
+    def beside(self, address: Address, digest: str) -> Address | None:
+        """Where the module with a digest is in the library at an address; None where it is not."""
+        del address, digest
+        return None
+
+    @optional
+    def fetch_files(
+        self, address: Address, names: Sequence[str], into: Path, *, offline: bool
+    ) -> str:
+        """Copy those of some files that a repository has into a folder; the first must be there.
+
+        Returns:
+            Where they are from, with the commit.
+        """
+        del names, into, offline
+        raise UsageError(f"{address.text} holds modules only")
 
 
 class Transfer:
@@ -163,12 +190,11 @@ class Transfer:
         self._before += size
 
 
-# Not every hub has all that is listed above, so what `get` gives is not of one type.
-HUBS = Registry[Any]("xstilts.zoo.hubs", "hub", Hub, "xstilts.hubs")
+HUBS = Registry[Hub]("xstilts.zoo.hubs", "hub", Hub, "xstilts.hubs")
 
 
 def parse_address(text: str) -> Address:
-    """What an address means.
+    """Hub, location and revision of an address.
 
     Raises:
         UsageError: No hub takes it, or it holds a credential.
@@ -245,7 +271,7 @@ def push(
     _require_options(address, hub, options)
     progress("checking every file", 0.0)
     manifest = verify_folder(folder)
-    closed = _closed(address, hub, offline)
+    closed = hub.closed(address, offline=offline)
     if closed is not None:
         raise _unreachable(target, closed)
     for part in _parts(Entry(manifest, folder), zoo, target, hub):
@@ -260,11 +286,10 @@ def push(
             from xstilts.zoo.signing import sign_folder
 
             sign_folder(staged, sign)
-        reference: RemoteRef = hub.push(staged, address, options, progress)
-    return reference
+        return hub.push(staged, address, options, progress)
 
 
-def _require_options(address: Address, hub: Any, options: PushOptions) -> None:
+def _require_options(address: Address, hub: Hub, options: PushOptions) -> None:
     """Refuse what the hub would ignore."""
     lacking = [
         flag
@@ -277,7 +302,7 @@ def _require_options(address: Address, hub: Any, options: PushOptions) -> None:
         raise UsageError("a pull request cannot be tagged", hint="Tag after it is merged.")
 
 
-def _parts(entry: Entry, zoo: Zoo | None, target: str, hub: Any) -> list[Entry]:
+def _parts(entry: Entry, zoo: Zoo | None, target: str, hub: Hub) -> list[Entry]:
     """What a composition is made of, which it cannot do without.
 
     Raises:
@@ -287,7 +312,7 @@ def _parts(entry: Entry, zoo: Zoo | None, target: str, hub: Any) -> list[Entry]:
     if not entry.manifest.needed:
         return []
     names = ", ".join(parent.reference for parent in entry.manifest.needed)
-    if zoo is None or not hasattr(hub, "beside"):
+    if zoo is None or not hub.MANY:
         raise UsageError(
             f"'{entry.manifest.name}' cannot do without {names}, and {target} holds one module",
             hint="Push it to a library (folder:path, s3://bucket/zoo), or `xstilts zoo bundle` it.",
@@ -295,7 +320,7 @@ def _parts(entry: Entry, zoo: Zoo | None, target: str, hub: Any) -> list[Entry]:
     return [zoo.find(f"@{parent.digest}") for parent in entry.manifest.needed]
 
 
-def _stated_license(staged: Path, hub: Any, address: Address) -> str:
+def _stated_license(staged: Path, hub: Hub, address: Address) -> str:
     """The licence in the module's own card, or in the one that it has on the hub."""
     own = staged / CARD
     here = license_in(own.read_text(encoding="utf-8", errors="replace")) if own.is_file() else ""
@@ -327,7 +352,7 @@ def pull(
     address = parse_address(reference)
     hub = HUBS.get(address.hub)
     progress(f"looking for {reference}", 0.0)
-    closed = _closed(address, hub, offline)
+    closed = hub.closed(address, offline=offline)
 
     def fill(folder: Path) -> None:
         with _from_cache(reference, hub, closed):
@@ -345,9 +370,9 @@ def pull(
     return zoo.add(fill)
 
 
-def _place_of_part(parent: Parent, address: Address, hub: Any, zoo: Zoo) -> str:
+def _place_of_part(parent: Parent, address: Address, hub: Hub, zoo: Zoo) -> str:
     """Where a module that a composition is made of can be had; it is not in the library."""
-    place = hub.beside(address, parent.digest) if hasattr(hub, "beside") else None
+    place = hub.beside(address, parent.digest)
     if place is None:
         raise NotFoundError(
             f"{address.text} is made of '{parent.reference}' ({parent.digest[:12]}), which is "
@@ -355,7 +380,7 @@ def _place_of_part(parent: Parent, address: Address, hub: Any, zoo: Zoo) -> str:
             where=str(zoo.root),
             hint="Pull that module first.",
         )
-    return str(place.text)
+    return place.text
 
 
 def fetch_files(reference: str, names: Sequence[str], into: Path, *, offline: bool = False) -> str:
@@ -377,14 +402,14 @@ def fetch_files(reference: str, names: Sequence[str], into: Path, *, offline: bo
     """
     address = parse_address(reference)
     hub = HUBS.get(address.hub)
-    closed = _closed(address, hub, offline)
-    if not hasattr(hub, "fetch_files"):
+    closed = hub.closed(address, offline=offline)
+    if not hub.IMPORTS:
         raise UsageError(
             f"nothing can be imported from {reference}",
             hint="Copy the folder to this machine and name it, or name hf:org/name.",
         )
     with _from_cache(reference, hub, closed):
-        return str(hub.fetch_files(address, names, into, offline=closed is not None))
+        return hub.fetch_files(address, names, into, offline=closed is not None)
 
 
 def tag_taken(where: str, tags: Sequence[str]) -> UsageError:
@@ -395,14 +420,6 @@ def tag_taken(where: str, tags: Sequence[str]) -> UsageError:
     )
 
 
-def _closed(address: Address, hub: Any, offline: bool) -> NetworkError | None:
-    """Why an address cannot be reached now; None when it can."""
-    if hasattr(hub, "closed"):
-        reason: NetworkError | None = hub.closed(address, offline=offline)
-        return reason
-    return OfflineError("this run is offline") if offline and not address.local else None
-
-
 def _unreachable(text: str, closed: NetworkError, more: str = "") -> NetworkError:
     return type(closed)(
         f"'{text}' cannot be reached{more}: {closed.what}",
@@ -411,7 +428,7 @@ def _unreachable(text: str, closed: NetworkError, more: str = "") -> NetworkErro
 
 
 @contextmanager
-def _from_cache(text: str, hub: Any, closed: NetworkError | None) -> Iterator[None]:
+def _from_cache(text: str, hub: Hub, closed: NetworkError | None) -> Iterator[None]:
     """Take what is in the hub's cache where the hub is closed, and say so when it lacks it."""
     if closed is not None and not hub.CACHES:
         raise _unreachable(text, closed)

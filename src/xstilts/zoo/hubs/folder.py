@@ -18,6 +18,7 @@ from xstilts.zoo.manifest import CARD, NAME
 SCHEMES = ("folder:",)
 CACHES = False
 OPTIONS = ("tags",)
+MANY = True
 
 
 def push(folder: Path, address: Address, options: PushOptions, progress: ProgressFn) -> RemoteRef:

@@ -34,7 +34,7 @@ from xstilts.zoo.strict_json import MAX_BYTES
 from xstilts.zoo.verify import check_file_list
 
 SCHEMES = ("hf:",)
-CACHES = True
+CACHES = IMPORTS = True
 OPTIONS = ("private", "create_pr", "tags", "message")
 
 

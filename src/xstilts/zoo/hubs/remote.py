@@ -39,6 +39,7 @@ from xstilts.zoo.verify import check_file_list
 
 SCHEMES: tuple[str, ...] = ()
 CACHES = False
+MANY = True
 OPTIONS: tuple[str, ...] = ()
 
 _PARTS = ".parts"
