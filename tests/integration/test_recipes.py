@@ -12,6 +12,7 @@ from xstilts.config.load import (
     tasks_of,
     train_task_of,
 )
+from xstilts.session import Session
 
 pytestmark = pytest.mark.long
 
@@ -61,6 +62,24 @@ def test_a_recipe_runs_once(run, tmp_path):
     assert [phase["state"] for phase in plan["phases"]] == ["found"] * 5
     listed = {row["reference"].partition("/")[0] for row in run("zoo", "ls")}
     assert listed == {"mnli", "both", "mnli-after-none", "mnli-after-mnli", "mnli-after-both"}
+
+
+def test_a_program_runs_the_rows_and_targets_of_a_recipe_that_it_names(run, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    session = Session(world="sandbox", quiet=True)
+    chosen = {"intermediates": ["mnli"], "targets": ["xnli"], "seeds": [7]}
+    plan = session.plan_recipe(str(path), **chosen)
+    assert [phase["kind"] for phase in plan["phases"]] == ["intermediate", "target"]
+    assert plan["evaluations"] == 1
+    found = session.run_recipe(str(path), **chosen)
+    scores = found.to_pandas()
+    assert set(scores["intermediate"]) == {"mnli"} and set(scores["task"]) == {"xnli"}
+    assert set(scores["seed"]) == {7}
+    assert "xnli" in repr(found) and "<table" in found._repr_html_()
+    by_command = run("run", str(path), "--intermediates", "mnli", "--targets", "xnli", "--seeds=7")
+    assert by_command["computed"] == 0
+    assert by_command["scores"] == found.records()
 
 
 def test_a_task_in_a_file_trains_on_its_own_rows(run, tmp_path):

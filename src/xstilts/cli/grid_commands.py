@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xstilts.cli.state import State
+from xstilts.cli.state import State, split_commas
 from xstilts.cli.training import seed_numbers, shown_command
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Studies: many cells, finished by any number of workers.")
 Study = Annotated[str, typer.Argument(help="A study of configs/studies, or its YAML.")]
-Backbone = Annotated[
+BackbonesOption = Annotated[
     str, typer.Option("--backbone", help="Instead of the study's: comma-separated backbones.")
 ]
-Seeds = Annotated[str, typer.Option(help="Other seeds, comma-separated.")]
+SeedsOption = Annotated[str, typer.Option(help="Other seeds, comma-separated.")]
 Intermediates = Annotated[str, typer.Option(help="Only these, comma-separated.")]
 Cells = Annotated[
     list[str] | None, typer.Option("--cell", help="The start of a cell's hash, or `all`.")
@@ -32,8 +32,8 @@ Cells = Annotated[
 def plan(
     context: typer.Context,
     study: Study,
-    backbone: Backbone = "",
-    seeds: Seeds = "",
+    backbone: BackbonesOption = "",
+    seeds: SeedsOption = "",
     intermediates: Intermediates = "",
     each: Annotated[bool, typer.Option("--cells", help="A line for each cell.")] = False,
 ) -> None:
@@ -62,8 +62,8 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="How many; one a GPU, or a core, when left out.")
     ] = None,
-    backbone: Backbone = "",
-    seeds: Seeds = "",
+    backbone: BackbonesOption = "",
+    seeds: SeedsOption = "",
     intermediates: Intermediates = "",
     engine_options: Annotated[
         list[str] | None, typer.Option("--engine-option", help="Of the engine: key=value.")
@@ -83,7 +83,6 @@ def run(
     chosen = _chosen(state, study, backbone, seeds, intermediates)
     state.session.require_writable("zoo", "results", "home", "cache")
     _require_backbones(state, chosen)
-    from xstilts.cli.grid_answer import make_answer, print_answer
     from xstilts.cli.grid_output import print_status, status_record
     from xstilts.grid import drive
 
@@ -102,10 +101,10 @@ def run(
     folder, more = grid_context.folder, dict[str, Any]()
     counts = status_record(folder, planned)["counts"]
     if planned.spec.get("answer") and not drive.unfinished(counts):
-        more = {"answer": make_answer(state, folder, planned, None, drive.DRAWS)}
+        more = {"answer": _write_answer(state, folder, planned, None, drive.DRAWS)}
     record = print_status(state, folder, planned, more=more)
     if more and not state.json:
-        print_answer(more["answer"])
+        _print_answer(more["answer"])
     drive.require_done(planned.name, record["counts"])
 
 
@@ -155,14 +154,13 @@ def answer(
 
     Example: xstilts grid answer alignment-by-domain --world sandbox
     """
-    from xstilts.cli.grid_answer import make_answer, print_answer
     from xstilts.errors import FindingsError
 
     state: State = context.obj
     state.refuse_dry_run("grid answer")
     folder, planned = _started(state, study)
-    record = make_answer(state, folder, planned, to, draws)
-    state.emit(record, lambda: print_answer(record))
+    record = _write_answer(state, folder, planned, to, draws)
+    state.emit(record, lambda: _print_answer(record))
     if record["unfinished"]:
         raise FindingsError(
             f"the answer is without {len(record['unfinished'])} cells of the study",
@@ -248,22 +246,18 @@ def logs(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
 def _chosen(state: State, study: str, backbone: str, seeds: str, intermediates: str) -> StudySpec:
     """The study with what the command line changes."""
-    from xstilts.errors import NotFoundError
+    from xstilts.config.load import cut_down
     from xstilts.grid.spec import load_study
 
-    spec = load_study(study, sandbox=bool(state.session.world))
-    update: dict[str, Any] = {}
-    if backbone:
-        update["backbones"] = backbone.split(",")
-    if seeds:
-        update["seeds"] = seed_numbers(seeds)
-    if intermediates:
-        by_name = {row.name: row for row in spec.intermediates}
-        for name in intermediates.split(","):
-            if name not in by_name:
-                raise NotFoundError.named(f"intermediate of study {spec.name}", name, by_name)
-        update["intermediates"] = [by_name[name] for name in intermediates.split(",")]
-    return spec.model_copy(update=update)
+    numbers = seed_numbers(seeds) if seeds else ()
+    chosen = cut_down(
+        load_study(study, sandbox=bool(state.session.world)),
+        intermediates=split_commas(intermediates),
+        seeds=numbers,
+    )
+    if not backbone:
+        return chosen
+    return chosen.model_copy(update={"backbones": split_commas(backbone)})
 
 
 def _require_backbones(state: State, spec: StudySpec) -> None:
@@ -293,6 +287,24 @@ def _planned(
     grid_context = state.session.grid_context(shown_command(), plan_only=plan_only)
     with state.session.progress("planning") as progress:
         return plan_study(spec, grid_context, progress), grid_context
+
+
+def _write_answer(
+    state: State, folder: GridFolder, planned: PlannedStudy, to: Path | None, draws: int
+) -> dict[str, Any]:
+    from xstilts.grid.answer.write import write_answer
+    from xstilts.report.build import SIMULATION
+
+    store, warning = state.session.results, SIMULATION if state.session.world else ""
+    with state.session.progress(f"answer to {planned.name}") as progress:
+        return write_answer(
+            planned, folder, store, to, draws=draws, warning=warning, progress=progress
+        )
+
+
+def _print_answer(record: dict[str, Any]) -> None:
+    """Question, verdict, and where the report is."""
+    print(f"{record['question']}\n{record['line']}\nreport: {record['html']}")
 
 
 def _started(state: State, study: str) -> tuple[GridFolder, PlannedStudy]:

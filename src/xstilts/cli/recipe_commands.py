@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from xstilts.cli.state import State
+from xstilts.cli.options import BackboneOption
+from xstilts.cli.state import State, split_commas
 from xstilts.cli.training import seed_numbers, shown_command
-
-if TYPE_CHECKING:
-    from xstilts.config.specs import RecipeSpec
-    from xstilts.evaluate.evaluator import Request
-    from xstilts.evaluate.store import Score
-    from xstilts.train.plan import Plan
-    from xstilts.train.recipes import Graph, Node, RecipeRunner
 
 app = typer.Typer(help="Recipes: from an encoder to evaluated targets.", no_args_is_help=True)
 Recipe = Annotated[str, typer.Argument(help="A recipe (`xstilts recipes ls`) or its YAML.")]
@@ -82,7 +75,7 @@ def _path(recipe: str) -> Path:
 def run(
     context: typer.Context,
     recipe: Recipe,
-    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+    backbone: BackboneOption = "",
     intermediates: Annotated[str, typer.Option(help="Only these, comma-separated.")] = "",
     targets: Annotated[str, typer.Option(help="Only these targets, comma-separated.")] = "",
     seeds: Annotated[str, typer.Option(help="Other seeds, comma-separated.")] = "",
@@ -92,143 +85,44 @@ def run(
     Example: xstilts run quick --world sandbox
     """
     state: State = context.obj
-    state.note(f"recipe {recipe}")
-    from xstilts.config.load import load_recipe
-
-    chosen = _chosen(load_recipe(recipe), intermediates, targets, seeds)
-    state.session.require_writable("zoo", "results", "home", "cache")
-    state.session.require_backbone(backbone)
-    from xstilts.evaluate.request import missing_lines
-    from xstilts.train.recipes import RecipeRunner, spell_out
-
-    workspace = state.session.workspace()
-    graph = spell_out(chosen, workspace, sandbox=bool(state.session.world))
-    session = state.session
-    runner = RecipeRunner(
-        chosen,
-        session.outlined_backbone(backbone) if state.dry_run else session.backbone(backbone),
-        workspace,
-        session.training_defaults,
-        shown_command(),
-    )
+    options: dict[str, Any] = {
+        "backbone": backbone,
+        "intermediates": split_commas(intermediates),
+        "targets": split_commas(targets),
+        "seeds": seed_numbers(seeds) if seeds else (),
+        "command": shown_command(),
+    }
     if state.dry_run:
-        _print_plan(state, graph, runner)
+        _print_plan(state, state.session.plan_recipe(recipe, **options))
         return
-    for number, (node, entry, known) in enumerate(runner.make(graph), 1):
-        state.note(
-            f"[{number}/{len(graph.nodes)}] {'found' if known else 'trained'} {node.kind} "
-            f"{entry.reference}"
-        )
-    found = session.run_requests(session.evaluator(backbone=backbone), _requests(graph, runner))
-    lacking = [*graph.missing, *missing_lines(found.outcome.missing)]
-    _print_scores(state, found.scores, found.outcome.computed, lacking)
-
-
-def _chosen(recipe: RecipeSpec, intermediates: str, targets: str, seeds: str) -> RecipeSpec:
-    """The recipe cut down to what the command line names."""
-    from xstilts.config.load import short_name
-    from xstilts.errors import NotFoundError
-
-    update: dict[str, Any] = {}
-    if intermediates:
-        names = {row.name: row for row in recipe.intermediates}
-        for name in intermediates.split(","):
-            if name not in names:
-                raise NotFoundError.named(f"intermediate of recipe {recipe.name}", name, names)
-        update["intermediates"] = [names[name] for name in intermediates.split(",")]
-    if targets:
-        own = {short_name(target): target for target in recipe.targets}
-        for name in targets.split(","):
-            if short_name(name) not in own:
-                raise NotFoundError.named(f"target of recipe {recipe.name}", name, own)
-        update["targets"] = [own[short_name(name)] for name in targets.split(",")]
-    if seeds:
-        update["seeds"] = seed_numbers(seeds)
-    return recipe.model_copy(update=update)
-
-
-def _requests(graph: Graph, runner: RecipeRunner) -> list[Request]:
-    from xstilts.evaluate.evaluator import Request
-
-    return [
-        Request(expression, evaluated.task, evaluated.label, languages=languages)
-        for evaluated in graph.evaluated
-        for languages, expression in runner.expressions(evaluated).items()
-    ]
-
-
-def _print_scores(state: State, scores: list[Score], computed: int, missing: Sequence[str]) -> None:
-    from xstilts.report.tables import main_table
-
-    view = main_table(scores)
+    result = state.session.run_recipe(recipe, **options)
     record = {
         "schema": "xstilts.scores/1",
-        "computed": computed,
-        "missing": list(missing),
-        "scores": [score.model_dump() for score in scores],
+        "computed": result.outcome.computed,
+        "missing": list(result.missing),
+        "scores": result.records(),
     }
 
     def human() -> None:
+        (view,) = result.views()
         state.table(view.columns, view.rows, view.title)
-        for text in missing:
+        for text in result.missing:
             state.note(f"missing: {text}")
 
     state.emit(record, human)
 
 
-def _print_plan(state: State, graph: Graph, runner: RecipeRunner) -> None:
-    """Phases with steps, time and disk; one calibration for each method and task."""
-    rows = []
-    speeds: dict[tuple[str, str], float] = {}
-    with state.session.progress("calibrating") as progress:
-        for number, node in enumerate(graph.nodes):
-            progress(node.id, number / len(graph.nodes))
-            rows.append(_plan_row(runner, node, speeds))
-    new = [row for row in rows if row[-1] == "new"]
-    columns = ("phase", "kind", "rows", "steps", "trained numbers", "minutes", "MB", "state")
-    record = {
-        "phases": [dict(zip(columns, row, strict=True)) for row in rows],
-        "minutes": sum(row[5] for row in new),
-        "disk_mb": sum(row[6] for row in new),
-        "evaluations": len(graph.evaluated),
-        "missing": list(graph.missing),
-    }
+def _print_plan(state: State, record: dict[str, Any]) -> None:
+    phases = record["phases"]
+    new = sum(phase["state"] == "new" for phase in phases)
 
     def human() -> None:
-        state.table(columns, rows)
+        state.table(tuple(phases[0]), [tuple(phase.values()) for phase in phases])
         print(
-            f"{len(new)} of {len(rows)} phases to run: about {record['minutes']:.0f} minutes of "
-            f"training, {record['disk_mb']:.0f} MB; {len(graph.evaluated)} evaluations"
+            f"{new} of {len(phases)} phases to run: about {record['minutes']:.0f} minutes of "
+            f"training, {record['disk_mb']:.0f} MB; {record['evaluations']} evaluations"
         )
-        for text in graph.missing:
+        for text in record["missing"]:
             print(f"missing: {text}")
 
     state.emit(record, human)
-
-
-def _plan_row(
-    runner: RecipeRunner, node: Node, speeds: dict[tuple[str, str], float]
-) -> tuple[str, str, int, int, int, float, float, str]:
-    """One phase; what is below it counts only when it is there already."""
-    from xstilts.train.plan import estimate, plan_phase
-
-    ready = all(key in runner.made for key in node.below)
-    phase = runner.phase(node, alone=not ready)
-    plan: Plan = plan_phase(phase)
-    if ready and plan.known:
-        runner.made[node.id] = plan.known
-    kind = (phase.run.method, node.tasks)
-    if kind not in speeds:
-        speeds[kind] = estimate(phase, plan, seconds=1.0).tokens_per_second
-    minutes = round(plan.tokens / speeds[kind] / 60, 1)
-    known = "found" if ready and plan.known else "new"
-    return (
-        node.id,
-        node.kind,
-        plan.rows,
-        plan.steps,
-        plan.trainable_parameters,
-        minutes,
-        round(plan.disk_bytes / 1e6, 1),
-        known,
-    )

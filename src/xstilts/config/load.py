@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -193,6 +193,42 @@ def short_name(name: str) -> str:
     if name in spec_names("mixtures"):
         return name
     return "-".join(Path(p).stem if p.endswith(_YAML) else p for p in tasks_of(name))
+
+
+def cut_down(
+    spec: T,
+    *,
+    intermediates: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> T:
+    """A recipe or a study with only some of its rows and targets, or with other seeds.
+
+    Args:
+        spec: The recipe or study.
+        intermediates: Names of the rows that stay, in this order; empty for all.
+        targets: The targets that stay; empty for all.
+        seeds: Instead of its own; empty for those.
+
+    Raises:
+        NotFoundError: It has no such row or target; near names are shown.
+    """
+    whole: Any = spec
+    rows = {row.name: row for row in whole.intermediates}
+    columns = {short_name(target): target for target in whole.targets}
+    for kind, names, known in (
+        ("intermediate", intermediates, rows),
+        ("target", map(short_name, targets), columns),
+    ):
+        for name in names:
+            if name not in known:
+                raise NotFoundError.named(f"{kind} of {whole.name}", name, known)
+    update = {
+        "intermediates": [rows[name] for name in intermediates],
+        "targets": [columns[short_name(name)] for name in targets],
+        "seeds": list(seeds),
+    }
+    return spec.model_copy(update={key: value for key, value in update.items() if value})
 
 
 def located(name: str, folder: Path | None = None) -> str:

@@ -23,13 +23,13 @@ from xstilts.tasks.prediction_files import layout_of, score_file
 OVERALL = "all_task"
 _OFFICIAL_NAMES = {"map": "map@20"}
 
-Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+SuiteScores = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Task to language to score name to value, 0..100."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a suite's scores come to.
+    """The means of a suite's scores: by task, by group and overall.
 
     Attributes:
         tasks: Task to its score; tasks with missing languages are left out.
@@ -57,7 +57,7 @@ def task_score(task: str, by_language: Mapping[str, Mapping[str, float]]) -> flo
     )
 
 
-def summarise(scores: Scores, suite: SuiteSpec) -> Summary:
+def summarise(scores: SuiteScores, suite: SuiteSpec) -> Summary:
     """Averages of a suite; a score outside of it is ignored."""
     missing: list[str] = []
     tasks: dict[str, float] = {}
@@ -101,7 +101,7 @@ def transfer_gap(by_language: Mapping[str, float], source: str = "en") -> float:
 
 
 def transfer_gaps(
-    scores: Scores, summary: Summary, source: str = "en"
+    scores: SuiteScores, summary: Summary, source: str = "en"
 ) -> dict[str, tuple[str, float]]:
     """Metric and transfer gap of each complete task that has the source language, but retrieval.
 
@@ -121,7 +121,9 @@ def transfer_gaps(
 # -- folders
 
 
-def score_folder(predictions: Path, labels: Path, suite: SuiteSpec) -> tuple[Scores, list[str]]:
+def score_folder(
+    predictions: Path, labels: Path, suite: SuiteSpec
+) -> tuple[SuiteScores, list[str]]:
     """The scores of a folder in the official layout: `<task>/test-<language>.<tsv|json|jsonl>`.
 
     Args:
@@ -166,7 +168,7 @@ def _file(stem: Path, task: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def official(scores: Scores, summary: Summary) -> dict[str, Any]:
+def official(scores: SuiteScores, summary: Summary) -> dict[str, Any]:
     """The JSON of XTREME's own scorer: `all_task`, groups, and each task's metrics by language."""
     record: dict[str, Any] = {}
     if summary.overall is not None:

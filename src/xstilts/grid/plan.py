@@ -77,8 +77,8 @@ def by_target(graph: Graph, recipe: RecipeSpec) -> list[Node | Evaluated]:
     def add(key: str) -> None:
         node = nodes.pop(key, None)
         if node is not None:
-            for below in node.below:
-                add(below)
+            for base in node.base:
+                add(base)
             ordered.append(node)
 
     def place(evaluated: Evaluated) -> tuple[int, int]:
@@ -126,23 +126,23 @@ class _Planning:
 
     def _add_training(self, node: Node, runner: RecipeRunner) -> None:
         try:
-            if any(key not in self.nodes for key in node.below):
+            if any(key not in self.nodes for key in node.base):
                 return
             phase = runner.phase(node, alone=True)
         except (NotFoundError, OfflineError) as error:
             self.missing.append(f"{node.name}: {error.what}")
             return
-        below = [self.nodes[key] for key in node.below]
+        base = [self.nodes[key] for key in node.base]
         job = {
             "tasks": located(node.tasks),
             "run": phase.run.model_dump(),
             "apart": phase.standalone,
             "module": phase.name,
-            "below": below,
+            "below": base,
             "inputs": digest(phase.identity_values),
         }
-        identity = {"inputs": phase.identity_values, "below": below}
-        self.nodes[node.id] = self._add("train", node.id, below, job, identity)
+        identity = {"inputs": phase.identity_values, "below": base}
+        self.nodes[node.id] = self._add("train", node.id, base, job, identity)
 
     def _add_evaluation(self, evaluated: Evaluated, runner: RecipeRunner) -> None:
         encoder = self.context.backbone(self.backbone)

@@ -13,10 +13,10 @@ from xstilts.config.tabular import Tabular, View
 from xstilts.evaluate.request import EvaluationOutcome
 from xstilts.evaluate.stats import standard_errors
 from xstilts.evaluate.store import Score
-from xstilts.evaluate.xtreme import Scores, Summary, official, summarise, transfer_gaps
+from xstilts.evaluate.xtreme import SuiteScores, Summary, official, summarise, transfer_gaps
 from xstilts.report.alignment import alignment_tables
 from xstilts.report.exports import frame
-from xstilts.report.tables import language_tables, transposed
+from xstilts.report.tables import language_tables, main_table, transposed
 from xstilts.zoo import Entry, Manifest
 from xstilts.zoo.entry import pair
 
@@ -117,6 +117,21 @@ class ScoresResult(Tabular):
     def to_pandas(self) -> Any:
         """The long-form rows, one a score, with the columns of `xstilts report --csv`."""
         return frame(self.outcome.cells)
+
+
+@dataclass(frozen=True, repr=False)
+class RecipeResult(ScoresResult):
+    """What a recipe's modules score: a row an intermediate, a column a target.
+
+    Attributes:
+        missing: What could not be trained or evaluated, and why, a line each.
+    """
+
+    missing: tuple[str, ...] = ()
+
+    def views(self) -> list[View]:
+        """The recipe's table: means over languages, and their difference to `none`."""
+        return [main_table(self.scores)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -289,7 +304,7 @@ class FolderScoresResult(Tabular):
     """
 
     suite: SuiteSpec
-    found: Scores
+    found: SuiteScores
     absent: list[str]
 
     @cached_property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xstilts.session.analysing import Analysing
 from xstilts.session.data import Data
 from xstilts.session.predicting import Predicting
+from xstilts.session.recipes import Recipes
 from xstilts.session.reporting import Reporting
 from xstilts.session.setup import DEFAULT_BACKBONE, PRECISIONS
 from xstilts.session.sharing import Sharing
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BACKBONE", "PRECISIONS", "VERBS", "Session", "default_session", "load"]
 
 
-class Session(Analysing, Touring, Predicting, Reporting, Data, Sharing):
+class Session(Analysing, Recipes, Touring, Predicting, Reporting, Data, Sharing):
     """Where you work, and what you can do there; `Setup` says what it takes.
 
     The verbs stand by subject in the files beside: training, evaluating, analysing,
-    the demo, predicting, reporting, data, sharing.
+    recipes, the demo, predicting, reporting, data, sharing.
     """
 
 
@@ -39,7 +40,7 @@ class Session(Analysing, Touring, Predicting, Reporting, Data, Sharing):
 
 VERBS = (
     *("train", "compose", "explain", "search", "evaluate", "xtreme", "align", "rank", "predict"),
-    *("push", "pull", "report", "model", "dataset", "export", "score", "translate"),
+    *("run_recipe", "push", "pull", "report", "model", "dataset", "export", "score", "translate"),
     *("import_module", "list_data", "check_data", "prepare_data", "bundle_data"),
 )
 """Names of `xstilts.…` that are verbs of the default session."""

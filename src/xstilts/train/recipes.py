@@ -12,6 +12,7 @@ from typing import Any
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.config.load import load_task, short_name, tasks_of, train_task_of
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.run import RunSpec, resolve_run
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
 from xstilts.data.sources import available_languages, task_in_world
@@ -19,6 +20,7 @@ from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.tasks.formats import FORMATS
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase
+from xstilts.train.plan import estimate, plan_phase
 from xstilts.train.run import require_fit, resolve_phase, train_phase
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
@@ -38,7 +40,7 @@ class Node:
         id: Unique in the recipe.
         kind: `language`, `intermediate` or `target`.
         tasks: What it trains on.
-        below: Ids of the phases whose modules act below it, nearest to the backbone first.
+        base: Ids of the phases whose modules act below it, nearest to the backbone first.
         name: Of its module.
         flags: Its settings.
     """
@@ -46,7 +48,7 @@ class Node:
     id: str
     kind: str
     tasks: str
-    below: tuple[str, ...]
+    base: tuple[str, ...]
     name: str
     flags: Mapping[str, Any]
 
@@ -138,21 +140,21 @@ class _Spelling:
             )
 
     def add_row(self, row: IntermediateSpec, seed: int) -> None:
-        below = self._source_language(seed)
+        base = self._source_language(seed)
         own: tuple[str, ...] = ()
         if row.name != NONE:
             tasks = row.tasks or row.name
             flags = _merged(_flags(self.section("intermediate"), tasks, seed), row.settings)
-            node = Node(f"{row.name}/{seed}", "intermediate", tasks, below, row.name, flags)
+            node = Node(f"{row.name}/{seed}", "intermediate", tasks, base, row.name, flags)
             own = (self._add(node),)
         for target in self.recipe.targets:
-            self._add_target(row, target, below, own, seed)
+            self._add_target(row, target, base, own, seed)
 
     def _add_target(
         self,
         row: IntermediateSpec,
         target: str,
-        below: tuple[str, ...],
+        base: tuple[str, ...],
         own: tuple[str, ...],
         seed: int,
     ) -> None:
@@ -167,7 +169,7 @@ class _Spelling:
             flags = self._target_flags(spec, trained, seed)
             short = short_name(trained)
             name, identity = f"{short}-after-{row.name}", f"{short}/{row.name}/{seed}"
-            node = Node(identity, "target", trained, (*below, *own), name, flags)
+            node = Node(identity, "target", trained, (*base, *own), name, flags)
             parts = (*own, self._add(node))
         chosen = tuple(code for code in languages if code in self.languages)
         left_out = [code for code in languages if self.languages and code not in chosen]
@@ -218,7 +220,7 @@ class RecipeRunner:
     """Makes the phases of a graph, on one backbone.
 
     Args:
-        recipe: Its language section decides whether modules are kept apart from what is below.
+        recipe: Its language section decides whether modules are kept standalone.
         backbone: Loaded once.
         workspace: Where phases read and write.
         world: The world's training defaults, or None.
@@ -239,7 +241,7 @@ class RecipeRunner:
 
     def phase(self, node: Node, *, alone: bool = False) -> Phase:
         """The phase of a node; what is below it must be made, unless `alone`."""
-        parts = [] if alone else [self._pinned(key) for key in node.below]
+        parts = [] if alone else [self._pinned(key) for key in node.base]
         return resolve_phase(
             node.tasks,
             self._run(node),
@@ -270,6 +272,47 @@ class RecipeRunner:
             self.made[node.id] = entry
             yield node, entry, known is not None
 
+    def plan(self, graph: Graph, progress: ProgressFn = silent) -> dict[str, Any]:
+        """Each phase with its steps, minutes and size on disk, and what the new ones come to.
+
+        Speed is measured once for each method and task, on some steps of the first such phase.
+        """
+        speeds: dict[tuple[str, str], float] = {}
+        phases = []
+        for number, node in enumerate(graph.nodes):
+            progress(node.id, number / len(graph.nodes))
+            phases.append(self._planned(node, speeds))
+        new = [phase for phase in phases if phase["state"] == "new"]
+        return {
+            "phases": phases,
+            "minutes": sum(phase["minutes"] for phase in new),
+            "disk_mb": sum(phase["MB"] for phase in new),
+            "evaluations": len(graph.evaluated),
+            "missing": list(graph.missing),
+        }
+
+    def _planned(self, node: Node, speeds: dict[tuple[str, str], float]) -> dict[str, Any]:
+        """One phase; what is below it counts only when it is there already."""
+        ready = all(key in self.made for key in node.base)
+        phase = self.phase(node, alone=not ready)
+        plan = plan_phase(phase)
+        known = plan.known if ready else None
+        if known:
+            self.made[node.id] = known
+        kind = (phase.run.method, node.tasks)
+        if kind not in speeds:
+            speeds[kind] = estimate(phase, plan, seconds=1.0).tokens_per_second
+        return {
+            "phase": node.id,
+            "kind": node.kind,
+            "rows": plan.rows,
+            "steps": plan.steps,
+            "trained numbers": plan.trainable_parameters,
+            "minutes": round(plan.tokens / speeds[kind] / 60, 1),
+            "MB": round(plan.disk_bytes / 1e6, 1),
+            "state": "found" if known else "new",
+        }
+
     def expressions(self, evaluated: Evaluated) -> dict[tuple[str, ...], str]:
         """What is evaluated on which languages, modules by digest; no language means all."""
         groups = parts_by_language(self.recipe, evaluated)
@@ -284,7 +327,7 @@ def parts_by_language(
 ) -> dict[tuple[str, ...], tuple[str, ...]]:
     """Languages to the ids of the phases that act, nearest to the backbone first.
 
-    No language means all. A module that was not kept apart brings what is below it.
+    No language means all. A module that is not standalone brings what is below it.
     """
     if recipe.language is None:
         return {(): evaluated.parts[-1:]}

@@ -276,12 +276,12 @@ def test_what_is_missing_stands_in_the_verdicts_line():
 
 @pytest.mark.parametrize(("unfinished", "code"), [([], 0), (["qqp/3: failed"], 3)])
 def test_the_command_exits_3_where_cells_are_missing(monkeypatch, capsys, unfinished, code):
-    from xstilts.cli import grid_answer, grid_commands, main
+    from xstilts.cli import grid_commands, main
 
     told = {"question": "Does it?", "line": "It does", "html": "x", "unfinished": unfinished}
     planned = study_results({}, places(none=0.5, mnli=0.5)).study
     monkeypatch.setattr(grid_commands, "_started", lambda *_: (None, planned))
-    monkeypatch.setattr(grid_answer, "make_answer", lambda *_: told)
+    monkeypatch.setattr(grid_commands, "_write_answer", lambda *_: told)
     with pytest.raises(SystemExit) as caught:
         main(["grid", "answer", "test"])
     output = capsys.readouterr()
