@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -93,6 +94,14 @@ def test_every_room_has_a_floor():
     assert names - set(FLOOR) - {"__init__", "__main__", "__pycache__", "_configs"} == set()
     listed = [p for p in ROOT.iterdir() if p.name not in ("__pycache__", "_configs", "py.typed")]
     assert len(listed) <= ENTRIES
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_pages_name_the_floors(page):
+    text = " ".join((Path(__file__).parents[2] / page).read_text(encoding="utf-8").split())
+    (chain,) = re.findall(r"(?:\w+(?:, \w+)* → )+\w+(?:, \w+)*", text)
+    floors = [set(floor.split(", ")) for floor in chain.split(" → ")]
+    assert floors == [set(rooms) for rooms in reversed(FLOORS)]
 
 
 def test_the_longest_chain_of_rooms(capsys):

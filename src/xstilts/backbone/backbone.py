@@ -64,7 +64,7 @@ class Backbone:
         self.architecture.prepare(encoder)
         self.max_length = min(longest or self.layout.max_length, self.layout.max_length)
         self._compiled: list[Any] = []
-        self._acting: Set[str] = frozenset()  # keys of the sites at which something acts
+        self._attached: Set[str] = frozenset()  # keys of the sites at which something acts
         self._entry: nn.Module | None = None  # what acts at the embeddings
         pack(self.blocks)
 
@@ -111,7 +111,7 @@ class Backbone:
 
     @property
     def loaded(self) -> Backbone:
-        """Itself; see `KnownBackbone`."""
+        """This backbone: its weights are loaded already; see `KnownBackbone`."""
         return self
 
     @property
@@ -147,7 +147,7 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that the weights are on."""
         return next(self.encoder.parameters()).device
 
     def to(self, device: torch.device | str) -> Backbone:
@@ -296,11 +296,11 @@ class Backbone:
             UsageError: Something already acts at one of the sites.
         """
         nodes = dict(nodes.items())  # a ModuleDict has no `get`
-        taken = sorted(self._acting & nodes.keys(), key=Site.of)
+        taken = sorted(self._attached & nodes.keys(), key=Site.of)
         if taken:
             site = Site.of(taken[0])
             raise UsageError(f"a module already acts at block {site.block}, {site.name}")
-        plain, entry, acting = self.encoder, self._entry, self._acting
+        plain, entry, attached = self.encoder, self._entry, self._attached
         undo: list[Undo] = []
         originals = self._swap(weights or {})
         try:
@@ -313,10 +313,10 @@ class Backbone:
                     if site.block >= 0:
                         undo += hook(plain, self.layout, site, nodes[site.key])
                 self._entry = nodes.get(ENTRY, entry)
-            self._acting = acting | nodes.keys()
+            self._attached = attached | nodes.keys()
             yield
         finally:
-            self.encoder, self._entry, self._acting = plain, entry, acting
+            self.encoder, self._entry, self._attached = plain, entry, attached
             for restore in reversed(undo):
                 restore()
             self._swap(originals)
@@ -366,7 +366,7 @@ class OutlinedBackbone(Backbone):
 
     @property
     def loaded(self) -> Backbone:
-        """With its weights."""
+        """The same backbone with its weights, loaded when this is first asked for."""
         return self._load()
 
     @property

@@ -25,11 +25,11 @@ if TYPE_CHECKING:  # a backbone is known without torch
 
 
 class KnownBackbone(Protocol):
-    """A backbone, loaded or not."""
+    """What is known of a backbone without its weights, whether they are loaded or not."""
 
     @property
     def identity(self) -> BackboneIdentity:
-        """Which backbone this is."""
+        """Name, revision, sizes and fingerprint; modules refuse a backbone of another one."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class KnownBackbone(Protocol):
 
     @property
     def loaded(self) -> Backbone:
-        """With its weights."""
+        """The backbone with its weights; they are loaded when this is first asked for."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 A whole encoder may be larger than what is left of the memory. Whatever goes through such weights
 once, such as a merge or a copy to disk, asks for rows and lets go of them.
-A plain dict of tensors is taken wherever `Weights` is.
+A plain dict of tensors is taken wherever `LazyTensors` is.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Info:
 
     @property
     def numel(self) -> int:
-        """How many numbers it holds."""
+        """Number of elements: the product of `shape`."""
         return math.prod(self.shape)
 
     @property
     def num_bytes(self) -> int:
-        """How many bytes they take."""
+        """Size of the elements in bytes."""
         return self.numel * self.dtype.itemsize
 
     def pieces(self) -> Iterator[tuple[int, int]]:
@@ -64,7 +64,7 @@ class Info:
             yield start, min(rows, start + step)
 
 
-class Weights(Mapping[str, Tensor]):
+class LazyTensors(Mapping[str, Tensor]):
     """Tensors by name; each access reads or computes anew."""
 
     @abstractmethod
@@ -86,7 +86,7 @@ class Weights(Mapping[str, Tensor]):
 
 def info_of(weights: Mapping[str, Tensor], name: str) -> Info:
     """Type and shape of one of some weights."""
-    if isinstance(weights, Weights):
+    if isinstance(weights, LazyTensors):
         return weights.info(name)
     tensor = weights[name]
     return Info(tensor.dtype, tuple(tensor.shape))
@@ -94,7 +94,7 @@ def info_of(weights: Mapping[str, Tensor], name: str) -> Info:
 
 def rows_of(weights: Mapping[str, Tensor], name: str, start: int, stop: int) -> Tensor:
     """Rows of one of some weights, on the CPU."""
-    if isinstance(weights, Weights):
+    if isinstance(weights, LazyTensors):
         return weights.rows(name, start, stop)
     tensor = weights[name].detach()
     return (tensor if tensor.dim() else tensor.view(1))[start:stop].cpu()
@@ -108,7 +108,7 @@ def num_parameters(weights: Mapping[str, Tensor]) -> int:
 # ------------------------------------------------------------------------------------------ files
 
 
-class FileWeights(Weights):
+class FileWeights(LazyTensors):
     """The tensors of a safetensors file, read when they are asked for.
 
     Args:

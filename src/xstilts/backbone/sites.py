@@ -141,7 +141,7 @@ class EncoderShape:
 
     @property
     def dropout(self) -> float:
-        """Of the attention."""
+        """Dropout probability of the attention, 0 to 1."""
         return self.layout.dropout
 
     def linear_sizes(self, name: str) -> tuple[int, int]:
@@ -159,12 +159,12 @@ class Site:
 
     @property
     def key(self) -> str:
-        """`<block>_<name>`."""
+        """`<block>_<name>`, as in `3_query`: what `ModuleWeights.at` and saved tensors call it."""
         return f"{self.block}_{self.name}"
 
     @classmethod
     def of(cls, key: str) -> Site:
-        """The site of a key."""
+        """The site that a `key` names."""
         block, _, name = key.partition("_")
         return cls(int(block), name)
 

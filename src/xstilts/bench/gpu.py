@@ -24,7 +24,7 @@ from xstilts.tasks.formats import FORMATS
 
 
 @dataclass(frozen=True)
-class Work:
+class Measurement:
     """One kind of work that is measured.
 
     Attributes:
@@ -46,11 +46,11 @@ class Work:
 
 
 WORKS = (
-    Work("evaluation", 1.0),
-    Work("compiled evaluation", 1.0),
-    Work("adapter", 2.0, "seq_bn"),
-    Work("lora", 2.0, "lora"),
-    Work("full", 3.0, whole=True),
+    Measurement("evaluation", 1.0),
+    Measurement("compiled evaluation", 1.0),
+    Measurement("adapter", 2.0, "seq_bn"),
+    Measurement("lora", 2.0, "lora"),
+    Measurement("full", 3.0, whole=True),
 )
 MNLI = 2 * 392_702
 TASKS: Mapping[str, tuple[int, ...]] = {

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xstilts.cli.eval_commands import (
-    BackboneOption,
     Compile,
+    ComputeAgain,
     Expressions,
-    Force,
-    Languages,
-    Limit,
-    Pooling,
-    Precision,
-    Split,
+    PoolingOption,
+    PrecisionOption,
+    RowLimit,
+    SplitOption,
     layers_of,
 )
+from xstilts.cli.options import BackboneOption, LanguagesOption
 from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
@@ -32,14 +31,14 @@ def align(
     steps: Annotated[
         bool, typer.Option("--steps", help="The snapshots of each module's training too.")
     ] = False,
-    languages: Languages = "",
-    split: Split = "",
-    limit: Limit = None,
-    pooling: Pooling = "",
-    precision: Precision = "fp32",
+    languages: LanguagesOption = "",
+    split: SplitOption = "",
+    limit: RowLimit = None,
+    pooling: PoolingOption = "",
+    precision: PrecisionOption = "fp32",
     compiled: Compile = False,
     backbone: BackboneOption = "",
-    force: Force = False,
+    force: ComputeAgain = False,
 ) -> None:
     """Measure the alignment of a bitext in every block; one pass serves all blocks and measures.
 

@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xstilts.cli.options import BackboneOption
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import Backbone, Config, DevLimit, Force, Limit, Overrides, Seed
+from xstilts.cli.train_commands import (
+    ConfigOption,
+    DevLimit,
+    LimitOption,
+    Overrides,
+    SeedOption,
+    TrainAgain,
+)
 from xstilts.cli.training import train_and_print
 
 if TYPE_CHECKING:
@@ -23,13 +31,13 @@ def compose(
         str, typer.Option(help="What trains besides fusion: head, seq_bn, lora, …")
     ] = "head",
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts and stop.")] = False,
-    backbone: Backbone = "",
-    seed: Seed = None,
-    limit: Limit = None,
+    backbone: BackboneOption = "",
+    seed: SeedOption = None,
+    limit: LimitOption = None,
     dev_limit: DevLimit = None,
-    config: Config = None,
+    config: ConfigOption = None,
     overrides: Overrides = None,
-    force: Force = False,
+    force: TrainAgain = False,
 ) -> None:
     """Combine modules by an expression and train what is new (fusion, head, top) for a target.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xstilts.cli.options import LanguagesOption
 from xstilts.cli.state import State, split_commas
 from xstilts.cli.translate_commands import translate
 
@@ -20,8 +21,9 @@ app = typer.Typer(no_args_is_help=True, help="Data of tasks.")
 app.command("translate")(translate)
 
 Tasks = Annotated[list[str] | None, typer.Argument(help="Tasks; all of them when empty.")]
-Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
-Suite = Annotated[str, typer.Option(help="The tasks and languages of a suite, such as xtreme-r.")]
+SuiteOption = Annotated[
+    str, typer.Option(help="The tasks and languages of a suite, such as xtreme-r.")
+]
 _COLUMNS = ("task", "split", "languages", "rows", "MB", "licence")
 
 
@@ -32,7 +34,7 @@ def list_files(
     count: Annotated[bool, typer.Option("--count", help="Read and count the rows.")] = False,
     checksums: Annotated[bool, typer.Option("--checksums", help="Compute sha256.")] = False,
     long: Annotated[bool, typer.Option("--long", help="A line for each language.")] = False,
-    suite: Suite = "",
+    suite: SuiteOption = "",
 ) -> None:
     """List what data is there: splits, languages, sizes, licences; exit 3 if any is broken.
 
@@ -76,9 +78,9 @@ def prepare_task(
     raw: Annotated[
         Path | None, typer.Option(help="Original files or archives to convert first.")
     ] = None,
-    languages: Languages = "",
+    languages: LanguagesOption = "",
     splits: Annotated[str, typer.Option(help="Comma-separated; empty means all.")] = "",
-    suite: Suite = "",
+    suite: SuiteOption = "",
 ) -> None:
     """Make a task ready: convert original files (--raw) or fetch what a hub has, and read it all.
 
@@ -104,7 +106,7 @@ def prepare_task(
 
 
 @app.command("check")
-def check_tasks(context: typer.Context, tasks: Tasks = None, suite: Suite = "") -> None:
+def check_tasks(context: typer.Context, tasks: Tasks = None, suite: SuiteOption = "") -> None:
     """Look for placeholder labels, wrong languages, repeats, overlap, wrong counts; exit 3 if any.
 
     Every task is checked, also when another one has no data (exit 4) or is broken. With --suite a

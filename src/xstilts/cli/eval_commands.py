@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from xstilts.cli.eval_output import print_plan, print_scores
+from xstilts.cli.options import BackboneOption, LanguagesOption
 from xstilts.cli.state import State, split_commas
 
 Expressions = Annotated[list[str], typer.Argument(help="Expressions, such as none or mnli/lora.")]
-Languages = Annotated[str, typer.Option("--langs", help="Comma-separated; empty means all.")]
-Split = Annotated[str, typer.Option(help="Empty means the task's own.")]
-Limit = Annotated[
+SplitOption = Annotated[str, typer.Option(help="Empty means the task's own.")]
+RowLimit = Annotated[
     int | None,
     typer.Option(min=1, help="Only so many first rows of each language; every score says so."),
 ]
@@ -21,26 +21,27 @@ Layers = Annotated[
     str,
     typer.Option(help="Blocks pooled for retrieval, such as 7 or 5,7-9; empty: the backbone's."),
 ]
-Pooling = Annotated[str, typer.Option(help="mean, cls or last, for retrieval; empty: the task's.")]
-BackboneOption = Annotated[str, typer.Option("--backbone", help="Preset, folder or hub id.")]
-Precision = Annotated[
+PoolingOption = Annotated[
+    str, typer.Option(help="mean, cls or last, for retrieval; empty: the task's.")
+]
+PrecisionOption = Annotated[
     str, typer.Option(help="fp32; bf16 where the machine computes in it; int8 on a CPU.")
 ]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Run the blocks through torch.compile; for a GPU.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Compute finished cells again.")]
+ComputeAgain = Annotated[bool, typer.Option("--force", help="Compute finished cells again.")]
 
 
 def evaluate(
     context: typer.Context,
     expressions: Expressions,
     task: Annotated[str, typer.Option(help="The task.")],
-    languages: Languages = "",
-    split: Split = "",
-    limit: Limit = None,
+    languages: LanguagesOption = "",
+    split: SplitOption = "",
+    limit: RowLimit = None,
     layers: Layers = "",
-    pooling: Pooling = "",
+    pooling: PoolingOption = "",
     task_options: Annotated[
         list[str] | None,
         typer.Option("--task-option", help="margin=distance, decode=whitespace, …"),
@@ -48,10 +49,10 @@ def evaluate(
     head: Annotated[
         str, typer.Option(help="Module whose head predicts, for a merge or stack without one.")
     ] = "",
-    precision: Precision = "fp32",
+    precision: PrecisionOption = "fp32",
     compiled: Compile = False,
     backbone: BackboneOption = "",
-    force: Force = False,
+    force: ComputeAgain = False,
 ) -> None:
     """Evaluate expressions on one task; only missing cells are computed.
 
@@ -92,18 +93,18 @@ def xtreme(
         str, typer.Option(help="New module trained for a target where no head fits.")
     ] = "seq_bn",
     overrides: Annotated[list[str] | None, typer.Option("--set", help="For that training.")] = None,
-    languages: Languages = "",
-    split: Split = "",
-    limit: Limit = None,
+    languages: LanguagesOption = "",
+    split: SplitOption = "",
+    limit: RowLimit = None,
     layers: Layers = "",
-    pooling: Pooling = "",
-    precision: Precision = "fp32",
+    pooling: PoolingOption = "",
+    precision: PrecisionOption = "fp32",
     compiled: Compile = False,
     backbone: BackboneOption = "",
     submit_dir: Annotated[
         Path | None, typer.Option(help="Also write the predictions in XTREME's official layout.")
     ] = None,
-    force: Force = False,
+    force: ComputeAgain = False,
 ) -> None:
     """Evaluate expressions on several targets; a missing target head is trained first.
 

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
+from xstilts.cli.options import BackboneOption
 from xstilts.cli.state import State
 
-Kind = Annotated[str, typer.Argument(help="merged, hf, adapters, peft or onnx.")]
+KindArgument = Annotated[str, typer.Argument(help="merged, hf, adapters, peft or onnx.")]
 
 
 def export(
     context: typer.Context,
-    kind: Kind,
+    kind: KindArgument,
     expression: Annotated[str, typer.Argument(help="A module or an expression.")],
     to: Annotated[Path, typer.Option(help="A folder that does not exist yet.")],
     language: Annotated[str, typer.Option("--langs", help="Fills {lang}.")] = "",
-    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+    backbone: BackboneOption = "",
 ) -> None:
     """Write a module in a form that runs without xstilts, checked by loading it again.
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from xstilts.cli.options import BackboneOption
 from xstilts.cli.state import State
 
 
@@ -19,7 +20,7 @@ def import_module(
     ],
     name: Annotated[str, typer.Option(help="Name in the library; the folder's when empty.")] = "",
     task: Annotated[str, typer.Option(help="Whose labels its head speaks.")] = "",
-    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+    backbone: BackboneOption = "",
     from_pickle: Annotated[
         bool, typer.Option("--from-pickle", help="Read .bin files, in another process.")
     ] = False,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from xstilts.cli.options import BackboneOption
 from xstilts.cli.state import State
 from xstilts.files import without_nan
 
@@ -33,7 +34,7 @@ def predict(
     ] = "",
     language: Annotated[str, typer.Option("--langs", help="Of the inputs; fills {lang}.")] = "",
     task: Annotated[str, typer.Option(help="Which head, for a module with several.")] = "",
-    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+    backbone: BackboneOption = "",
 ) -> None:
     """Predict with a trained module; one JSON line for each input.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xstilts.cli.options import BackboneOption
 from xstilts.cli.state import State, split_commas
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def rank(
     methods: Annotated[str, typer.Option(help="Of text, task, probe, logme.")] = "",
     shots: Annotated[int, typer.Option(help="Labelled rows of each task.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the rows chosen and of the probes.")] = 42,
-    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+    backbone: BackboneOption = "",
 ) -> None:
     """Order the library's modules as intermediates for a target, before any training.
 

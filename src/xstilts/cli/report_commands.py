@@ -106,10 +106,10 @@ def demo(
         Path | None, typer.Option(help="Where to write the page; the results folder when empty.")
     ] = None,
     seeds: Annotated[
-        str, typer.Option(help="Comma-separated; the tour is taken once each.")
+        str, typer.Option(help="Comma-separated; everything is run once for each.")
     ] = "42",
 ) -> None:
-    """Take the tour: sandbox world, modules, compositions, evaluation, report. Offline, minutes.
+    """Run the demo: sandbox world, modules, compositions, evaluation, report. Offline, minutes.
 
     Below three seeds its page gives differences without intervals, which would be over examples
     alone; `xstilts report` makes the page with them.

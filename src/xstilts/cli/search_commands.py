@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from xstilts.cli.options import BackboneOption
 from xstilts.cli.state import State
-from xstilts.cli.train_commands import Backbone
 
 
 def search(
@@ -19,7 +19,7 @@ def search(
     shots: Annotated[int, typer.Option(help="Examples that they are judged on.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the proposals and of the examples.")] = 42,
     save: Annotated[str, typer.Option(help="Keep the best under this name.")] = "",
-    backbone: Backbone = "",
+    backbone: BackboneOption = "",
 ) -> None:
     """Find the weights of a merge on a few dev examples; nothing is trained (LoraHub).
 

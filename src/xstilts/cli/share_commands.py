@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xstilts.cli.options import ReferenceArgument
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
     from xstilts.zoo import Entry
-
-Reference = Annotated[str, typer.Argument(help="Such as `mnli/lora` or `@0a1b2c`.")]
 
 
 def add(
@@ -51,7 +50,7 @@ def pull(
 
 def push(
     context: typer.Context,
-    reference: Reference,
+    reference: ReferenceArgument,
     target: Annotated[
         str, typer.Argument(help="hf:org/name, s3://bucket/zoo, folder:/shared/zoo.")
     ],

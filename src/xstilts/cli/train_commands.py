@@ -7,22 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
+from xstilts.cli.options import BackboneOption
 from xstilts.cli.state import split_commas
 from xstilts.cli.training import run_training
 
 TaskArgument = Annotated[
     str, typer.Argument(help="A task (`xstilts tasks ls`), tasks joined by commas, or multitask.")
 ]
-Backbone = Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")]
-Limit = Annotated[
+SeedOption = Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")]
+LimitOption = Annotated[
     int | None, typer.Option(min=1, help="At most this many training rows of each task.")
 ]
 DevLimit = Annotated[
     int | None,
     typer.Option(min=1, help="Only so many first dev rows of each task; the selection says so."),
 ]
-Config = Annotated[Path | None, typer.Option(help="A YAML with settings.")]
+ConfigOption = Annotated[Path | None, typer.Option(help="A YAML with settings.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Of the training: key=value, such as train.lr=3e-4."),
@@ -36,7 +36,9 @@ MethodOptions = Annotated[
     typer.Option("--method-option", help="Option of the method: rank=16, reduction_factor=8, …"),
 ]
 InitFrom = Annotated[str, typer.Option(help="Module whose weights the new one starts from.")]
-Force = Annotated[bool, typer.Option("--force", help="Train again even when it was done before.")]
+TrainAgain = Annotated[
+    bool, typer.Option("--force", help="Train again even when it was done before.")
+]
 SourceLangs = Annotated[
     str, typer.Option(help="Comma-separated languages of the training rows; empty: the task's.")
 ]
@@ -50,7 +52,7 @@ Text = Annotated[
 SelectOn = Annotated[
     str, typer.Option(help="source-dev, or target-dev (every score row then says so).")
 ]
-Target = Annotated[str, typer.Option(help="The target of target-dev.")]
+TargetOption = Annotated[str, typer.Option(help="The target of target-dev.")]
 Track = Annotated[
     str, typer.Option(help="Comma-separated trackers: tensorboard, trackio, wandb, mlflow.")
 ]
@@ -71,25 +73,25 @@ def train_adapter(
     on_task: Annotated[
         str, typer.Option("--task", help="The task, when the argument is the module's name.")
     ] = "",
-    backbone: Backbone = "",
+    backbone: BackboneOption = "",
     stack_on: StackOn = "none",
     init_from: InitFrom = "",
     name: Name = "",
-    seed: Seed = None,
-    limit: Limit = None,
+    seed: SeedOption = None,
+    limit: LimitOption = None,
     dev_limit: DevLimit = None,
     source_langs: SourceLangs = "",
     mlm: Mlm = 0.0,
     text: Text = None,
     select_on: SelectOn = "",
-    target: Target = "",
+    target: TargetOption = "",
     track: Track = "",
     nproc: Nproc = 1,
     cache_activations: CacheActivations = False,
-    config: Config = None,
+    config: ConfigOption = None,
     method_options: MethodOptions = None,
     overrides: Overrides = None,
-    force: Force = False,
+    force: TrainAgain = False,
 ) -> None:
     """Train one task, or several, as a module on the frozen backbone and keep it in the library.
 
@@ -114,23 +116,23 @@ def train(
     difference: Annotated[
         bool, typer.Option("--difference", help="Store what differs from the backbone only.")
     ] = False,
-    backbone: Backbone = "",
+    backbone: BackboneOption = "",
     stack_on: StackOn = "none",
     init_from: InitFrom = "",
     name: Name = "",
-    seed: Seed = None,
-    limit: Limit = None,
+    seed: SeedOption = None,
+    limit: LimitOption = None,
     dev_limit: DevLimit = None,
     source_langs: SourceLangs = "",
     mlm: Mlm = 0.0,
     text: Text = None,
     select_on: SelectOn = "",
-    target: Target = "",
+    target: TargetOption = "",
     track: Track = "",
     nproc: Nproc = 1,
-    config: Config = None,
+    config: ConfigOption = None,
     overrides: Overrides = None,
-    force: Force = False,
+    force: TrainAgain = False,
 ) -> None:
     """Train by full fine-tuning; --stack-on FULL-MODULE starts from its encoder (STILTs).
 

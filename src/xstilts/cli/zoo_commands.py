@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xstilts.cli import export_commands, import_commands, share_commands, zoo_listing
-from xstilts.cli.share_commands import Reference
+from xstilts.cli.options import BackboneOption, ReferenceArgument
 from xstilts.cli.state import State
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _SAME_RUN = (
 
 
 @app.command("show")
-def show(context: typer.Context, reference: Reference) -> None:
+def show(context: typer.Context, reference: ReferenceArgument) -> None:
     """Show a module's manifest, and what it was made from as a tree.
 
     Example: xstilts zoo show mnli/lora
@@ -69,7 +69,7 @@ def _branches(node: Ancestor, depth: int) -> list[str]:
 @app.command("diff")
 def diff(
     context: typer.Context,
-    left: Reference,
+    left: ReferenceArgument,
     right: Annotated[str, typer.Argument(help="The other module.")],
 ) -> None:
     """Show where the manifests of two modules differ.
@@ -89,7 +89,7 @@ def diff(
 @app.command("tag")
 def tag(
     context: typer.Context,
-    reference: Reference,
+    reference: ReferenceArgument,
     name: Annotated[str, typer.Argument(help="Such as best or v1; `mnli:best` then finds it.")],
 ) -> None:
     """Give a module a name of your own; a tag can be moved.
@@ -128,8 +128,8 @@ def collect(
 @app.command("shrink")
 def shrink(
     context: typer.Context,
-    reference: Reference,
-    backbone: Annotated[str, typer.Option(help="Preset, folder or org/name@revision.")] = "",
+    reference: ReferenceArgument,
+    backbone: BackboneOption = "",
 ) -> None:
     """Keep a full fine-tune as its difference from the backbone: smaller, and the same bits.
 
@@ -154,7 +154,7 @@ def shrink(
 
 
 @app.command("rm")
-def remove(context: typer.Context, reference: Reference) -> None:
+def remove(context: typer.Context, reference: ReferenceArgument) -> None:
     """Remove a module.
 
     Example: xstilts zoo rm mnli/lora --yes

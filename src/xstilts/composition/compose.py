@@ -58,7 +58,9 @@ class ComposedModules(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Graph:
+class _Nodes:
+    """What acts at the sites of an encoder, and the weights that stand in for its own."""
+
     nodes: Mapping[str, nn.Module]
     encoder_weights: Mapping[str, Tensor]
 
@@ -80,10 +82,9 @@ def compose(
     Raises:
         UsageError: An operator cannot take one of its parts.
     """
-    built = _build(expression, modules, shape, generator)
-    graph = _as_graph(built)
+    built = _as_nodes(_build(expression, modules, shape, generator))
     given = [id(p) for module in modules.values() for p in module.parameters()]
-    return ComposedModules(graph.nodes, graph.encoder_weights, given)
+    return ComposedModules(built.nodes, built.encoder_weights, given)
 
 
 def merge(
@@ -102,13 +103,13 @@ def _build(
     modules: Mapping[str, ModuleWeights | ComposedModules],
     shape: EncoderShape,
     generator: Generator,
-) -> ModuleWeights | _Graph:
+) -> ModuleWeights | _Nodes:
     if isinstance(expression, Ref):
         if expression.is_none:
-            return _Graph({}, {})
+            return _Nodes({}, {})
         module = modules[expression.name]
         if isinstance(module, ComposedModules):
-            return _Graph(dict(module.nodes.items()), module.encoder_weights)
+            return _Nodes(dict(module.nodes.items()), module.encoder_weights)
         return module
     operator, options = OPERATORS.get(expression.operator), options_of(expression)
     if operator.MERGES:
@@ -116,33 +117,33 @@ def _build(
         adapters = [part for part in parts if isinstance(part, ModuleWeights)]
         weights = [part.weight for part in expression.parts]
         return operator.combine(adapters, weights, options, generator)
-    graphs = [_as_graph(_build(_weighted(p), modules, shape, generator)) for p in expression.parts]
-    keys = sorted({key for graph in graphs for key in graph.nodes}, key=Site.of)
+    built = [_as_nodes(_build(_weighted(p), modules, shape, generator)) for p in expression.parts]
+    keys = sorted({key for part in built for key in part.nodes}, key=Site.of)
     nodes = {
         key: operator.at_site(
             Site.of(key),
-            [g.nodes[key] for g in graphs if key in g.nodes],
+            [part.nodes[key] for part in built if key in part.nodes],
             shape,
             options,
             generator,
         )
         for key in keys
     }
-    return _Graph(nodes, _one_encoder(graphs))
+    return _Nodes(nodes, _one_encoder(built))
 
 
 def _weighted(part: Operand) -> Expression:
     return part.expression if part.weight == 1.0 else Call(SUM, (part,))
 
 
-def _as_graph(built: ModuleWeights | _Graph) -> _Graph:
-    if isinstance(built, _Graph):
+def _as_nodes(built: ModuleWeights | _Nodes) -> _Nodes:
+    if isinstance(built, _Nodes):
         return built
-    return _Graph(dict(built.at.items()), built.encoder_weights or {})
+    return _Nodes(dict(built.at.items()), built.encoder_weights or {})
 
 
-def _one_encoder(graphs: Sequence[_Graph]) -> Mapping[str, Tensor]:
-    return next((g.encoder_weights for g in reversed(graphs) if g.encoder_weights), {})
+def _one_encoder(parts: Sequence[_Nodes]) -> Mapping[str, Tensor]:
+    return next((p.encoder_weights for p in reversed(parts) if p.encoder_weights), {})
 
 
 # ------------------------------------------------------------------------------------- checking

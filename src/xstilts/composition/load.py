@@ -123,9 +123,9 @@ def load_module(entry: Entry, zoo: Zoo, backbone: Backbone) -> ModuleWeights | C
     expression = parse(manifest.composition)
     parts = find_parts(expression, zoo, backbone)
     modules = load_modules(parts, zoo, backbone)
-    below = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
-    _restore_operator_parameters(below, entry.folder)
-    whole = on_top(below, own, backbone)
+    base = compose(expression, modules, backbone.shape, Generator().manual_seed(0))
+    _restore_operator_parameters(base, entry.folder)
+    whole = on_top(base, own, backbone)
     _check_probe(whole, entry, backbone)
     return whole
 
@@ -155,10 +155,10 @@ def _check_probe(whole: ComposedModules, entry: Entry, backbone: Backbone) -> No
         )
 
 
-def on_top(below: ComposedModules, own: ModuleWeights, backbone: Backbone) -> ComposedModules:
-    """A new module over what is below it."""
-    parts: dict[str, ModuleWeights | ComposedModules] = {"below": below, "own": own}
-    return compose(parse("stack(below, own)"), parts, backbone.shape, Generator().manual_seed(0))
+def on_top(base: ComposedModules, own: ModuleWeights, backbone: Backbone) -> ComposedModules:
+    """A new module over the base that it was trained on."""
+    parts: dict[str, ModuleWeights | ComposedModules] = {"base": base, "own": own}
+    return compose(parse("stack(base, own)"), parts, backbone.shape, Generator().manual_seed(0))
 
 
 def within_encoder(composed: ComposedModules, backbone: Backbone) -> ComposedModules:

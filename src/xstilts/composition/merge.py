@@ -22,7 +22,7 @@ from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
 from xstilts.zoo.manifest import MERGE, Parent
 
 
-def keep_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
+def save_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
     """Merge what an expression of average, sums and merge operators names, and keep the result.
 
     The result has the parts as parents and no head: it is trained on top of, or used for retrieval.

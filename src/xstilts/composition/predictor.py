@@ -24,7 +24,7 @@ from xstilts.tasks.encoding import encode_rows, row_length
 from xstilts.tasks.formats import FORMATS
 from xstilts.zoo import Zoo
 
-Row = str | Sequence[str] | Mapping[str, Any]
+InputRow = str | Sequence[str] | Mapping[str, Any]
 """One input: a text, several texts, or fields by name."""
 
 
@@ -111,7 +111,9 @@ class Predictor:
         with self.model.attached():
             return predict.embed(self.model, features, [chosen], pooling)[chosen]
 
-    def predict(self, rows: Row | Sequence[Row], *, language: str = "") -> list[Prediction]:
+    def predict(
+        self, rows: InputRow | Sequence[InputRow], *, language: str = ""
+    ) -> list[Prediction]:
         """One prediction an input, in order.
 
         Args:
@@ -128,7 +130,7 @@ class Predictor:
                 message says which.
         """
         task = self.require_head().task
-        listed: Sequence[Row] = [rows] if isinstance(rows, str | Mapping) else list(rows)
+        listed: Sequence[InputRow] = [rows] if isinstance(rows, str | Mapping) else list(rows)
         if not listed:
             return []
         code = language or task.source_language
@@ -147,7 +149,7 @@ class Predictor:
         ]
 
 
-def _example(task: TaskSpec, row: Row, number: int, language: str) -> Example:
+def _example(task: TaskSpec, row: InputRow, number: int, language: str) -> Example:
     if isinstance(row, Mapping):
         return input_example(row, task, number, language)
     if not isinstance(row, Sequence):

@@ -133,7 +133,7 @@ class TaskModel(nn.Module):
 
     @property
     def trainable_parameters(self) -> int:
-        """How many numbers train."""
+        """Number of parameters that training changes."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 

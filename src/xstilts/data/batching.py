@@ -86,7 +86,7 @@ def evaluation_batches(features: Features, token_budget: int) -> list[IntArray]:
 
 @dataclass
 class Padding:
-    """Counts what batches consist of.
+    """How much of padded batches is padding.
 
     Attributes:
         positions: Rows times the longest row, summed over batches.
@@ -98,14 +98,14 @@ class Padding:
 
     @classmethod
     def of(cls, batches: Iterable[Batch]) -> Padding:
-        """What some batches consist of."""
+        """The padding of some batches."""
         whole = cls()
         for batch in batches:
             whole.add(cls(batch.input_ids.numel(), batch.num_tokens))
         return whole
 
     def add(self, other: Padding) -> None:
-        """Count what other batches consist of, too."""
+        """Add the padding of other batches."""
         self.positions += other.positions
         self.tokens += other.tokens
 

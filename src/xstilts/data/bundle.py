@@ -20,7 +20,7 @@ CONTENTS = "CONTENTS.json"
 
 @dataclass(frozen=True)
 class Bundle:
-    """What was packed.
+    """An archive of data that was written, and what is in it.
 
     Attributes:
         path: The archive.

@@ -10,7 +10,7 @@ from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import TaskSpec
 from xstilts.data.check_language import check_languages, check_mixture, check_scripts
 from xstilts.data.examples import Example
-from xstilts.data.findings import MIN_ROWS, Finding, Rows, rows_of, text_of
+from xstilts.data.findings import MIN_ROWS, Finding, RowsBySplit, rows_of, text_of
 from xstilts.data.formats import ROW_FORMATS
 from xstilts.data.layout import filled_paths
 from xstilts.data.located import available_languages, locate, row_key, split_names, tried
@@ -111,7 +111,7 @@ def check_count(
         yield Finding(task.name, split, language, "count", message)
 
 
-def check_source(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+def check_source(task: TaskSpec, rows: RowsBySplit) -> Iterator[Finding]:
     """Labelled training rows, none of them in the language that is trained on."""
     trained = {language: found for (split, language), found in rows.items() if split == "train"}
     there = [language for language, found in trained.items() if found[0].target is not None]
@@ -173,7 +173,7 @@ def check_duplicates(
         yield Finding(task.name, split, language, "duplicate", message, row.place)
 
 
-def check_overlap(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+def check_overlap(task: TaskSpec, rows: RowsBySplit) -> Iterator[Finding]:
     """Rows of an evaluation split that are also training rows of the same language."""
     for (split, language), evaluated in rows.items():
         trained = rows.get(("train", language))

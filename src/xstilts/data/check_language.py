@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xstilts.config.specs import TaskSpec
 from xstilts.data.examples import Example
-from xstilts.data.findings import MIN_ROWS, UNSURE, Finding, Rows, rows_of, text_of
+from xstilts.data.findings import MIN_ROWS, UNSURE, Finding, RowsBySplit, rows_of, text_of
 from xstilts.data.located import available_languages, split_names
 from xstilts.data.scripts import letters, scripts_of
 from xstilts.errors import DataError, XstiltsError
@@ -33,7 +33,7 @@ MIN_TEXT = 20
 """Characters below which a single row says nothing about its language."""
 
 
-def check_scripts(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+def check_scripts(task: TaskSpec, rows: RowsBySplit) -> Iterator[Finding]:
     """Files of which hardly a letter is of the script that their language is written in."""
     for (split, language), found in rows.items():
         own = scripts_of(language)
@@ -51,7 +51,7 @@ def check_scripts(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
             yield Finding(task.name, split, language, "language", message, found[0].place)
 
 
-def check_languages(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+def check_languages(task: TaskSpec, rows: RowsBySplit) -> Iterator[Finding]:
     """Files whose text is closer to another language of the task than to their own.
 
     Compares counts of three-letter sequences with those of the other splits of each language, so
@@ -78,7 +78,7 @@ def check_languages(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
             yield Finding(task.name, split, language, "language", message, place)
 
 
-def check_mixture(task: TaskSpec, rows: Rows) -> Iterator[Finding]:
+def check_mixture(task: TaskSpec, rows: RowsBySplit) -> Iterator[Finding]:
     """Training files of which many rows are closer to another language, or like none.
 
     What a language looks like is taken from the other splits, so a task that has those in one

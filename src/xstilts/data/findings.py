@@ -20,7 +20,7 @@ MIN_ROWS = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """One thing that looks wrong in a task's rows.
 
     Attributes:
         kind: `broken`, `count`, `labels`, `language`, `unsure`, `overlap`, `duplicate`, `checksum`
@@ -37,7 +37,7 @@ class Finding:
     where: str = ""
 
 
-Rows = Mapping[tuple[str, str], Sequence[Example]]
+RowsBySplit = Mapping[tuple[str, str], Sequence[Example]]
 
 
 def rows_of(task: TaskSpec, split: str, language: str, root: Path | None) -> Sequence[Example]:

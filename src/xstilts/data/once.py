@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 __all__ = ["once", "read_once"]
 
-Value = TypeVar("Value")
+T = TypeVar("T")
 
 _kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("rows_read_once", default=None)
 
@@ -28,12 +28,12 @@ def read_once() -> Iterator[None]:
         _kept.reset(token)
 
 
-def once(key: Hashable, make: Callable[[], Value]) -> Value:
+def once(key: Hashable, make: Callable[[], T]) -> T:
     """What `make` gives; within `read_once` what it gave for an equal key."""
     kept = _kept.get()
     if kept is None:
         return make()
     if key not in kept:
         kept[key] = make()
-    found: Value = kept[key]
+    found: T = kept[key]
     return found

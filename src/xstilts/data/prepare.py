@@ -68,7 +68,7 @@ class Presence:
 
 @dataclass(frozen=True)
 class Shown:
-    """A first look at a split.
+    """The first rows of a split, and where they come from.
 
     Attributes:
         examples: The first rows.

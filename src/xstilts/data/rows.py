@@ -94,7 +94,7 @@ class Missing(KeyError):  # noqa: N818  (an absence, turned into a DataError bel
 
 @dataclass(frozen=True)
 class Context:
-    """What all rows of one file share."""
+    """Where the rows of one file come from: the file, its source and task, language and options."""
 
     path: Path
     source: SourceSpec
@@ -137,7 +137,7 @@ def options_of(kind: type[O], source: SourceSpec, task: TaskSpec) -> O:
 
 
 class DropRow(Exception):  # noqa: N818  (control flow inside one row, never leaves it)
-    """Leave this row out, for a reason."""
+    """Raised within a row to leave it out, for a reason that is counted."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -31,7 +31,7 @@ SKIPPED = "skipped"
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """One cell to be evaluated.
+    """One cell to be evaluated: an expression on a task's split in one language.
 
     Attributes:
         task: With the request's options.
@@ -85,7 +85,7 @@ class EvaluationJob:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a cell reads.
+    """The rows that a cell reads: how many, and what tells them from others.
 
     Attributes:
         digests: Of its lists of rows.

@@ -30,7 +30,7 @@ from xstilts.evaluate.request import Computed
 from xstilts.evaluate.retrieval.neighbours import Vectors
 from xstilts.evaluate.retrieval.task import Embed, retrieve
 from xstilts.evaluate.retrieval.vectors import SentenceVectors
-from xstilts.evaluate.row_cache import Data, RowCache, sides
+from xstilts.evaluate.row_cache import CellRows, RowCache, sides
 from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS
 from xstilts.tasks.prediction_files import layout_of
@@ -62,15 +62,15 @@ class CellComputer:
     ) -> None:
         self.backbone, self.workspace, self.rows = backbone, workspace, rows
         self.precision, self.compiled = precision, compiled
-        self.engine = backbone.in_int8() if precision == "int8" else backbone
-        self.vectors = SentenceVectors(self.engine, workspace.cache, precision)
+        self.computing = backbone.in_int8() if precision == "int8" else backbone
+        self.vectors = SentenceVectors(self.computing, workspace.cache, precision)
         self._loaded: dict[tuple[str, str], LoadedExpression] = {}
         self._frozen: tuple[Any, FrozenBlocks | None] = (None, None)
 
     def compute(
         self,
         job: EvaluationJob,
-        data: Sequence[Data],
+        data: Sequence[CellRows],
         following: Sequence[EvaluationJob],
         progress: Within,
         padding: Padding,
@@ -124,7 +124,7 @@ class CellComputer:
             counts = [self._untouched(peer) for peer in peers]
             shared = [count for count in counts if count]
             store = MemoryStore()
-            blocks = FrozenBlocks(self.engine, min(shared), store) if len(shared) > 1 else None
+            blocks = FrozenBlocks(self.computing, min(shared), store) if len(shared) > 1 else None
             self._frozen = job.rows, blocks
         blocks = self._frozen[1]
         return blocks if blocks and self._untouched(job) >= blocks.count else None
@@ -139,14 +139,14 @@ class CellComputer:
         self,
         job: EvaluationJob,
         loaded: LoadedExpression,
-        data: Data,
+        data: CellRows,
         frozen: FrozenBlocks | None,
         progress: Within,
     ) -> Computed:
         assert not isinstance(data, BitextPair)
         task, head = job.task, loaded.head_for(job.task)
         assert head is not None  # see _require_heads
-        model = TaskModel(self.engine, loaded.composed, {head.task.name: head})
+        model = TaskModel(self.computing, loaded.composed, {head.task.name: head})
         features = self.rows.features(data, task)
         done = Count(len(features), progress, self.vectors.padding)
         metric = METRICS.get(task.metric)
@@ -173,7 +173,7 @@ class CellComputer:
             len(data),
         )
 
-    def _retrieve(self, job: EvaluationJob, data: Sequence[Data], progress: Within) -> Computed:
+    def _retrieve(self, job: EvaluationJob, data: Sequence[CellRows], progress: Within) -> Computed:
         assert job.settings is not None
         pairs = [pair for pair in data if isinstance(pair, BitextPair)]
         if job.request.alignment:

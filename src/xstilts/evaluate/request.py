@@ -13,7 +13,7 @@ from xstilts.evaluate.store import ResultCell, Score
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be evaluated.
+    """An expression to be evaluated on a task, in some or all of its languages.
 
     Attributes:
         expression: As written.
@@ -105,7 +105,7 @@ def missing_lines(missing: Mapping[str, str]) -> list[str]:
 
 @dataclass
 class EvaluationOutcome:
-    """What an evaluation did.
+    """The cells of an evaluation, how many were computed, and what was left out.
 
     Attributes:
         cells: Every cell asked for, found or computed.
@@ -126,13 +126,13 @@ class EvaluationOutcome:
 
     @property
     def scores(self) -> list[Score]:
-        """The rows of every cell."""
+        """The score rows of all cells, 0..100."""
         return [score for cell in self.cells for score in cell.scores]
 
 
 @dataclass(frozen=True)
 class Computed:
-    """What computing a cell gave.
+    """Predictions and scores of one cell, before they are stored.
 
     Attributes:
         text: Content of the predictions file, in the official format.

@@ -34,8 +34,8 @@ KEPT = 12
 SAMPLE = 100
 """Rows whose sub-words are counted, about, where a number near enough will do."""
 
-Value = TypeVar("Value")
-Data = Sequence[Example] | BitextPair
+T = TypeVar("T")
+CellRows = Sequence[Example] | BitextPair
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class RowCache:
         self._ahead: ThreadPoolExecutor | None = None
         self._coming: dict[Hashable, Future[None]] = {}
 
-    def of(self, job: EvaluationJob) -> list[Data]:
+    def of(self, job: EvaluationJob) -> list[CellRows]:
         """The rows of a cell, and those that a mining threshold is tuned on.
 
         Raises:
@@ -78,7 +78,7 @@ class RowCache:
             coming.result()
         return self._rows(job)[1]
 
-    def _rows(self, job: EvaluationJob) -> tuple[FileFacts, list[Data]]:
+    def _rows(self, job: EvaluationJob) -> tuple[FileFacts, list[CellRows]]:
         """The rows of a cell, and the files as they were before these were read."""
         return self._remembered(
             ("rows", job.rows), lambda: (self._file_facts(job), self._read(job))
@@ -124,7 +124,7 @@ class RowCache:
         return self._remembered(key, lambda: (rows_digest(examples, self.backbone), examples))[0]
 
     def tokens(self, examples: Sequence[Example], task: TaskSpec) -> int:
-        """The sub-words of rows, reckoned from a few of them."""
+        """The sub-words of rows, estimated from a few of them."""
         count = len(examples)
         chosen = np.random.default_rng(0).permutation(count)[:SAMPLE]
         some = [examples[number] for number in chosen]
@@ -167,11 +167,11 @@ class RowCache:
         except XstiltsError:
             return  # it is raised where the cell itself is evaluated
 
-    def _remembered(self, key: Hashable, make: Callable[[], Value]) -> Value:
+    def _remembered(self, key: Hashable, make: Callable[[], T]) -> T:
         with self._recent_lock:
             if key in self._recent:
                 self._recent.move_to_end(key)
-                found: Value = self._recent[key]
+                found: T = self._recent[key]
                 return found
         value = make()
         with self._recent_lock:
@@ -180,7 +180,7 @@ class RowCache:
                 self._recent.popitem(last=False)
         return value
 
-    def _read(self, job: EvaluationJob) -> list[Data]:
+    def _read(self, job: EvaluationJob) -> list[CellRows]:
         workspace = self.workspace
         if job.settings is None:
             rows = load(
@@ -201,7 +201,7 @@ def _splits(job: EvaluationJob) -> list[str]:
     return [job.split, *([first_rows(TUNED_ON, first)] if tuned else [])]
 
 
-def sides(data: Data) -> list[Sequence[Example]]:
+def sides(data: CellRows) -> list[Sequence[Example]]:
     """The lists of rows in it: both sides of a bitext, or the rows alone."""
     return [data.source, data.target] if isinstance(data, BitextPair) else [data]
 

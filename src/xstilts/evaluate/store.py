@@ -217,7 +217,7 @@ class ResultStore:
             return None
 
     def scores(self) -> list[Score]:
-        """Every row of every cell."""
+        """The score rows of all stored cells."""
         return [score for cell in self.cells() for score in cell.scores]
 
     def of_module(self, module_digest: str) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ class AnswerSpec(Spec):
         contrast: Makes it a difference of differences between two groups of languages.
         growth: Makes it what the largest backbone gains minus what the smallest does.
         higher, lower, nothing: The answer in words, for each outcome.
-        tables: In the order of the sheet.
+        tables: In the order of the answer report.
         limits: What the answer does not say, a sentence each.
     """
 

@@ -14,7 +14,7 @@ SHORT = 12
 
 @dataclass(frozen=True)
 class GridCell:
-    """One idempotent piece of work.
+    """One training or evaluation of a study: done once, whoever does it.
 
     Attributes:
         key: Digest of resolved config, digests of its inputs, code version and parents.
@@ -43,7 +43,7 @@ class GridCell:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> GridCell:
-        """The cell of a record."""
+        """The cell that `record` was made of."""
         return cls(**{**record, "parents": tuple(record["parents"])})
 
 

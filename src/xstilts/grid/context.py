@@ -39,7 +39,7 @@ class GridContext:
 
     @property
     def folder(self) -> GridFolder:
-        """The state of grids."""
+        """The folder that says which cells are done, failed or being computed."""
         return GridFolder(self.results)
 
     @property
@@ -63,7 +63,7 @@ class GridContext:
         return self._rows[name]
 
     def evaluation(self, name: str) -> Evaluator:
-        """An evaluation on a backbone."""
+        """What evaluates expressions on a backbone."""
         return Evaluator(self.backbone(name), self.workspace, self.store, rows=self.rows(name))
 
     def outcome(self, key: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class CostModel:
     _earlier: dict[tuple[str, str], float] | None = None
 
     def once(self, key: str, make: Callable[[], Cost]) -> Cost:
-        """The cost of cells that are alike, reckoned of the first one."""
+        """The cost of cells that are alike, estimated for the first one."""
         if key not in self._alike:
             self._alike[key] = make()
         return self._alike[key]

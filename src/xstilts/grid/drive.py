@@ -60,7 +60,7 @@ def drive(
 
     Args:
         planned: What is to be computed.
-        context: Where.
+        context: Where it is computed: data, library, result store.
         engine: `local`, `ray`, `slurm`, or one of another package.
         options: Of the engine, `key=value`.
         workers: How many; one a GPU, or a core, when None.

@@ -152,11 +152,11 @@ class Lease:
 
     @property
     def path(self) -> Path:
-        """Its file."""
+        """The lease's file."""
         return lease_path(self.folder, self.number)
 
     def record(self, state: str) -> dict[str, Any]:
-        """Its content."""
+        """The content of the lease's file, as JSON values."""
         time_now = datetime.now(UTC).isoformat(timespec="seconds")
         return {**self.owner.record(), "beat": self.beat, "time": time_now, "state": state}
 

@@ -12,7 +12,7 @@ from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, Seed
 from xstilts.errors import ConfigError, Problem
 from xstilts.grid.answer_spec import AnswerSpec, TableSpec
 
-Part = TypeVar("Part", AnswerSpec, TableSpec)
+Answered = TypeVar("Answered", AnswerSpec, TableSpec)
 
 SECTIONS = ("intermediate", "target", "language")
 
@@ -139,7 +139,7 @@ def _checked(study: StudySpec, where: str) -> StudySpec:
     return study.model_copy(update={"answer": answer})
 
 
-def _short(part: Part) -> Part:
+def _short(part: Answered) -> Answered:
     """A part of an answer in which what is given by a YAML's path has its short name."""
     names = {key: getattr(part, key) for key in ("ours", "theirs", "tasks")}
     return part.model_copy(

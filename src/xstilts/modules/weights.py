@@ -43,6 +43,6 @@ class ModuleWeights(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers it holds."""
+        """Number of parameters, those of a fine-tuned encoder included."""
         own = sum(parameter.numel() for parameter in self.parameters())
         return own + num_parameters(self.encoder_weights or {})

@@ -29,7 +29,7 @@ def write_all(making: Making) -> None:
         making.lines(f"ccg/{name}.ccg", (" ".join("|".join(r) for r in s) for s in sentences))
 
 
-Sentence = list[tuple[str, str]]
+Words = list[tuple[str, str]]
 
 
 def _clauses(making: Making, task: str, split: str) -> list[Clause]:
@@ -37,7 +37,7 @@ def _clauses(making: Making, task: str, split: str) -> list[Clause]:
     return [draw_clause(generator) for _ in range(making.spec.few[split])]
 
 
-def _tagged(making: Making, clause: Clause, language: Language, task: str, split: str) -> Sentence:
+def _tagged(making: Making, clause: Clause, language: Language, task: str, split: str) -> Words:
     known = making.words[language.code]
     words = clause.words(language)
     if task == "panx":
@@ -47,7 +47,7 @@ def _tagged(making: Making, clause: Clause, language: Language, task: str, split
     return [(known[word.concept], tag) for word, tag in zip(words, tags, strict=True)]
 
 
-def _noisy(making: Making, task: str, split: str, sentences: Sequence[Sentence]) -> list[Sentence]:
+def _noisy(making: Making, task: str, split: str, sentences: Sequence[Words]) -> list[Words]:
     """Sentences with the tags of the corrupted ones shuffled within each."""
     corrupted, draw = making.corrupted(task, split, len(sentences))
     result = []

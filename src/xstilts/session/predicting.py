@@ -10,7 +10,7 @@ from xstilts.session.setup import Setup
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from xstilts.composition.predictor import Predictor, Row
+    from xstilts.composition.predictor import InputRow, Predictor
     from xstilts.composition.trainable import TrainableModel
     from xstilts.report.results import PredictionsResult
 
@@ -44,7 +44,12 @@ class Predicting(Setup):
         return predictor(expression, self.zoo, loaded, language, task)
 
     def predict(
-        self, expression: str, rows: Row | Sequence[Row], *, language: str = "", **options: Any
+        self,
+        expression: str,
+        rows: InputRow | Sequence[InputRow],
+        *,
+        language: str = "",
+        **options: Any,
     ) -> PredictionsResult:
         """One prediction an input; see `load` and `Predictor.predict`."""
         from xstilts.report.results import PredictionsResult

@@ -258,18 +258,10 @@ class Training(Setup):
         require_readable(save)
         self.require_writable("zoo")
         backbone = self.backbone_for(expression, options.get("backbone", ""))
-        from xstilts.composition.merge import keep_merged
+        from xstilts.composition.merge import save_merged
         from xstilts.report.results import ModuleResult
 
-        return ModuleResult(keep_merged(expression, save, self.zoo, backbone))
-
-    def target_phase(self, expression: str, target: str, **options: Any) -> Phase:
-        """The training that gives an expression a head for a target task.
-
-        Raises:
-            UsageError: The target needs no training.
-        """
-        return self.phase(**self.target_training(expression, target, **options))
+        return ModuleResult(save_merged(expression, save, self.zoo, backbone))
 
     def target_training(
         self,
@@ -357,11 +349,11 @@ class Training(Setup):
     def run_search(self, search: Search, save: str = "") -> SearchResult:
         """Run a search, and keep its result where `save` names it."""
         from xstilts.report.results import SearchResult
-        from xstilts.train.search.keeping import keep
+        from xstilts.train.search.save import save_found
 
         with self.progress("searching") as progress:
             found = search.run(progress)
-        entry = keep(search, found, save) if save else None
+        entry = save_found(search, found, save) if save else None
         return SearchResult(
             str(found.expression), found.loss, found.start, found.judged, len(search.rows), entry
         )

@@ -45,16 +45,16 @@ class Dev:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a mixture.
+    """One task of a mixture, or one language of plain text, with its rows.
 
     Attributes:
         name: The task's, or `mlm/<language>` for plain text.
-        task: With its labels.
+        task: Format, labels and metric.
         languages: Of the training rows.
-        rows: Training rows.
+        rows: To train on.
         dev: Rows that pick the checkpoint; empty when the last one is kept.
         head: Name of the head, the same for tasks of one family with the same labels.
-        size: What its share of the text is reckoned from, in characters; 0 for other tasks.
+        size: What its share of the text follows, in characters; 0 for other tasks.
         notes: Language to where its rows came from.
     """
 

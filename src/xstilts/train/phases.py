@@ -66,7 +66,7 @@ class Phase:
 
     @property
     def method(self) -> Any:
-        """The method's implementation."""
+        """The file of `modules/methods` that makes the new module."""
         return METHODS.get(self.preset.method)
 
     @property
@@ -76,7 +76,7 @@ class Phase:
 
     @property
     def task(self) -> TaskSpec:
-        """The first task."""
+        """The first task; others of a mixture are in `parts`."""
         return self.parts[0].task
 
     @property
@@ -154,7 +154,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class PhaseModel:
-    """What a phase trains.
+    """The model that a phase trains, and which of its parameters.
 
     Attributes:
         backbone: What it stands on: the phase's own, or a copy that is spread over processes.
@@ -172,5 +172,5 @@ class PhaseModel:
 
     @property
     def num_trained(self) -> int:
-        """How many numbers train."""
+        """Number of parameters that training changes."""
         return sum(parameter.numel() for parameter in self.trained.values())

@@ -30,7 +30,7 @@ DEV_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Plan:
-    """What a phase would do.
+    """Steps, size and inputs of a phase that is not run.
 
     Attributes:
         tokens: Sub-words without padding over the whole run.
@@ -129,10 +129,10 @@ def _cached_bytes(phase: Phase, mixture: Mixture) -> int:
 
 
 def estimate(phase: Phase, plan: Plan, seconds: float = CALIBRATION_SECONDS) -> Estimate:
-    """What a phase takes, reckoned from some of its steps.
+    """What a phase takes, estimated from some of its steps.
 
     They are run once on a machine for a method, a backbone and rows of this shape; the seed does
-    not matter. A dev evaluation is reckoned at a third of the cost of training on as many
+    not matter. A dev evaluation is estimated at a third of the cost of training on as many
     sub-words.
     """
     kept = _calibration(phase, plan)

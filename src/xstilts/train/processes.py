@@ -81,7 +81,7 @@ class Processes:
 
     @classmethod
     def alone(cls, precision: str) -> Processes:
-        """Without trackers."""
+        """The process that this is, without trackers and without a folder."""
         return cls(precision)
 
     @property
@@ -91,7 +91,7 @@ class Processes:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of processes that train together."""
         return int(self._accelerator.num_processes)
 
     @property
@@ -101,7 +101,7 @@ class Processes:
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes."""
+        """The device of this process."""
         return cast("torch.device", self._accelerator.device)
 
     def wrap(self, model: nn.Module, shards: Sequence[nn.Module] | None = None) -> nn.Module:
@@ -151,11 +151,11 @@ class Processes:
             lock.release()
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Go on when every process has come here."""
         self._accelerator.wait_for_everyone()
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum over processes."""
+        """The sum of the processes' tensors, the same in each."""
         if self.count == 1:
             return value
         return cast("Tensor", self._accelerator.reduce(value, "sum"))
@@ -168,7 +168,7 @@ class Processes:
         return int(gathered.max())
 
     def same(self, value: T) -> T:
-        """The value of the first process."""
+        """The first process's value, in every process."""
         if self.count == 1:
             return value
         from accelerate.utils import broadcast_object_list
@@ -176,7 +176,7 @@ class Processes:
         return cast("T", broadcast_object_list([value])[0])
 
     def track(self, record: Mapping[str, Any], step: int) -> None:
-        """Tell the trackers."""
+        """Report the numbers of a record to the trackers, such as TensorBoard."""
         if self.tracked:
             values = {k: v for k, v in record.items() if isinstance(v, int | float)}
             self._accelerator.log(values, step=step)

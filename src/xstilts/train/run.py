@@ -213,7 +213,7 @@ def features_of(phase: Phase, examples: Sequence[Example], task: TaskSpec) -> Fe
 
 
 def training_mixture(phase: Phase, progress: ProgressFn = silent) -> Mixture:
-    """Where the steps get their rows."""
+    """The training rows, tokenised, and the order in which parts take turns."""
     spec = phase.run.train
     budget = micro_tokens(phase.backbone.device.type, frozen=not phase.full)
     batches = {}
@@ -355,7 +355,7 @@ def trainer_of(
                 shards=list(built.backbone.blocks),
                 dev_steps=_dev_steps(phase),
             )
-            if seen:
+            if seen:  # who counts the steps is there only now
                 seen.step = lambda: trainer.position.step
             yield trainer
             if seen:

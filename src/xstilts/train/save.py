@@ -26,7 +26,7 @@ from xstilts.zoo.manifest import COMPOSITION, SIMULATED, HeadRecord, Parent
 
 
 def save_module(phase: Phase, mixture: Mixture, built: PhaseModel, result: TrainResult) -> Entry:
-    """The module in the library."""
+    """Write the trained module to the library: weights, heads, manifest and card."""
     return phase.workspace.zoo.add(lambda folder: _save(phase, mixture, built, result, folder))
 
 

@@ -65,7 +65,7 @@ class Trainer:
         model: Called as `model(batch, head)`, gives the loss of each example [E], float32. Its
             `penalty()`, where it has one, is added to the mean loss of each step.
         mixture: Where steps get their rows.
-        spec: The settings; the rate is that of `optim.rate`.
+        spec: The settings; `optim.learning_rate` says how the rate goes.
         folder: For checkpoints, the best weights and `history.jsonl`.
         run_key: Digest of everything that the run depends on.
         evaluate: Dev scores; None when there is no dev set.

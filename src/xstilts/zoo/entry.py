@@ -16,7 +16,7 @@ SHORT = 12
 
 @dataclass(frozen=True, repr=False)
 class Entry:
-    """A module and its folder."""
+    """A module of the library: its manifest, and the folder that it is in."""
 
     manifest: Manifest
     folder: Path
@@ -43,7 +43,7 @@ def is_backbone(identity: BackboneIdentity, wanted: str) -> bool:
 
 
 def pair(manifest: Manifest) -> str:
-    """`name/preset`."""
+    """`name/preset`: enough where the library has it once for the backbone in use."""
     return f"{manifest.name}/{slug(manifest.variant)}"
 
 

@@ -57,7 +57,7 @@ Fetch = Callable[[str], Path]
 
 
 class Zoo:
-    """The modules below `root`.
+    """The module library: every module folder below `root`.
 
     Args:
         root: Made at the first write.

@@ -36,7 +36,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported.
+    """An expression with its modules and head, as an export gets it.
 
     Attributes:
         name: For what is written; plain letters, digits, `-` and `_`.
@@ -55,7 +55,7 @@ class Source:
 
     @property
     def head(self) -> Head | None:
-        """The head, or None."""
+        """The head that predicts with the expression; None where it has none."""
         return self.loaded.head
 
     @property
@@ -68,7 +68,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export did.
+    """The files that an export wrote, and how exact they are.
 
     Attributes:
         files: Names of the files, sorted.
@@ -81,7 +81,7 @@ class Exported:
 
 
 class Export(Protocol):
-    """What a kind of export has.
+    """The contract of a kind of export; the file name is the word after `xstilts export`.
 
     Attributes:
         ABOUT: One line for the card.

@@ -16,7 +16,7 @@ from typing import Any
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.heads import save_heads
 from xstilts.composition.importing import adapters, peft
-from xstilts.composition.importing.folder import ForeignFolder, Imported
+from xstilts.composition.importing.folder import ExternalFolder, Imported
 from xstilts.composition.manifests import new_manifest
 from xstilts.composition.task_model import head_tensors, restore_head
 from xstilts.config.load import load_task
@@ -56,7 +56,7 @@ def read_folder(
         )
     spec = load_task(task) if task else None
     with tempfile.TemporaryDirectory() as scratch:
-        folder = ForeignFolder(path, Path(scratch), pickles)
+        folder = ExternalFolder(path, Path(scratch), pickles)
         config = folder.json("adapter_config.json")
         library = peft if "peft_type" in config else adapters
         try:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.importing.folder import (
-    ForeignFolder,
+    ExternalFolder,
     Imported,
     of_kinds,
     require_understood,
@@ -43,7 +43,7 @@ _HINT = "Train one with --method adapters:<config>, which that library computes.
 
 
 def read(
-    folder: ForeignFolder, config: Mapping[str, Any], backbone: Backbone, task: TaskSpec | None
+    folder: ExternalFolder, config: Mapping[str, Any], backbone: Backbone, task: TaskSpec | None
 ) -> Imported:
     """The module in a folder of the adapters library, and the head beside it.
 
@@ -122,7 +122,7 @@ class _HeadConfig(BaseModel):
 
 
 def _head(
-    tensors: Mapping[str, Tensor], task: TaskSpec | None, backbone: Backbone, folder: ForeignFolder
+    tensors: Mapping[str, Tensor], task: TaskSpec | None, backbone: Backbone, folder: ExternalFolder
 ) -> Head | None:
     """The head with its scores in the order of the task's labels."""
     if task is None:
@@ -158,7 +158,7 @@ def _head_problem(config: _HeadConfig, task: TaskSpec) -> str:
 
 
 def _order(
-    labels: Mapping[str, int] | None, task: TaskSpec, folder: ForeignFolder
+    labels: Mapping[str, int] | None, task: TaskSpec, folder: ExternalFolder
 ) -> list[int] | None:
     """The place of each of the task's labels among the head's scores; None to leave them.
 

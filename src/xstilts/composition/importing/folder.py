@@ -34,7 +34,7 @@ Kinds = TypeVar("Kinds", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Imported:
-    """What a folder holds.
+    """A module of another library as our weights and head.
 
     Attributes:
         library: `adapters` or `peft`.
@@ -50,8 +50,8 @@ class Imported:
 
 
 @dataclass
-class ForeignFolder:
-    """A folder that is being read.
+class ExternalFolder:
+    """A folder of another library that is being read.
 
     Attributes:
         scratch: Where converted files go.

@@ -15,7 +15,7 @@ from torch import Tensor
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.sites import Site
 from xstilts.composition.importing.folder import (
-    ForeignFolder,
+    ExternalFolder,
     Imported,
     of_kinds,
     require_understood,
@@ -71,7 +71,7 @@ class _Read(BaseModel, strict=True):
 
 
 def read(
-    folder: ForeignFolder, config: Mapping[str, Any], backbone: Backbone, task: TaskSpec | None
+    folder: ExternalFolder, config: Mapping[str, Any], backbone: Backbone, task: TaskSpec | None
 ) -> Imported:
     """The LoRA module in a folder of peft, and the head beside it.
 
@@ -207,7 +207,7 @@ def _head(
     task_type: str,
     task: TaskSpec | None,
     backbone: Backbone,
-    folder: ForeignFolder,
+    folder: ExternalFolder,
 ) -> Head | None:
     if task is not None and _FORMATS.get(task_type, task.format) != task.format:
         folder.notes.append(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xstilts.config.progress import ProgressFn
 
-Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 """Similarities and row numbers, both [queries, width], best first."""
 
 ROWS, COLUMNS = 2048, 4096
@@ -56,7 +56,7 @@ def search_both(
     target: NDArray[np.float32],
     width: int,
     progress: ProgressFn,
-) -> tuple[Found, Found]:
+) -> tuple[Nearest, Nearest]:
     """The rows of largest inner product on the other side, for both sides.
 
     Args:
@@ -111,6 +111,6 @@ def _look(tile: Tensor, best: _Best, start: int, other: int, along: int) -> None
     best.take(start + line[order], other + place[order], values.reshape(-1)[above[order]])
 
 
-def _sorted(best: _Best) -> Found:
+def _sorted(best: _Best) -> Nearest:
     order = np.argsort(-best.values, axis=1, kind="stable")
     return np.take_along_axis(best.values, order, 1), np.take_along_axis(best.numbers, order, 1)

@@ -86,7 +86,7 @@ class Runs:
 
     @property
     def trained(self) -> bool:
-        """Whether anything was trained."""
+        """Whether something was trained for any of the runs; false for the untouched backbone."""
         return any(item.trained for units in self.table.values() for item in units.values())
 
     def on(self, units: Collection[Unit]) -> Runs:
@@ -172,7 +172,7 @@ def enough_outcomes(cell: ResultCell, chosen: Chosen = main_score) -> Array | No
 
 
 def unit_of(score: Score) -> Unit:
-    """What a score is of."""
+    """The task, language, split and block that a score was computed on."""
     return Unit(score.task, score.language, score.split, score.layer, score.pooling)
 
 

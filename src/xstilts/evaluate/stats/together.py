@@ -98,7 +98,7 @@ class _Sums:
             self.values, self.scores = np.zeros(len(self.runs)), np.zeros((draws, len(self.runs)))
 
     def of(self, contrast: Contrast) -> Drawn:
-        """What belongs to one of them."""
+        """The observed and the redrawn scores of one contrast."""
         order = {key: place for place, key in enumerate(self.runs)}
         keys = [key for key, _ in contrast.runs]
         places = [order[key] for key in keys]
@@ -132,7 +132,7 @@ def drawn_together(
         sums.runs |= dict(contrast.runs)
     waiting = {id(sums): {_kind(unit) for unit in sums.weights} for sums in groups.values()}
     kinds = sorted(set().union(*waiting.values()))
-    weights = _Weights(draws, seed)
+    weights = _Redraws(draws, seed)
     for number, kind in enumerate(kinds):
         progress(kind.task, number / len(kinds))
         own = [sums for sums in groups.values() if kind in waiting[id(sums)]]
@@ -187,7 +187,7 @@ class _Outcomes:
     pooled: Pooled
 
 
-def _add(kind: Unit, groups: Sequence[_Sums], draws: int, weights: _Weights) -> None:
+def _add(kind: Unit, groups: Sequence[_Sums], draws: int, weights: _Redraws) -> None:
     """Add the scores of a task's units to all sums that they count in."""
     alike: dict[tuple[object, ...], list[_Outcomes]] = defaultdict(list)
     for unit in sorted({u for sums in groups for u in sums.weights if _kind(u) == kind}):
@@ -247,7 +247,7 @@ def _outcomes(unit: Unit, groups: Sequence[_Sums]) -> Iterator[_Outcomes]:
         yield _Outcomes(unit, tuple(found), means, max(linear) / len(means), pooled)
 
 
-def _scores(units: Sequence[_Outcomes], weights: _Weights) -> tuple[Array, Array]:
+def _scores(units: Sequence[_Outcomes], weights: _Redraws) -> tuple[Array, Array]:
     """Sum over units of scores [runs] and redrawn scores [draws, runs]."""
     first = units[0]
     table = np.concatenate([each.table for each in units])
@@ -264,7 +264,7 @@ def _scores(units: Sequence[_Outcomes], weights: _Weights) -> tuple[Array, Array
     return values, first.pooled(drawn.astype(np.float64).reshape(len(drawn), runs, -1), n)
 
 
-class _Weights:
+class _Redraws:
     """How often each draw has each example, the same for a unit whatever it is drawn for."""
 
     def __init__(self, draws: int, seed: int) -> None:

@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Everything an answer is read off.
+    """The finished results of a study, which its answer is computed from.
 
     Attributes:
         runs: By place; the layer of a unit is its depth in hundredths.
@@ -53,13 +53,13 @@ class StudyResults:
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
-        """What is missing, and why."""
+        """Tasks and bitexts without results, each with the reason."""
         parts = (text.partition(": ") for text in self.missing)
         return [(what, why or "no data") for what, _, why in parts]
 
     @cached_property
     def backbones(self) -> tuple[str, ...]:
-        """In the study's order."""
+        """Names of the backbones with results, in the study's order."""
         return tuple(dict.fromkeys(place.backbone for place in self.runs))
 
     @cached_property
@@ -75,12 +75,12 @@ class StudyResults:
 
     @cached_property
     def units(self) -> frozenset[Unit]:
-        """Every task, language and depth."""
+        """Every task, language and depth that some run has a score for."""
         return frozenset().union(*(runs.units for runs in self.runs.values()))
 
     @cached_property
     def scores(self) -> tuple[Score, ...]:
-        """Every row of every result."""
+        """The score rows of all finished evaluations."""
         return tuple(score for result in self.results for score in result.scores)
 
     @cached_property

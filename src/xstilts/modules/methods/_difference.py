@@ -22,7 +22,7 @@ from torch import Tensor
 from xstilts.backbone.lazy_tensors import (
     FileWeights,
     Info,
-    Weights,
+    LazyTensors,
     info_of,
     rows_of,
     write_weights,
@@ -101,7 +101,7 @@ def _bytes(tensor: Tensor) -> Tensor:
     return tensor.contiguous().view(-1).view(torch.uint8)
 
 
-def read(folder: Path, base: Mapping[str, Tensor]) -> Weights:
+def read(folder: Path, base: Mapping[str, Tensor]) -> LazyTensors:
     """The weights whose difference from `base` is in a folder; nothing is computed yet.
 
     Raises:
@@ -135,7 +135,7 @@ def _other_backbone(folder: Path) -> BackboneMismatchError:
     )
 
 
-class _Restored(Weights):
+class _Restored(LazyTensors):
     """The encoder that a difference and its backbone make."""
 
     def __init__(

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from xstilts.backbone.lazy_tensors import Info, Weights, info_of, rows_of
+from xstilts.backbone.lazy_tensors import Info, LazyTensors, info_of, rows_of
 from xstilts.modules.merging import Merge, keep_from
 from xstilts.modules.weights import ModuleWeights
 
 
-class MergedEncoder(Weights):
+class MergedEncoder(LazyTensors):
     """Encoders whose differences from the backbone are merged when rows are asked for.
 
     Neither the parts nor the result need to be in memory: a piece of each is.

@@ -55,16 +55,16 @@ def create(shape: EncoderShape, options: Options, generator: Generator) -> Modul
 
 
 def trainable_copy(
-    adapter: ModuleWeights, below: Mapping[str, Tensor], backbone: Backbone
+    adapter: ModuleWeights, base: Mapping[str, Tensor], backbone: Backbone
 ) -> ModuleWeights:
     """The module with encoder weights of its own, on the backbone's device, for training to change.
 
     Args:
         adapter: A new module, or one whose weights to start from.
-        below: Encoder weights to start from where `adapter` has none; else the backbone's.
+        base: Encoder weights to start from where `adapter` has none; else the backbone's.
         backbone: It stays as it is.
     """
-    start = adapter.encoder_weights or below
+    start = adapter.encoder_weights or base
     weights = {
         name: start.get(name, own).to(backbone.device, copy=True)
         for name, own in _tensors(backbone.encoder).items()

@@ -68,7 +68,7 @@ class SearchSpec(Spec):
 
 @dataclass(frozen=True)
 class Found:
-    """What a search ends with.
+    """The best weights of a search, with their loss.
 
     Attributes:
         expression: With the best weights.
@@ -226,7 +226,7 @@ class Search:
 
     @torch.inference_mode()
     def loss(self, expression: Expression) -> float:
-        """Mean loss of the examples."""
+        """Mean loss of the head on the examples, with an expression below it."""
         model, features = self.model(expression), self.features
         pad = self.backbone.tokenizer.pad_token_id
         total = 0.0

@@ -1,4 +1,4 @@
-"""The result of a search as a module of the library."""
+"""A search's best expression as a module of the library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xstilts.zoo import Entry, Manifest, write_manifest
 from xstilts.zoo.manifest import COMPOSITION, DataRecord
 
 
-def keep(search: Search, found: Found, name: str) -> Entry:
+def save_found(search: Search, found: Found, name: str) -> Entry:
     """The expression with its weights and the head that judged; nothing is trained."""
     zoo = search.workspace.zoo
     require_readable(name)
