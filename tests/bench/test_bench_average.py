@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import backbone, randomise
+from support.models import randomise, tiny_backbone
 
 from xstilts.composition.compose import compose
 from xstilts.composition.parser import parse
@@ -14,11 +14,13 @@ pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("ignore")]
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
 
 
-def modules(base):
+def modules(backbone):
     method = METHODS.get("lora")
     made = {}
     for seed, name in enumerate(("aa", "bb")):
-        made[name] = method.create(base.shape, method.Options(), torch.Generator().manual_seed(0))
+        made[name] = method.create(
+            backbone.shape, method.Options(), torch.Generator().manual_seed(0)
+        )
         randomise(made[name], seed)
     return made
 
@@ -38,33 +40,34 @@ def error(found, right):
 
 
 def test_average(tmp_path, capsys):
-    base = backbone(**SIZES)
-    made = modules(base)
+    backbone = tiny_backbone(**SIZES)
+    made = modules(backbone)
     right = wanted(made)
     composed = compose(
-        parse("average(aa*0.5, bb*0.5)"), made, base.shape, torch.Generator().manual_seed(0)
+        parse("average(aa*0.5, bb*0.5)"), made, backbone.shape, torch.Generator().manual_seed(0)
     )
     ours = error({key: node.weight_update() for key, node in composed.nodes.items()}, right)
     assert ours < 1e-6
     lines = [f"xstilts average                    {ours:.1e}"]
     lines += [
-        f"peft {kind:30s}{value:.1e}" for kind, value in peft_errors(base, made, right, tmp_path)
+        f"peft {kind:30s}{value:.1e}"
+        for kind, value in peft_errors(backbone, made, right, tmp_path)
     ]
     lines += [
         f"adapters {kind:26s}{value:.1e}"
-        for kind, value in adapters_errors(base, made, right, tmp_path)
+        for kind, value in adapters_errors(backbone, made, right, tmp_path)
     ]
     with capsys.disabled():
         print("\nrelative error of the mean of two rank-8 updates\n" + "\n".join(lines))
 
 
-def peft_errors(base, made, right, folder):
+def peft_errors(backbone, made, right, folder):
     peft = pytest.importorskip("peft")
     for name, module in made.items():
         (folder / name).mkdir()
-        METHODS.get("lora").save(module, folder / name, name, base)
+        METHODS.get("lora").save(module, folder / name, name, backbone)
     model = peft.PeftModel.from_pretrained(
-        backbone(**SIZES).encoder, folder / "aa", adapter_name="aa"
+        tiny_backbone(**SIZES).encoder, folder / "aa", adapter_name="aa"
     )
     model.load_adapter(folder / "bb", adapter_name="bb")
     for kind in ("linear", "cat", "svd"):
@@ -79,14 +82,14 @@ def peft_errors(base, made, right, folder):
         yield kind, error(found, right)
 
 
-def adapters_errors(base, made, right, folder):
+def adapters_errors(backbone, made, right, folder):
     adapters = pytest.importorskip("adapters")
-    backbone(**SIZES).encoder.save_pretrained(folder / "base")
+    tiny_backbone(**SIZES).encoder.save_pretrained(folder / "base")
     model = adapters.AutoAdapterModel.from_pretrained(folder / "base")
     for name, module in made.items():
         out = folder / f"theirs-{name}"
         out.mkdir()
-        _adapters_lora.save(module, out, name, base)
+        _adapters_lora.save(module, out, name, backbone)
         model.load_adapter(str(out), use_safetensors=True)
     for kind in ("linear", "lora_linear_only_negate_b", "lora_delta_w_svd"):
         rank = {"svd_rank": 8} if kind == "lora_delta_w_svd" else {}

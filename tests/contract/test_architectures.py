@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import pytest
 import torch
-from support.models import backbone, fresh, randomise, same_gradients, tokens
+from support.models import fresh, randomise, same_gradients, tiny_backbone, tokens
 from support.trained import add_module, backbone_folder
 
 from xstilts.backbone.architectures import ARCHITECTURES, model_types
@@ -42,13 +42,13 @@ PRESETS = spec_names("methods")
 
 
 @cache
-def base(model_type: str) -> Backbone:
-    return backbone(model_type)
+def backbone(model_type: str) -> Backbone:
+    return tiny_backbone(model_type)
 
 
 @pytest.mark.parametrize("model_type", model_types())
 def test_hidden_states_are_those_of_transformers(model_type):
-    here, (ids, mask) = base(model_type), tokens()
+    here, (ids, mask) = backbone(model_type), tokens()
     inputs = here.architecture.inputs(here.encoder, ids, mask)
     theirs = here.encoder(**inputs, output_hidden_states=True)
     ours = here.hidden_states(ids, mask)
@@ -72,7 +72,7 @@ def test_hidden_states_are_those_of_transformers(model_type):
 
 @pytest.mark.parametrize("model_type", model_types())
 def test_padding_changes_no_row(model_type):
-    here, (ids, mask) = base(model_type), tokens()
+    here, (ids, mask) = backbone(model_type), tokens()
     together = here(ids, mask)
     for row, length in enumerate(mask.sum(1).tolist()):
         alone = here(ids[row : row + 1, :length], mask[row : row + 1, :length])[0]
@@ -82,7 +82,7 @@ def test_padding_changes_no_row(model_type):
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_fresh_module_changes_no_bit(preset, model_type):
-    here, (ids, mask) = base(model_type), tokens()
+    here, (ids, mask) = backbone(model_type), tokens()
     before = here(ids, mask)
     _, module = fresh(preset, here.shape)
     with here.attach(module.at, module.encoder_weights):
@@ -92,13 +92,13 @@ def test_a_fresh_module_changes_no_bit(preset, model_type):
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 @pytest.mark.parametrize("method", METHODS_HERE)
 def test_methods_keep_their_contract(method, model_type):
-    assert method_problems(method, base(model_type)) == []
+    assert method_problems(method, backbone(model_type)) == []
 
 
 @pytest.mark.parametrize("model_type", ["deberta-v2", "modernbert", "mt5", "gemma2"])
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_operators_keep_their_contract(operator, model_type):
-    assert operator_problems(operator, base(model_type)) == []
+    assert operator_problems(operator, backbone(model_type)) == []
 
 
 def test_targets_are_what_the_backbone_has_of_them():
@@ -107,9 +107,9 @@ def test_targets_are_what_the_backbone_has_of_them():
         ("modernbert", ["qkv"]),
         ("mt5", ["query", "value"]),
     ):
-        _, module = fresh("lora", base(model_type).shape)
+        _, module = fresh("lora", backbone(model_type).shape)
         assert module.options.targets == targets
-    _, module = fresh("lora", base("mt5").shape, targets=["intermediate", "output"])
+    _, module = fresh("lora", backbone("mt5").shape, targets=["intermediate", "output"])
     assert module.options.targets == ["gate", "up", "output"]
 
 
@@ -124,7 +124,7 @@ def test_an_explanation_and_the_manifest_say_what_targets_are(tmp_path):
 
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_modules_act_at_every_site_and_below_it_nothing_changes(model_type):
-    here, (ids, mask) = base(model_type), tokens()
+    here, (ids, mask) = backbone(model_type), tokens()
     plain = here.hidden_states(ids, mask)
     names = [*here.layout.linears, *here.layout.sublayers]
     assert set(names) <= {*LINEARS, *SUBLAYERS}
@@ -147,7 +147,7 @@ def test_modules_act_at_every_site_and_below_it_nothing_changes(model_type):
 
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_a_lora_and_a_bottleneck_share_a_sublayer(model_type):
-    here, (ids, mask) = base(model_type), tokens()
+    here, (ids, mask) = backbone(model_type), tokens()
     modules = {}
     for name, preset, options in (
         ("a", "double_seq_bn", {}),
@@ -170,12 +170,12 @@ def test_a_lora_and_a_bottleneck_share_a_sublayer(model_type):
 @pytest.mark.parametrize("model_type", OTHERS)
 def test_lora_is_that_of_peft(model_type, tmp_path):
     peft = pytest.importorskip("peft")
-    here, (ids, mask) = backbone(model_type), tokens()
+    here, (ids, mask) = tiny_backbone(model_type), tokens()
     method, module = fresh("lora", here.shape, targets=list(here.layout.linears), rank=4)
     randomise(module)
     method.save(module, tmp_path, "mine", here)
     unpack(here.blocks)
-    model = peft.PeftModel.from_pretrained(backbone(model_type).encoder, tmp_path).eval()
+    model = peft.PeftModel.from_pretrained(tiny_backbone(model_type).encoder, tmp_path).eval()
     same_gradients(here, module, model, ids, mask)
     (tmp_path / "theirs").mkdir()
     model.float().save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
@@ -209,14 +209,14 @@ def in_adapters(here, folder):
 @pytest.mark.parametrize("model_type", [name for name in OTHERS if name != "xmod"])
 @pytest.mark.parametrize("preset", ["seq_bn", "double_seq_bn", "par_bn"])
 def test_bottlenecks_are_those_of_the_adapters_library(preset, model_type, tmp_path):
-    here, (ids, mask) = backbone(model_type), tokens()
+    here, (ids, mask) = tiny_backbone(model_type), tokens()
     method, module = fresh(preset, here.shape, reduction_factor=4)
     randomise(module)
     (tmp_path / "module").mkdir()
     method.save(module, tmp_path / "module", "mine", here)
     with torch.no_grad(), here.attach(module.at):
         ours = here(ids, mask)
-    model, inner = in_adapters(backbone(model_type), tmp_path / "base")
+    model, inner = in_adapters(tiny_backbone(model_type), tmp_path / "base")
     model.load_adapter(str(tmp_path / "module"), use_safetensors=True, set_active=True)
     with torch.no_grad():
         theirs = inner.eval()(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -230,7 +230,7 @@ def test_bottlenecks_are_those_of_the_adapters_library(preset, model_type, tmp_p
 
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_the_packed_layout_gives_the_same(model_type):
-    here = backbone(model_type)
+    here = tiny_backbone(model_type)
     ids, mask = tokens(LEAST_ROWS // 8, 20)
     mask = torch.ones_like(mask)
     packed = here(ids, mask)
@@ -240,7 +240,7 @@ def test_the_packed_layout_gives_the_same(model_type):
 
 @pytest.mark.parametrize("model_type", [*OTHERS, *DECODERS])
 def test_eight_and_sixteen_bits_are_near(model_type):
-    here, (ids, mask) = base(model_type), tokens()
+    here, (ids, mask) = backbone(model_type), tokens()
     _, module = fresh("lora", here.shape)
     randomise(module, scale=0.1)
     eighth = here.in_int8()
@@ -254,7 +254,7 @@ def test_eight_and_sixteen_bits_are_near(model_type):
 
 
 def test_cards_ask_for_an_attention_that_the_class_has():
-    eager = {t for t in model_types() if base(t).encoder.config._attn_implementation == "eager"}
+    eager = {t for t in model_types() if backbone(t).encoder.config._attn_implementation == "eager"}
     assert eager <= WITHOUT_SDPA <= set(model_types())
 
 
@@ -281,7 +281,7 @@ def test_exports_give_the_same_or_say_why_not(model_type, tmp_path):
 
 @pytest.mark.parametrize("model_type", model_types())
 def test_a_zoo_takes_the_config_of_a_whole_encoder(model_type, tmp_path):
-    base(model_type).encoder.config.save_pretrained(tmp_path)
+    backbone(model_type).encoder.config.save_pretrained(tmp_path)
     values = json.loads((tmp_path / "config.json").read_text())
     assert list(problems("config.json", values)) == []
 
@@ -291,7 +291,7 @@ def test_modules_of_every_architecture_load_bit_equal_in_another_process(tmp_pat
     wanted = {}
     types = (*OTHERS, *DECODERS)
     for model_type in types:
-        here, (ids, mask) = base(model_type), tokens()
+        here, (ids, mask) = backbone(model_type), tokens()
         method, module = fresh("lora", here.shape)
         randomise(module)
         (tmp_path / model_type).mkdir()

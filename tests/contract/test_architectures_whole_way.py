@@ -11,7 +11,7 @@ import sys
 import pytest
 import torch
 from support.format_files import write_files
-from support.models import backbone, fresh, randomise, tokens
+from support.models import fresh, randomise, tiny_backbone, tokens
 from support.trained import add_module, backbone_folder
 
 from xstilts import Session
@@ -100,7 +100,7 @@ def test_full_fine_tuning_is_kept_and_the_same_in_another_process(tmp_path, monk
 @pytest.mark.parametrize("model_type", model_types())
 def test_compiled_blocks_give_the_same(model_type):
     torch._dynamo.reset()
-    here = backbone(model_type, num_hidden_layers=2, **SMALL.get(model_type, {}))
+    here = tiny_backbone(model_type, num_hidden_layers=2, **SMALL.get(model_type, {}))
     unpack(here.blocks)
     _, module = fresh("double_seq_bn", here.shape)
     randomise(module)

@@ -27,13 +27,18 @@ def task_of(name):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("formats")
-    base, zoo = Backbone.load(str(backbone_folder(folder / "pico"))), Zoo(folder / "zoo")
-    return folder, base, zoo, {name: add_module(zoo, base, task_of(name), "lora") for name in NAMES}
+    backbone, zoo = Backbone.load(str(backbone_folder(folder / "pico"))), Zoo(folder / "zoo")
+    return (
+        folder,
+        backbone,
+        zoo,
+        {name: add_module(zoo, backbone, task_of(name), "lora") for name in NAMES},
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_card_and_the_code_in_it(name, place):
-    folder, base, zoo, entries = place
+    folder, backbone, zoo, entries = place
     manifest = entries[name].manifest
     assert f"trained on {manifest.task}" in render_card(manifest)
     pytest.importorskip("peft")
@@ -42,23 +47,23 @@ def test_its_card_and_the_code_in_it(name, place):
     scope = {}
     exec(compile(code.replace(f'"{manifest.backbone.repo}"', repr(str(folder / "pico"))), "card",
                  "exec"), scope)  # fmt: skip
-    ids, mask = probe(base)
+    ids, mask = probe(backbone)
     with torch.no_grad():
         model = scope["model"]
         if not FORMATS.get(name).HF_CODE:
             assert model(input_ids=ids, attention_mask=mask).last_hidden_state.isfinite().all()
             return
         found = FORMATS.get(name).transformers_logits(model, ids, mask)
-    chosen = source(entries[name].reference, zoo, base)
+    chosen = source(entries[name].reference, zoo, backbone)
     assert difference(found, reference(chosen, ids, mask), mask) < 1e-5
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EXPORTS if kind != "onnx"])  # minutes, own test
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_exported_or_refused(name, kind, place, tmp_path):
-    _, base, zoo, entries = place
+    _, backbone, zoo, entries = place
     try:
-        made = export(kind, entries[name].reference, zoo, base, tmp_path / "out")
+        made = export(kind, entries[name].reference, zoo, backbone, tmp_path / "out")
     except UsageError as error:
         assert name in str(error)
         assert not (tmp_path / "out").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import backbone, fresh, randomise, tokens
+from support.models import fresh, randomise, tiny_backbone, tokens
 
 from xstilts.composition.compose import compose
 from xstilts.composition.parser import parse
@@ -19,67 +19,67 @@ WITH_PARAMETERS = [p for p in PRESETS if load_method(p).method in PARAMETERS]
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "xlm-roberta-xl", "bert"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_fresh_module_is_the_identity(preset, model_type):
-    base = backbone(model_type)
+    backbone = tiny_backbone(model_type)
     ids, mask = tokens()
-    before = base(ids, mask)
-    _, adapter = fresh(preset, base.shape)
-    with base.attach(adapter.at, adapter.encoder_weights):
-        assert torch.equal(base(ids, mask), before)
-    assert torch.equal(base(ids, mask), before)
+    before = backbone(ids, mask)
+    _, adapter = fresh(preset, backbone.shape)
+    with backbone.attach(adapter.at, adapter.encoder_weights):
+        assert torch.equal(backbone(ids, mask), before)
+    assert torch.equal(backbone(ids, mask), before)
 
 
 @pytest.mark.parametrize("preset", WITH_PARAMETERS)
 def test_changed_module_acts_and_leaves_no_trace(preset):
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
-    before = base(ids, mask)
-    _, adapter = fresh(preset, base.shape)
+    before = backbone(ids, mask)
+    _, adapter = fresh(preset, backbone.shape)
     randomise(adapter)
-    with base.attach(adapter.at):
-        assert (base(ids, mask) - before).abs().max() > 1e-3
-    assert torch.equal(base(ids, mask), before)
+    with backbone.attach(adapter.at):
+        assert (backbone(ids, mask) - before).abs().max() > 1e-3
+    assert torch.equal(backbone(ids, mask), before)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_saved_module_loads_bit_equal(preset, tmp_path):
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
-    method, adapter = fresh(preset, base.shape)
+    method, adapter = fresh(preset, backbone.shape)
     randomise(adapter)
     if adapter.encoder_weights is not None:
         adapter.encoder_weights = {
-            name: p.detach() * 1.5 for name, p in base.encoder.named_parameters()
+            name: p.detach() * 1.5 for name, p in backbone.encoder.named_parameters()
         }
-    method.save(adapter, tmp_path, "thing", base)
-    again = method.load(tmp_path, base.shape)
+    method.save(adapter, tmp_path, "thing", backbone)
+    again = method.load(tmp_path, backbone.shape)
     assert again.options == adapter.options
-    with base.attach(adapter.at, adapter.encoder_weights):
-        expected = base(ids, mask)
-    with base.attach(again.at, again.encoder_weights):
-        assert torch.equal(base(ids, mask), expected)
+    with backbone.attach(adapter.at, adapter.encoder_weights):
+        expected = backbone(ids, mask)
+    with backbone.attach(again.at, again.encoder_weights):
+        assert torch.equal(backbone(ids, mask), expected)
 
 
 @pytest.mark.parametrize("preset", WITH_PARAMETERS)
 def test_only_its_own_parameters_get_gradients(preset):
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
-    _, adapter = fresh(preset, base.shape)
+    _, adapter = fresh(preset, backbone.shape)
     randomise(adapter)
-    with base.attach(adapter.at):
-        base(ids, mask).pow(2).sum().backward()
+    with backbone.attach(adapter.at):
+        backbone(ids, mask).pow(2).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in adapter.parameters())
-    assert all(p.grad is None for p in base.encoder.parameters())
+    assert all(p.grad is None for p in backbone.encoder.parameters())
 
 
 @pytest.mark.parametrize("preset", WITH_PARAMETERS)
 def test_identity_composition_equals_the_module(preset):
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
-    _, adapter = fresh(preset, base.shape)
+    _, adapter = fresh(preset, backbone.shape)
     randomise(adapter)
-    with base.attach(adapter.at):
-        expected = base(ids, mask)
+    with backbone.attach(adapter.at):
+        expected = backbone(ids, mask)
     for text in ("a", "stack(a)", "average(a)", "average(a*0.5, a*0.5)", "a + a - a"):
-        composed = compose(parse(text), {"a": adapter}, base.shape, torch.Generator())
-        with base.attach(composed.nodes):
-            assert torch.allclose(base(ids, mask), expected, atol=1e-6), text
+        composed = compose(parse(text), {"a": adapter}, backbone.shape, torch.Generator())
+        with backbone.attach(composed.nodes):
+            assert torch.allclose(backbone(ids, mask), expected, atol=1e-6), text

@@ -103,18 +103,18 @@ def entry_of(folder, name):
 
 def outputs(folder: Path):
     """Logits of every method's module, as the library in `folder` gives them."""
-    zoo, base = Zoo(folder / "zoo"), Backbone.load(str(folder / "pico"))
-    ids = torch.arange(24).reshape(2, 12) % base.identity.vocab_size
+    zoo, backbone = Zoo(folder / "zoo"), Backbone.load(str(folder / "pico"))
+    ids = torch.arange(24).reshape(2, 12) % backbone.identity.vocab_size
     found = {}
     for name in METHODS:
         if (folder / "zoo" / module_of(name)).is_dir():
-            loaded = load_expression(module_of(name), zoo, base)
+            loaded = load_expression(module_of(name), zoo, backbone)
             composed, head = loaded.composed.eval(), loaded.heads[0].module.eval()
             with (
                 torch.no_grad(),
-                base.attach(dict(composed.nodes.items()), composed.encoder_weights),
+                backbone.attach(dict(composed.nodes.items()), composed.encoder_weights),
             ):
-                found[name] = head(base(ids, torch.ones_like(ids)), None)
+                found[name] = head(backbone(ids, torch.ones_like(ids)), None)
     return found
 
 
@@ -130,8 +130,8 @@ def both(place):
 @pytest.mark.parametrize("name", list(METHODS))
 def test_it_does_what_its_contract_says(name, place):
     spec = load_method(PRESETS.get(installed(name), name))
-    base = Backbone.load(str(place / "pico"))
-    assert method_problems(name, base, METHODS.get(name).Options(**spec.options)) == []
+    backbone = Backbone.load(str(place / "pico"))
+    assert method_problems(name, backbone, METHODS.get(name).Options(**spec.options)) == []
 
 
 @pytest.mark.long
@@ -189,9 +189,9 @@ def test_it_is_scored_and_combined_or_refused(name, place):
 @pytest.mark.parametrize("kind", [kind for kind in EXPORTS if kind != "onnx"])  # minutes, own test
 @pytest.mark.parametrize("name", list(METHODS))
 def test_it_is_exported_or_refused(name, kind, place, tmp_path):
-    base, zoo = Backbone.load(str(place / "pico")), Zoo(place / "zoo")
+    backbone, zoo = Backbone.load(str(place / "pico")), Zoo(place / "zoo")
     try:
-        made = export(kind, module_of(installed(name)), zoo, base, tmp_path / "out")
+        made = export(kind, module_of(installed(name)), zoo, backbone, tmp_path / "out")
     except UsageError as error:
         assert error.hint and not (tmp_path / "out").exists()
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import backbone, changed, takes, tokens
+from support.models import changed, takes, tiny_backbone, tokens
 from torch import Generator
 
 from xstilts.composition.compose import compose, merge
@@ -24,7 +24,7 @@ PRESETS = ("seq_bn", "lora", "par_bn")
 
 @pytest.fixture(scope="module")
 def encoder():
-    return backbone()
+    return tiny_backbone()
 
 
 def run(encoder, text, modules, seed=0, dtype=None):

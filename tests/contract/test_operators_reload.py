@@ -53,17 +53,17 @@ def name_of(operator, kind):
 
 def outputs(folder: Path):
     """Hidden states of every case, in fp32 and bf16, as the library in `folder` gives them."""
-    zoo, base = Zoo(folder / "zoo"), Backbone.load(str(folder / "base"))
-    ids = torch.arange(24).reshape(2, 12) % base.identity.vocab_size
+    zoo, backbone = Zoo(folder / "zoo"), Backbone.load(str(folder / "base"))
+    ids = torch.arange(24).reshape(2, 12) % backbone.identity.vocab_size
     found = {}
     for case in CASES:
-        loaded = load_expression(name_of(*case), zoo, base)
+        loaded = load_expression(name_of(*case), zoo, backbone)
         loaded.composed.eval()
         nodes = dict(loaded.composed.nodes.items())
-        with torch.no_grad(), base.attach(nodes, loaded.composed.encoder_weights):
-            hidden = base(ids, torch.ones_like(ids))
+        with torch.no_grad(), backbone.attach(nodes, loaded.composed.encoder_weights):
+            hidden = backbone(ids, torch.ones_like(ids))
             with torch.autocast("cpu", torch.bfloat16):
-                half = base(ids, torch.ones_like(ids))
+                half = backbone(ids, torch.ones_like(ids))
         found[case] = (hidden, half, loaded.heads[0].module.state_dict())
     return found
 
@@ -71,13 +71,13 @@ def outputs(folder: Path):
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reload")
-    base = Backbone.load(str(backbone_folder(folder / "base")))
+    backbone = Backbone.load(str(backbone_folder(folder / "base")))
     zoo = Zoo(folder / "zoo")
     for number, task in enumerate(("mnli", "qqp")):
         for preset in ("seq_bn", "lora"):
-            add_module(zoo, base, task, preset, seed=number + 7)
+            add_module(zoo, backbone, task, preset, seed=number + 7)
     for case in CASES:
-        add_composition(zoo, base, expression(*case), "mnli", name_of(*case))
+        add_composition(zoo, backbone, expression(*case), "mnli", name_of(*case))
     here, written = outputs(folder), folder / "outputs.pt"
     tests = Path(__file__).parents[1]
     paths = [str(tests), *filter(None, sys.path)]
@@ -115,9 +115,9 @@ def test_its_card_says_what_it_is_and_its_command_adds_it(case, both, tmp_path, 
 @pytest.mark.parametrize("kind", [kind for kind in EXPORTS if kind != "onnx"])  # minutes, own test
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case))
 def test_it_is_exported_or_refused(case, kind, both, tmp_path):
-    zoo, base = Zoo(both[2] / "zoo"), Backbone.load(str(both[2] / "base"))
+    zoo, backbone = Zoo(both[2] / "zoo"), Backbone.load(str(both[2] / "base"))
     try:
-        made = export(kind, name_of(*case), zoo, base, tmp_path / "out")
+        made = export(kind, name_of(*case), zoo, backbone, tmp_path / "out")
     except UsageError as error:
         assert error.hint and not (tmp_path / "out").exists()
     else:

@@ -39,23 +39,23 @@ WITH_ADAPTERS = "adapters" in sys.modules or find_spec("adapters") is not None
 
 
 @pytest.fixture(scope="module")
-def base(old):
+def backbone(old):
     return Backbone.load(str(old / "backbone"), offline=True)
 
 
-def test_the_backbone_has_the_fingerprint_that_it_had(old, base):
+def test_the_backbone_has_the_fingerprint_that_it_had(old, backbone):
     expected = json.loads((old / "expected.json").read_text())
-    assert base.identity.fingerprint == expected["fingerprint"]
+    assert backbone.identity.fingerprint == expected["fingerprint"]
 
 
-def test_every_module_gives_the_outputs_that_it_gave(old, base):
-    zoo, ids = Zoo(old / "zoo"), probe(base)
+def test_every_module_gives_the_outputs_that_it_gave(old, backbone):
+    zoo, ids = Zoo(old / "zoo"), probe(backbone)
     expected = json.loads((old / "expected.json").read_text())["outputs"]
     assert len(expected) == len(zoo.entries()) == 15
     for name, values in expected.items():
         if "/adapters-" in name and not WITH_ADAPTERS:
             continue
-        found = reference(source(name, zoo, base), *ids).flatten()[: len(values)]
+        found = reference(source(name, zoo, backbone), *ids).flatten()[: len(values)]
         assert torch.allclose(found, torch.tensor(values), atol=2e-6), name
 
 
@@ -66,10 +66,10 @@ def test_every_folder_is_what_its_manifest_says(old):
     ]
 
 
-def test_what_was_renamed_is_found_by_both_names(old, base):
+def test_what_was_renamed_is_found_by_both_names(old, backbone):
     zoo = Zoo(old / "zoo")
-    whole = zoo.find("mnli/full_delta", base.identity)
-    assert whole == zoo.find("mnli/full_diff", base.identity)
+    whole = zoo.find("mnli/full_delta", backbone.identity)
+    assert whole == zoo.find("mnli/full_diff", backbone.identity)
     external = {entry.manifest.method for entry in zoo.entries(kind="external")}
     assert external == {"external_adapters", "external_peft"}
 

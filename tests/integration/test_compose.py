@@ -62,11 +62,14 @@ def test_a_merge_is_an_ordinary_module(method, run, modules):
 
 
 @pytest.mark.parametrize(
-    "expression",
-    ["fuse(mnli/lora, qqp/lora)", "fuse(mnli/seq_bn, qqp/lora)", "parallel(mnli/lora, qqp/seq_bn)"],
+    ("expression", "name"),
+    [
+        ("fuse(mnli/lora, qqp/lora)", "fused-loras"),
+        ("fuse(mnli/seq_bn, qqp/lora)", "fused-kinds"),
+        ("parallel(mnli/lora, qqp/seq_bn)", "parallel-kinds"),
+    ],
 )
-def test_lora_and_mixed_compositions_are_trained_kept_and_reloaded(expression, run, modules):
-    name = "c" + str(abs(hash(expression)) % 10**6)
+def test_lora_and_mixed_compositions_are_trained_kept_and_reloaded(expression, name, run, modules):
     made = run("compose", expression, "--target", "xnli", "--save", name, *FAST)
     first = run("eval", name, "--task", "xnli", "--langs", "qaa,qab")
     assert first["computed"] == 2

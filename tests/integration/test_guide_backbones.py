@@ -13,7 +13,7 @@ import pytest
 import torch
 from support.external import FEW
 from support.format_files import write_files
-from support.models import backbone, encoder, fresh, randomise, tokens
+from support.models import encoder, fresh, randomise, tiny_backbone, tokens
 from support.plugins import install
 from support.tokenizers import byte_tokenizer
 from support.trained import TEXTS
@@ -58,21 +58,21 @@ def place(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("parallel", [True, False])
 def test_the_guides_architecture_is_that_of_transformers(place, parallel):
-    base, (ids, mask) = backbone("gpt_neox", use_parallel_residual=parallel), tokens()
-    given = base.architecture.inputs(base.encoder, ids, mask)
-    theirs = base.encoder(**given, output_hidden_states=True).hidden_states
-    ours = base.hidden_states(ids, mask)
+    backbone, (ids, mask) = tiny_backbone("gpt_neox", use_parallel_residual=parallel), tokens()
+    given = backbone.architecture.inputs(backbone.encoder, ids, mask)
+    theirs = backbone.encoder(**given, output_hidden_states=True).hidden_states
+    ours = backbone.hidden_states(ids, mask)
     assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
     for preset in ("lora", "double_seq_bn"):
-        _, module = fresh(preset, base.shape)
-        with base.attach(module.at):
-            assert torch.equal(base(ids, mask), ours[-1])
+        _, module = fresh(preset, backbone.shape)
+        with backbone.attach(module.at):
+            assert torch.equal(backbone(ids, mask), ours[-1])
         randomise(module)
-        with base.attach(module.at):
-            states = base.hidden_states(ids, mask)
+        with backbone.attach(module.at):
+            states = backbone.hidden_states(ids, mask)
             assert (states[-1] - ours[-1]).abs().max() > 1e-3
             for first, hidden in enumerate(states):
-                assert torch.equal(base.from_block(first, hidden, ids, mask), states[-1])
+                assert torch.equal(backbone.from_block(first, hidden, ids, mask), states[-1])
 
 
 def test_the_guides_commands_run(place, capsys, monkeypatch):
@@ -124,13 +124,13 @@ NAMES = {"adapters": external_adapters.CONFIGS, "peft": tuple(external_peft.TUNE
 ADAPTERS = importlib.util.find_spec("adapters") is not None
 
 
-def made(name, base):
+def made(name, backbone):
     """A new module, or None where it is refused."""
     spec = load_method(name)
     method, settings = METHODS.get(spec.method), FEW.get(name.partition(":")[2], {})
     options = method.Options.model_validate({**spec.options, "settings": settings})
     try:
-        return method, method.create(base.shape, options, torch.Generator().manual_seed(0))
+        return method, method.create(backbone.shape, options, torch.Generator().manual_seed(0))
     except UsageError:
         return method, None
 
@@ -151,7 +151,7 @@ def external(*names):
 def test_the_table_of_external_methods_is_what_is_made_and_refused():
     assert set(EXTERNAL) == set(model_types())
     for model_type, name in external("adapters:double_seq_bn", "adapters:mam", "peft:ia3"):
-        _, module = made(name, backbone(model_type))
+        _, module = made(name, tiny_backbone(model_type))
         assert (module is not None) == runs(model_type, *name.split(":")), (model_type, name)
 
 
@@ -161,9 +161,9 @@ def test_the_table_of_external_methods_is_what_is_made_and_refused():
     ("model_type", "name"), external(*(f"{lib}:{name}" for lib in NAMES for name in NAMES[lib]))
 )
 def test_an_external_method_acts_minds_no_padding_and_is_kept(model_type, name, tmp_path):
-    base, (ids, mask) = backbone(model_type), tokens()
-    before, real = base(ids, mask), mask.bool()
-    method, module = made(name, base)
+    backbone, (ids, mask) = tiny_backbone(model_type), tokens()
+    before, real = backbone(ids, mask), mask.bool()
+    method, module = made(name, backbone)
     assert (module is not None) == runs(model_type, *name.split(":"))
     if module is None:
         return
@@ -171,15 +171,15 @@ def test_an_external_method_acts_minds_no_padding_and_is_kept(model_type, name, 
     for key, parameter in module.named_parameters():
         if "parametrizations" not in key:
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    with torch.no_grad(), base.attach(module.at):
-        acted = base(ids, mask)
-        alone = [base(ids[row : row + 1, :n], mask[row : row + 1, :n])[0] for row, n in LENGTHS]
+    with torch.no_grad(), backbone.attach(module.at):
+        acted = backbone(ids, mask)
+        alone = [backbone(ids[row : row + 1, :n], mask[row : row + 1, :n])[0] for row, n in LENGTHS]
     assert (acted - before)[real].abs().max() > 1e-4
     if name != "adapters:unipelt":
         for (row, n), one in zip(LENGTHS, alone, strict=True):
             assert torch.allclose(one, acted[row, :n], atol=1e-3)
-    method.save(module, tmp_path, "thing", base)
-    other = backbone(model_type)
+    method.save(module, tmp_path, "thing", backbone)
+    other = tiny_backbone(model_type)
     again = method.load(tmp_path, other.shape)
     with torch.no_grad(), other.attach(again.at):
         assert torch.allclose(other(ids, mask)[real], acted[real], atol=1e-6)

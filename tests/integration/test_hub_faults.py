@@ -21,7 +21,7 @@ from xstilts.zoo.manifest import CARD
 NAME = "hf:org/mnli"
 
 # From 1.18 on, the client writes to a file of a new name each time and removes it when it fails:
-# where file locks do not work, two commands spoilt the file that they both continued.
+# where file locks do not work, two commands corrupted the file that they both continued.
 CLIENT_KEEPS_PARTS = tuple(map(int, huggingface_hub.__version__.split(".")[:2])) < (1, 18)
 
 # The client leaves the sockets of failed requests to the garbage collector.

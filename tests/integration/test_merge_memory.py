@@ -19,7 +19,7 @@ PROGRAM = """
 import json, resource, sys, threading, time
 from pathlib import Path
 import torch, transformers.models.xlm_roberta.modeling_xlm_roberta
-from xstilts.composition.merge import keep_merged
+from xstilts.composition.merge import save_merged
 from xstilts.backbone.backbone import Backbone
 from xstilts.modules.operators import merge_linear, merge_ties
 from xstilts.zoo import Zoo
@@ -31,7 +31,7 @@ folder, expression = Path(sys.argv[1]), sys.argv[2]
 idle = peak()
 backbone = Backbone.load(str(folder / "base"), offline=True)
 loaded = peak()
-entry = keep_merged(expression, "merged", Zoo(folder / "zoo"), backbone)
+entry = save_merged(expression, "merged", Zoo(folder / "zoo"), backbone)
 print(json.dumps({"idle": idle, "loaded": loaded, "peak": peak(), "folder": str(entry.folder)}))
 """
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.backbone.lazy_tensors import Info, Weights, info_of, rows_of
+from xstilts.backbone.lazy_tensors import Info, LazyTensors, info_of, rows_of
 from xstilts.modules.methods import full
 from xstilts.zoo import Manifest, Zoo, write_manifest
 
@@ -30,7 +30,7 @@ LARGE = {
 }
 
 
-class Changed(Weights):
+class Changed(LazyTensors):
     """Some weights with noise on every row."""
 
     def __init__(self, weights: dict[str, Tensor], seed: int) -> None:

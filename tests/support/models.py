@@ -57,7 +57,9 @@ def encoder(model_type: str = "xlm-roberta", seed: int = 0, **sizes):
     return model.eval().requires_grad_(False)
 
 
-def backbone(model_type: str = "xlm-roberta", seed: int = 0, tokenizer=None, **sizes) -> Backbone:
+def tiny_backbone(
+    model_type: str = "xlm-roberta", seed: int = 0, tokenizer=None, **sizes
+) -> Backbone:
     model = encoder(model_type, seed, **sizes)
     config = model.config
     identity = BackboneIdentity(

@@ -179,10 +179,10 @@ def build_place(place: Path) -> None:
         (place / folder / "xnli").mkdir(parents=True)
         for code in load_task("xnli").languages:
             (place / folder / "xnli" / f"test-{code}.tsv").write_text("neutral\nentailment\n")
-    base = Backbone.load(str(backbone_folder(place / "pico")))
+    backbone = Backbone.load(str(backbone_folder(place / "pico")))
     task = str(place / "tasks" / "own.yaml")
     for preset in ("lora", "full"):
-        made = add_module(Zoo(place / "zoo"), base, task, preset)
+        made = add_module(Zoo(place / "zoo"), backbone, task, preset)
         if preset == "lora":
             shutil.copytree(made.folder, place / "module")
     with pytest.MonkeyPatch.context() as patch:

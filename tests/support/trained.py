@@ -38,7 +38,7 @@ def backbone_folder(folder: Path, model_type: str = "xlm-roberta", **sizes: int)
     return folder
 
 
-def add_module(zoo: Zoo, base: Backbone, task_name: str, preset: str = "seq_bn", seed: int = 7):
+def add_module(zoo: Zoo, backbone: Backbone, task_name: str, preset: str = "seq_bn", seed: int = 7):
     """A random module with a random head for a task, or for a YAML of one's own."""
     spec, task = load_method(preset), load_task(task_name)
     task_name = task.name
@@ -46,13 +46,13 @@ def add_module(zoo: Zoo, base: Backbone, task_name: str, preset: str = "seq_bn",
     values = method.Options.model_validate(spec.options)
 
     def write(folder: Path) -> Manifest:
-        adapter = method.create(base.shape, values, torch.Generator().manual_seed(seed))
+        adapter = method.create(backbone.shape, values, torch.Generator().manual_seed(seed))
         randomise(adapter, seed, 0.3)
         if spec.method == "full":
-            randomised = {k: p.detach() * 1.1 for k, p in base.encoder.named_parameters()}
+            randomised = {k: p.detach() * 1.1 for k, p in backbone.encoder.named_parameters()}
             adapter.encoder_weights = randomised
-        method.save(adapter, folder, task_name, base)
-        head = Head.new(task, base, torch.Generator().manual_seed(seed))
+        method.save(adapter, folder, task_name, backbone)
+        head = Head.new(task, backbone, torch.Generator().manual_seed(seed))
         randomise(head.module, seed, 0.5)
         save_file(head_tensors(head), folder / "head.safetensors")
         return write_manifest(
@@ -66,7 +66,7 @@ def add_module(zoo: Zoo, base: Backbone, task_name: str, preset: str = "seq_bn",
                 method=spec.method,
                 preset=preset,
                 options=adapter.options.model_dump(),
-                backbone=base.identity,
+                backbone=backbone.identity,
                 labels=task.labels,
                 source_language=task.source_language,
                 seed=seed,
@@ -76,22 +76,24 @@ def add_module(zoo: Zoo, base: Backbone, task_name: str, preset: str = "seq_bn",
     return zoo.add(write)
 
 
-def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: str, seed: int = 7):
+def add_composition(
+    zoo: Zoo, backbone: Backbone, text: str, task_name: str, name: str, seed: int = 7
+):
     """A head over a frozen expression, its operators' own parameters random, as a module."""
     task = load_task(task_name)
 
     def write(folder: Path) -> Manifest:
-        expression, entries = resolve_expression(text, zoo, base)
-        modules = load_modules(entries, zoo, base)
-        below = compose(expression, modules, base.shape, torch.Generator().manual_seed(seed))
+        expression, entries = resolve_expression(text, zoo, backbone)
+        modules = load_modules(entries, zoo, backbone)
+        below = compose(expression, modules, backbone.shape, torch.Generator().manual_seed(seed))
         generator = torch.Generator().manual_seed(seed)
         for parameter in below.operator_parameters().values():
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
         save_operator_parameters(below, folder)
-        head = Head.new(task, base, generator)
+        head = Head.new(task, backbone, generator)
         randomise(head.module, seed, 0.5)
         save_heads({task_name: head}, folder)
-        model = TaskModel(base, below, {})
+        model = TaskModel(backbone, below, {})
         with model.attached():
             values = probe(model)
         pairs = ((key, entry.manifest.digest) for key, entry in entries.items())
@@ -105,7 +107,7 @@ def add_composition(zoo: Zoo, base: Backbone, text: str, task_name: str, name: s
                 family=task.head_family,
                 method="head",
                 preset="head",
-                backbone=base.identity,
+                backbone=backbone.identity,
                 composition=pinned(expression, entries),
                 parents=[Parent(reference=key, digest=digest) for key, digest in pairs],
                 labels=task.labels,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from support.models import backbone, randomise
+from support.models import randomise, tiny_backbone
 
 from xstilts.config.load import load_method
 from xstilts.modules.methods import METHODS
@@ -20,7 +20,7 @@ _BASES: dict[int, object] = {}
 def base(seed: int = 0):
     """A tiny backbone, one object a seed."""
     if seed not in _BASES:
-        _BASES[seed] = backbone(seed=seed)
+        _BASES[seed] = tiny_backbone(seed=seed)
     return _BASES[seed]
 
 

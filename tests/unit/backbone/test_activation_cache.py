@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 import torch
-from support.models import backbone, tokens
+from support.models import tiny_backbone, tokens
 
 from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemoryStore, first_block
 from xstilts.errors import DiskError
@@ -15,7 +15,7 @@ from xstilts.errors import DiskError
 
 @pytest.fixture
 def encoder():
-    return backbone()
+    return tiny_backbone()
 
 
 @pytest.fixture(params=["memory", "disk"])

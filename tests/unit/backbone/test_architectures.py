@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.models import backbone, randomise, tokens
+from support.models import randomise, tiny_backbone, tokens
 
 import xstilts
 from xstilts.backbone.architectures import ARCHITECTURES, architecture_of, model_types
@@ -47,11 +47,11 @@ def test_each_model_type_has_one_architecture():
 
 @pytest.mark.parametrize("model_type", model_types())
 def test_a_layout_names_what_is_there(model_type):
-    base = backbone(model_type)
-    layout = base.layout
+    backbone = tiny_backbone(model_type)
+    layout = backbone.layout
     assert set(layout.linears) <= set(LINEARS)
     assert set(layout.sublayers) <= set(SUBLAYERS)
-    for block in base.blocks:
+    for block in backbone.blocks:
         for path in layout.linears.values():
             assert isinstance(block.get_submodule(path), torch.nn.Linear)
     for name in layout.linears:
@@ -62,7 +62,7 @@ def test_a_layout_names_what_is_there(model_type):
 
 
 def test_projections_that_are_not_there_are_asked_of_others():
-    layout = backbone().layout
+    layout = tiny_backbone().layout
     assert layout.has(["value", "query", "value"]) == ["value", "query"]
     assert layout.has(["qkv", "gate_up"]) == ["query", "key", "value", "intermediate"]
     assert layout.has(["gate", "up"]) == ["intermediate"]
@@ -70,12 +70,12 @@ def test_projections_that_are_not_there_are_asked_of_others():
 
 @pytest.mark.parametrize("model_type", model_types())
 def test_blocks_alone_give_the_same_as_the_whole(model_type):
-    base, (ids, mask) = backbone(model_type), tokens()
+    backbone, (ids, mask) = tiny_backbone(model_type), tokens()
     method = METHODS.get("lora")
-    module = method.create(base.shape, method.Options(), torch.Generator().manual_seed(0))
+    module = method.create(backbone.shape, method.Options(), torch.Generator().manual_seed(0))
     randomise(module)
     for acting in ({}, module.at):
-        with base.attach(acting):
-            states = base.hidden_states(ids, mask)
+        with backbone.attach(acting):
+            states = backbone.hidden_states(ids, mask)
             for first, hidden in enumerate(states):
-                assert torch.equal(base.from_block(first, hidden, ids, mask), states[-1])
+                assert torch.equal(backbone.from_block(first, hidden, ids, mask), states[-1])

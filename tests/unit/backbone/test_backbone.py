@@ -5,7 +5,7 @@ from shutil import which
 
 import pytest
 import torch
-from support.models import backbone, encoder, randomise, tokens
+from support.models import encoder, randomise, tiny_backbone, tokens
 from torch import nn
 
 from xstilts.backbone.backbone import Backbone
@@ -19,15 +19,15 @@ from xstilts.modules.methods import METHODS
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "xlm-roberta-xl", "bert"])
 @pytest.mark.parametrize("up_to", [0, 1, 2, 3])
 def test_early_exit_equals_the_full_run_and_runs_no_further_block(model_type, up_to):
-    base = backbone(model_type)
+    backbone = tiny_backbone(model_type)
     ids, mask = tokens()
-    full = base.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+    full = backbone.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True)
     ran = []
     handles = [
         block.register_forward_hook(lambda *_, number=number: ran.append(number))
-        for number, block in enumerate(base.blocks)
+        for number, block in enumerate(backbone.blocks)
     ]
-    states = base.hidden_states(ids, mask, up_to=up_to)
+    states = backbone.hidden_states(ids, mask, up_to=up_to)
     for handle in handles:
         handle.remove()
     assert ran == list(range(up_to))
@@ -38,33 +38,33 @@ def test_early_exit_equals_the_full_run_and_runs_no_further_block(model_type, up
 
 def test_layer_out_of_range_is_refused():
     with pytest.raises(UsageError, match="layer 4 of a backbone with 3 blocks"):
-        backbone().hidden_states(*tokens(), up_to=4)
+        tiny_backbone().hidden_states(*tokens(), up_to=4)
 
 
 def test_early_exit_runs_through_modules_that_act():
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
     method = METHODS.get("lora")
     options = method.Options.model_validate(load_method("lora").options)
-    adapter = method.create(base.shape, options, torch.Generator().manual_seed(0))
+    adapter = method.create(backbone.shape, options, torch.Generator().manual_seed(0))
     randomise(adapter)
-    plain = base.hidden_states(ids, mask, up_to=2)
-    with base.attach(adapter.at):
-        changed = base.hidden_states(ids, mask, up_to=2)
-        full = base.hidden_states(ids, mask)
+    plain = backbone.hidden_states(ids, mask, up_to=2)
+    with backbone.attach(adapter.at):
+        changed = backbone.hidden_states(ids, mask, up_to=2)
+        full = backbone.hidden_states(ids, mask)
     assert not torch.equal(plain[2], changed[2])
     assert torch.equal(full[2], changed[2])
 
 
 def test_two_modules_at_one_site_are_refused():
-    base = backbone()
+    backbone = tiny_backbone()
     adapter = METHODS.get("lora").create(
-        base.shape, METHODS.get("lora").Options(), torch.Generator().manual_seed(0)
+        backbone.shape, METHODS.get("lora").Options(), torch.Generator().manual_seed(0)
     )
     with (
-        base.attach(adapter.at),
+        backbone.attach(adapter.at),
         pytest.raises(UsageError, match="already acts"),
-        base.attach(adapter.at),
+        backbone.attach(adapter.at),
     ):
         pass
 
@@ -100,13 +100,13 @@ def tokenizer():
 
 def test_folder_loads_with_its_identity(tmp_path, tokenizer):
     model = saved(tmp_path / "small", tokenizer)
-    base = Backbone.load(str(tmp_path / "small"), offline=True)
-    assert base.identity.name == "small"
-    assert str(tmp_path) not in json.dumps(base.identity.model_dump())
-    assert base.identity.fingerprint == fingerprint(model)
+    backbone = Backbone.load(str(tmp_path / "small"), offline=True)
+    assert backbone.identity.name == "small"
+    assert str(tmp_path) not in json.dumps(backbone.identity.model_dump())
+    assert backbone.identity.fingerprint == fingerprint(model)
     ids, mask = tokens(vocab=len(tokenizer))
     theirs = model(input_ids=ids, attention_mask=mask).last_hidden_state
-    assert torch.equal(base(ids, mask), theirs)
+    assert torch.equal(backbone(ids, mask), theirs)
 
 
 def test_private_keys_and_code_hooks_of_a_config_are_dropped(tmp_path, tokenizer):
@@ -116,9 +116,9 @@ def test_private_keys_and_code_hooks_of_a_config_are_dropped(tmp_path, tokenizer
     config["_attn_implementation_internal"] = "evil/kernel"
     config["auto_map"] = {"AutoModel": "evil--module.Class"}
     path.write_text(json.dumps(config))
-    base = Backbone.load(str(tmp_path / "small"), offline=True)
-    assert base.encoder.config._attn_implementation == "sdpa"
-    assert not hasattr(base.encoder.config, "auto_map")
+    backbone = Backbone.load(str(tmp_path / "small"), offline=True)
+    assert backbone.encoder.config._attn_implementation == "sdpa"
+    assert not hasattr(backbone.encoder.config, "auto_map")
 
 
 def test_truncated_weights_are_refused(tmp_path, tokenizer):
@@ -139,17 +139,17 @@ def test_other_architectures_are_refused(tmp_path, tokenizer):
 
 
 def test_int8_is_near_and_takes_modules_on_projections():
-    base, (ids, mask) = backbone(), tokens()
-    eighth = base.in_int8()
-    node = nn.Linear(base.shape.hidden_size, base.shape.hidden_size)
+    backbone, (ids, mask) = tiny_backbone(), tokens()
+    eighth = backbone.in_int8()
+    node = nn.Linear(backbone.shape.hidden_size, backbone.shape.hidden_size)
     nodes = {Site(0, "query").key: node}
     for acting in ({}, nodes):
-        with torch.inference_mode(), base.attach(acting), eighth.attach(acting):
-            wanted, found = base(ids, mask)[mask.bool()], eighth(ids, mask)[mask.bool()]
+        with torch.inference_mode(), backbone.attach(acting), eighth.attach(acting):
+            wanted, found = backbone(ids, mask)[mask.bool()], eighth(ids, mask)[mask.bool()]
         assert 0 < float((wanted - found).abs().max()) < 0.15
-    assert eighth.identity == base.identity
+    assert eighth.identity == backbone.identity
     assert "quantized" in type(eighth.blocks[0].output.dense).__module__
-    assert isinstance(base.blocks[0].output.dense, nn.Linear)
+    assert isinstance(backbone.blocks[0].output.dense, nn.Linear)
 
 
 @pytest.mark.long
@@ -157,18 +157,18 @@ def test_int8_is_near_and_takes_modules_on_projections():
 def test_compiled_blocks_give_the_same_with_what_acts_in_them():
     from torch._dynamo.utils import counters
 
-    base, (ids, mask) = backbone(), tokens()
-    node = nn.Linear(base.shape.hidden_size, base.shape.hidden_size)
+    backbone, (ids, mask) = tiny_backbone(), tokens()
+    node = nn.Linear(backbone.shape.hidden_size, backbone.shape.hidden_size)
     with torch.inference_mode():
         for acting in ({}, {Site(0, "query").key: node}):
-            with base.attach(acting):
-                wanted = base(ids, mask)[mask.bool()]
+            with backbone.attach(acting):
+                wanted = backbone(ids, mask)[mask.bool()]
                 counters.clear()
-                with base.compiled():
-                    found = base(ids, mask)[mask.bool()]
+                with backbone.compiled():
+                    found = backbone(ids, mask)[mask.bool()]
                 assert counters["stats"]["unique_graphs"] == 1
                 assert not counters["graph_break"]
-                again = base(ids, mask)[mask.bool()]
+                again = backbone(ids, mask)[mask.bool()]
             assert float((wanted - found).abs().max()) < 1e-5
             assert torch.equal(wanted, again)
-    assert all(block._compiled_call_impl is None for block in base.blocks)
+    assert all(block._compiled_call_impl is None for block in backbone.blocks)

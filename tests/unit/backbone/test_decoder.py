@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.models import backbone, encoder, fresh, randomise, same_gradients, tokens
+from support.models import encoder, fresh, randomise, same_gradients, tiny_backbone, tokens
 from support.tokenizers import byte_tokenizer, tiny_tokenizer
 from torch.nn import functional as F
 
@@ -33,26 +33,26 @@ every_type = pytest.mark.parametrize("model_type", MODEL_TYPES)
 
 @every_type
 def test_hidden_states_are_those_of_transformers(model_type):
-    base, (ids, mask) = backbone(model_type), tokens()
+    backbone, (ids, mask) = tiny_backbone(model_type), tokens()
     ids, mask = ids[:1], mask[:1]  # no padding: what the library does without being told anything
-    theirs = base.encoder(input_ids=ids, output_hidden_states=True)
-    ours = base.hidden_states(ids, mask)
+    theirs = backbone.encoder(input_ids=ids, output_hidden_states=True)
+    ours = backbone.hidden_states(ids, mask)
     for mine, other in zip(ours, theirs.hidden_states, strict=True):
         assert torch.allclose(mine, other, atol=1e-6)
-    assert torch.allclose(base(ids, mask), theirs.last_hidden_state, atol=1e-6)
-    assert torch.equal(ours[-1], base(ids, mask))
+    assert torch.allclose(backbone(ids, mask), theirs.last_hidden_state, atol=1e-6)
+    assert torch.equal(ours[-1], backbone(ids, mask))
 
 
 @every_type
 def test_padded_rows_give_what_single_rows_do_and_no_token_sees_a_later_one(model_type):
-    base, (ids, mask) = backbone(model_type), tokens()
-    whole = base(ids, mask)
+    backbone, (ids, mask) = tiny_backbone(model_type), tokens()
+    whole = backbone(ids, mask)
     for row, length in enumerate(mask.sum(1).tolist()):
-        alone = base(ids[row : row + 1, :length], mask[row : row + 1, :length])
+        alone = backbone(ids[row : row + 1, :length], mask[row : row + 1, :length])
         assert (whole[row, :length] - alone[0]).abs().max() < 1e-5
     later = ids.clone()
     later[0, 6:] = (later[0, 6:] + 1) % 90 + 4
-    changed = base(later, mask)[0]
+    changed = backbone(later, mask)[0]
     assert (changed[:6] - whole[0, :6]).abs().max() < 1e-6
     assert (changed[6:] - whole[0, 6:]).abs().max() > 1e-3
 
@@ -60,40 +60,40 @@ def test_padded_rows_give_what_single_rows_do_and_no_token_sees_a_later_one(mode
 @every_type
 @pytest.mark.parametrize("preset", ["lora", "double_seq_bn", "par_bn"])
 def test_a_fresh_module_changes_no_bit_and_a_trained_one_acts_in_every_block(model_type, preset):
-    base, (ids, mask) = backbone(model_type), tokens()
-    before = base(ids, mask)
+    backbone, (ids, mask) = tiny_backbone(model_type), tokens()
+    before = backbone(ids, mask)
     _, module = (
-        fresh(preset, base.shape, reduction_factor=4)
+        fresh(preset, backbone.shape, reduction_factor=4)
         if "bn" in preset
-        else fresh(preset, base.shape)
+        else fresh(preset, backbone.shape)
     )
-    with base.attach(module.at):
-        assert torch.equal(base(ids, mask), before)
+    with backbone.attach(module.at):
+        assert torch.equal(backbone(ids, mask), before)
     randomise(module)
-    with base.attach(module.at):
-        states = base.hidden_states(ids, mask)
-        assert (base(ids, mask) - before).abs().max() > 1e-3
+    with backbone.attach(module.at):
+        states = backbone.hidden_states(ids, mask)
+        assert (backbone(ids, mask) - before).abs().max() > 1e-3
         for first, hidden in enumerate(states):
-            assert torch.equal(base.from_block(first, hidden, ids, mask), states[-1])
-    assert torch.equal(base(ids, mask), before)
+            assert torch.equal(backbone.from_block(first, hidden, ids, mask), states[-1])
+    assert torch.equal(backbone(ids, mask), before)
     assert {site.block for site in module.sites()} == {0, 1, 2}
 
 
 @every_type
 def test_lora_is_that_of_peft(model_type, tmp_path):
     peft = pytest.importorskip("peft")
-    base, (ids, mask) = backbone(model_type), tokens()
-    linears = base.layout.linears
-    method, module = fresh("lora", base.shape, targets=list(linears), rank=2, alpha=6.0)
+    backbone, (ids, mask) = tiny_backbone(model_type), tokens()
+    linears = backbone.layout.linears
+    method, module = fresh("lora", backbone.shape, targets=list(linears), rank=2, alpha=6.0)
     randomise(module)
-    method.save(module, tmp_path, "mine", base)
-    with torch.no_grad(), base.attach(module.at):
-        ours = base(ids, mask)
-    again = method.load(tmp_path, base.shape)
-    with torch.no_grad(), base.attach(again.at):
-        assert torch.equal(base(ids, mask), ours)
+    method.save(module, tmp_path, "mine", backbone)
+    with torch.no_grad(), backbone.attach(module.at):
+        ours = backbone(ids, mask)
+    again = method.load(tmp_path, backbone.shape)
+    with torch.no_grad(), backbone.attach(again.at):
+        assert torch.equal(backbone(ids, mask), ours)
     theirs = peft.PeftModel.from_pretrained(encoder(model_type), tmp_path).eval()
-    same_gradients(base, module, theirs, ids, mask)
+    same_gradients(backbone, module, theirs, ids, mask)
 
 
 def by_hand(block, x, module, key, run):
@@ -127,17 +127,17 @@ def xglm_ffn(block, x):
     [("llama", llama_ffn), ("gemma2", gemma_ffn), ("bloom", bloom_ffn), ("xglm", xglm_ffn)],
 )
 def test_a_bottleneck_acts_before_the_residual_sum(model_type, run):
-    base, (ids, mask) = backbone(model_type), tokens()
-    _, module = fresh("seq_bn", base.shape, reduction_factor=4)
+    backbone, (ids, mask) = tiny_backbone(model_type), tokens()
+    _, module = fresh("seq_bn", backbone.shape, reduction_factor=4)
     randomise(module)
-    block = base.blocks[0]
-    name = base.layout.sublayers["ffn"].residual[0]
+    block = backbone.blocks[0]
+    name = backbone.layout.sublayers["ffn"].residual[0]
     seen = []
     handle = block.get_submodule(name).register_forward_pre_hook(
         lambda _, given: seen.append(given)
     )
-    with base.attach(module.at):
-        output = base.hidden_states(ids, mask, up_to=1)[1]
+    with backbone.attach(module.at):
+        output = backbone.hidden_states(ids, mask, up_to=1)[1]
     handle.remove()
     expected = by_hand(block, seen[0][0], module, "0_ffn", run)
     assert (output - expected)[mask.bool()].abs().max() < 1e-5
@@ -146,18 +146,18 @@ def test_a_bottleneck_acts_before_the_residual_sum(model_type, run):
 @pytest.mark.parametrize("model_type", ["llama", "gemma3_text", "bloom", "xglm"])
 def test_gradient_checkpointing_gives_the_same_gradients(model_type):
     still = dict.fromkeys(("dropout", "attention_dropout", "activation_dropout"), 0.0)
-    base, (ids, mask) = backbone(model_type, **still), tokens()
-    _, module = fresh("lora", base.shape, dropout=0.0)
+    backbone, (ids, mask) = tiny_backbone(model_type, **still), tokens()
+    _, module = fresh("lora", backbone.shape, dropout=0.0)
     randomise(module)
     gradients = []
     for checkpointing in (False, True):
         if checkpointing:
-            base.encoder.gradient_checkpointing_enable({"use_reentrant": False})
-        base.encoder.train()
+            backbone.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+        backbone.encoder.train()
         for parameter in module.parameters():
             parameter.grad = None
-        with base.attach(module.at):
-            base(ids, mask)[mask.bool()].pow(2).sum().backward()
+        with backbone.attach(module.at):
+            backbone(ids, mask)[mask.bool()].pow(2).sum().backward()
         gradients.append([p.grad.clone() for p in module.parameters()])
     for plain, kept in zip(*gradients, strict=True):
         assert torch.allclose(plain, kept, rtol=1e-5, atol=1e-7)
@@ -165,28 +165,28 @@ def test_gradient_checkpointing_gives_the_same_gradients(model_type):
 
 @every_type
 def test_bf16_is_near_float32(model_type):
-    base, (ids, mask) = backbone(model_type), tokens()
-    exact = base(ids, mask)
+    backbone, (ids, mask) = tiny_backbone(model_type), tokens()
+    exact = backbone(ids, mask)
     with torch.autocast("cpu", torch.bfloat16):
-        near = base(ids, mask)
+        near = backbone(ids, mask)
     assert near.isfinite().all()
     assert F.cosine_similarity(exact[mask.bool()], near[mask.bool()].float(), dim=-1).min() > 0.98
 
 
 @pytest.mark.parametrize(("asked", "read"), [("", "last"), ("mean", "mean"), ("cls", "cls")])
 def test_a_head_reads_after_loading_what_it_read_in_training(asked, read, tmp_path):
-    base, (ids, mask) = backbone("llama"), tokens()
+    backbone, (ids, mask) = tiny_backbone("llama"), tokens()
     options = {"head_pooling": asked} if asked else {}
     task = TaskSpec(
         name="of-a-yaml-elsewhere", format="classification", languages=["en"], metric="accuracy",
         sources=[], labels=["a", "b"], options=options,
     )  # fmt: skip
-    head = Head.new(task, base, torch.Generator().manual_seed(0))
+    head = Head.new(task, backbone, torch.Generator().manual_seed(0))
     records = save_heads({task.name: head}, tmp_path)
     entry = SimpleNamespace(folder=tmp_path, manifest=SimpleNamespace(heads=records, format=""))
-    (again,) = load_heads(entry, base)
+    (again,) = load_heads(entry, backbone)
     batch = Batch(ids, mask, torch.arange(4), np.arange(4), 4)
-    hidden = base(ids, mask)
+    hidden = backbone(ids, mask)
     dense, out = head.module.dense, head.module.out_proj
     vector = {
         "last": torch.stack([row[n - 1] for row, n in zip(hidden, mask.sum(1), strict=True)]),
@@ -205,19 +205,19 @@ def test_no_answer_is_scored_where_a_token_sees_the_whole_window(model_type, pla
     tokenizer = byte_tokenizer(texts * 20, 300)
     tokenizer.pad_token = tokenizer.eos_token
     task = load_task("squad2")
-    base = backbone(model_type, tokenizer=tokenizer, vocab_size=len(tokenizer))
+    backbone = tiny_backbone(model_type, tokenizer=tokenizer, vocab_size=len(tokenizer))
     rows = [
         Example(str(n), "en", {"question": texts[0], "context": text}, (Answer(text, 0),))
         for n, text in enumerate((texts[1], texts[1] + " at all"))
     ]
-    features = encode_rows(rows, task, base, 64)
-    head = Head.new(task, base, torch.Generator().manual_seed(0))
-    model = TaskModel(base, None, {task.name: head})
+    features = encode_rows(rows, task, backbone, 64)
+    head = Head.new(task, backbone, torch.Generator().manual_seed(0))
+    model = TaskModel(backbone, None, {task.name: head})
     found = extractive_qa.rank(logits(model, features, task.name), features, rows, task)
     batch = collate(features, np.arange(len(features)), tokenizer.pad_token_id)
     assert len(features) == len(rows)
     assert int(features.scalars["begin"][0] + features.scalars["length"][0]) < features.lengths[0]
-    hidden = base(batch.input_ids, batch.attention_mask)
+    hidden = backbone(batch.input_ids, batch.attention_mask)
     for row, ranking in enumerate(found):
         scores = head.module.classifier(hidden[row, : features.lengths[row]])
         assert ranking.null_score == pytest.approx(float(scores[place].sum()), abs=1e-6)
@@ -244,8 +244,8 @@ def test_what_the_library_says_of_a_config_is_kept_to_itself(tmp_path, capfd):
     values = json.loads((tmp_path / "config.json").read_text())
     scaling = {"rope_type": "linear", "factor": 2.0, "of_another_library": 1}
     (tmp_path / "config.json").write_text(json.dumps(values | {"rope_scaling": scaling}))
-    base = Backbone.load(str(tmp_path))
-    assert base.encoder.rotary_emb.rope_type == "linear"
+    backbone = Backbone.load(str(tmp_path))
+    assert backbone.encoder.rotary_emb.rope_type == "linear"
     assert capfd.readouterr() == ("", "")
 
 

@@ -8,7 +8,7 @@ import zlib
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.models import backbone
+from support.models import tiny_backbone
 
 from xstilts.backbone import lazy_tensors as module
 from xstilts.backbone.lazy_tensors import (
@@ -29,7 +29,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture(scope="module")
 def base():
-    return {name: p.detach() for name, p in backbone().encoder.named_parameters()}
+    return {name: p.detach() for name, p in tiny_backbone().encoder.named_parameters()}
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_pieces_of_another_size_are_read_as_well(base, tmp_path, monkeypatch):
 
 def test_another_backbone_is_noticed(base, tmp_path):
     _difference.write(tmp_path, changed(base), base)
-    other = {name: p.detach() for name, p in backbone(seed=1).encoder.named_parameters()}
+    other = {name: p.detach() for name, p in tiny_backbone(seed=1).encoder.named_parameters()}
     found = _difference.read(tmp_path, other)
     for name in ("encoder.layer.1.output.dense.weight", "encoder.layer.0.output.dense.weight"):
         with pytest.raises(BackboneMismatchError, match="difference from another backbone"):

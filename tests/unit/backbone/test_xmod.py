@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from support.models import backbone, fresh, randomise, tokens
+from support.models import fresh, randomise, tiny_backbone, tokens
 from support.tokenizers import tiny_tokenizer
 from support.trained import TEXTS, backbone_folder
 from torch.nn import functional as F
@@ -35,7 +35,7 @@ NORMS = {
 
 def xmod(tokenizer=None, **config) -> Backbone:
     """A random X-MOD without a default language."""
-    return backbone(
+    return tiny_backbone(
         "xmod", tokenizer=tokenizer, **{"languages": LANGUAGES, "default_language": None, **config}
     )
 
@@ -106,7 +106,7 @@ def test_a_language_without_adapter_is_refused_or_passes_the_default_one():
 
 @pytest.mark.parametrize("name", ["xnli", "udpos", "xcopa", "tatoeba"])
 def test_features_of_mixed_languages_are_those_of_each_row(name, tokenizer):
-    task, here, plain = load_task(name), xmod(tokenizer), backbone(tokenizer=tokenizer)
+    task, here, plain = load_task(name), xmod(tokenizer), tiny_backbone(tokenizer=tokenizer)
     fields = {
         "xnli": ({"text": "a man runs", "text_pair": "nobody runs home"}, task.labels),
         "udpos": ({"words": ("the", "man")}, [("DET", "NOUN"), ("DET", "VERB")]),

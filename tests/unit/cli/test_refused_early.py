@@ -29,8 +29,8 @@ sources:
 def zoo(tmp_path_factory):
     """A library with a module for NLI."""
     folder = tmp_path_factory.mktemp("early")
-    base = Backbone.load(str(backbone_folder(folder / "pico")))
-    add_module(Zoo(folder / "zoo"), base, "mnli")
+    backbone = Backbone.load(str(backbone_folder(folder / "pico")))
+    add_module(Zoo(folder / "zoo"), backbone, "mnli")
     return folder / "zoo"
 
 

@@ -35,7 +35,7 @@ def pico(tmp_path_factory):
 
 
 @pytest.fixture
-def base(pico):
+def backbone(pico):
     return Backbone.load(str(pico))
 
 
@@ -46,16 +46,16 @@ def fill(model, *marks):
             parameter.data.copy_(torch.randn(parameter.shape, generator=draws) * 0.3)
 
 
-def imported(path, base, tmp_path, task="", **more):
-    found = read_folder(path, base, task, **more)
+def imported(path, backbone, tmp_path, task="", **more):
+    found = read_folder(path, backbone, task, **more)
     zoo = Zoo(tmp_path / "zoo")
-    add_to(zoo, found, "thing", base, path)
-    ids, mask = probe(base)
-    return found, ids, mask, reference(source("thing", zoo, base), ids, mask)
+    add_to(zoo, found, "thing", backbone, path)
+    ids, mask = probe(backbone)
+    return found, ids, mask, reference(source("thing", zoo, backbone), ids, mask)
 
 
 @pytest.mark.parametrize("rslora", [False, True])
-def test_peft_with_a_head(pico, base, tmp_path, rslora):
+def test_peft_with_a_head(pico, backbone, tmp_path, rslora):
     plain = transformers.AutoModelForSequenceClassification.from_pretrained(pico, num_labels=3)
     config = peft.LoraConfig(
         r=4, lora_alpha=6, target_modules=["query", "value"], task_type="SEQ_CLS", use_rslora=rslora
@@ -63,31 +63,31 @@ def test_peft_with_a_head(pico, base, tmp_path, rslora):
     model = peft.get_peft_model(plain, config).eval()
     fill(model, "lora_", "classifier.modules_to_save")
     model.save_pretrained(tmp_path / "theirs")
-    found, ids, mask, logits = imported(tmp_path / "theirs", base, tmp_path, "mnli")
+    found, ids, mask, logits = imported(tmp_path / "theirs", backbone, tmp_path, "mnli")
     wanted = model(input_ids=ids, attention_mask=mask).logits
     assert torch.allclose(logits, wanted, atol=1e-6)
     assert (found.library, found.notes) == ("peft", ())
     assert found.head.task.labels == ["entailment", "neutral", "contradiction"]
-    headless = read_folder(tmp_path / "theirs", base)
+    headless = read_folder(tmp_path / "theirs", backbone)
     assert headless.head is None
     assert "--task" in headless.notes[0]
-    other = read_folder(tmp_path / "theirs", base, "udpos")
+    other = read_folder(tmp_path / "theirs", backbone, "udpos")
     assert other.head is None
     assert "does not fit" in other.notes[0]
 
 
 @pytest.mark.long
-def test_what_we_export_comes_back(pico, base, tmp_path):
+def test_what_we_export_comes_back(pico, backbone, tmp_path):
     zoo = Zoo(tmp_path / "ours")
     for task in ("mnli", "udpos", "squad2", "hellaswag"):
-        add_module(zoo, base, task, "lora")
-        add_module(zoo, base, task, "seq_bn")
+        add_module(zoo, backbone, task, "lora")
+        add_module(zoo, backbone, task, "seq_bn")
         for kind, preset in (("peft", "lora"), ("adapters", "lora"), ("adapters", "seq_bn")):
-            ids, mask = probe(base)
-            wanted = reference(source(f"{task}/{preset}", zoo, base), ids, mask)
+            ids, mask = probe(backbone)
+            wanted = reference(source(f"{task}/{preset}", zoo, backbone), ids, mask)
             out = tmp_path / f"{task}-{kind}-{preset}"
-            export(kind, f"{task}/{preset}", zoo, base, out)
-            _, _, _, logits = imported(out, base, tmp_path / out.name / "x", task)
+            export(kind, f"{task}/{preset}", zoo, backbone, out)
+            _, _, _, logits = imported(out, backbone, tmp_path / out.name / "x", task)
             assert torch.allclose(logits, wanted, atol=1e-6), out.name
 
 
@@ -103,7 +103,7 @@ SAFE = [(config, False) for config in ("seq_bn", "double_seq_bn", "seq_bn_inv", 
 @pytest.mark.parametrize(
     ("config", "pickles"), [*SAFE, pytest.param("seq_bn_inv", True, marks=pytest.mark.slow)]
 )
-def test_the_adapters_library(plain, base, tmp_path, config, pickles):
+def test_the_adapters_library(plain, backbone, tmp_path, config, pickles):
     plain.add_adapter("nli", config=config)
     plain.add_classification_head("nli", num_labels=3)
     fill(plain, ".nli.")
@@ -113,9 +113,9 @@ def test_the_adapters_library(plain, base, tmp_path, config, pickles):
     plain.save_adapter(str(tmp_path / "theirs"), "nli", use_safetensors=not pickles)
     if pickles:
         with pytest.raises(UsageError, match="--from-pickle"):
-            read_folder(tmp_path / "theirs", base)
+            read_folder(tmp_path / "theirs", backbone)
     found, ids, mask, logits = imported(
-        tmp_path / "theirs", base, tmp_path, "mnli", pickles=pickles
+        tmp_path / "theirs", backbone, tmp_path, "mnli", pickles=pickles
     )
     wanted = plain(input_ids=ids, attention_mask=mask).logits
     assert torch.allclose(logits, wanted, atol=1e-6)
@@ -124,7 +124,7 @@ def test_the_adapters_library(plain, base, tmp_path, config, pickles):
     )
 
 
-def test_old_names_of_the_adapter_hub(plain, base, tmp_path):
+def test_old_names_of_the_adapter_hub(plain, backbone, tmp_path):
     """Keys and config as the hub's MAD-X language adapters have them."""
     plain.add_adapter("sw", config="seq_bn_inv")
     fill(plain, ".sw.")
@@ -162,7 +162,7 @@ def test_old_names_of_the_adapter_hub(plain, base, tmp_path):
     inner["invertible_adapter"] = {"block_type": "nice", "reduction_factor": 2}
     inner |= {"attention_type": "sent-lvl-dynamic", "new_attention_norm": False}
     path.write_text(json.dumps({"config": inner, "name": "sw", "model_name": "xlm-roberta-base"}))
-    found, ids, mask, states = imported(folder, base, tmp_path)
+    found, ids, mask, states = imported(folder, backbone, tmp_path)
     wanted = plain(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.allclose(states[mask.bool()], wanted[mask.bool()], atol=1e-6)
     assert found.adapter.method == "language"
@@ -171,7 +171,7 @@ def test_old_names_of_the_adapter_hub(plain, base, tmp_path):
         {key: value for key, value in old.items() if "invertible" not in key},
         folder / "adapter.safetensors",
     )
-    assert read_folder(folder, base).adapter.method == "bottleneck"
+    assert read_folder(folder, backbone).adapter.method == "bottleneck"
 
 
 LABELS = ["contradiction", "neutral", "entailment"]
@@ -189,25 +189,25 @@ def adapters_folder(plain, folder, **head):
     return folder
 
 
-def test_the_scores_of_a_head_come_in_the_order_of_the_tasks_labels(plain, base, tmp_path):
+def test_the_scores_of_a_head_come_in_the_order_of_the_tasks_labels(plain, backbone, tmp_path):
     folder = adapters_folder(plain, tmp_path / "theirs", id2label=dict(enumerate(LABELS)))
-    found, ids, mask, logits = imported(folder, base, tmp_path, "mnli")
+    found, ids, mask, logits = imported(folder, backbone, tmp_path, "mnli")
     assert found.head.task.labels == ["entailment", "neutral", "contradiction"]
     wanted = plain(input_ids=ids, attention_mask=mask).logits[:, [2, 1, 0]]
     assert torch.allclose(logits, wanted, atol=1e-6)
     assert found.notes == ()
 
 
-def test_a_head_of_other_labels_is_refused_by_their_names(plain, base, tmp_path):
+def test_a_head_of_other_labels_is_refused_by_their_names(plain, backbone, tmp_path):
     labels = dict(enumerate(["yes", "no", "maybe"]))
     folder = adapters_folder(plain, tmp_path / "theirs", id2label=labels)
     with pytest.raises(IntegrityError, match=r"maybe, no, yes; task 'mnli' has entailment"):
-        read_folder(folder, base, "mnli")
+        read_folder(folder, backbone, "mnli")
 
 
-def test_a_head_without_label_names_says_in_which_order_they_are_taken(plain, base, tmp_path):
+def test_a_head_without_label_names_says_in_which_order_they_are_taken(plain, backbone, tmp_path):
     folder = adapters_folder(plain, tmp_path / "theirs")
-    found = read_folder(folder, base, "mnli")
+    found = read_folder(folder, backbone, "mnli")
     assert found.head is not None
     assert "in the order of 'mnli', entailment, neutral, contradiction" in found.notes[0]
 
@@ -222,19 +222,19 @@ def test_a_head_without_label_names_says_in_which_order_they_are_taken(plain, ba
     ],
 )
 def test_a_head_that_computes_something_else_is_left_out(
-    plain, base, tmp_path, task, change, words
+    plain, backbone, tmp_path, task, change, words
 ):
     folder = adapters_folder(plain, tmp_path / "theirs", id2label=dict(enumerate(LABELS)))
     path = folder / "head_config.json"
     config = json.loads(path.read_text())
     config["config"] |= change
     path.write_text(json.dumps(config))
-    found = read_folder(folder, base, task)
+    found = read_folder(folder, backbone, task)
     assert found.head is None
     assert words in found.notes[0]
 
 
-def test_every_option_of_an_adapters_config_is_computed_or_refused(plain, base, tmp_path):
+def test_every_option_of_an_adapters_config_is_computed_or_refused(plain, backbone, tmp_path):
     """Each key that the library reads, at another value than the one it was saved with."""
     other = {
         "non_linearity": "gelu",
@@ -253,18 +253,18 @@ def test_every_option_of_an_adapters_config_is_computed_or_refused(plain, base, 
     folder = adapters_folder(plain, tmp_path / "theirs")
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
-    ids, mask = probe(base)
+    ids, mask = probe(backbone)
     for key, value in other.items():
         changed = config | {"config": config["config"] | {key: value}}
         path.write_text(json.dumps(changed))
         if key not in same:
             with pytest.raises(IntegrityError, match=f"option {key}="):
-                read_folder(folder, base)
+                read_folder(folder, backbone)
             continue
-        found = read_folder(folder, base)
-        with base.attach(found.adapter.eval().at), torch.inference_mode():
-            ours = base(ids, mask)
-        theirs = type(plain).from_pretrained(base.encoder.name_or_path).eval()
+        found = read_folder(folder, backbone)
+        with backbone.attach(found.adapter.eval().at), torch.inference_mode():
+            ours = backbone(ids, mask)
+        theirs = type(plain).from_pretrained(backbone.encoder.name_or_path).eval()
         theirs.load_adapter(str(folder), use_safetensors=True, with_head=False, set_active=True)
         wanted = theirs(input_ids=ids, attention_mask=mask).last_hidden_state
         assert torch.allclose(ours[mask.bool()], wanted[mask.bool()], atol=1e-6), key
@@ -309,13 +309,13 @@ def peft_folder(pico, folder, **options):
         ({"target_modules": ".*self.query"}, ""),
     ],
 )
-def test_every_option_of_peft_is_computed_or_refused(pico, base, tmp_path, options, refused):
+def test_every_option_of_peft_is_computed_or_refused(pico, backbone, tmp_path, options, refused):
     model = peft_folder(pico, tmp_path / "theirs", **options)
     if refused:
         with pytest.raises(IntegrityError, match=refused):
-            read_folder(tmp_path / "theirs", base)
+            read_folder(tmp_path / "theirs", backbone)
         return
-    _, ids, mask, ours = imported(tmp_path / "theirs", base, tmp_path)
+    _, ids, mask, ours = imported(tmp_path / "theirs", backbone, tmp_path)
     with torch.inference_mode():
         wanted = model(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.allclose(ours, wanted, atol=1e-6)
@@ -324,16 +324,18 @@ def test_every_option_of_peft_is_computed_or_refused(pico, base, tmp_path, optio
 @pytest.mark.parametrize(
     "key", ["loftq_config", "arrow_config", "use_qalora", "velora_config", "kasa_config", "new_key"]
 )
-def test_a_key_of_peft_that_is_set_and_not_understood_is_refused_by_name(pico, base, tmp_path, key):
+def test_a_key_of_peft_that_is_set_and_not_understood_is_refused_by_name(
+    pico, backbone, tmp_path, key
+):
     peft_folder(pico, tmp_path / "theirs")
     path = tmp_path / "theirs" / "adapter_config.json"
     config = json.loads(path.read_text())
     for value in (None, False, {}):
         path.write_text(json.dumps(config | {key: value}))
-        read_folder(tmp_path / "theirs", base)
+        read_folder(tmp_path / "theirs", backbone)
     path.write_text(json.dumps(config | {key: {"loftq_bits": 4}}))
     with pytest.raises(IntegrityError, match=f"option {key}="):
-        read_folder(tmp_path / "theirs", base)
+        read_folder(tmp_path / "theirs", backbone)
 
 
 @pytest.mark.parametrize(
@@ -351,17 +353,17 @@ def test_a_key_of_peft_that_is_set_and_not_understood_is_refused_by_name(pico, b
         ({"exclude_modules": ["query"]}, "self.query.*leave"),
     ],
 )
-def test_a_config_of_peft_that_does_not_fit_the_tensors(pico, base, tmp_path, change, refused):
+def test_a_config_of_peft_that_does_not_fit_the_tensors(pico, backbone, tmp_path, change, refused):
     folder = tmp_path / "theirs"
     peft_folder(pico, folder)
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps(config | change))
     with pytest.raises(IntegrityError, match=refused) as caught:
-        read_folder(folder, base)
+        read_folder(folder, backbone)
     assert caught.value.where == str(folder)
 
 
-def test_half_of_an_update_is_refused_and_its_tensor_named(pico, base, tmp_path):
+def test_half_of_an_update_is_refused_and_its_tensor_named(pico, backbone, tmp_path):
     folder = tmp_path / "theirs"
     peft_folder(pico, folder)
     path = folder / "adapter_model.safetensors"
@@ -370,29 +372,29 @@ def test_half_of_an_update_is_refused_and_its_tensor_named(pico, base, tmp_path)
     del tensors[lost]
     save_file(tensors, path)
     with pytest.raises(IntegrityError, match=r"missing: 1_query\.A") as caught:
-        read_folder(folder, base)
+        read_folder(folder, backbone)
     assert caught.value.where == str(folder)
 
 
-def test_whole_numbers_are_no_weights(pico, base, tmp_path):
+def test_whole_numbers_are_no_weights(pico, backbone, tmp_path):
     folder = tmp_path / "theirs"
     peft_folder(pico, folder)
     path = folder / "adapter_model.safetensors"
     save_file({key: tensor.to(torch.int8) for key, tensor in load_file(path).items()}, path)
     with pytest.raises(IntegrityError, match="int8"):
-        read_folder(folder, base)
+        read_folder(folder, backbone)
 
 
 @pytest.mark.parametrize("start", ["corda", "loftq", "lora_ga", "mica", "PISSA", ["x"]])
-def test_a_start_that_may_change_the_base_is_refused(pico, base, tmp_path, start):
+def test_a_start_that_may_change_the_base_is_refused(pico, backbone, tmp_path, start):
     peft_folder(pico, tmp_path / "theirs")
     path = tmp_path / "theirs" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"init_lora_weights": start}))
     with pytest.raises(IntegrityError, match="init_lora_weights"):
-        read_folder(tmp_path / "theirs", base)
+        read_folder(tmp_path / "theirs", backbone)
 
 
-def test_weights_that_are_no_numbers_are_refused(pico, base, tmp_path):
+def test_weights_that_are_no_numbers_are_refused(pico, backbone, tmp_path):
     peft_folder(pico, tmp_path / "theirs")
     path = tmp_path / "theirs" / "adapter_model.safetensors"
     state = load_file(path)
@@ -400,30 +402,30 @@ def test_weights_that_are_no_numbers_are_refused(pico, base, tmp_path):
         key = next(iter(state))
         save_file(state | {key: torch.full_like(state[key], value)}, path)
         with pytest.raises(IntegrityError, match=r"tensor 'base_model.*' holds NaN or infinity"):
-            read_folder(tmp_path / "theirs", base)
+            read_folder(tmp_path / "theirs", backbone)
 
 
-def test_the_stated_base_may_be_the_very_folder(pico, base, tmp_path, monkeypatch):
+def test_the_stated_base_may_be_the_very_folder(pico, backbone, tmp_path, monkeypatch):
     peft_folder(pico, tmp_path / "theirs")
-    found = read_folder(tmp_path / "theirs", base)
+    found = read_folder(tmp_path / "theirs", backbone)
     assert found.stated == str(pico)
     monkeypatch.chdir(pico.parent)
-    require_base(found, base.identity, given=str(pico))
-    require_base(found, base.identity, given=pico.name)
+    require_base(found, backbone.identity, given=str(pico))
+    require_base(found, backbone.identity, given=pico.name)
     with pytest.raises(BackboneMismatchError, match=r"was made for .*pico"):
-        require_base(found, base.identity, given=str(tmp_path))
+        require_base(found, backbone.identity, given=str(tmp_path))
     (tmp_path / "e5small").symlink_to(pico)
     linked = replace(found, stated="e5small")
-    require_base(linked, base.identity, given=str(tmp_path / "e5small"))
+    require_base(linked, backbone.identity, given=str(tmp_path / "e5small"))
     with pytest.raises(BackboneMismatchError, match="e5small"):
-        require_base(linked, base.identity, given=str(pico))
+        require_base(linked, backbone.identity, given=str(pico))
     elsewhere = replace(found, stated="/nowhere/of/this/machine/pico")
-    require_base(elsewhere, base.identity, given=str(tmp_path))
+    require_base(elsewhere, backbone.identity, given=str(tmp_path))
     with pytest.raises(BackboneMismatchError, match="/nowhere/other"):
-        require_base(replace(found, stated="/nowhere/other"), base.identity, given=str(pico))
+        require_base(replace(found, stated="/nowhere/other"), backbone.identity, given=str(pico))
 
 
-def test_a_snapshot_of_the_hubs_cache_is_read_and_other_links_are_not(pico, base, tmp_path):
+def test_a_snapshot_of_the_hubs_cache_is_read_and_other_links_are_not(pico, backbone, tmp_path):
     peft_folder(pico, tmp_path / "plain")
     snapshot = tmp_path / "hub/models--me--lora/snapshots/abc"
     blobs = tmp_path / "hub/models--me--lora/blobs"
@@ -433,7 +435,7 @@ def test_a_snapshot_of_the_hubs_cache_is_read_and_other_links_are_not(pico, base
         if path.is_file():
             shutil.copy(path, blobs / str(number))
             (snapshot / path.name).symlink_to(f"../../blobs/{number}")
-    cached, plainly = (read_folder(p, base).adapter for p in (snapshot, tmp_path / "plain"))
+    cached, plainly = (read_folder(p, backbone).adapter for p in (snapshot, tmp_path / "plain"))
     assert cached.options == plainly.options
     for key, value in plainly.at.state_dict().items():
         assert torch.equal(cached.at.state_dict()[key], value)
@@ -442,12 +444,12 @@ def test_a_snapshot_of_the_hubs_cache_is_read_and_other_links_are_not(pico, base
         linked.mkdir(parents=True)
         (linked / "adapter_config.json").symlink_to(tmp_path / "plain" / "adapter_config.json")
         with pytest.raises(IntegrityError, match="is a link") as caught:
-            read_folder(linked, base)
+            read_folder(linked, backbone)
         assert "cp -rL" in caught.value.hint
 
 
 @pytest.mark.long
-def test_a_hostile_pickle_runs_nothing(base, tmp_path):
+def test_a_hostile_pickle_runs_nothing(backbone, tmp_path):
     flag = tmp_path / "ran"
 
     class Evil:
@@ -461,7 +463,7 @@ def test_a_hostile_pickle_runs_nothing(base, tmp_path):
         json.dumps({"config": {"mh_adapter": False}, "name": "x"})
     )
     with pytest.raises(IntegrityError, match="more than tensors"):
-        read_folder(folder, base, pickles=True)
+        read_folder(folder, backbone, pickles=True)
     assert not flag.exists()
 
 
@@ -473,9 +475,9 @@ def test_a_hostile_pickle_runs_nothing(base, tmp_path):
         (lambda config: config.pop("r"), "r"),
     ],
 )
-def test_what_is_not_supported_is_refused(base, tmp_path, change, words):
+def test_what_is_not_supported_is_refused(backbone, tmp_path, change, words):
     zoo = Zoo(tmp_path / "ours")
-    entry = add_module(zoo, base, "mnli", "lora")
+    entry = add_module(zoo, backbone, "mnli", "lora")
     folder = tmp_path / "theirs"
     shutil.copytree(entry.folder, folder)
     path = folder / "adapter_config.json"
@@ -483,34 +485,34 @@ def test_what_is_not_supported_is_refused(base, tmp_path, change, words):
     change(config)
     path.write_text(json.dumps(config))
     with pytest.raises(IntegrityError, match=words):
-        read_folder(folder, base)
+        read_folder(folder, backbone)
     with pytest.raises(NotFoundError, match="nowhere"):
-        read_folder(tmp_path / "nowhere", base)
+        read_folder(tmp_path / "nowhere", backbone)
 
 
-def test_a_folder_without_factors_is_refused(base, tmp_path):
-    entry = add_module(Zoo(tmp_path / "ours"), base, "mnli", "lora")
+def test_a_folder_without_factors_is_refused(backbone, tmp_path):
+    entry = add_module(Zoo(tmp_path / "ours"), backbone, "mnli", "lora")
     folder = shutil.copytree(entry.folder, tmp_path / "theirs")
     save_file({"base_model.model.classifier.bias": torch.ones(3)}, folder / WEIGHTS)
     with pytest.raises(IntegrityError, match="holds no LoRA factors"):
-        read_folder(folder, base)
+        read_folder(folder, backbone)
 
 
-def test_another_base_model_is_refused(base, tmp_path):
+def test_another_base_model_is_refused(backbone, tmp_path):
     zoo = Zoo(tmp_path / "ours")
-    entry = add_module(zoo, base, "mnli", "lora")
-    found = read_folder(entry.folder, base)
-    require_base(found, base.identity)
-    other = base.identity.model_copy(update={"repo": "other", "name": "other"})
+    entry = add_module(zoo, backbone, "mnli", "lora")
+    found = read_folder(entry.folder, backbone)
+    require_base(found, backbone.identity)
+    other = backbone.identity.model_copy(update={"repo": "other", "name": "other"})
     with pytest.raises(BackboneMismatchError, match="'pico'"):
         require_base(found, other)
     require_base(found, other, allow=True)
 
 
-def test_command(pico, base, tmp_path, capsys):
+def test_command(pico, backbone, tmp_path, capsys):
     zoo = Zoo(tmp_path / "ours")
-    add_module(zoo, base, "mnli", "lora")
-    export("peft", "mnli/lora", zoo, base, tmp_path / "theirs")
+    add_module(zoo, backbone, "mnli", "lora")
+    export("peft", "mnli/lora", zoo, backbone, tmp_path / "theirs")
     flags = ("--backbone", str(pico), "--zoo", str(tmp_path / "new"), "--json", "-q")
     for extra in (("--dry-run",), ()):
         with pytest.raises(SystemExit) as caught:
@@ -521,17 +523,17 @@ def test_command(pico, base, tmp_path, capsys):
         assert (tmp_path / "new").exists() == (not extra)
     record = json.loads(output.out)
     assert record["reference"].startswith("nli/imported/pico@")
-    loaded = load_expression("nli", Zoo(tmp_path / "new"), base)
+    loaded = load_expression("nli", Zoo(tmp_path / "new"), backbone)
     assert loaded.head.task.name == "mnli"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("revision", ["", "@main"])
-def test_from_a_hub(pico, base, tmp_path, capsys, monkeypatch, revision):
+def test_from_a_hub(pico, backbone, tmp_path, capsys, monkeypatch, revision):
     """A repository of plain peft, at one commit; offline from the cache; what is none is named."""
     zoo = Zoo(tmp_path / "ours")
-    add_module(zoo, base, "mnli", "lora")
-    export("peft", "mnli/lora", zoo, base, tmp_path / "theirs")
+    add_module(zoo, backbone, "mnli", "lora")
+    export("peft", "mnli/lora", zoo, backbone, tmp_path / "theirs")
     own = ("--backbone", str(pico), "--json", "-q", "--name", "nli", "--task", "mnli")
 
     def command(*arguments):
@@ -572,26 +574,26 @@ def test_from_a_hub(pico, base, tmp_path, capsys, monkeypatch, revision):
         ({"lora_dropout": None}, "'lora_dropout' is None"),
     ],
 )
-def test_a_value_that_peft_could_not_take_is_named(pico, base, tmp_path, change, refused):
+def test_a_value_that_peft_could_not_take_is_named(pico, backbone, tmp_path, change, refused):
     peft_folder(pico, tmp_path / "theirs")
     path = tmp_path / "theirs" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(IntegrityError, match=refused) as caught:
-        read_folder(tmp_path / "theirs", base)
+        read_folder(tmp_path / "theirs", backbone)
     assert caught.value.where == str(path.parent)
 
 
 @pytest.mark.parametrize("lost", ["encoder.layer.0.", "encoder.layer.1.attention.self.value"])
-def test_factors_that_the_config_names_and_the_file_lacks(pico, base, tmp_path, lost):
+def test_factors_that_the_config_names_and_the_file_lacks(pico, backbone, tmp_path, lost):
     """Peft only warns, and acts without them."""
     peft_folder(pico, tmp_path / "theirs")
     path = tmp_path / "theirs" / "adapter_model.safetensors"
     save_file({key: tensor for key, tensor in load_file(path).items() if lost not in key}, path)
     with pytest.raises(IntegrityError, match=f"no tensors of {lost}"):
-        read_folder(tmp_path / "theirs", base)
+        read_folder(tmp_path / "theirs", backbone)
 
 
-def test_factors_of_two_encoders_do_not_replace_each_other(pico, base, tmp_path):
+def test_factors_of_two_encoders_do_not_replace_each_other(pico, backbone, tmp_path):
     peft_folder(pico, tmp_path / "theirs")
     path = tmp_path / "theirs" / "adapter_model.safetensors"
     towers = {
@@ -601,7 +603,7 @@ def test_factors_of_two_encoders_do_not_replace_each_other(pico, base, tmp_path)
     }
     save_file(towers, path)
     with pytest.raises(IntegrityError, match=r"2 encoders: 'passage\.', 'query\.'"):
-        read_folder(tmp_path / "theirs", base)
+        read_folder(tmp_path / "theirs", backbone)
 
 
 @pytest.mark.parametrize(
@@ -612,23 +614,23 @@ def test_factors_of_two_encoders_do_not_replace_each_other(pico, base, tmp_path)
         ({"layers": "two"}, "'layers' is 'two'"),
     ],
 )
-def test_a_head_whose_config_is_broken_is_refused(plain, base, tmp_path, change, refused):
+def test_a_head_whose_config_is_broken_is_refused(plain, backbone, tmp_path, change, refused):
     folder = adapters_folder(plain, tmp_path / "theirs", id2label=dict(enumerate(LABELS)))
     path = folder / "head_config.json"
     config = json.loads(path.read_text())
     config["config"] |= change
     path.write_text(json.dumps(config))
     with pytest.raises(IntegrityError, match=refused):
-        read_folder(folder, base, "mnli")
+        read_folder(folder, backbone, "mnli")
 
 
-def test_a_folder_without_the_head_that_was_asked_for_says_so(pico, base, tmp_path):
+def test_a_folder_without_the_head_that_was_asked_for_says_so(pico, backbone, tmp_path):
     peft_folder(pico, tmp_path / "theirs")
-    found = read_folder(tmp_path / "theirs", base, "mnli")
+    found = read_folder(tmp_path / "theirs", backbone, "mnli")
     assert found.notes == ("it holds no head for task 'mnli'",)
 
 
-def test_a_merged_model_is_no_module(pico, base):
+def test_a_merged_model_is_no_module(pico, backbone):
     with pytest.raises(IntegrityError, match="a whole model and no adapter_config") as caught:
-        read_folder(pico, base)
+        read_folder(pico, backbone)
     assert "--backbone" in caught.value.hint

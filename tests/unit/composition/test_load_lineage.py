@@ -15,19 +15,19 @@ TEXT = "fuse(mnli/seq_bn, qqp/seq_bn)"
 
 
 @pytest.fixture
-def base(tmp_path):
+def backbone(tmp_path):
     return Backbone.load(str(backbone_folder(tmp_path / "base")))
 
 
 @pytest.fixture
-def zoo(tmp_path, base):
+def zoo(tmp_path, backbone):
     zoo = Zoo(tmp_path / "zoo")
     for task in ("mnli", "qqp"):
-        add_module(zoo, base, task)
+        add_module(zoo, backbone, task)
     return zoo
 
 
-def rewritten(zoo, base, entry, name, **values):
+def rewritten(zoo, backbone, entry, name, **values):
     """A copy of a module under another name, with other values in its manifest."""
     import shutil
 
@@ -39,54 +39,54 @@ def rewritten(zoo, base, entry, name, **values):
     return zoo.add(write)
 
 
-def test_a_composition_with_its_probe_loads(zoo, base):
-    entry = add_composition(zoo, base, TEXT, "mnli", "fused")
+def test_a_composition_with_its_probe_loads(zoo, backbone):
+    entry = add_composition(zoo, backbone, TEXT, "mnli", "fused")
     assert len(entry.manifest.probe) == 8
-    assert load_expression("fused", zoo, base).manifest == entry.manifest
+    assert load_expression("fused", zoo, backbone).manifest == entry.manifest
 
 
-def test_other_outputs_than_when_it_was_saved_are_refused(zoo, base):
-    entry = add_composition(zoo, base, TEXT, "mnli", "fused")
+def test_other_outputs_than_when_it_was_saved_are_refused(zoo, backbone):
+    entry = add_composition(zoo, backbone, TEXT, "mnli", "fused")
     wrong = [value + 0.01 for value in entry.manifest.probe]
-    rewritten(zoo, base, entry, "changed", probe=wrong)
+    rewritten(zoo, backbone, entry, "changed", probe=wrong)
     with pytest.raises(IntegrityError, match=r"'changed' gives other outputs .* 0\.01"):
-        load_expression("changed", zoo, base)
+        load_expression("changed", zoo, backbone)
     with pytest.raises(IntegrityError, match="other outputs"):
-        load_expression("stack(changed, mnli/seq_bn)", zoo, base)
+        load_expression("stack(changed, mnli/seq_bn)", zoo, backbone)
 
 
-def test_a_composition_that_is_a_part_of_itself_is_refused(zoo, base, monkeypatch):
-    entry = add_composition(zoo, base, TEXT, "mnli", "fused")
-    rewritten(zoo, base, entry, "snake", composition="stack(mnli/seq_bn, snake)")
+def test_a_composition_that_is_a_part_of_itself_is_refused(zoo, backbone, monkeypatch):
+    entry = add_composition(zoo, backbone, TEXT, "mnli", "fused")
+    rewritten(zoo, backbone, entry, "snake", composition="stack(mnli/seq_bn, snake)")
     monkeypatch.setattr(load, "load_module", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(IntegrityError, match="'snake' is a part of itself"):
-        load_expression("snake", zoo, base)
+        load_expression("snake", zoo, backbone)
 
 
-def test_two_compositions_that_name_each_other_are_refused(zoo, base, monkeypatch):
-    entry = add_composition(zoo, base, TEXT, "mnli", "fused")
-    rewritten(zoo, base, entry, "head", composition="stack(mnli/seq_bn, tail)")
-    rewritten(zoo, base, entry, "tail", composition="stack(mnli/seq_bn, head)")
+def test_two_compositions_that_name_each_other_are_refused(zoo, backbone, monkeypatch):
+    entry = add_composition(zoo, backbone, TEXT, "mnli", "fused")
+    rewritten(zoo, backbone, entry, "head", composition="stack(mnli/seq_bn, tail)")
+    rewritten(zoo, backbone, entry, "tail", composition="stack(mnli/seq_bn, head)")
     monkeypatch.setattr(load, "load_module", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(IntegrityError, match="is a part of itself"):
-        load_expression("stack(head, tail)", zoo, base)
+        load_expression("stack(head, tail)", zoo, backbone)
 
 
-def test_a_part_that_is_gone_is_found_before_weights_load(zoo, base, monkeypatch):
-    add_composition(zoo, base, TEXT, "mnli", "fused")
-    add_composition(zoo, base, "stack(fused, mnli/seq_bn)", "mnli", "twice")
-    zoo.remove(zoo.find("qqp", base.identity))
+def test_a_part_that_is_gone_is_found_before_weights_load(zoo, backbone, monkeypatch):
+    add_composition(zoo, backbone, TEXT, "mnli", "fused")
+    add_composition(zoo, backbone, "stack(fused, mnli/seq_bn)", "mnli", "twice")
+    zoo.remove(zoo.find("qqp", backbone.identity))
     monkeypatch.setattr(load, "load_module", lambda *_: pytest.fail("weights were read"))
     with pytest.raises(NotFoundError):
-        load_expression("twice", zoo, base)
+        load_expression("twice", zoo, backbone)
 
 
-def test_a_language_without_a_module_gets_what_the_expression_names(zoo, base):
-    there = load_expression("stack(mnl{lang}|none, qqp)", zoo, base, "i")
+def test_a_language_without_a_module_gets_what_the_expression_names(zoo, backbone):
+    there = load_expression("stack(mnl{lang}|none, qqp)", zoo, backbone, "i")
     assert [entry.manifest.name for entry in there.entries] == ["mnli", "qqp"]
     assert there.replaced == ()
-    gone = load_expression("stack(mnl{lang}|none, qqp)", zoo, base, "x")
+    gone = load_expression("stack(mnl{lang}|none, qqp)", zoo, backbone, "x")
     assert [entry.manifest.name for entry in gone.entries] == ["qqp"]
     assert gone.replaced == ("mnlx",)
     with pytest.raises(NotFoundError, match="mnlx"):
-        load_expression("stack(mnl{lang}, qqp)", zoo, base, "x")
+        load_expression("stack(mnl{lang}, qqp)", zoo, backbone, "x")

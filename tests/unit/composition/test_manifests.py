@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.models import backbone
+from support.models import tiny_backbone
 
 from xstilts.backbone.machine import machine
 from xstilts.composition.manifests import new_manifest
@@ -13,8 +13,8 @@ from xstilts.zoo.card import write_card
 
 def test_the_machine_is_recorded_outside_the_digest(tmp_path):
     folders = tmp_path / "here", tmp_path / "there"
-    base = backbone()
-    made = new_manifest("own", "lora", base, head=load_task("mnli"), run="0a" * 32)
+    backbone = tiny_backbone()
+    made = new_manifest("own", "lora", backbone, head=load_task("mnli"), run="0a" * 32)
     other = made.model_copy(
         update={"versions": {**made.versions, "cpu": "Another", "threads": "9"}}
     )
@@ -29,7 +29,7 @@ def test_the_machine_is_recorded_outside_the_digest(tmp_path):
 
 
 def test_the_card_says_what_equal_inputs_mean(tmp_path):
-    write_manifest(tmp_path, new_manifest("own", "lora", backbone(), run="0a" * 32))
+    write_manifest(tmp_path, new_manifest("own", "lora", tiny_backbone(), run="0a" * 32))
     write_card(tmp_path, [])
     card = " ".join((tmp_path / "README.md").read_text().split())
     assert f"digest of the training's inputs | `{'0a' * 32}`" in card

@@ -18,7 +18,7 @@ from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.lazy_tensors import FileWeights, write_weights
 from xstilts.cli import main
 from xstilts.composition.load import load_expression
-from xstilts.composition.merge import keep_merged
+from xstilts.composition.merge import save_merged
 from xstilts.composition.predict import embed, logits
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.load import load_task
@@ -90,7 +90,7 @@ def test_a_head_that_holds_nan_is_refused(zoo, base):
 
 def test_a_merge_that_overflows_is_not_kept(zoo, base):
     with pytest.raises(NotFiniteError, match="comes out as NaN or infinity"):
-        keep_merged("mnli/lora*1e30 + mnli/lora*-1e39", "huge", zoo, base)
+        save_merged("mnli/lora*1e30 + mnli/lora*-1e39", "huge", zoo, base)
     assert [entry for entry in zoo.entries() if entry.manifest.name == "huge"] == []
 
 
@@ -109,7 +109,7 @@ def test_a_merge_that_overflows_is_not_kept(zoo, base):
 )
 def test_no_merge_that_overflows_is_kept(zoo, base, text):
     with pytest.raises(NotFiniteError, match="NaN or infini"):
-        keep_merged(text, "huge", zoo, base)
+        save_merged(text, "huge", zoo, base)
     assert [entry for entry in zoo.entries() if entry.manifest.name == "huge"] == []
 
 

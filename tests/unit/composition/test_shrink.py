@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from support.models import backbone as other_backbone
+from support.models import tiny_backbone as other_backbone
 from support.trained import add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
@@ -20,17 +20,17 @@ from xstilts.zoo import Zoo, verify_folder
 
 @pytest.fixture
 def place(tmp_path):
-    base = Backbone.load(str(backbone_folder(tmp_path / "pico")))
+    backbone = Backbone.load(str(backbone_folder(tmp_path / "pico")))
     zoo = Zoo(tmp_path / "zoo")
-    return base, zoo, add_module(zoo, base, "mnli", "full")
+    return backbone, zoo, add_module(zoo, backbone, "mnli", "full")
 
 
 def test_the_shrunk_module_computes_the_same_bits_and_says_the_same_of_itself(place):
-    base, zoo, whole = place
-    made = shrink(whole, zoo, base)
-    ids, mask = probe(base)
+    backbone, zoo, whole = place
+    made = shrink(whole, zoo, backbone)
+    ids, mask = probe(backbone)
     names = ("mnli/full", "mnli/full_delta")
-    wanted, found = (reference(source(name, zoo, base), ids, mask) for name in names)
+    wanted, found = (reference(source(name, zoo, backbone), ids, mask) for name in names)
     assert torch.equal(found, wanted)
     manifest = verify_folder(made.entry.folder)
     assert manifest.options == {"stored": "difference"}
@@ -44,19 +44,19 @@ def test_the_shrunk_module_computes_the_same_bits_and_says_the_same_of_itself(pl
 
 
 def test_only_a_whole_fine_tune_of_the_same_backbone_is_shrunk(place):
-    base, zoo, whole = place
-    made = shrink(whole, zoo, base)
+    backbone, zoo, whole = place
+    made = shrink(whole, zoo, backbone)
     with pytest.raises(UsageError, match="already"):
-        shrink(made.entry, zoo, base)
+        shrink(made.entry, zoo, backbone)
     with pytest.raises(UsageError, match="method bottleneck"):
-        shrink(add_module(zoo, base, "mnli", "seq_bn"), zoo, base)
+        shrink(add_module(zoo, backbone, "mnli", "seq_bn"), zoo, backbone)
     with pytest.raises((BackboneMismatchError, UsageError)):
         shrink(whole, zoo, other_backbone())
 
 
 def test_nothing_is_added_when_the_difference_reads_back_otherwise(place, monkeypatch):
-    base, zoo, whole = place
-    wrong = add_module(zoo, base, "qqp", "full", seed=3)
+    backbone, zoo, whole = place
+    wrong = add_module(zoo, backbone, "qqp", "full", seed=3)
     right = full.load
 
     def misread(folder, shape):
@@ -68,7 +68,7 @@ def test_nothing_is_added_when_the_difference_reads_back_otherwise(place, monkey
 
     monkeypatch.setattr(full, "load", misread)
     with pytest.raises(IntegrityError, match="read again"):
-        shrink(whole, zoo, base)
+        shrink(whole, zoo, backbone)
     assert {e.reference for e in zoo.entries()} == {whole.reference, wrong.reference}
 
 

@@ -39,7 +39,7 @@ def rewrite(folder, change):
     save_file(change(load_file(path)), path, metadata={"format": "pt"})
 
 
-def spoilt(state, value):
+def corrupted(state, value):
     key = "encoder.layer.1.output.dense.weight"
     return state | {key: torch.full_like(state[key], value)}
 
@@ -56,8 +56,8 @@ def spoilt(state, value):
             lambda s: s | {"encoder.layer.0.output.dense.bias": torch.zeros(3)},
             "1 tensors .* of another shape",
         ),
-        (lambda s: spoilt(s, float("nan")), "NaN or infinity"),
-        (lambda s: spoilt(s, float("inf")), "NaN or infinity"),
+        (lambda s: corrupted(s, float("nan")), "NaN or infinity"),
+        (lambda s: corrupted(s, float("inf")), "NaN or infinity"),
     ],
 )
 def test_weights_that_are_not_whole_are_refused(copy, change, words):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.models import backbone
+from support.models import tiny_backbone
 from support.tokenizers import tiny_tokenizer
 
 from xstilts.cli.eval_output import cut_lines
@@ -33,12 +33,12 @@ def test_retrieval_takes_what_the_backbone_holds(tmp_path):
     )
     (tmp_path / "s.txt").write_text("a\n", "utf-8")
     (tmp_path / "t.txt").write_text("b\n", "utf-8")
-    base = backbone()
+    backbone = tiny_backbone()
     own.write_text(text, "utf-8")
-    (job,), _ = jobs_of([Request("none", str(own))], base, tmp_path, "fp32")
-    assert job.task.max_length == base.max_length != 128
+    (job,), _ = jobs_of([Request("none", str(own))], backbone, tmp_path, "fp32")
+    assert job.task.max_length == backbone.max_length != 128
     own.write_text(text + "max_length: 20\n", "utf-8")
-    (job,), _ = jobs_of([Request("none", str(own))], base, tmp_path, "fp32")
+    (job,), _ = jobs_of([Request("none", str(own))], backbone, tmp_path, "fp32")
     assert job.task.max_length == 20
     assert load_task("xnli").max_length == 128
 
@@ -47,15 +47,15 @@ def test_a_cell_records_how_many_rows_were_cut(tokenizer, tmp_path):
     (tmp_path / "tatoeba").mkdir()
     (tmp_path / "tatoeba/tatoeba.deu-eng.deu").write_text(f"{TOO_LONG}\n{SHORT}\n", "utf-8")
     (tmp_path / "tatoeba/tatoeba.deu-eng.eng").write_text(f"{TOO_LONG}\n{TOO_LONG} a\n", "utf-8")
-    base = backbone(tokenizer=tokenizer)
+    backbone = tiny_backbone(tokenizer=tokenizer)
     place = Workspace(tmp_path, Zoo(tmp_path / "zoo"), tmp_path / "cache", None)
     store = ResultStore(tmp_path / "results")
-    outcome = Evaluator(base, place, store).run([Request("none", "tatoeba")], lambda *_: None)
+    outcome = Evaluator(backbone, place, store).run([Request("none", "tatoeba")], lambda *_: None)
     score = next(score for score in store.scores() if score.main)
     assert str(parse(score.expression)) == "none"
-    assert (score.num_cut, score.max_length) == (3, base.max_length)
+    assert (score.num_cut, score.max_length) == (3, backbone.max_length)
     assert cut_lines(outcome.scores) == [
-        f"tatoeba: 3 rows were cut at {base.max_length} sub-words (de 3)"
+        f"tatoeba: 3 rows were cut at {backbone.max_length} sub-words (de 3)"
     ]
 
 
@@ -65,9 +65,9 @@ def test_a_missing_head_is_told_before_anything_is_computed(tokenizer, tmp_path,
 
     (tmp_path / "xnli").mkdir()
     (tmp_path / "xnli/test-en.tsv").write_text(f"{SHORT}\t{SHORT}\tneutral\n", "utf-8")
-    base = backbone(tokenizer=tokenizer)
+    backbone = tiny_backbone(tokenizer=tokenizer)
     place = Workspace(tmp_path, Zoo(tmp_path / "zoo"), tmp_path / "cache", None)
-    work = Evaluator(base, place, ResultStore(tmp_path / "results"))
+    work = Evaluator(backbone, place, ResultStore(tmp_path / "results"))
     monkeypatch.setattr(computing, "load_expression", None)  # would fail if it were called
     for call in (lambda r: work.run(r, lambda *_: None), work.plan):
         with pytest.raises(UsageError, match="'none' has no head for task xnli") as caught:

@@ -154,25 +154,25 @@ def place(tmp_path_factory):
                 else:
                     lines.append(f"0\t1\t2\t{texts[0]}\t{texts[1]}\t{number % 2}\n")
             (folder / "data" / name / f"{file}.tsv").write_text(header + "".join(lines), "utf-8")
-    base = Backbone.load(str(backbone_folder(folder / "pico")))
+    backbone = Backbone.load(str(backbone_folder(folder / "pico")))
     zoo = Zoo(folder / "zoo")
-    _plant(zoo, base, "mnli", "seq_bn")
-    _plant(zoo, base, "qqp", "seq_bn", deaf=True)
-    add_module(zoo, base, "qqp", "lora")
-    return folder, base, zoo
+    _plant(zoo, backbone, "mnli", "seq_bn")
+    _plant(zoo, backbone, "qqp", "seq_bn", deaf=True)
+    add_module(zoo, backbone, "qqp", "lora")
+    return folder, backbone, zoo
 
 
-def _plant(zoo, base, task_name, preset, *, deaf=False):
+def _plant(zoo, backbone, task_name, preset, *, deaf=False):
     """A module that changes nothing, or (deaf) one that makes all tokens alike."""
     method = METHODS.get("bottleneck")
     options = method.Options(reduction_factor=4)
 
     def write(folder):
-        adapter = method.create(base.shape, options, torch.Generator().manual_seed(0))
+        adapter = method.create(backbone.shape, options, torch.Generator().manual_seed(0))
         if deaf:
             randomise(adapter.at["2_ffn"], 3)
             adapter.at["2_ffn"].up.bias.data *= 1e6
-        method.save(adapter, folder, task_name, base)
+        method.save(adapter, folder, task_name, backbone)
         manifest = Manifest(
             name=task_name,
             kind="adapter",
@@ -180,7 +180,7 @@ def _plant(zoo, base, task_name, preset, *, deaf=False):
             method="bottleneck",
             preset=preset,
             options=options.model_dump(),
-            backbone=base.identity,
+            backbone=backbone.identity,
         )
         return write_manifest(folder, manifest)
 
@@ -188,9 +188,9 @@ def _plant(zoo, base, task_name, preset, *, deaf=False):
 
 
 def ranking(place, tmp_path, modules=(), **spec):
-    folder, base, zoo = place
+    folder, backbone, zoo = place
     workspace = Workspace(folder / "data", zoo, tmp_path, None, quiet=True)
-    return Ranker("mnli", list(modules), base, workspace, RankSpec(**{"shots": 24, **spec}))
+    return Ranker("mnli", list(modules), backbone, workspace, RankSpec(**{"shots": 24, **spec}))
 
 
 @pytest.mark.long
@@ -217,15 +217,15 @@ def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatc
 
 @pytest.mark.long
 def test_fisher_is_the_mean_squared_gradient(place, tmp_path):
-    base = place[1]
+    backbone = place[1]
     rows = ranking(place, tmp_path).rows_of("qqp")
-    found = estimates.fisher(base, rows.task, rows.train, 5)
-    head = estimates.probe_head(base, rows.task, estimates.states(base, rows.train), 5)
-    bias = base.encoder.encoder.layer[0].attention.self.query.bias.requires_grad_(True)
+    found = estimates.fisher(backbone, rows.task, rows.train, 5)
+    head = estimates.probe_head(backbone, rows.task, estimates.states(backbone, rows.train), 5)
+    bias = backbone.encoder.encoder.layer[0].attention.self.query.bias.requires_grad_(True)
     squares = []
     for number in range(rows.train.num_examples):
         ids = torch.from_numpy(rows.train.input_ids[number]).long()[None]
-        hidden = base(ids, torch.ones_like(ids))
+        hidden = backbone(ids, torch.ones_like(ids))
         label = torch.tensor([rows.train.scalars["label"][number]])
         loss = torch.nn.functional.cross_entropy(head(hidden, None), label)
         (slope,) = torch.autograd.grad(loss, bias)
@@ -243,13 +243,13 @@ def test_the_same_seed_gives_the_same_numbers(place, tmp_path):
     assert one == two
 
 
-def score(label, language, value, base, **more):
+def score(label, language, value, backbone, **more):
     fields = {
         "expression": label,
         "intermediate": label,
         "digest": "d",
         "backbone": "pico",
-        "fingerprint": base.identity.key,
+        "fingerprint": backbone.identity.key,
         "task": "mnli",
         "language": language,
         "split": "test",
@@ -261,26 +261,26 @@ def score(label, language, value, base, **more):
 
 
 def test_known_results_are_means_over_shared_languages(place, tmp_path):
-    _, base, zoo = place
+    _, backbone, zoo = place
     entries = ranking(place, tmp_path).entries
     scores = [
-        score("mnli/seq_bn", "en", 60.0, base, seed=1),
-        score("mnli/seq_bn", "en", 70.0, base, seed=2),
-        score("mnli/seq_bn", "de", 40.0, base),
-        score("qqp/lora", "en", 50.0, base),
-        score("none", "en", 99.0, base),
-        score("stack(mnli/seq_bn, qqp/lora)", "en", 99.0, base),
-        score("qqp/seq_bn", "en", 99.0, base, task="xnli"),
-        score("qqp/lora", "en", 99.0, base, main=False),
-        score("qqp/lora", "en", 99.0, base, fingerprint="0" * 64),
+        score("mnli/seq_bn", "en", 60.0, backbone, seed=1),
+        score("mnli/seq_bn", "en", 70.0, backbone, seed=2),
+        score("mnli/seq_bn", "de", 40.0, backbone),
+        score("qqp/lora", "en", 50.0, backbone),
+        score("none", "en", 99.0, backbone),
+        score("stack(mnli/seq_bn, qqp/lora)", "en", 99.0, backbone),
+        score("qqp/seq_bn", "en", 99.0, backbone, task="xnli"),
+        score("qqp/lora", "en", 99.0, backbone, main=False),
+        score("qqp/lora", "en", 99.0, backbone, fingerprint="0" * 64),
     ]
-    found = known_results(scores, load_task("mnli"), entries, zoo, base)
+    found = known_results(scores, load_task("mnli"), entries, zoo, backbone)
     digests = {e.reference.rpartition("/")[0]: e.manifest.digest for e in entries}
     assert found == {digests["mnli/seq_bn"]: 65.0, digests["qqp/lora"]: 50.0}
     # Rows of the task's own split are not averaged with others'.
     own = [s.model_copy(update={"split": "validation", "value": s.value / 2}) for s in scores]
     halves = {digest: value / 2 for digest, value in found.items()}
-    assert known_results([*scores, *own], load_task("mnli"), entries, zoo, base) == halves
+    assert known_results([*scores, *own], load_task("mnli"), entries, zoo, backbone) == halves
 
 
 @pytest.mark.parametrize(
@@ -292,23 +292,23 @@ def test_known_results_are_means_over_shared_languages(place, tmp_path):
     ],
 )
 def test_what_cannot_be_ranked_is_refused(place, tmp_path, target, spec, error, words):
-    folder, base, zoo = place
+    folder, backbone, zoo = place
     workspace = Workspace(folder / "data", zoo, tmp_path, None)
     with pytest.raises(error, match=words):
-        Ranker(target, [], base, workspace, RankSpec(**spec))
+        Ranker(target, [], backbone, workspace, RankSpec(**spec))
     empty = Workspace(folder / "data", Zoo(tmp_path / "empty"), tmp_path, None)
     with pytest.raises(NotFoundError, match="no trained module"):
-        Ranker("mnli", [], base, empty, RankSpec())
+        Ranker("mnli", [], backbone, empty, RankSpec())
 
 
 @pytest.mark.long
 def test_command(place, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XSTILTS_HOME", str(tmp_path))
     monkeypatch.setenv("XSTILTS_CACHE", str(tmp_path / "cache"))
-    folder, base, _ = place
+    folder, backbone, _ = place
     store = ResultStore(tmp_path / "results")
     for number, label in enumerate(("mnli/seq_bn", "qqp/lora", "qqp/seq_bn")):
-        row = score(label, "en", 90.0 - 10 * number, base)
+        row = score(label, "en", 90.0 - 10 * number, backbone)
         store.put({"label": label}, [row], "x\n", "tsv", None, 1.0)
     flags = ("--backbone", str(folder / "pico"), "--zoo", str(folder / "zoo"), "--json", "-q")
     data = ("--data", str(folder / "data"), "--results", str(tmp_path / "results"))

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from support.models import backbone, tokens
+from support.models import tiny_backbone, tokens
 
 from xstilts.composition.load import LoadedExpression
 from xstilts.composition.predict import embed
@@ -110,11 +110,11 @@ def some_features(count: int = 5, seed: int = 3) -> Features:
 
 
 @pytest.fixture
-def base():
+def backbone():
     class Tokenizer:
         pad_token_id = 1
 
-    return backbone(tokenizer=Tokenizer())
+    return tiny_backbone(tokenizer=Tokenizer())
 
 
 def loaded(name: str = "") -> LoadedExpression:
@@ -123,22 +123,22 @@ def loaded(name: str = "") -> LoadedExpression:
     return LoadedExpression("none", ComposedModules({}, {}), (), (), name)
 
 
-def counting(base):
+def counting(backbone):
     """Rows that the encoder's embeddings have seen."""
     seen = []
-    base.encoder.embeddings.register_forward_hook(lambda m, i, out: seen.append(out.shape[0]))
+    backbone.encoder.embeddings.register_forward_hook(lambda m, i, out: seen.append(out.shape[0]))
     return seen
 
 
-def test_vectors_are_those_of_a_plain_pass_and_computed_once(base, tmp_path):
+def test_vectors_are_those_of_a_plain_pass_and_computed_once(backbone, tmp_path):
     features = some_features()
-    plain = embed(TaskModel(base, None, {}), features, [1, 2], "mean")
-    seen = counting(base)
-    vectors = SentenceVectors(base, tmp_path)
+    plain = embed(TaskModel(backbone, None, {}), features, [1, 2], "mean")
+    seen = counting(backbone)
+    vectors = SentenceVectors(backbone, tmp_path)
     found = vectors.of(loaded(), features, 2, "mean", silent, layers=[1])
     assert np.allclose(found, plain[2], atol=1e-6)
     assert sum(seen) == 5
-    again = SentenceVectors(base, tmp_path).of(loaded(), features, 1, "mean", silent)
+    again = SentenceVectors(backbone, tmp_path).of(loaded(), features, 1, "mean", silent)
     assert np.allclose(again, plain[1], atol=1e-6)
     assert sum(seen) == 5  # the one pass kept both blocks
     vectors.of(loaded("other"), features, 2, "mean", silent)
@@ -146,11 +146,11 @@ def test_vectors_are_those_of_a_plain_pass_and_computed_once(base, tmp_path):
     assert sum(seen) == 15  # other modules and other pooling are other vectors
 
 
-def test_half_precision_vectors_are_near_and_kept_apart(base, tmp_path):
+def test_half_precision_vectors_are_near_and_kept_apart(backbone, tmp_path):
     features = some_features()
-    full = SentenceVectors(base, tmp_path).of(loaded(), features, 2, "mean", silent)
-    seen = counting(base)
-    half = SentenceVectors(base, tmp_path, "bf16")
+    full = SentenceVectors(backbone, tmp_path).of(loaded(), features, 2, "mean", silent)
+    seen = counting(backbone)
+    half = SentenceVectors(backbone, tmp_path, "bf16")
     with torch.autocast("cpu", torch.bfloat16):
         found = half.of(loaded(), features, 2, "mean", silent)
     assert sum(seen) == 5
@@ -158,21 +158,21 @@ def test_half_precision_vectors_are_near_and_kept_apart(base, tmp_path):
     assert np.allclose(found, full, atol=0.05)  # bfloat16 has 8 bits: steps of 1/128 around 1
 
 
-def test_only_new_sentences_are_computed_and_repeated_ones_once(base, tmp_path):
-    vectors = SentenceVectors(base, tmp_path)
+def test_only_new_sentences_are_computed_and_repeated_ones_once(backbone, tmp_path):
+    vectors = SentenceVectors(backbone, tmp_path)
     features = some_features()
     plain = vectors.of(loaded(), features.take([0, 1, 1, 0]), 2, "mean", silent)
-    seen = counting(base)
+    seen = counting(backbone)
     found = vectors.of(loaded(), features, 2, "mean", silent)
     assert sum(seen) == 3
     assert np.array_equal(plain, found[[0, 1, 1, 0]])
 
 
-def test_without_a_cache_nothing_is_kept(base, tmp_path, monkeypatch):
+def test_without_a_cache_nothing_is_kept(backbone, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     features = some_features()
-    plain = embed(TaskModel(base, None, {}), features, [2], "cls")
-    found = SentenceVectors(base, None).of(loaded(), features, 2, "cls", silent)
+    plain = embed(TaskModel(backbone, None, {}), features, [2], "cls")
+    found = SentenceVectors(backbone, None).of(loaded(), features, 2, "cls", silent)
     assert np.array_equal(found, plain[2])
     assert not list(tmp_path.iterdir())
 
@@ -190,9 +190,9 @@ def test_a_broken_shard_is_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["keys.npy", "vectors.npy", ""])
 @pytest.mark.parametrize("content", [b"", b"\0" * 300, b"PK\x03\x04", None])
-def test_a_damaged_shard_is_computed_again_with_a_word(name, content, base, tmp_path, capsys):
+def test_a_damaged_shard_is_computed_again_with_a_word(name, content, backbone, tmp_path, capsys):
     features = some_features()
-    plain = SentenceVectors(base, tmp_path).of(loaded(), features, 2, "mean", silent)
+    plain = SentenceVectors(backbone, tmp_path).of(loaded(), features, 2, "mean", silent)
     shard = next(tmp_path.rglob("keys.npy")).parent
     if name == "":
         shutil.rmtree(shard)
@@ -201,16 +201,18 @@ def test_a_damaged_shard_is_computed_again_with_a_word(name, content, base, tmp_
         (shard / name).unlink()
     else:
         (shard / name).write_bytes(content)
-    again = SentenceVectors(base, tmp_path).of(loaded(), features, 2, "mean", silent)
+    again = SentenceVectors(backbone, tmp_path).of(loaded(), features, 2, "mean", silent)
     assert np.array_equal(again, plain)
     assert f"broken: {shard}" in capsys.readouterr().err
     assert sorted(path.name for path in shard.iterdir()) == ["keys.npy", "vectors.npy"]
 
 
-def test_no_block_above_the_deepest_asked_one_runs(base, tmp_path):
+def test_no_block_above_the_deepest_asked_one_runs(backbone, tmp_path):
     ran = []
-    for number, block in enumerate(base.blocks):
+    for number, block in enumerate(backbone.blocks):
         block.register_forward_hook(lambda m, i, out, number=number: ran.append(number))
     with torch.inference_mode():
-        SentenceVectors(base, tmp_path).of(loaded(), some_features(), 1, "mean", silent, layers=[2])
+        SentenceVectors(backbone, tmp_path).of(
+            loaded(), some_features(), 1, "mean", silent, layers=[2]
+        )
     assert set(ran) == {0, 1}

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from support.models import backbone
+from support.models import tiny_backbone
 
 from xstilts.cli import main
 from xstilts.config.load import load_suite, load_task
@@ -37,7 +37,7 @@ def data(tmp_path):
 
 def planned(data, task, suite="", languages=()):
     request = Request("none", task, languages=languages, suite=suite)
-    jobs, missing = jobs_of([request, request], backbone(), data, "fp32")
+    jobs, missing = jobs_of([request, request], tiny_backbone(), data, "fp32")
     assert len(jobs) % 2 == 0
     return [job.language for job in jobs[: len(jobs) // 2]], missing
 

@@ -22,18 +22,18 @@ from xstilts.zoo.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
+def backbone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backbone")
     return Backbone.load(str(backbone_folder(folder)), offline=True)
 
 
-def result(base, task, seconds):
-    identity = {"backbone": base.identity.key, "task": task}
+def result(backbone, task, seconds):
+    identity = {"backbone": backbone.identity.key, "task": task}
     return SimpleNamespace(identity=identity, seconds=seconds)
 
 
-def test_sub_words_are_reckoned_from_some_rows(base, tmp_path):
-    rows = RowCache(base, Workspace(None, Zoo(tmp_path), tmp_path, None))
+def test_sub_words_are_reckoned_from_some_rows(backbone, tmp_path):
+    rows = RowCache(backbone, Workspace(None, Zoo(tmp_path), tmp_path, None))
     task = load_task("tatoeba")
     few = [Example(str(n), "en", {"text": text}) for n, text in enumerate(TEXTS)]
     assert rows.tokens(few, task) == int(rows.features(few, task).lengths.sum())
@@ -43,11 +43,15 @@ def test_sub_words_are_reckoned_from_some_rows(base, tmp_path):
     assert rows.tokens([], task) == 0
 
 
-def test_earlier_results_say_how_long_one_takes(base):
-    known = [result(base, "xnli", 2.0), result(base, "xnli", 4.0), result(base, "mlqa", 9.0)]
+def test_earlier_results_say_how_long_one_takes(backbone):
+    known = [
+        result(backbone, "xnli", 2.0),
+        result(backbone, "xnli", 4.0),
+        result(backbone, "mlqa", 9.0),
+    ]
     costs = CostModel(SimpleNamespace(cells=lambda: known))
-    assert costs.of_evaluation(base, "xnli", results=10, tokens=10**9) == 30.0
-    once, twice = (costs.of_evaluation(base, "paws", 1, tokens) for tokens in (1000, 2000))
+    assert costs.of_evaluation(backbone, "xnli", results=10, tokens=10**9) == 30.0
+    once, twice = (costs.of_evaluation(backbone, "paws", 1, tokens) for tokens in (1000, 2000))
     assert twice == pytest.approx(2 * once)
     assert once > 0
 

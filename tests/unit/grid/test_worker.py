@@ -185,15 +185,15 @@ def test_kills_of_random_workers_lose_and_repeat_nothing(tmp_path, kills):
     cells = layered(2 * kills)
     folder = plan(tmp_path, cells)
     draw = random.Random(5)
-    crew = [start(tmp_path, 0.05) for _ in range(3)]
+    workers = [start(tmp_path, 0.05) for _ in range(3)]
     for _ in range(kills):
         wait_until_running(folder, cells)  # on a busy machine a process takes long to begin
         time.sleep(draw.uniform(0.0, 0.3))
-        victim = draw.randrange(len(crew))
-        crew[victim].kill()
-        crew[victim].wait()
-        crew[victim] = start(tmp_path, 0.05)
-    assert [process.wait(120) for process in crew] == [0, 0, 0]
+        victim = draw.randrange(len(workers))
+        workers[victim].kill()
+        workers[victim].wait()
+        workers[victim] = start(tmp_path, 0.05)
+    assert [process.wait(120) for process in workers] == [0, 0, 0]
     assert set(folder.statuses(cells).values()) == {"done"}
     assert {c.key: folder.outcome(c.key)["value"] for c in cells} == expected(cells)
     assert len(marks(tmp_path)) == len(cells)
@@ -213,11 +213,11 @@ def test_a_damaged_outcome_is_named_and_computed_again(content, tmp_path):
     cells = layered(1)
     folder = plan(tmp_path, cells)
     worker(tmp_path).work()
-    spoilt = folder.folder(cells[0].key) / "done.json"
-    spoilt.write_bytes(content)
+    corrupted = folder.folder(cells[0].key) / "done.json"
+    corrupted.write_bytes(content)
     with pytest.raises(IntegrityError, match="a grid file is broken") as caught:
         folder.outcome(cells[0].key)
-    assert caught.value.where == str(spoilt)
+    assert caught.value.where == str(corrupted)
     assert "grid run" in caught.value.hint
     context = SimpleNamespace(folder=folder)
     with pytest.MonkeyPatch.context() as patch:

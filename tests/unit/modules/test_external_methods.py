@@ -9,7 +9,7 @@ import warnings
 import pytest
 import torch
 from support.external import FEW
-from support.models import backbone, tokens
+from support.models import tiny_backbone, tokens
 
 from xstilts.backbone.pretrained import fingerprint
 from xstilts.composition.compose import compose
@@ -44,13 +44,13 @@ PEFT = tuple(f"peft:{name}" for name in external_peft.TUNERS)
 ADAPTERS = tuple(f"adapters:{name}" for name in external_adapters.CONFIGS)
 
 
-def make(name: str, base, seed: int = 0, **settings):
+def make(name: str, backbone, seed: int = 0, **settings):
     spec = load_method(name)
     method = METHODS.get(spec.method)
     kind = name.partition(":")[2]
     values = {**spec.options, "settings": settings or SETTINGS.get(kind, {})}
     options = method.Options.model_validate(values)
-    return method, method.create(base.shape, options, torch.Generator().manual_seed(seed))
+    return method, method.create(backbone.shape, options, torch.Generator().manual_seed(seed))
 
 
 def change(adapter, seed: int = 7):
@@ -61,19 +61,19 @@ def change(adapter, seed: int = 7):
             parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
 
 
-def state(base, adapter, ids, mask):
-    with base.attach(adapter.at), torch.no_grad():
-        return base(ids, mask)
+def state(backbone, adapter, ids, mask):
+    with backbone.attach(adapter.at), torch.no_grad():
+        return backbone(ids, mask)
 
 
 @pytest.mark.long
 def test_every_tuner_starts_as_the_identity():
     ids, mask = tokens()
     for name in PEFT:
-        base = backbone()
-        before = base(ids, mask)
-        _, adapter = make(name, base)
-        after = state(base, adapter, ids, mask)
+        backbone = tiny_backbone()
+        before = backbone(ids, mask)
+        _, adapter = make(name, backbone)
+        after = state(backbone, adapter, ids, mask)
         if name.partition(":")[2] in EXACT_START:
             assert torch.equal(after, before), name
         assert torch.allclose(after, before, atol=2e-6), name
@@ -81,19 +81,19 @@ def test_every_tuner_starts_as_the_identity():
 
 @pytest.mark.parametrize("name", marked(*PEFT, *ADAPTERS))
 def test_it_acts_is_kept_and_leaves_no_trace(name, tmp_path):
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
-    before, weights = base(ids, mask), fingerprint(base.encoder)
-    method, adapter = make(name, base)
+    before, weights = backbone(ids, mask), fingerprint(backbone.encoder)
+    method, adapter = make(name, backbone)
     change(adapter)
-    acted = state(base, adapter, ids, mask)
+    acted = state(backbone, adapter, ids, mask)
     assert (acted - before).abs().max() > 1e-4
-    assert torch.equal(base(ids, mask), before)
-    assert fingerprint(base.encoder) == weights
-    assert not any(p.requires_grad for p in base.encoder.parameters())
+    assert torch.equal(backbone(ids, mask), before)
+    assert fingerprint(backbone.encoder) == weights
+    assert not any(p.requires_grad for p in backbone.encoder.parameters())
 
-    method.save(adapter, tmp_path, "thing", base)
-    other = backbone()
+    method.save(adapter, tmp_path, "thing", backbone)
+    other = tiny_backbone()
     again = method.load(tmp_path, other.shape)
     assert torch.allclose(state(other, again, ids, mask), acted, atol=1e-6)
     assert again.options == adapter.options
@@ -103,47 +103,49 @@ def test_it_acts_is_kept_and_leaves_no_trace(name, tmp_path):
     "name", marked("peft:dora", "peft:ia3", "adapters:prefix_tuning", "adapters:mam")
 )
 def test_only_its_own_parameters_train(name):
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
-    _, adapter = make(name, base)
+    _, adapter = make(name, backbone)
     change(adapter)
-    model = TaskModel(base, compose(parse("a"), {"a": adapter}, base.shape, torch.Generator()), {})
+    model = TaskModel(
+        backbone, compose(parse("a"), {"a": adapter}, backbone.shape, torch.Generator()), {}
+    )
     model.requires_grad_(False)
     adapter.requires_grad_(True)
     model.train()
     with model.attached():
-        assert base.encoder.training
-        base(ids, mask).pow(2).sum().backward()
+        assert backbone.encoder.training
+        backbone(ids, mask).pow(2).sum().backward()
     model.eval()
     assert all(p.grad is not None for p in adapter.parameters())
     assert sum(float(p.grad.abs().sum()) for p in adapter.parameters()) > 0
-    assert all(p.grad is None for p in base.encoder.parameters())
+    assert all(p.grad is None for p in backbone.encoder.parameters())
     assert model.trainable_parameters == sum(p.numel() for p in adapter.parameters()) > 0
 
 
 @needs_adapters
 def test_hidden_states_are_those_of_the_wrapped_encoder():
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
-    _, adapter = make("adapters:prefix_tuning", base)
-    with base.attach(adapter.at), torch.no_grad():
-        states = base.hidden_states(ids, mask, up_to=2)
-        whole = base.hidden_states(ids, mask)
+    _, adapter = make("adapters:prefix_tuning", backbone)
+    with backbone.attach(adapter.at), torch.no_grad():
+        states = backbone.hidden_states(ids, mask, up_to=2)
+        whole = backbone.hidden_states(ids, mask)
         assert torch.equal(whole[2], states[2])
-        assert torch.equal(whole[3], base(ids, mask))
+        assert torch.equal(whole[3], backbone(ids, mask))
     with torch.no_grad():
-        plain = base.hidden_states(ids, mask, up_to=2)
+        plain = backbone.hidden_states(ids, mask, up_to=2)
     assert (plain[2] - states[2]).abs().max() > 1e-4
 
 
 def saved(name, folder):
     """Write a changed module; the backbone that it is on, and what both make of `tokens`."""
-    base = backbone()
-    method, adapter = make(name, base)
+    backbone = tiny_backbone()
+    method, adapter = make(name, backbone)
     change(adapter)
-    wanted = state(base, adapter, *tokens())
-    method.save(adapter, folder, "thing", base)
-    return base, wanted
+    wanted = state(backbone, adapter, *tokens())
+    method.save(adapter, folder, "thing", backbone)
+    return backbone, wanted
 
 
 @pytest.mark.parametrize("tuner", ["dora", "ia3", "vera", "pissa", "oft"])
@@ -152,7 +154,7 @@ def test_plain_peft_loads_the_folder(tuner, tmp_path):
 
     ids, mask = tokens()
     _, wanted = saved(f"peft:{tuner}", tmp_path)
-    plain = peft.PeftModel.from_pretrained(backbone().encoder, tmp_path).eval()
+    plain = peft.PeftModel.from_pretrained(tiny_backbone().encoder, tmp_path).eval()
     found = plain(input_ids=ids, attention_mask=mask).last_hidden_state
     assert torch.allclose(found, wanted, atol=1e-6)
 
@@ -164,8 +166,8 @@ def test_plain_peft_loads_the_folder(tuner, tmp_path):
 def test_the_plain_adapters_library_loads_the_folder(config, tmp_path):
     ids, mask = tokens()
     (tmp_path / "module").mkdir()
-    base, wanted = saved(f"adapters:{config}", tmp_path / "module")
-    base.encoder.save_pretrained(tmp_path / "base")
+    backbone, wanted = saved(f"adapters:{config}", tmp_path / "module")
+    backbone.encoder.save_pretrained(tmp_path / "base")
     import adapters
 
     plain = adapters.AutoAdapterModel.from_pretrained(tmp_path / "base", attn_implementation="sdpa")
@@ -176,42 +178,42 @@ def test_the_plain_adapters_library_loads_the_folder(config, tmp_path):
 
 @pytest.mark.parametrize("name", marked("peft:dora", "adapters:compacter", "adapters:loreft"))
 def test_the_library_of_modules_takes_and_verifies_it(name, tmp_path):
-    base = backbone()
+    backbone = tiny_backbone()
     ids, mask = tokens()
-    method, adapter = make(name, base)
+    method, adapter = make(name, backbone)
     change(adapter)
     zoo = Zoo(tmp_path / "zoo")
 
     def write(folder):
-        method.save(adapter, folder, "mnli", base)
+        method.save(adapter, folder, "mnli", backbone)
         manifest = Manifest(
             name="mnli",
             kind=method.KIND,
             method=load_method(name).method,
             preset=name,
             options=adapter.options.model_dump(),
-            backbone=base.identity,
+            backbone=backbone.identity,
         )
         return write_manifest(folder, manifest)
 
     entry = zoo.add(write)
     assert entry.reference.startswith("mnli/" + name.replace(":", "-"))
-    again = load_module(zoo.find(entry.reference), zoo, base)
-    wanted = state(base, adapter, ids, mask)
-    assert torch.allclose(state(base, again, ids, mask), wanted, atol=1e-6)
+    again = load_module(zoo.find(entry.reference), zoo, backbone)
+    wanted = state(backbone, adapter, ids, mask)
+    assert torch.allclose(state(backbone, again, ids, mask), wanted, atol=1e-6)
     for text in ("average(mnli, mnli)", "stack(mnli, mnli)", "fuse(mnli)", "mnli + mnli"):
         with pytest.raises(UsageError, match="acts alone"):
-            resolve_expression(text, zoo, base)
+            resolve_expression(text, zoo, backbone)
 
 
 def test_a_changed_folder_is_refused(tmp_path):
-    base = backbone()
-    method, adapter = make("peft:dora", base)
-    method.save(adapter, tmp_path, "thing", base)
+    backbone = tiny_backbone()
+    method, adapter = make("peft:dora", backbone)
+    method.save(adapter, tmp_path, "thing", backbone)
     path = tmp_path / "xstilts_options.json"
     path.write_text(json.dumps({"tuner": "dora", "targets": ["query"], "settings": {}}))
     with pytest.raises(IntegrityError, match="unexpected"):
-        method.load(tmp_path, base.shape)
+        method.load(tmp_path, backbone.shape)
 
 
 @pytest.mark.parametrize(
@@ -231,18 +233,18 @@ def test_a_changed_folder_is_refused(tmp_path):
 )
 def test_what_is_wrong_is_refused(name, settings, words):
     with pytest.raises(UsageError, match=words):
-        make(name, backbone(), **settings)
+        make(name, tiny_backbone(), **settings)
 
 
 def test_it_acts_alone():
-    base = backbone()
-    _, one = make("peft:dora", base)
+    backbone = tiny_backbone()
+    _, one = make("peft:dora", backbone)
     lora = METHODS.get("lora")
-    two = lora.create(base.shape, lora.Options(), torch.Generator())
-    with pytest.raises(UsageError, match="alone"), base.attach({**one.at, **two.at}):
+    two = lora.create(backbone.shape, lora.Options(), torch.Generator())
+    with pytest.raises(UsageError, match="alone"), backbone.attach({**one.at, **two.at}):
         pass
-    with pytest.raises(UsageError, match="another encoder"), backbone().attach(one.at):
+    with pytest.raises(UsageError, match="another encoder"), tiny_backbone().attach(one.at):
         pass
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert base(*tokens()).shape == (4, 11, 16)
+        assert backbone(*tokens()).shape == (4, 11, 16)

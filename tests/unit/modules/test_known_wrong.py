@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import backbone, tokens
+from support.models import tiny_backbone, tokens
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -41,7 +41,7 @@ def last(model):
 @pytest.fixture
 def model(tmp_path):
     adapters = pytest.importorskip("adapters", reason="the adapters library is not installed")
-    backbone().encoder.save_pretrained(tmp_path)
+    tiny_backbone().encoder.save_pretrained(tmp_path)
     return adapters.AutoAdapterModel.from_pretrained(tmp_path, attn_implementation="sdpa").eval()
 
 
@@ -137,7 +137,7 @@ def test_adapters_dora_is_its_own_merge(model):
 )
 def test_peft_merges_of_one_module_are_that_module(settings):
     config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], **settings)
-    model = peft.get_peft_model(backbone().encoder, config, adapter_name="aa").eval()
+    model = peft.get_peft_model(tiny_backbone().encoder, config, adapter_name="aa").eval()
     fill(model, ".lora_", "magnitude")
     alone = last(model)
     model.base_model.add_weighted_adapter(["aa"], [1.0], "mm", combination_type="linear")
@@ -148,7 +148,7 @@ def test_peft_merges_of_one_module_are_that_module(settings):
 def test_peft_merges_of_plain_lora_are_right():
     """The control: the same calls on a module whose merges are not refused."""
     config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"])
-    model = peft.get_peft_model(backbone().encoder, config, adapter_name="aa").eval()
+    model = peft.get_peft_model(tiny_backbone().encoder, config, adapter_name="aa").eval()
     fill(model, ".lora_")
     alone = last(model)
     model.base_model.add_weighted_adapter(["aa"], [1.0], "mm", combination_type="linear")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.models import backbone, changed, randomise
+from support.models import changed, randomise, tiny_backbone
 from torch import Generator, nn
 
 from xstilts.composition.compose import check, merge
@@ -18,7 +18,7 @@ from xstilts.modules.weights import ModuleWeights
 
 @pytest.fixture(scope="module")
 def encoder():
-    return backbone()
+    return tiny_backbone()
 
 
 def merged(encoder, text, **modules):
@@ -171,7 +171,9 @@ def test_the_penalty_is_the_distance_of_the_value_matrix():
     own = FusionAttention(4, 0.0, value=True, generator=Generator(), regularisation=0.01)
     with torch.no_grad():
         own.value.weight.copy_(torch.eye(4) + 0.5)
-    model = TaskModel(backbone(), ComposedModules({"0_ffn": FusedSublayer(own, [own])}, {}), {})
+    model = TaskModel(
+        tiny_backbone(), ComposedModules({"0_ffn": FusedSublayer(own, [own])}, {}), {}
+    )
     # sixteen times 0.5 squared
     assert model.penalty().item() == pytest.approx(0.04)
     own.requires_grad_(False)

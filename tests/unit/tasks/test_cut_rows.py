@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from support.models import backbone
+from support.models import tiny_backbone
 from support.tokenizers import tiny_tokenizer
 
 from xstilts.config.load import load_task
@@ -77,9 +77,9 @@ def test_a_long_sentence_is_split_and_a_word_that_fits_in_no_row_is_lost(tokeniz
 
 
 def test_a_length_that_the_backbone_cannot_read_is_named():
-    base, task = backbone(), load_task("mnli")
-    assert base.max_length == 64
+    backbone, task = tiny_backbone(), load_task("mnli")
+    assert backbone.max_length == 64
     said = "mnli: max_length is 1,024, and pico-xlm-roberta reads at most 64 sub-words"
-    assert remarks(task, base, ["en"], 1024) == [said]
-    assert remarks(task, base, ["en"], 64) == []
-    assert bool(remarks(task, base, ["en"])) == (task.max_length > 64)
+    assert remarks(task, backbone, ["en"], 1024) == [said]
+    assert remarks(task, backbone, ["en"], 64) == []
+    assert bool(remarks(task, backbone, ["en"])) == (task.max_length > 64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from support.models import backbone
+from support.models import tiny_backbone
 from support.tokenizers import tiny_tokenizer
 from support.trained import TEXTS
 
@@ -57,20 +57,20 @@ DAMAGES = [zero_offsets, fewer_rows, other_scalars, foreign, truncated, empty]
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: getattr(damage, "__name__", ""))
 def test_damaged_rows_are_tokenised_again_with_a_word(damage, tmp_path, capsys):
-    base = backbone(tokenizer=tiny_tokenizer(TEXTS * 20, 120), vocab_size=120)
+    backbone = tiny_backbone(tokenizer=tiny_tokenizer(TEXTS * 20, 120), vocab_size=120)
     task = load_task("mnli")
     rows = [
         Example(str(n), "en", {"text": text, "text_pair": TEXTS[0]}, task.labels[n % 3])
         for n, text in enumerate(TEXTS)
     ]
-    whole = encode(rows, task, base, tmp_path)
+    whole = encode(rows, task, backbone, tmp_path)
     (path,) = tmp_path.rglob("*.safetensors")
     content = path.read_bytes()
     damage(path)
     assert path.read_bytes() != content
-    again = encode(rows, task, base, tmp_path)
+    again = encode(rows, task, backbone, tmp_path)
     assert path.name in capsys.readouterr().err
     assert path.read_bytes() == content
     assert np.array_equal(again.input_ids.values, whole.input_ids.values)
-    encode(rows, task, base, tmp_path)
+    encode(rows, task, backbone, tmp_path)
     assert capsys.readouterr().err == ""

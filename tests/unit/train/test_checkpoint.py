@@ -126,12 +126,12 @@ def test_damaged_weights_are_left_behind(settings, kind, damage, tmp_path, capsy
     expected = run(tmp_path / "whole", SETTINGS[settings])
     folder = tmp_path / "cut"
     run(folder, SETTINGS[settings], STOP)
-    spoilt = newest(folder, kind)
-    damage(spoilt / "weights.safetensors")
+    corrupted = newest(folder, kind)
+    damage(corrupted / "weights.safetensors")
     capsys.readouterr()
     found = run(folder, SETTINGS[settings])
     said = capsys.readouterr().err
-    assert f"damaged and removed: {spoilt.name}: " in said
+    assert f"damaged and removed: {corrupted.name}: " in said
     assert "goes on after step" in said or "begins anew" in said
     assert same(found[0], expected[0])
     assert found[1] == expected[1]

@@ -16,7 +16,7 @@ from xstilts.composition.parser import parse
 from xstilts.errors import NotFiniteError, NotFoundError, UsageError
 from xstilts.modules.operators import OPERATORS
 from xstilts.train.search import Search, SearchSpec, weights
-from xstilts.train.search.keeping import keep
+from xstilts.train.search.save import save_found
 from xstilts.zoo import Zoo
 from xstilts.zoo.workspace import Workspace
 
@@ -43,11 +43,11 @@ def place(tmp_path_factory):
     header = "sentence1\tsentence2\tgold_label\n"
     (data / "dev_matched.tsv").write_text(header + "".join(rows), "utf-8")
     (data / "train.tsv").write_text(header + "".join(rows), "utf-8")
-    base = Backbone.load(str(backbone_folder(folder / "pico")))
+    backbone = Backbone.load(str(backbone_folder(folder / "pico")))
     zoo = Zoo(folder / "zoo")
     for task, seed in (("mnli", 1), ("qqp", 2), ("udpos", 3)):
-        add_module(zoo, base, task, "lora", seed)
-    return folder, base, zoo
+        add_module(zoo, backbone, task, "lora", seed)
+    return folder, backbone, zoo
 
 
 def workspace(place, runs):
@@ -136,8 +136,8 @@ def test_a_search_that_finds_no_number_keeps_nothing(place, tmp_path, monkeypatc
 def test_the_result_is_a_module(place, tmp_path):
     search = make(place, tmp_path, budget=10, shots=8)
     found = search.run()
-    entry = keep(search, found, "mixed")
-    assert keep(search, found, "mixed").manifest.digest == entry.manifest.digest
+    entry = save_found(search, found, "mixed")
+    assert save_found(search, found, "mixed").manifest.digest == entry.manifest.digest
     loaded = load_expression("mixed", place[2], place[1])
     assert loaded.head is not None
     again = make(place, tmp_path, "average(mnli, qqp)", head="mixed", budget=1, shots=8)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
-from support.models import backbone, tokens
+from support.models import tiny_backbone, tokens
 from support.zoo_modules import build
 
 from xstilts.composition.heads import load_heads
@@ -207,7 +207,7 @@ def computes_something(manifest, folder):
     sizes = {"hidden_size", "num_layers", "num_heads", "intermediate_size", "vocab_size"}
     own = {"num_layers": "num_hidden_layers", "num_heads": "num_attention_heads"}
     stated = manifest.backbone.model_dump(include=sizes)
-    where = backbone(**{own.get(name, name): size for name, size in stated.items()})
+    where = tiny_backbone(**{own.get(name, name): size for name, size in stated.items()})
     adapter = METHODS.get(manifest.method).load(folder, where.shape)
     ids, mask = tokens(vocab=manifest.backbone.vocab_size)
     (head,) = load_heads(Entry(manifest, folder), where)

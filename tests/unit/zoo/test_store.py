@@ -306,7 +306,7 @@ def test_the_index_follows_the_folders(zoo):
     assert list(rows()) == [key]
 
 
-# ------------------------------------------------------------------------------------- upkeep
+# -------------------------------------------------------------------------------- maintenance
 
 
 def test_search_wants_every_word(zoo):

@@ -11,16 +11,16 @@ from xstilts.zoo import Zoo
 
 
 def test_each_says_in_a_line_what_it_is(tmp_path):
-    base = Backbone.load(str(backbone_folder(tmp_path / "base")))
+    backbone = Backbone.load(str(backbone_folder(tmp_path / "base")))
     zoo = Zoo(tmp_path / "zoo")
-    entry = add_module(zoo, base, "mnli")
-    shape = base.shape
-    assert repr(base) == (
+    entry = add_module(zoo, backbone, "mnli")
+    shape = backbone.shape
+    assert repr(backbone) == (
         f"Backbone('base', xlm-roberta, {shape.num_layers} blocks of {shape.hidden_size}, on cpu)"
     )
     assert repr(zoo) == f"Zoo('{tmp_path / 'zoo'}', 1 modules)"
     assert repr(entry) == f"Entry('{entry.reference}', folder='{entry.folder}')"
-    composed = load_expression("mnli", zoo, base).composed
+    composed = load_expression("mnli", zoo, backbone).composed
     numbers = sum(parameter.numel() for parameter in composed.parameters())
     sites = len(composed.nodes)
     assert repr(composed) == f"ComposedModules({sites} sites, {numbers:,} parameters)"

@@ -21,13 +21,13 @@ from xstilts.zoo import Zoo
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("session")
-    base = Backbone.load(str(backbone_folder(folder / "pico")))
+    backbone = Backbone.load(str(backbone_folder(folder / "pico")))
     zoo = Zoo(folder / "zoo")
     for task in ("mnli", "qqp", "squad2", "hellaswag", "udpos"):
-        add_module(zoo, base, task)
-    add_module(zoo, base, "mnli", "full", seed=3)
-    add_module(zoo, base, "mnli", "lora", seed=4)
-    add_module(zoo, base, "qqp", "lora", seed=5)
+        add_module(zoo, backbone, task)
+    add_module(zoo, backbone, "mnli", "full", seed=3)
+    add_module(zoo, backbone, "mnli", "lora", seed=4)
+    add_module(zoo, backbone, "qqp", "lora", seed=5)
     return folder
 
 

@@ -23,11 +23,11 @@ from xstilts.zoo import Zoo
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api")
-    base = Backbone.load(str(backbone_folder(folder / "pico")))
+    backbone = Backbone.load(str(backbone_folder(folder / "pico")))
     zoo = Zoo(folder / "zoo")
     for task in ("mnli", "squad2", "hellaswag", "udpos"):
-        add_module(zoo, base, task)
-    add_module(zoo, base, "mlm", "lang")
+        add_module(zoo, backbone, task)
+    add_module(zoo, backbone, "mlm", "lang")
     return folder
 
 
