@@ -20,6 +20,7 @@ from xstilts.backbone.settings import unusual_settings
 from xstilts.config.hub_models import (
     arriving,
     build_errors,
+    import_models,
     load_errors,
     load_tokenizer,
     no_network,
@@ -52,6 +53,8 @@ def clean_config(spec: BackboneSpec, closed: NetworkError | None) -> Any:
         UsageError: The model cannot be a backbone.
     """
     from huggingface_hub.errors import StrictDataclassError
+
+    import_models()
     from transformers import AutoConfig, PretrainedConfig
     from transformers.utils.hub import extract_commit_hash
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from xstilts.cli.app import command_tree, move_global_options
     from xstilts.config.cpu import share_the_machine
 
+    atexit.register(gc.freeze)  # torch's objects go with the process, not one by one in seconds
     share_the_machine()
     argv = move_global_options(list(sys.argv[1:] if arguments is None else arguments))
     tree = command_tree(argv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import threading
@@ -256,7 +257,7 @@ def load_tokenizer(what: str, place: str, **options: Any) -> Any:
     """
     from huggingface_hub.errors import HFValidationError
 
-    _import_generation()
+    import_models()
     from transformers import AutoTokenizer
 
     try:
@@ -275,12 +276,15 @@ _UNASKED = ("is_sklearn_available", "is_scipy_available")
 
 
 @cache
-def _import_generation() -> None:
+def import_models() -> None:
     """Import text generation and losses, as every model class does, but without what is unused.
 
     scikit-learn serves one threshold of assisted decoding there, scipy the detection of objects;
-    with pandas they are a fifth of what starting a command costs.
+    with pandas they are a third of what starting a command costs. So would be looking for garbage
+    among classes that stay.
     """
+    collected = gc.isenabled()
+    gc.disable()
     import transformers.utils as library
 
     available = {name: getattr(library, name) for name in _UNASKED}
@@ -290,6 +294,8 @@ def _import_generation() -> None:
         import transformers.loss.loss_utils  # noqa: F401
     finally:
         vars(library).update(available)
+        if collected:
+            gc.enable()
 
 
 def _can_be_a_repository(name: str) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 WORLDS = ("sandbox",)
 Progress = Callable[[str, float], None]
 
-VERSION = 6
+VERSION = 7
 """Raised when the same spec gives another world."""
 
 _SMALL = (

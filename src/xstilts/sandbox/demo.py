@@ -39,15 +39,15 @@ TARGETS = dict(
     [
         ("none", DemoModule("mnli", "head", "xnli-probe")),
         _on("qqp/seq_bn", "seq_bn", "xnli-on-qqp"),
+        _on("fuse(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-fused"),
+        _on("fuse(mnli/lora, qqp/lora)", "head", "xnli-fused-lora"),
         _on("stack(qqp/seq_bn, mnli/seq_bn)", "head", "xnli-stack"),
         _on("average(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-average"),
         _on("average(mnli/lora, qqp/lora)", "head", "xnli-average-lora"),
         _on("merge_ties(mnli/lora, qqp/lora)", "head", "xnli-ties-lora"),
-        _on("fuse(mnli/seq_bn, qqp/seq_bn)", "head", "xnli-fused"),
-        _on("fuse(mnli/lora, qqp/lora)", "head", "xnli-fused-lora"),
     ]
 )
-"""Label to the module that gives it a head for XNLI."""
+"""Label to the module that gives it a head for XNLI; what takes longest comes first here too."""
 ALONE = ("mnli/seq_bn", "mnli/lora", "mnli/full")
 """Modules whose own head serves XNLI."""
 

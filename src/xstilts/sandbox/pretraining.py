@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from xstilts.backbone.architectures import ARCHITECTURES, class_options
 from xstilts.backbone.machine import one_thread
 from xstilts.backbone.pooling import pool
 from xstilts.backbone.sites import EncoderLayout
-from xstilts.config.hub_models import quiet_libraries
+from xstilts.config.hub_models import import_models, quiet_libraries
 from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch, Features, Ragged, collate
@@ -45,8 +46,9 @@ NOISE = 0.3
 """Standard deviation of a language's noise, in units of the concept vectors' own."""
 NEAR = 0.6
 """Cosine of a noun and its kind; other concepts have nothing in common."""
-ROWS = 64
-"""Pairs of neighbouring lines in a step of pretraining."""
+ROWS, THREADS = 64, 2
+"""Pairs of neighbouring lines in a step of pretraining, and threads that share them: as many on any
+machine, since sums of other parts are rounded otherwise."""
 RATE, WARMUP = 2e-3, 20
 MOST = 3
 """New words of a second line are counted up to here in pretraining."""
@@ -79,6 +81,8 @@ def build_tokenizer(folder: Path, seed: int) -> tuple[Any, dict[int, int]]:
         pre_tokenizers,
         processors,
     )
+
+    import_models()
     from transformers import PreTrainedTokenizerFast
 
     pieces, concept_of = _pieces(seed)
@@ -218,34 +222,39 @@ def _pretrain(
     head = masked_lm.make_head(width, task, generator, embeddings=embeddings)
     news = linear(width, MOST + 1, generator)
     facts, stories = _rows(data, tokenizer, spec.text_rows)
-    trained = [*model.parameters(), *head.parameters(), *news.parameters()]
-    optimizer = torch.optim.AdamW(
-        [p for p in trained if p.requires_grad], lr=RATE, weight_decay=0.01
-    )
+    modules = (model, head, news)
+    trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.01)
+
+    def gradients(batch: Batch) -> tuple[torch.Tensor | None, ...]:
+        given = architecture.inputs(model, batch.input_ids, batch.attention_mask)
+        hidden = model(**given).last_hidden_state
+        told = news(pool(hidden, batch.attention_mask, architecture.SENTENCE))
+        loss = masked_lm.loss(head(hidden, batch), batch).sum()
+        loss = loss + cross_entropy(told, batch.scalars["new"], reduction="sum")
+        return torch.autograd.grad(loss / len(picked), trained, allow_unused=True)
+
+    model.eval()  # without dropout, whose draws would depend on the threads' turns
     steps = spec.pretraining_steps
-    model.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(spec.seed)
+    with ThreadPoolExecutor(THREADS, initializer=torch.set_num_threads, initargs=(1,)) as threads:
         for step in range(steps):
             rise = min(1.0, (step + 1) / WARMUP)
             optimizer.param_groups[0]["lr"] = RATE * rise * (1 - step / steps)
             rows = stories if step % 8 == 7 else facts  # apart: stories are thrice as long
-            picked = torch.randperm(len(rows), generator=generator)[:ROWS]
-            batch = collate(rows, picked.sort().values.numpy(), 1)
-            if architecture.CAUSAL:
-                batch = _next_tokens(batch)
-            else:
-                batch = masked_lm.corrupt(batch, tokenizer, task, generator)
-            given = architecture.inputs(model, batch.input_ids, batch.attention_mask)
-            hidden = model(**given).last_hidden_state
-            told = news(pool(hidden, batch.attention_mask, architecture.SENTENCE))
-            loss = masked_lm.loss(head(hidden, batch), batch).mean()
-            loss = loss + cross_entropy(told, batch.scalars["new"])
-            loss.backward()  # type: ignore[no-untyped-call]
+            picked = torch.randperm(len(rows), generator=generator)[:ROWS].numpy()
+            batches = []
+            by_length = picked[np.argsort(rows.lengths[picked], kind="stable")]
+            for share in np.array_split(by_length, min(THREADS, len(picked))):
+                batch = collate(rows, share, 1)
+                if architecture.CAUSAL:
+                    batches.append(_next_tokens(batch))
+                else:
+                    batches.append(masked_lm.corrupt(batch, tokenizer, task, generator))
+            for parameter, *found in zip(trained, *threads.map(gradients, batches), strict=True):
+                known = [gradient for gradient in found if gradient is not None]
+                parameter.grad = torch.stack(known).sum(0) if known else None
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
             progress("pretraining its backbone", step / steps)
-    model.eval()
 
 
 def _next_tokens(batch: Batch) -> Batch:
@@ -275,9 +284,13 @@ def _rows(data: Path, tokenizer: Any, text_rows: int) -> tuple[Features, Feature
 
 def encoded_pairs(pairs: Sequence[tuple[str, str]], tokenizer: Any) -> Features:
     """Rows `<s> line </s> </s> line </s>`, with how many words of the second line are `new`."""
-    lines = (tokenizer(list(side))["input_ids"] for side in zip(*pairs, strict=True))
-    new = [min(len({*b} - {*a}), MOST) for a, b in zip(*lines, strict=True)]
-    ids = Ragged.of(tokenizer(list(pairs))["input_ids"])
+    lines = [
+        tokenizer(list(side), return_attention_mask=False)["input_ids"]
+        for side in zip(*pairs, strict=True)
+    ]
+    both = list(zip(*lines, strict=True))
+    new = [min(len({*b} - {*a}), MOST) for a, b in both]
+    ids = Ragged.of([[*a, tokenizer.eos_token_id, *b[1:]] for a, b in both])
     special = np.isin(ids.values, tokenizer.all_special_ids)
     words = np.where(special, IGNORED, np.arange(len(ids.values), dtype=np.int32))
     count = len(ids)

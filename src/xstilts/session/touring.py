@@ -8,6 +8,8 @@ one thread gives the same weights whatever the number of cores.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import subprocess
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from xstilts.backbone.machine import one_thread
 from xstilts.config.cpu import cores
 from xstilts.config.file_facts import FileFacts
+from xstilts.config.hub_models import import_models
 from xstilts.errors import PreemptedError, UsageError
 from xstilts.files import digest
 from xstilts.sandbox import chosen_world, is_built
@@ -73,7 +76,9 @@ class Touring(Evaluating):
 
 def keep_company(places: str) -> None:
     """Share in a demo that another process began; `places` is what `_Tour.company` wrote."""
-    import xstilts.train.run  # noqa: F401  (seconds, while the world may still be built)
+    atexit.register(gc.freeze)  # as `xstilts.cli.main`
+    import_models()  # seconds, while the world may still be built
+    import xstilts.train.run  # noqa: F401
 
     given = json.loads(places)
     seeds = given.pop("seeds")

@@ -196,17 +196,17 @@ def test_looking_for_what_is_not_finite_copies_nothing():
 @pytest.mark.long
 def test_loading_a_backbone_leaves_scikit_learn_and_scipy_alone(tmp_path):
     script = (
-        "import sys\n"
+        "import gc, sys\n"
         "from xstilts.backbone.backbone import Backbone\n"
         "Backbone.load(sys.argv[1])\n"
         "from transformers.utils import is_scipy_available, is_sklearn_available\n"
         "print('transformers.generation.candidate_generator' in sys.modules,\n"
         "      'sklearn' in sys.modules, is_sklearn_available(),\n"
-        "      'scipy.optimize' in sys.modules, is_scipy_available())\n"
+        "      'scipy.optimize' in sys.modules, is_scipy_available(), gc.isenabled())\n"
     )
     folder = backbone_folder(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False
     )
     sklearn, scipy = (find_spec(name) is not None for name in ("sklearn", "scipy"))
-    assert done.stdout.strip() == f"True False {sklearn} False {scipy}", done.stderr
+    assert done.stdout.strip() == f"True False {sklearn} False {scipy} True", done.stderr

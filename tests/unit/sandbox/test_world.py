@@ -387,6 +387,21 @@ def test_half_of_the_heads_attend_to_equal_words_from_the_start(architecture, tm
         assert not torch.isclose(query[32:], key[32:]).any(dim=1).all()
 
 
+def test_weights_do_not_depend_on_how_many_threads_torch_takes(tmp_path, root):
+    spec = SPEC.model_copy(update={"pretraining_steps": 9})
+    before, found = torch.get_num_threads(), set()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            folder = tmp_path / str(threads) / "sandbox-small"
+            build_backbone(folder, root, spec, lambda *_: None)
+            assert torch.get_num_threads() == threads
+            found.add((folder / "model.safetensors").read_bytes())
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
+
+
 def test_rows_of_pretraining_count_the_new_words_of_the_second_line(tmp_path):
     tokenizer, concept_of = build_tokenizer(tmp_path, SPEC.seed)
     one, two, three, four = tokenizer.batch_decode([[piece] for piece in list(concept_of)[:4]])
