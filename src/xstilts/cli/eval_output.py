@@ -82,7 +82,7 @@ def emit_outcome(state: State, outcome: EvaluationOutcome, human: Callable[[], o
         "scores": [score.model_dump() for score in outcome.scores],
     }
 
-    def told() -> None:
+    def with_notes() -> None:
         human()
         state.note(f"{outcome.computed} cells computed, {cached} reused")
         if outcome.padding.positions:
@@ -93,7 +93,7 @@ def emit_outcome(state: State, outcome: EvaluationOutcome, human: Callable[[], o
             state.note(line)
         print_missing(state, outcome.missing)
 
-    state.emit(record, told)
+    state.emit(record, with_notes)
 
 
 def cut_lines(scores: Sequence[Score]) -> list[str]:

@@ -180,6 +180,6 @@ def _print(state: State, entries: Sequence[Entry], means: Means) -> None:
         columns = (*columns, "scores")
         found = [means[entry.manifest.digest] for entry in entries]
         records = [{**r, "scores": scores} for r, scores in zip(records, found, strict=True)]
-        told = [", ".join(f"{t} {v:.1f}" for t, v in scores.items()) for scores in found]
-        rows = [(*row, text) for row, text in zip(rows, told, strict=True)]
+        texts = [", ".join(f"{t} {v:.1f}" for t, v in scores.items()) for scores in found]
+        rows = [(*row, text) for row, text in zip(rows, texts, strict=True)]
     state.emit(records, lambda: state.table(columns, rows))

@@ -22,7 +22,7 @@ from xstilts.tasks.formats import FORMATS
 
 @dataclass
 class TaskOutput(ModelOutput):  # type: ignore[misc]
-    """What a model gives.
+    """Loss and logits of a model, as a ModelOutput of transformers.
 
     Attributes:
         loss: Mean over the examples, a scalar; None without labels.

@@ -42,8 +42,8 @@ def clock_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Pace:
-    """The time left, by the pace of the later half of the time so far.
+class TimeLeft:
+    """The time left, by how fast the later half of the work so far went.
 
     What goes by before the first bit is done, such as loading a model, is no part of it.
 
@@ -56,7 +56,7 @@ class Pace:
         self._begin(now, share)
 
     def _begin(self, now: float, share: float) -> None:
-        self._began = self._told = now
+        self._began = self._left_at = now
         self._share = share
         self._left: float | None = None
         self._marks = deque([(now, share)])
@@ -71,13 +71,13 @@ class Pace:
             marks.popleft()
         then, before = marks[0]
         if share > before:
-            self._left, self._told = (now - then) / (share - before) * (1 - share), now
+            self._left, self._left_at = (now - then) / (share - before) * (1 - share), now
         if now - marks[-1][0] >= elapsed / 100:  # so they stay few
             marks.append((now, share))
 
     def left(self, now: float) -> float | None:
         """Seconds that the rest takes; None before anything is known."""
-        return None if self._left is None else max(0.0, self._left - (now - self._told))
+        return None if self._left is None else max(0.0, self._left - (now - self._left_at))
 
 
 _running: ContextVar[Progress | None] = ContextVar("progress that is shown", default=None)
@@ -119,7 +119,7 @@ class Progress:
         self._token: Token[Progress | None] | None = None
         self._share = start
         self._began = self._due = clock()
-        self._pace = Pace(self._began, start)
+        self._time_left = TimeLeft(self._began, start)
 
     def __enter__(self) -> Progress:
         self._outer = _running.get()
@@ -178,14 +178,14 @@ class Progress:
         if self.quiet:
             return
         now = self._clock()
-        self._pace.tell(now, share)
+        self._time_left.tell(now, share)
         if self._bar is not None:
             room = max(len(self.title), self._bar.console.width - BESIDE)
             shown = fitted(f"{self.title}: {text}", room)
             self._bar.update(self._task, description=shown, completed=share)
         elif now >= self._due:
             self._due = now + min(LINE_SECONDS, max(SOON_SECONDS, now - self._began))
-            left = self._pace.left(now)
+            left = self._time_left.left(now)
             more = "" if left is None else f", {clock_text(left)} left"
             print(f"{self.title}: {text} ({share:.0%}{more})", file=sys.stderr, flush=True)
 
@@ -196,4 +196,4 @@ class Progress:
     def _times(self) -> str:
         """The time so far and the time left."""
         now = self._clock()
-        return f"{clock_text(now - self._began):>7} {clock_text(self._pace.left(now)):>7}"
+        return f"{clock_text(now - self._began):>7} {clock_text(self._time_left.left(now)):>7}"

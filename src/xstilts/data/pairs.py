@@ -89,8 +89,8 @@ def _side(
     examples, _ = read_located(located)
     row = examples[-1].place.rpartition(":")[2]
     end = f"{located.paths[-1]}:{row}" if located.paths else f"the hub's {split}.{side}:{row}"
-    told = READERS.get(located.source.reader).TELLS_LANGUAGE
-    if side == "source" or told:
+    tells = READERS.get(located.source.reader).TELLS_LANGUAGE
+    if side == "source" or tells:
         return examples, end
     return [replace(example, language=task.source_language) for example in examples], end
 

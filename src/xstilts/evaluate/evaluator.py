@@ -88,7 +88,7 @@ class Evaluator:
     def run(
         self, requests: Sequence[Request], progress: ProgressFn, *, force: bool = False
     ) -> EvaluationOutcome:
-        """Evaluate everything asked for.
+        """Evaluate every cell that is asked for and not in the store.
 
         Raises:
             UsageError: An expression has no head for a task; the message says how to train one. Or

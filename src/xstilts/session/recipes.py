@@ -27,7 +27,6 @@ class Recipes(Evaluating):
             NotFoundError: There is no such recipe, row, target, task or backbone.
             ConfigError: The recipe has problems; all are listed.
         """
-        self.require_writable("zoo", "results", "home", "cache")
         runner, graph = self.recipe(recipe, backbone=backbone, **options)
         for number, (node, entry, known) in enumerate(runner.make(graph), 1):
             verb = "found" if known else "trained"
@@ -82,6 +81,7 @@ class Recipes(Evaluating):
         chosen = cut_down(
             load_recipe(recipe), intermediates=intermediates, targets=targets, seeds=seeds
         )
+        self.require_writable("zoo", "results", "home", "cache")
         self.require_backbone(backbone)
         from xstilts.train.recipes import RecipeRunner, spell_out
 

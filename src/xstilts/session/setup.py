@@ -83,7 +83,7 @@ class Setup:
         self.device_option = device
         self.offline, self.world, self.quiet = offline, world, quiet
         self._backbones: dict[str, Backbone] = {}
-        self._told: set[str] = set()
+        self._noted: set[str] = set()
 
     def __repr__(self) -> str:
         world = f", world={self.world!r}" if self.world else ""
@@ -323,8 +323,8 @@ class Setup:
 
     def _tell_loading(self, name: str) -> None:
         """Say once, before anything slow is imported, that a backbone will be loaded."""
-        if name not in self._told:
-            self._told.add(name)
+        if name not in self._noted:
+            self._noted.add(name)
             self.note(f"loading backbone {name}")
 
     def backbone_for(self, expressions: str | Iterable[str], reference: str = "") -> Backbone:

@@ -86,10 +86,10 @@ def _mismatch(
     reference: str, other: BackboneIdentity, backbone: BackboneIdentity
 ) -> BackboneMismatchError:
     found = other.differences(backbone)
-    told = "" if "fingerprint" in found else f" (its {', '.join(sorted(found))} differ)"
+    differing = "" if "fingerprint" in found else f" (its {', '.join(sorted(found))} differ)"
     return BackboneMismatchError(
         f"module '{reference}' was trained on {_described(other)}; "
-        f"this backbone is {_described(backbone)}{told}",
+        f"this backbone is {_described(backbone)}{differing}",
         hint=f"{_use(other)}, or train the module on {backbone.name}.",
     )
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from xstilts.config.progress import BAR, Pace, Progress, clock_text, fitted, telling
+from xstilts.config.progress import BAR, Progress, TimeLeft, clock_text, fitted, telling
 
 TEXT = "fuse(mnli/seq_bn, qqp/seq_bn, hellaswag/seq_bn) tatoeba sw searching"
 
@@ -103,7 +103,7 @@ def test_a_run_that_goes_on_counts_only_its_own_steps(capsys, clock):
 
 
 def test_the_time_left_follows_the_pace_of_the_later_half():
-    pace = Pace(0.0, 0.0)
+    pace = TimeLeft(0.0, 0.0)
     for second in range(1, 101):  # slow at first, as where a model is loaded
         pace.tell(float(second), 0.001 * second)
     for second in range(101, 301):
@@ -113,7 +113,7 @@ def test_the_time_left_follows_the_pace_of_the_later_half():
 
 
 def test_what_goes_by_before_anything_is_done_does_not_count():
-    pace = Pace(0.0, 0.0)
+    pace = TimeLeft(0.0, 0.0)
     pace.tell(60.0, 0.0)  # a model was loaded
     assert pace.left(60.0) is None
     pace.tell(70.0, 0.25)
@@ -121,7 +121,7 @@ def test_what_goes_by_before_anything_is_done_does_not_count():
 
 
 def test_the_time_left_grows_in_a_pause_that_is_reported():
-    pace = Pace(0.0, 0.0)
+    pace = TimeLeft(0.0, 0.0)
     for second in range(1, 101):
         pace.tell(float(second), 0.005 * second)
     assert pace.left(100.0) == pytest.approx(100.0, rel=0.02)
@@ -131,7 +131,7 @@ def test_the_time_left_grows_in_a_pause_that_is_reported():
 
 
 def test_a_smaller_share_begins_another_work():
-    pace = Pace(0.0, 0.0)
+    pace = TimeLeft(0.0, 0.0)
     pace.tell(100.0, 0.9)
     pace.tell(101.0, 0.0)
     assert pace.left(101.0) is None

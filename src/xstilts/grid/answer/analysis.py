@@ -95,14 +95,14 @@ class StudyAnswer:
     def _beside_controls(self) -> str:
         """How the answer's rows stand to those that show what any training does."""
         joined = {HIGHER: "than", LOWER: "than", NOTHING: "from"}
-        told = [
+        controls = [
             f"{verdict.claim} {joined.get(verdict.claim, 'beside')} "
             f"{', '.join(line.names)} ({verdict.numbers})"
             for table, lines in self.tables
             for line in lines
             if table.controls and (verdict := line.verdict)
         ]
-        return f" Beside controls: {'; '.join(told)}." if told else ""
+        return f" Beside controls: {'; '.join(controls)}." if controls else ""
 
     def _without(self) -> str:
         """What the answer is without."""

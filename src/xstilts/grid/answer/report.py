@@ -189,8 +189,8 @@ def _compared(answer: StudyAnswer, spec: TableSpec, lines: Sequence[Comparison])
         what = "What the largest backbone gains minus what the smallest does."
     else:
         pairs = {(line.verdict.ours, line.verdict.theirs) for line in lines if line.verdict}
-        told = [f"{ours} minus {theirs}" for ours, theirs in sorted(pairs)]
-        what = f"Differences are {told[0]}." if len(told) == 1 else "Differences are ours − theirs."
+        said = [f"{ours} minus {theirs}" for ours, theirs in sorted(pairs)]
+        what = f"Differences are {said[0]}." if len(said) == 1 else "Differences are ours − theirs."
     return f"{what} Points with 95 % intervals; p-values are adjusted over this table (Holm)."
 
 
@@ -260,8 +260,8 @@ def _settings(answer: StudyAnswer) -> list[tuple[str, str]]:
     for name in ("intermediate", "target", "language"):
         section = getattr(study, name)
         if section is not None:
-            told = {k: v for k, v in section.model_dump(exclude_defaults=True).items() if v}
-            rows.append((f"training, {name}", f"{section.method}: {told or 'defaults'}"))
+            changed = {k: v for k, v in section.model_dump(exclude_defaults=True).items() if v}
+            rows.append((f"training, {name}", f"{section.method}: {changed or 'defaults'}"))
     rows.append(("seeds", ", ".join(map(str, study.seeds))))
     rows.append(("draws of the bootstrap", str(answer.draws)))
     if when := period(result.written for result in study_results.results):

@@ -181,8 +181,8 @@ class Transfer:
 
         def tell(count: int) -> None:
             done = self._before + min(count, size)
-            told = f"{done / 1e6:.1f} of {self._total / 1e6:.1f} MB"
-            self._progress(f"{self._verb} {name}, {told}", done / self._total)
+            shown = f"{done / 1e6:.1f} of {self._total / 1e6:.1f} MB"
+            self._progress(f"{self._verb} {name}, {shown}", done / self._total)
 
         size = self._sizes.get(name, 0)
         tell(0)

@@ -82,8 +82,8 @@ def _cause(error: Exception) -> Exception:
 
 def _status(error: Exception) -> int:
     response: Any = getattr(error, "response", None)
-    told = _XET_STATUS.search(str(error)) if isinstance(error, ConnectionError) else None
-    return int(told[1] if told else getattr(response, "status_code", 0) or 0)
+    status = _XET_STATUS.search(str(error)) if isinstance(error, ConnectionError) else None
+    return int(status[1] if status else getattr(response, "status_code", 0) or 0)
 
 
 def lacks_xet(error: Exception) -> bool:

@@ -48,10 +48,10 @@ def lineage_svg(tree: Ancestor, anchor: Callable[[str], str]) -> Markup:
     opening = Markup(
         '<svg class="lineage" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img"'
     )
-    told = "Made from " + ", ".join(labels[node.digest] for node in order[1:])
+    described = "Made from " + ", ".join(labels[node.digest] for node in order[1:])
     return (
         opening.format(*size)
-        + Markup(' aria-label="{}">').format(told)
+        + Markup(' aria-label="{}">').format(described)
         + Markup("").join([*lines, *boxes])
         + Markup("</svg>")
     )
@@ -85,8 +85,8 @@ def _label(node: Ancestor, roles: list[str]) -> str:
     """Such as `below: mnli/lora`."""
     name = pair(node.entry.manifest) if node.entry else node.reference.partition("@")[0]
     missing = "" if node.entry else " (not here)"
-    told = f"{', '.join(dict.fromkeys(roles))}: " if roles else ""
-    return told + (name or node.digest[:SHORT]) + missing
+    role = f"{', '.join(dict.fromkeys(roles))}: " if roles else ""
+    return role + (name or node.digest[:SHORT]) + missing
 
 
 def _box(
