@@ -101,7 +101,8 @@ def train_adapter(
     """
     if on_task:
         name, task = name or task, on_task
-        text = [entry if "=" in entry else f"{_language(name)}={entry}" for entry in text or []]
+        language = name.rpartition("-")[2]  # as in `lang-sw`
+        text = [entry if "=" in entry else f"{language}={entry}" for entry in text or []]
     flags = _flags(source_langs, mlm, text or [], select_on, target, dev_limit, cache_activations)
     settings = [*(overrides or ()), *(f"options.{option}" for option in method_options or ())]
     how: dict[str, Any] = {"base": stack_on, "init": init_from, "name": name, "config": config}
@@ -165,8 +166,3 @@ def _flags(
     }
     flags["train"] = {k: v for k, v in flags["train"].items() if v}
     return {key: value for key, value in flags.items() if value}
-
-
-def _language(name: str) -> str:
-    """The language that a module's name ends with, as in `lang-sw`."""
-    return name.rpartition("-")[2]

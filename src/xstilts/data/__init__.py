@@ -1,6 +1,6 @@
 """Rows of tasks: sources, readers, checks, conversion, batching.
 
-`xstilts.data.load` and its companions are imported when first asked for.
+`xstilts.data.load` and `xstilts.data.convert` are imported when first asked for.
 """
 
 from __future__ import annotations
@@ -8,21 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_PUBLIC = {
-    "BitextPair": "pairs",
-    "check_source_language": "sources",
-    "list_data": "prepare",
-    "load_rows": "sources",
-    "shuffled_labels": "sources",
-    "available_languages": "located",
-    "convert": "conversion",
-    "data_digest": "sources",
-    "load": "sources",
-    "load_pair": "pairs",
-    "locate": "located",
-    "subset": "sources",
-    "task_in_world": "world",
-}
+_PUBLIC = {"convert": "conversion", "load": "sources"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xstilts.zoo.store import Zoo
     from xstilts.zoo.verify import verify_folder
 
-_PLACES = {
+_PUBLIC = {
     "Entry": "entry",
     "Manifest": "manifest",
     "Zoo": "store",
@@ -36,6 +36,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    if name in _PUBLIC:
+        return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
