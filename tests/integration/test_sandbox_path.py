@@ -58,13 +58,13 @@ def test_training_leaves_the_backbone_bit_equal(run, home):
     from xstilts.zoo.workspace import Workspace
 
     world = sandbox.ensure_world(paths.cache_folder())
-    encoder = Backbone.load(str(world.backbone), offline=True)
-    before = encoder.identity.fingerprint
+    backbone = Backbone.load(str(world.backbone), offline=True)
+    before = backbone.identity.fingerprint
     workspace = Workspace(world.data, Zoo(home / "zoo2"), home / "runs2", None, quiet=True)
     for method in ("seq_bn", "lora", "full"):
         settings = resolve_run("mnli", {"method": method}, ["train.max_steps=3"], None, "x").value
-        train_phase(resolve_phase("mnli", settings, encoder, workspace))
-        assert fingerprint(encoder.encoder) == before, method
+        train_phase(resolve_phase("mnli", settings, backbone, workspace))
+        assert fingerprint(backbone.encoder) == before, method
     left = {path.name for path in (home / "runs2").rglob("*") if path.is_file()}
     assert left == {".lock", "history.jsonl"}
 

@@ -36,8 +36,8 @@ def export(
         from xstilts.composition.export import require_exportable, source
 
         require_exportable(kind, expression, session.zoo, language)
-        encoder = session.backbone(chosen)
-        entries = source(expression, session.zoo, encoder, language).loaded.entries
+        loaded = session.backbone(chosen)
+        entries = source(expression, session.zoo, loaded, language).loaded.entries
         plan = {"kind": kind, "modules": [entry.reference for entry in entries]}
         state.emit(plan, lambda: print(f"would write {kind} of {expression} to {to}"))
         return

@@ -137,11 +137,11 @@ def shrink(
     """
     state: State = context.obj
     state.session.require_writable("zoo")
-    encoder = state.session.backbone_for(reference, backbone)
+    loaded = state.session.backbone_for(reference, backbone)
     from xstilts.composition.shrink import shrink as store
 
     zoo = state.session.zoo
-    made = store(zoo.find(reference, encoder.identity), zoo, encoder)
+    made = store(zoo.find(reference, loaded.identity), zoo, loaded)
     before, after = made.before / 1e6, made.after / 1e6
     record = {
         "reference": made.entry.reference,

@@ -14,20 +14,20 @@ from xstilts.errors import DiskError
 
 
 @pytest.fixture
-def encoder():
+def backbone():
     return tiny_backbone()
 
 
 @pytest.fixture(params=["memory", "disk"])
-def store(request, tmp_path, encoder):
+def store(request, tmp_path, backbone):
     if request.param == "memory":
         return MemoryStore()
-    return DiskStore(tmp_path / "a" / "rows.sqlite", encoder.shape.hidden_size)
+    return DiskStore(tmp_path / "a" / "rows.sqlite", backbone.shape.hidden_size)
 
 
-def counted(encoder):
+def counted(backbone):
     """How often each block runs."""
-    runs = [0] * len(encoder.blocks)
+    runs = [0] * len(backbone.blocks)
 
     def count(number):
         def hook(*_):
@@ -35,16 +35,16 @@ def counted(encoder):
 
         return hook
 
-    for number, block in enumerate(encoder.blocks):
+    for number, block in enumerate(backbone.blocks):
         block.register_forward_hook(count(number))
     return runs
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_outputs_are_those_of_the_whole_encoder(count, encoder, store):
+def test_outputs_are_those_of_the_whole_encoder(count, backbone, store):
     ids, mask = tokens()
-    frozen = FrozenBlocks(encoder, count, store)
-    whole = encoder(ids, mask).detach()
+    frozen = FrozenBlocks(backbone, count, store)
+    whole = backbone(ids, mask).detach()
     first = frozen.last_hidden_state(ids, mask)
     again = frozen.last_hidden_state(ids, mask)
     real = mask.bool()
@@ -52,57 +52,57 @@ def test_outputs_are_those_of_the_whole_encoder(count, encoder, store):
     assert torch.equal(again[real], whole[real])
 
 
-def test_frozen_blocks_run_once_a_row(encoder, store):
-    runs = counted(encoder)
+def test_frozen_blocks_run_once_a_row(backbone, store):
+    runs = counted(backbone)
     ids, mask = tokens()
-    frozen = FrozenBlocks(encoder, 1, store)
+    frozen = FrozenBlocks(backbone, 1, store)
     for _ in range(3):
         frozen.last_hidden_state(ids, mask)
     assert runs[0] == 1
     assert runs[1:] == [3] * (len(runs) - 1)
 
 
-def test_rows_are_found_in_other_batches(encoder, store):
+def test_rows_are_found_in_other_batches(backbone, store):
     ids, mask = tokens()
-    frozen = FrozenBlocks(encoder, 1, store)
+    frozen = FrozenBlocks(backbone, 1, store)
     frozen.last_hidden_state(ids, mask)
-    runs = counted(encoder)
+    runs = counted(backbone)
     order = torch.arange(len(ids) - 1, -1, -1)
     turned = frozen.last_hidden_state(ids[order], mask[order])
     assert runs[0] == 0
-    whole = encoder(ids, mask)[order]
+    whole = backbone(ids, mask)[order]
     real = mask[order].bool()
     assert torch.allclose(turned[real], whole[real], atol=1e-6)
 
 
-def test_another_process_finds_the_rows(encoder, tmp_path):
+def test_another_process_finds_the_rows(backbone, tmp_path):
     ids, mask = tokens()
     path = tmp_path / "rows.sqlite"
-    width = encoder.shape.hidden_size
-    FrozenBlocks(encoder, 2, DiskStore(path, width)).last_hidden_state(ids, mask)
-    runs = counted(encoder)
-    FrozenBlocks(encoder, 2, DiskStore(path, width)).last_hidden_state(ids, mask)
+    width = backbone.shape.hidden_size
+    FrozenBlocks(backbone, 2, DiskStore(path, width)).last_hidden_state(ids, mask)
+    runs = counted(backbone)
+    FrozenBlocks(backbone, 2, DiskStore(path, width)).last_hidden_state(ids, mask)
     assert runs[:2] == [0, 0]
 
 
-def test_what_does_not_fit_is_computed_each_time(encoder):
-    runs = counted(encoder)
+def test_what_does_not_fit_is_computed_each_time(backbone):
+    runs = counted(backbone)
     ids, mask = tokens()
-    frozen = FrozenBlocks(encoder, 1, MemoryStore(limit=0))
+    frozen = FrozenBlocks(backbone, 1, MemoryStore(limit=0))
     outputs = [frozen.last_hidden_state(ids, mask) for _ in range(2)]
     assert runs[0] == 2
     assert torch.equal(*outputs)
 
 
-def test_frozen_blocks_have_no_dropout_and_get_no_gradient(encoder, store):
+def test_frozen_blocks_have_no_dropout_and_get_no_gradient(backbone, store):
     ids, mask = tokens()
-    encoder.encoder.train()
-    encoder.encoder.requires_grad_(True)
-    frozen = FrozenBlocks(encoder, 1, store)
+    backbone.encoder.train()
+    backbone.encoder.requires_grad_(True)
+    frozen = FrozenBlocks(backbone, 1, store)
     frozen.last_hidden_state(ids, mask).sum().backward()
-    assert encoder.encoder.training
-    assert all(p.grad is None for p in encoder.blocks[0].parameters())
-    assert all(p.grad is not None for p in encoder.blocks[1].parameters())
+    assert backbone.encoder.training
+    assert all(p.grad is None for p in backbone.blocks[0].parameters())
+    assert all(p.grad is not None for p in backbone.blocks[1].parameters())
 
 
 def test_the_first_touched_block_is_found():
@@ -114,8 +114,8 @@ def test_the_first_touched_block_is_found():
 
 @pytest.mark.parametrize("opened", ["before", "after"])
 @pytest.mark.parametrize("damage", ["header", "cut", "other table", "one bit"])
-def test_a_damaged_file_is_named_and_filled_again(damage, opened, encoder, tmp_path, capsys):
-    path, width = tmp_path / "rows.sqlite", encoder.shape.hidden_size
+def test_a_damaged_file_is_named_and_filled_again(damage, opened, backbone, tmp_path, capsys):
+    path, width = tmp_path / "rows.sqlite", backbone.shape.hidden_size
     rows = {bytes([n]): torch.full((40, width), float(n)) for n in range(9)}
     store = DiskStore(path, width)
     store.put(rows)
@@ -144,8 +144,8 @@ def test_a_damaged_file_is_named_and_filled_again(damage, opened, encoder, tmp_p
     assert said[0].endswith(str(path))
 
 
-def test_a_full_disk_is_the_systems_error_and_what_was_kept_stays(encoder, tmp_path, monkeypatch):
-    width = encoder.shape.hidden_size
+def test_a_full_disk_is_the_systems_error_and_what_was_kept_stays(backbone, tmp_path, monkeypatch):
+    width = backbone.shape.hidden_size
     store = DiskStore(tmp_path / "rows.sqlite", width)
     store.put({b"a": torch.ones(9, width)})
     plain = sqlite3.connect
@@ -163,7 +163,7 @@ def test_a_full_disk_is_the_systems_error_and_what_was_kept_stays(encoder, tmp_p
     assert torch.equal(store.get([b"a"])[0], torch.ones(9, width))
 
 
-def test_a_file_that_cannot_be_opened_is_left_as_it_is(encoder, tmp_path):
+def test_a_file_that_cannot_be_opened_is_left_as_it_is(backbone, tmp_path):
     (tmp_path / "rows.sqlite").mkdir()
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
-        DiskStore(tmp_path / "rows.sqlite", encoder.shape.hidden_size)
+        DiskStore(tmp_path / "rows.sqlite", backbone.shape.hidden_size)

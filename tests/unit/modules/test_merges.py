@@ -17,12 +17,12 @@ from xstilts.modules.weights import ModuleWeights
 
 
 @pytest.fixture(scope="module")
-def encoder():
+def backbone():
     return tiny_backbone()
 
 
-def merged(encoder, text, **modules):
-    return merge(parse(text), modules, encoder.shape, Generator().manual_seed(0))
+def merged(backbone, text, **modules):
+    return merge(parse(text), modules, backbone.shape, Generator().manual_seed(0))
 
 
 def updates(adapter):
@@ -60,24 +60,24 @@ def test_dare_keeps_the_mean_and_divides():
     assert torch.allclose(_updates.elect(whole, WEIGHTS, "total"), theirs, atol=1e-6)
 
 
-def test_average_of_lora_is_the_mean_of_the_updates(encoder):
-    parts = {"a": changed(encoder, "lora", 1), "b": changed(encoder, "lora", 2, rank=4)}
+def test_average_of_lora_is_the_mean_of_the_updates(backbone):
+    parts = {"a": changed(backbone, "lora", 1), "b": changed(backbone, "lora", 2, rank=4)}
     for text in (
         "average(a, b)",
         "average(a*0.5, b*0.5)",
         "merge_cat(a*0.5, b*0.5)",
         "a*0.5+b*0.5",
     ):
-        made = updates(merged(encoder, text, **parts))
+        made = updates(merged(backbone, text, **parts))
         for key, value in made.items():
             mean = (parts["a"].at[key].weight_update() + parts["b"].at[key].weight_update()) / 2
             assert torch.allclose(value, mean, atol=1e-6), text
 
 
-def test_a_cut_merge_is_the_best_of_its_rank_and_says_its_error(encoder):
-    parts = {"a": changed(encoder, "lora", 1), "b": changed(encoder, "lora", 2)}
-    exact = updates(merged(encoder, "a - b", **parts))
-    cut = merged(encoder, "merge_svd(a, b*-1, rank=3)", **parts)
+def test_a_cut_merge_is_the_best_of_its_rank_and_says_its_error(backbone):
+    parts = {"a": changed(backbone, "lora", 1), "b": changed(backbone, "lora", 2)}
+    exact = updates(merged(backbone, "a - b", **parts))
+    cut = merged(backbone, "merge_svd(a, b*-1, rank=3)", **parts)
     squared = whole = 0.0
     for key, value in updates(cut).items():
         values = torch.linalg.svdvals(exact[key].double())
@@ -89,10 +89,10 @@ def test_a_cut_merge_is_the_best_of_its_rank_and_says_its_error(encoder):
         squared += float(values[3:].pow(2).sum())
         whole += float(values.pow(2).sum())
     assert cut.error == pytest.approx((squared / whole) ** 0.5, rel=1e-4)
-    assert merged(encoder, "merge_linear(a, b*-1)", **parts).error == pytest.approx(0, abs=1e-5)
+    assert merged(backbone, "merge_linear(a, b*-1)", **parts).error == pytest.approx(0, abs=1e-5)
 
 
-def test_full_encoders_are_merged_as_differences(encoder):
+def test_full_encoders_are_merged_as_differences(backbone):
     base = {"w": torch.tensor([1.0, 2.0, 3.0])}
 
     def full(change):
@@ -102,20 +102,20 @@ def test_full_encoders_are_merged_as_differences(encoder):
 
     parts = {"a": full(torch.tensor([1.0, 0.0, -2.0])), "b": full(torch.tensor([3.0, 0.0, 1.0]))}
     # base + 1*(1, 0, -2) + 0.5*(3, 0, 1)
-    got = merged(encoder, "a + b*0.5", **parts).encoder_weights["w"]
+    got = merged(backbone, "a + b*0.5", **parts).encoder_weights["w"]
     assert got.tolist() == [3.5, 2.0, 1.5]
-    got = merged(encoder, "average(a, b)", **parts).encoder_weights["w"]
+    got = merged(backbone, "average(a, b)", **parts).encoder_weights["w"]
     assert got.tolist() == [3.0, 2.0, 2.5]
     # signs by the sum: +, (0 counts as +), -: the first agrees twice, the last once
-    got = merged(encoder, "merge_ties(a, b, density=1.0)", **parts).encoder_weights["w"]
+    got = merged(backbone, "merge_ties(a, b, density=1.0)", **parts).encoder_weights["w"]
     assert got.tolist() == [3.0, 2.0, 1.0]
 
 
 @pytest.mark.parametrize("preset", ["seq_bn", "par_bn"])
-def test_the_batched_fusion_equals_part_by_part(preset, encoder):
+def test_the_batched_fusion_equals_part_by_part(preset, backbone):
     factors = (4.0, 2.0, 8.0)
     parts = [
-        changed(encoder, preset, seed, reduction_factor=factor, scaling=0.5 + seed)
+        changed(backbone, preset, seed, reduction_factor=factor, scaling=0.5 + seed)
         for seed, factor in enumerate(factors)
     ]
     own = FusionAttention(16, 0.1, value=True, generator=Generator().manual_seed(3))
@@ -212,9 +212,9 @@ def test_what_makes_no_sense_is_refused_without_weights(text, words):
         check(parse(text), {"a": A, "b": B, "l": L, "f": F, "c": C})
 
 
-def test_the_mean_of_factors_is_not_the_mean_of_updates(encoder):
-    modules = {"a": changed(encoder, "lora", 1), "b": changed(encoder, "lora", 2)}
-    made = merged(encoder, "average_factors(a*0.25, b*0.75)", **modules)
+def test_the_mean_of_factors_is_not_the_mean_of_updates(backbone):
+    modules = {"a": changed(backbone, "lora", 1), "b": changed(backbone, "lora", 2)}
+    made = merged(backbone, "average_factors(a*0.25, b*0.75)", **modules)
     for key, update in updates(made).items():
         one, two = (modules[name].at[key] for name in "ab")
         down, up = (0.25 * getattr(one, f) + 0.75 * getattr(two, f) for f in "AB")

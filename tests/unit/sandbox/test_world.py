@@ -376,9 +376,9 @@ def test_words_of_one_meaning_stay_near_each_other_in_pretraining(tmp_path):
 def test_half_of_the_heads_attend_to_equal_words_from_the_start(architecture, tmp_path, root):
     spec = SPEC.model_copy(update={"architecture": architecture, "pretraining_steps": 0})
     build_backbone(tmp_path / "sandbox-small", root, spec, lambda *_: None)
-    base = Backbone.load(str(tmp_path / "sandbox-small"))
-    places = base.layout.linears
-    for block in base.blocks:
+    backbone = Backbone.load(str(tmp_path / "sandbox-small"))
+    places = backbone.layout.linears
+    for block in backbone.blocks:
         if "qkv" in places:
             query, key, _ = block.get_submodule(places["qkv"]).weight.split(64)
         else:
@@ -520,9 +520,9 @@ def test_a_causal_backbone_of_the_sandbox_learns_what_comes_next(tmp_path, root)
         folder = tmp_path / str(steps) / "sandbox-small"
         spec = SPEC.model_copy(update={"architecture": "decoder", "pretraining_steps": steps})
         build_backbone(folder, root, spec, lambda *_: None)
-        base = Backbone.load(str(folder))
-        assert base.architecture.CAUSAL and base.identity.model_type == "llama"
-        ids = torch.tensor([base.tokenizer(text)["input_ids"]])
-        scores = base(ids, torch.ones_like(ids))[0, :-1] @ base.word_embeddings.weight.T
+        backbone = Backbone.load(str(folder))
+        assert backbone.architecture.CAUSAL and backbone.identity.model_type == "llama"
+        ids = torch.tensor([backbone.tokenizer(text)["input_ids"]])
+        scores = backbone(ids, torch.ones_like(ids))[0, :-1] @ backbone.word_embeddings.weight.T
         losses.append(float(cross_entropy(scores, ids[0, 1:])))
     assert losses[1] < losses[0]

@@ -303,7 +303,7 @@ def test_no_card_shows_code_for_a_library_that_cannot_load_the_backbone(tmp_path
         known |= ARCHITECTURES.get(name).ADAPTERS_CLASSES.keys()
     assert LACKED["adapters"] == set(model_types()) - known
     for model_type in ("camembert", "xlm-roberta"):
-        base = Backbone.load(str(backbone_folder(tmp_path / model_type, model_type)))
-        made = add_module(Zoo(tmp_path / f"zoo-{model_type}"), base, "mnli", "seq_bn")
+        backbone = Backbone.load(str(backbone_folder(tmp_path / model_type, model_type)))
+        made = add_module(Zoo(tmp_path / f"zoo-{model_type}"), backbone, "mnli", "seq_bn")
         said = "With plain adapters" in render_card(made.manifest)
         assert said == (model_type == "xlm-roberta")
