@@ -16,36 +16,15 @@ from xstilts.config.specs import SourceSpec, TaskSpec
 from xstilts.data.examples import Answer, Example
 from xstilts.data.labels import attach_labels
 from xstilts.data.layout import fill, known_as
-from xstilts.data.located import (
-    Located,
-    available_languages,
-    locate,
-    require_located,
-)
+from xstilts.data.located import Located as Located
+from xstilts.data.located import available_languages as available_languages
+from xstilts.data.located import locate as locate
+from xstilts.data.located import require_located as require_located
 from xstilts.data.once import once
 from xstilts.data.readers import READERS
 from xstilts.data.rows import Dropped, chosen_rows, options_of
-from xstilts.data.world import task_in_world
+from xstilts.data.world import task_in_world as task_in_world
 from xstilts.errors import DataError, UsageError
-
-__all__ = [
-    "LoadedRows",
-    "Located",
-    "available_languages",
-    "check_source_language",
-    "data_digest",
-    "deciding_files",
-    "load",
-    "load_rows",
-    "locate",
-    "read_located",
-    "require_located",
-    "shuffled_labels",
-    "sliced",
-    "subset",
-    "task_in_world",
-]
-
 
 _SLICE = re.compile(r"([^\[\]]*)(?:\[:([1-9][0-9]*)\])?")
 

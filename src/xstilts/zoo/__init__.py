@@ -9,10 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xstilts.zoo.entry import Entry
-    from xstilts.zoo.manifest import Manifest, read_manifest, require_name, write_manifest
-    from xstilts.zoo.store import Zoo
-    from xstilts.zoo.verify import verify_folder
+    from xstilts.zoo.entry import Entry as Entry
+    from xstilts.zoo.manifest import Manifest as Manifest
+    from xstilts.zoo.manifest import read_manifest as read_manifest
+    from xstilts.zoo.manifest import require_name as require_name
+    from xstilts.zoo.manifest import write_manifest as write_manifest
+    from xstilts.zoo.store import Zoo as Zoo
+    from xstilts.zoo.verify import verify_folder as verify_folder
 
 _PUBLIC = {
     "Entry": "entry",
@@ -23,16 +26,6 @@ _PUBLIC = {
     "verify_folder": "verify",
     "write_manifest": "manifest",
 }
-
-__all__ = [
-    "Entry",
-    "Manifest",
-    "Zoo",
-    "read_manifest",
-    "require_name",
-    "verify_folder",
-    "write_manifest",
-]
 
 
 def __getattr__(name: str) -> Any:

@@ -187,15 +187,6 @@ FORMATS = Registry[PredictingFormat](
     "xstilts.formats",
 )
 
-__all__ = [
-    "FORMATS",
-    "Format",
-    "PredictingFormat",
-    "TrainedFormat",
-    "check_targets",
-    "with_labels",
-]
-
 
 def with_labels(task: TaskSpec, examples: Iterable[Example]) -> TaskSpec:
     """`task` with its labels, read from the targets of `examples` when it states none.
