@@ -24,7 +24,7 @@ from xstilts.cli import main
 from xstilts.config import hub_models
 from xstilts.sandbox.demo import DemoModule
 from xstilts.sandbox.spec import SandboxSpec
-from xstilts.session import touring
+from xstilts.session import demo
 
 pytestmark = pytest.mark.long
 
@@ -180,10 +180,10 @@ def tiny_demo(place, patch):
     world = sandbox.World(place / "data", place / "pico", "tiny", SandboxSpec())
     probe = DemoModule(str(place / "tasks" / "own.yaml"), "head", "probe")
     patch.setattr(sandbox, "ensure_world", lambda *_given: world)
-    patch.setattr(touring, "cores", lambda: 1)
-    patch.setattr(touring, "MODULES", (probe,))
-    patch.setattr(touring, "TARGETS", {})
-    patch.setattr(touring, "evaluated", lambda made: [(made[probe.reference], probe.task, "probe")])
+    patch.setattr(demo, "cores", lambda: 1)
+    patch.setattr(demo, "MODULES", (probe,))
+    patch.setattr(demo, "TARGETS", {})
+    patch.setattr(demo, "evaluated", lambda made: [(made[probe.reference], probe.task, "probe")])
     patch.setattr(socket.socket, "connect", no_socket)
     patch.setattr(socket, "getaddrinfo", no_socket)
 

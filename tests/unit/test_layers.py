@@ -157,14 +157,28 @@ def test_a_bench_says_what_it_does_before_torch_is_imported():
     assert "import of torch halted" in done.stderr
 
 
-def test_no_two_public_classes_share_a_name():
+def named_types(tree: ast.Module) -> list[tuple[str, bool]]:
+    """Public classes and types of a file, and whether it is a class."""
+    found = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            found.append((node.name, True))
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found.append((node.targets[0].id, False))
+    return [(name, kind) for name, kind in found if re.fullmatch(r"[A-Z][a-z]\w*", name)]
+
+
+def test_no_public_class_shares_its_name_with_another_or_with_a_type():
     # `Options` is what every plug-in calls its own options.
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[tuple[str, bool]]] = {}
     for module, path in MODULES.items():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                found.setdefault(node.name, []).append(module)
-    twins = {name: modules for name, modules in found.items() if len(modules) > 1}
+        for name, is_class in named_types(ast.parse(path.read_text(encoding="utf-8"))):
+            found.setdefault(name, []).append((module, is_class))
+    twins = {
+        name: [module for module, _ in places]
+        for name, places in found.items()
+        if len(places) > 1 and any(is_class for _, is_class in places)
+    }
     assert not twins.keys() - {"Options"}, twins
 
 

@@ -114,13 +114,13 @@ def arriving(repo: str, kind: str = "model") -> Iterator[None]:
     before = _bytes_in(blobs)
 
     def watch() -> None:
-        whole, told = False, 0
+        whole, reported = False, 0
         while not whole:
             whole = done.wait(ARRIVING_SECONDS)
             fresh = _bytes_in(blobs) - before
-            if fresh > told:
+            if fresh > reported:
                 say(f"fetching {repo}, {fresh / 1e6:.1f} MB so far")
-                told = fresh
+                reported = fresh
 
     disable_progress_bars()
     watcher = threading.Thread(target=watch, daemon=True)

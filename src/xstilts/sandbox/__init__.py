@@ -7,14 +7,14 @@ languages.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from xstilts.config.progress import silent
+from xstilts.config.progress import ProgressFn, silent
 from xstilts.errors import NotFoundError
 from xstilts.files import atomic_folder, digest
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from xstilts.sandbox.spec import SandboxSpec
 
 WORLDS = ("sandbox",)
-Progress = Callable[[str, float], None]
 
 VERSION = 7
 """Raised when the same spec gives another world."""
@@ -59,7 +58,7 @@ class World:
     digest: str
     spec: SandboxSpec
 
-    def sized(self, name: str, progress: Progress | None = None) -> Path | None:
+    def sized(self, name: str, progress: ProgressFn | None = None) -> Path | None:
         """A backbone of another size, pretrained when it is first asked for; None for no size.
 
         Noise leaves it alone, too: it is that of the world without.
@@ -126,7 +125,7 @@ def is_built(cache: Path, spec: SandboxSpec | None = None) -> bool:
 def ensure_world(
     cache: Path,
     spec: SandboxSpec | None = None,
-    progress: Progress | None = None,
+    progress: ProgressFn | None = None,
 ) -> World:
     """The world of a `SandboxSpec`, built when it is not in the cache yet.
 

@@ -1,4 +1,4 @@
-"""What `xstilts demo` trains, composes and evaluates: a tour through every layer."""
+"""What `xstilts demo` trains, composes and evaluates: modules of each kind, and compositions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DemoModule:
-    """One module of the tour: `task` trained as `method` on `base`, kept as `name`."""
+    """One module of the demo: `task` trained as `method` on `base`, kept as `name`."""
 
     task: str
     method: str
@@ -17,7 +17,7 @@ class DemoModule:
 
     @property
     def reference(self) -> str:
-        """What the tour's expressions call it."""
+        """What the expressions of the demo call it."""
         return f"{self.name}/{self.method}"
 
 
@@ -56,8 +56,8 @@ def filled(expression: str, made: Mapping[str, str]) -> str | None:
     """The expression with references to the very modules in it; None while one is not made.
 
     Args:
-        expression: Of the tour.
-        made: What the tour calls a module to its reference.
+        expression: Of the demo.
+        made: `DemoModule.reference` to the reference in the zoo.
     """
     for module in MODULES:
         if module.reference in expression:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from xstilts.session.analysing import Analysing
 from xstilts.session.data import Data
+from xstilts.session.demo import Demo
 from xstilts.session.predicting import Predicting
 from xstilts.session.recipes import Recipes
 from xstilts.session.reporting import Reporting
 from xstilts.session.setup import DEFAULT_BACKBONE, PRECISIONS
 from xstilts.session.sharing import Sharing
-from xstilts.session.touring import Touring
 
 if TYPE_CHECKING:
     from xstilts.composition.predictor import Predictor
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_BACKBONE", "PRECISIONS", "VERBS", "Session", "default_session", "load"]
 
 
-class Session(Analysing, Recipes, Touring, Predicting, Reporting, Data, Sharing):
+class Session(Analysing, Recipes, Demo, Predicting, Reporting, Data, Sharing):
     """Where you work, and what you can do there; `Setup` says what it takes.
 
     The verbs stand by subject in the files beside: training, evaluating, analysing,

@@ -16,7 +16,7 @@ from xstilts import Session
 from xstilts.errors import PreemptedError, UsageError
 from xstilts.grid.worker import DRIVER
 from xstilts.sandbox.demo import MODULES, TARGETS, evaluated, filled
-from xstilts.session import touring
+from xstilts.session import demo
 
 TINY = (
     "sandbox:train_rows=64,dev_rows=12,test_rows=12,bitext_rows=8,text_rows=20,pretraining_steps=2"
@@ -27,7 +27,7 @@ SCORES = 11 * (8 + 7)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("touring")
+    folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("HOME", "CACHE"):
             patch.setenv(f"XSTILTS_{name}", str(folder / name.lower()))
@@ -49,8 +49,8 @@ def shared(place):
         return started[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(touring, "cores", lambda: 2)
-        patch.setattr(touring.subprocess, "Popen", start)
+        patch.setattr(demo, "cores", lambda: 2)
+        patch.setattr(demo.subprocess, "Popen", start)
         session = session_in(place, "shared")
         return session, session.demo([1]), started
 
@@ -68,7 +68,7 @@ def test_two_processes_make_what_one_makes(place, shared, monkeypatch):
     session, result, started = shared
     assert len(started) == 1
     assert started[0].poll() is not None  # it ended with the demo
-    monkeypatch.setattr(touring, "cores", lambda: 1)
+    monkeypatch.setattr(demo, "cores", lambda: 1)
     alone = session_in(place, "alone")
     by_one = alone.demo([1])
     assert len(digests(session)) == len(MODULES) + len(TARGETS)
@@ -79,10 +79,14 @@ def test_two_processes_make_what_one_makes(place, shared, monkeypatch):
 
 
 @pytest.mark.slow
-def test_company_makes_a_whole_demo(place):
-    session = session_in(place, "company")
-    places = {"world": TINY, "zoo": str(session.zoo_folder), "results": str(session.results_folder)}
-    touring.keep_company(json.dumps({**places, "seeds": [1]}))
+def test_a_process_that_joins_makes_a_whole_demo(place):
+    session = session_in(place, "joined")
+    folders = {
+        "world": TINY,
+        "zoo": str(session.zoo_folder),
+        "results": str(session.results_folder),
+    }
+    demo.join_demo(json.dumps({**folders, "seeds": [1]}))
     result = session.demo([1])
     assert (result.outcome.computed, len(result.outcome.cells)) == (0, SCORES)
 
@@ -105,40 +109,40 @@ def test_what_is_there_is_found_without_torch(place, shared):
 
 
 def test_a_piece_that_another_process_makes_is_left_to_it(place):
-    tour = touring._Tour(session_in(place, "locks"), [1])
-    folder = tour.session.runs / "demo"
+    run = demo._DemoRun(session_in(place, "locks"), [1])
+    folder = run.session.runs / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{touring.digest('first')[:16]}.lock", thread_local=False)
+    lock = FileLock(folder / f"{demo.digest('first')[:16]}.lock", thread_local=False)
     made = []
     lock.acquire()
     threading.Timer(0.5, lock.release).start()
-    tour._share(["first", "second"], lambda piece: made.append(piece) is None)
+    run._share(["first", "second"], lambda piece: made.append(piece) is None)
     assert made == ["second", "first"]
 
 
-def test_company_ends_with_the_demo(place, monkeypatch):
-    tour = touring._Tour(session_in(place, "ends"), [1])
+def test_other_processes_end_with_the_demo(place, monkeypatch):
+    run = demo._DemoRun(session_in(place, "ends"), [1])
     started = []
     real = subprocess.Popen
     monkeypatch.setattr(
-        touring.subprocess,
+        demo.subprocess,
         "Popen",
         lambda *given, **how: started.append(real(*given, **how)) or started[-1],
     )
-    with pytest.raises(KeyboardInterrupt), tour.company(2):
+    with pytest.raises(KeyboardInterrupt), run.other_processes(2):
         time.sleep(0.5)
         raise KeyboardInterrupt
     assert [process.poll() is not None for process in started] == [True, True]
 
 
-def test_company_stops_when_nobody_waits(place, monkeypatch):
+def test_a_process_that_joined_stops_when_nobody_waits(place, monkeypatch):
     monkeypatch.setenv(DRIVER, str(os.getpid()))  # no parent of this process
-    tour = touring._Tour(session_in(place, "gone"), [1])
+    run = demo._DemoRun(session_in(place, "gone"), [1])
     with pytest.raises(PreemptedError, match="is gone"):
-        tour._share(["piece"], lambda _piece: True)
+        run._share(["piece"], lambda _piece: True)
 
 
-def test_expressions_of_the_tour():
+def test_expressions_of_the_demo():
     made = {"mnli/lora": "@1", "qqp/lora": "@2"}
     assert filled("average(mnli/lora, qqp/lora)", made) == "average(@1, @2)"
     assert filled("stack(qqp/seq_bn, mnli/seq_bn)", made) is None

@@ -1,4 +1,4 @@
-"""The demo: one tour through every layer, shared by a few processes of one thread each.
+"""`Session.demo`: train, compose and evaluate in the sandbox world, in a few processes.
 
 Each piece of work has a lock; who has it makes the piece, or finds what another made. So a process
 that dies or was stopped leaves its piece to the others, and the one that the person started could
@@ -42,11 +42,11 @@ MOST = 4
 WAIT_SECONDS = 0.1
 
 Piece = TypeVar("Piece")
-Training = tuple[int, DemoModule]
+SeededModule = tuple[int, DemoModule]
 """Seed and module."""
 
 
-class Touring(Evaluating):
+class Demo(Evaluating):
     """The demo; see `Session`."""
 
     def demo(self, seeds: Sequence[int] = (42,)) -> ScoresResult:
@@ -60,13 +60,13 @@ class Touring(Evaluating):
         self.require_writable("zoo", "home", "cache", "results")  # before minutes of building
         from xstilts.backbone.known import BackboneFacts
 
-        tour, count = _Tour(self, seeds), min(cores(), MOST)
+        run, count = _DemoRun(self, seeds), min(cores(), MOST)
         if is_built(self.cache, chosen_world(self.world)[1]):
-            count = min(count, len(tour.not_made()))
-        with tour.company(count - 1):  # they get ready while this process builds the world
+            count = min(count, len(run.not_made()))
+        with run.other_processes(count - 1):  # they get ready while this process builds the world
             self.note(f"world: {self.sandbox.data.parent}")
-            left = tour.not_made()
-            result = tour.finish(left)
+            left = run.not_made()
+            result = run.finish(left)
         if left:  # until now the world's files may have been too young for that
             BackboneFacts(self.backbone_reference, self.cache).keep(self.backbone())
         computed, cells = result.outcome.computed, len(result.outcome.cells)
@@ -74,35 +74,35 @@ class Touring(Evaluating):
         return result
 
 
-def keep_company(places: str) -> None:
-    """Share in a demo that another process began; `places` is what `_Tour.company` wrote."""
+def join_demo(settings: str) -> None:
+    """Share in a demo that another process began, which wrote `settings` as JSON."""
     atexit.register(gc.freeze)  # as `xstilts.cli.main`
     import_models()  # seconds, while the world may still be built
     import xstilts.train.run  # noqa: F401
 
-    given = json.loads(places)
+    given = json.loads(settings)
     seeds = given.pop("seeds")
-    tour = _Tour(Touring(**given, quiet=True), seeds)
-    tour.finish(tour.not_made())
+    run = _DemoRun(Demo(**given, quiet=True), seeds)
+    run.finish(run.not_made())
 
 
 @dataclass
-class _Tour:
-    """A demo in one of the processes that share it.
+class _DemoRun:
+    """One demo, in one of the processes that share it.
 
     Attributes:
         session: Where it takes place.
-        seeds: The tour is taken once each.
-        made: Seed to the modules that are there: what the tour calls one to its reference.
+        seeds: Everything is trained and evaluated once for each.
+        made: Seed to the modules that are there: `DemoModule.reference` to the zoo's.
         found: The modules, with their seeds, that were there from the start.
     """
 
-    session: Touring
+    session: Demo
     seeds: Sequence[int]
     made: dict[int, dict[str, str]] = field(default_factory=dict)
     found: list[tuple[int, Entry]] = field(default_factory=list)
 
-    def finish(self, left: Sequence[Training]) -> ScoresResult:
+    def finish(self, left: Sequence[SeededModule]) -> ScoresResult:
         """Train what is left, and evaluate everything."""
         for seed, entry in self.found:
             self._tell(seed, entry, "found")
@@ -120,12 +120,12 @@ class _Tour:
     # -- processes
 
     @contextmanager
-    def company(self, count: int) -> Iterator[None]:
+    def other_processes(self, count: int) -> Iterator[None]:
         """Let other processes share the work until the block ends."""
         from xstilts.grid.worker import DRIVER
 
         session = self.session
-        places = {
+        settings = {
             "zoo": str(session.zoo_folder),
             "results": str(session.results_folder),
             "cache": str(session.cache),
@@ -134,11 +134,11 @@ class _Tour:
             "world": session.world,
             "seeds": list(self.seeds),
         }
-        code = "import sys; from xstilts.session import touring; touring.keep_company(sys.argv[1])"
+        code = "import sys; from xstilts.session import demo; demo.join_demo(sys.argv[1])"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", DRIVER: str(os.getpid())}
         running = [
             subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
-                [sys.executable, "-c", code, json.dumps(places)],
+                [sys.executable, "-c", code, json.dumps(settings)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -159,11 +159,11 @@ class _Tour:
         """Make pieces, or find them made; `make` tells whether one could be made yet.
 
         Raises:
-            PreemptedError: The process that this one keeps company is gone.
+            PreemptedError: The process that began the demo is gone.
         """
         from xstilts.grid.worker import driver_is_gone
 
-        left, told = list(pieces), False
+        left, noted = list(pieces), False
         while left:
             if driver_is_gone():
                 raise PreemptedError("the demo that this process shared is gone")
@@ -171,9 +171,9 @@ class _Tour:
             if done is not None:
                 left.remove(done)
                 continue
-            if not told:
+            if not noted:
                 self.session.note(f"waiting for another process: {len(left)} pieces left")
-                told = True
+                noted = True
             time.sleep(WAIT_SECONDS)
 
     def _made_alone(self, piece: Piece, make: Callable[[Piece], bool]) -> bool:
@@ -190,7 +190,7 @@ class _Tour:
 
     # -- modules
 
-    def not_made(self) -> list[Training]:
+    def not_made(self) -> list[SeededModule]:
         """The trainings whose modules are not known to be there; torch is not needed to know."""
         from xstilts.zoo.verify import require_whole
 
@@ -210,7 +210,7 @@ class _Tour:
                     self.found.append((seed, entry))
         return left
 
-    def _train(self, training: Training) -> bool:
+    def _train(self, training: SeededModule) -> bool:
         """Train a module, or find it; False while what it stands on is not there."""
         seed, module = training
         facts = self._facts(seed, module)
@@ -248,7 +248,7 @@ class _Tour:
         }
 
     def _facts(self, seed: int, module: DemoModule) -> FileFacts | None:
-        """Keeps which training a module of the tour comes from; None while its base is missing."""
+        """The cache's entry on the training that a module came from; None while its base lacks."""
         session, base = self.session, filled(module.base, self.made.get(seed, {}))
         if base is None:
             return None
