@@ -21,7 +21,6 @@ from xstilts.sandbox.clauses import (
     one,
 )
 from xstilts.sandbox.languages import LANGUAGES, SOURCE, Language
-from xstilts.sandbox.making import Making
 from xstilts.sandbox.meaning import (
     KINDS,
     Fact,
@@ -32,6 +31,7 @@ from xstilts.sandbox.meaning import (
     unrelated,
 )
 from xstilts.sandbox.stories import ask, draw_story, part_of
+from xstilts.sandbox.world_writer import WorldWriter
 
 T = TypeVar("T")
 OTHERS = tuple(language for language in LANGUAGES if language.code != SOURCE)
@@ -41,11 +41,11 @@ ARTICLES = 30
 """Articles of the declaration, as in the original."""
 
 
-def write_all(making: Making) -> None:
+def write_all(writer: WorldWriter) -> None:
     """Tatoeba, BUCC, NTREX, TICO-19 and UDHR."""
-    _tatoeba(making)
-    _bucc(making)
-    _domains(making)
+    _tatoeba(writer)
+    _bucc(writer)
+    _domains(writer)
 
 
 def _different(draw: Callable[[], T], count: int) -> list[T]:
@@ -55,10 +55,10 @@ def _different(draw: Callable[[], T], count: int) -> list[T]:
     return list(found)
 
 
-def _tatoeba(making: Making) -> None:
+def _tatoeba(writer: WorldWriter) -> None:
     """After every `TURNED` facts comes one turned round: order alone tells the two apart."""
-    generator = making.draw(5)
-    count = making.spec.bitext_rows
+    generator = writer.draw(5)
+    count = writer.spec.bitext_rows
     found: dict[Fact, None] = {}
     while len(found) < count:
         for _ in range(TURNED):
@@ -69,51 +69,51 @@ def _tatoeba(making: Making) -> None:
     facts = list(found)[:count]
     for language in OTHERS:
         stem = f"tatoeba/tatoeba.{language.code}-{SOURCE}"
-        for side in (language, making.source):
-            making.lines(f"{stem}.{side.code}", (making.put(fact, side) for fact in facts))
+        for side in (language, writer.source):
+            writer.lines(f"{stem}.{side.code}", (writer.put(fact, side) for fact in facts))
 
 
-def _bucc(making: Making) -> None:
+def _bucc(writer: WorldWriter) -> None:
     """Two texts of different clauses, half of which have their translation in the other."""
     for split, name in (("validation", "dev"), ("test", "test")):
         for language in OTHERS:
-            generator = making.draw("bucc2018", split, language.code)
-            half = making.spec.few[split] // 2
+            generator = writer.draw("bucc2018", split, language.code)
+            half = writer.spec.few[split] // 2
             clauses = _different(partial(draw_clause, generator), 3 * half)
             both, own, foreign = clauses[:half], clauses[half : 2 * half], clauses[2 * half :]
             stem = f"bucc2018/{language.code}-{SOURCE}.{name}"
             names: list[dict[Clause, str]] = []
-            for side, known in ((language, both + own), (making.source, both + foreign)):
+            for side, known in ((language, both + own), (writer.source, both + foreign)):
                 order = [known[int(i)] for i in generator.permutation(len(known))]
                 ids = {c: f"{side.code}-{n:09}" for n, c in enumerate(order, 1)}
-                making.rows(f"{stem}.{side.code}", ((ids[c], making.tell(c, side)) for c in order))
+                writer.rows(f"{stem}.{side.code}", ((ids[c], writer.tell(c, side)) for c in order))
                 names.append(ids)
-            making.rows(f"{stem}.gold", ((names[0][clause], names[1][clause]) for clause in both))
+            writer.rows(f"{stem}.gold", ((names[0][clause], names[1][clause]) for clause in both))
 
 
 # ---------------------------------------------------------------------------------------- domains
 
 
-def _domains(making: Making) -> None:
+def _domains(writer: WorldWriter) -> None:
     """News: clauses with names. Medicine: persons and food. Law: what holds for everybody."""
-    rows = making.spec.bitext_rows
-    news = making.draw("ntrex")
-    _bitext(making, "ntrex/newstest2019-{}.{}.txt", _different(partial(_news, news), rows))
-    medicine = making.draw("tico19")
-    _bitext(making, "tico19/tico19{}.{}.txt", _different(partial(_medical, medicine), rows))
-    law = making.draw("udhr")
+    rows = writer.spec.bitext_rows
+    news = writer.draw("ntrex")
+    _bitext(writer, "ntrex/newstest2019-{}.{}.txt", _different(partial(_news, news), rows))
+    medicine = writer.draw("tico19")
+    _bitext(writer, "tico19/tico19{}.{}.txt", _different(partial(_medical, medicine), rows))
+    law = writer.draw("udhr")
     articles = [[_legal(law) for _ in range(2)] for _ in range(ARTICLES)]
     for language in LANGUAGES:
-        making.lines(f"udhr/udhr_{language.code}.xml", _declaration(making, articles, language))
+        writer.lines(f"udhr/udhr_{language.code}.xml", _declaration(writer, articles, language))
 
 
-def _bitext(making: Making, path: str, clauses: Sequence[Clause]) -> None:
+def _bitext(writer: WorldWriter, path: str, clauses: Sequence[Clause]) -> None:
     for language in LANGUAGES:
         side = ""
         if "ntrex" in path:
-            side = "src" if language == making.source else "ref"
-        lines = (making.tell(clause, language) for clause in clauses)
-        making.lines(path.format(side, language.code), lines)
+            side = "src" if language == writer.source else "ref"
+        lines = (writer.tell(clause, language) for clause in clauses)
+        writer.lines(path.format(side, language.code), lines)
 
 
 def _news(generator: Generator) -> Clause:
@@ -138,14 +138,14 @@ def _legal(generator: Generator) -> Clause:
 
 
 def _declaration(
-    making: Making, articles: Sequence[Sequence[Clause]], language: Language
+    writer: WorldWriter, articles: Sequence[Sequence[Clause]], language: Language
 ) -> list[str]:
     lines = ['<?xml version="1.0" encoding="utf-8"?>']
     lines.append(
         f'<udhr iso639-3="{language.code}" n="{language.name}" xml:lang="{language.code}">'
     )
     for number, clauses in enumerate(articles, 1):
-        text = "".join(f"<para>{making.tell(clause, language)}</para>" for clause in clauses)
+        text = "".join(f"<para>{writer.tell(clause, language)}</para>" for clause in clauses)
         lines.append(f'<article number="{number}">{text}</article>')
     return [*lines, "</udhr>"]
 
@@ -153,23 +153,23 @@ def _declaration(
 # ------------------------------------------------------------------------------------------- text
 
 
-def write_text(making: Making) -> None:
+def write_text(writer: WorldWriter) -> None:
     """Text to pretrain on: facts, two related ones in neighbouring lines; then stories.
 
     Some of it is held out for perplexity.
     """
-    count = making.spec.text_rows
+    count = writer.spec.text_rows
     for number, language in enumerate(LANGUAGES):
-        draw = making.draw(6, number)
+        draw = writer.draw(6, number)
         facts = [fact for _ in range(-(-count // 2)) for fact in _neighbours(draw)]
-        lines = [making.put(fact, language) for fact in facts[:count]]
-        draw = making.draw("stories", number)
-        lines += [_told(making, draw, language) for _ in range(count // 2)]
-        making.lines(f"mlm/{language.code}.txt", lines)
-        held = making.draw("held out", number)
-        rows = making.spec.few["validation"]
-        making.lines(
-            f"mlm/dev-{language.code}.txt", (_told(making, held, language) for _ in range(rows))
+        lines = [writer.put(fact, language) for fact in facts[:count]]
+        draw = writer.draw("stories", number)
+        lines += [_told(writer, draw, language) for _ in range(count // 2)]
+        writer.lines(f"mlm/{language.code}.txt", lines)
+        held = writer.draw("held out", number)
+        rows = writer.spec.few["validation"]
+        writer.lines(
+            f"mlm/dev-{language.code}.txt", (_told(writer, held, language) for _ in range(rows))
         )
 
 
@@ -182,10 +182,10 @@ def _neighbours(generator: Generator) -> tuple[Fact, Fact]:
     return fact, change(fact, generator)
 
 
-def _told(making: Making, generator: Generator, language: Language) -> str:
+def _told(writer: WorldWriter, generator: Generator, language: Language) -> str:
     """A clause, or a story with a question and its answer."""
     if generator.random() < 0.5:
-        return making.tell(draw_clause(generator), language)
+        return writer.tell(draw_clause(generator), language)
     clause = draw_story(generator)
     question = ask(generator, clause)
     answer = part_of(clause, question.word)
@@ -193,4 +193,4 @@ def _told(making: Making, generator: Generator, language: Language) -> str:
     words = [*clause.words(language), *answer.words(language)]
     size = len(words) - len(answer.words(language))
     told = [word.concept for word in words]
-    return making.join([*told[:size], *question.concepts(language), *told[size:]], language)
+    return writer.join([*told[:size], *question.concepts(language), *told[size:]], language)

@@ -12,7 +12,6 @@ from numpy.random import Generator
 from xstilts.sandbox import vocabulary as v
 from xstilts.sandbox.clauses import Clause, one
 from xstilts.sandbox.languages import LANGUAGES, Language
-from xstilts.sandbox.making import Making
 from xstilts.sandbox.meaning import (
     ADJECTIVES,
     KINDS,
@@ -25,16 +24,17 @@ from xstilts.sandbox.meaning import (
     draw_fact,
 )
 from xstilts.sandbox.stories import THINGS, draw_story
+from xstilts.sandbox.world_writer import WorldWriter
 
 PLAIN = (("train", "train"), ("validation", "val"))
 
 
-def write_all(making: Making) -> None:
+def write_all(writer: WorldWriter) -> None:
     """HellaSwag, Cosmos QA, CommonsenseQA and COPA in the source language; XCOPA in the others."""
-    _hellaswag(making)
-    _cosmosqa(making)
-    _commonsenseqa(making)
-    _copa(making)
+    _hellaswag(writer)
+    _cosmosqa(writer)
+    _commonsenseqa(writer)
+    _copa(writer)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def _shuffled(
     return ChoiceRow(prompts, choices, int(order.argmin()))
 
 
-def _labels(making: Making, task: str, split: str, rows: Sequence[ChoiceRow]) -> list[int]:
-    return making.noisy(task, split, [row.label for row in rows])
+def _labels(writer: WorldWriter, task: str, split: str, rows: Sequence[ChoiceRow]) -> list[int]:
+    return writer.noisy(task, split, [row.label for row in rows])
 
 
 def after(verb: str) -> str:
@@ -68,13 +68,13 @@ def before(verb: str) -> str:
     return VERBS[VERBS.index(verb) - 1]
 
 
-def _hellaswag(making: Making) -> None:
+def _hellaswag(writer: WorldWriter) -> None:
     """The ending that does what comes after the context's verb."""
-    say, source = making.join, making.source
+    say, source = writer.join, writer.source
     for split, name in PLAIN:
-        generator = making.draw("hellaswag", split)
+        generator = writer.draw("hellaswag", split)
         rows = []
-        for _ in range(making.spec.few[split]):
+        for _ in range(writer.spec.few[split]):
             clause = draw_story(generator)
             verbs = [after(clause.verb)]
             while len(verbs) < 4:
@@ -84,24 +84,24 @@ def _hellaswag(making: Making) -> None:
             rows.append(_shuffled(generator, (_told(clause, source), agent), right, wrong))
         records = []
         for number, (row, label) in enumerate(
-            zip(rows, _labels(making, "hellaswag", split, rows), strict=True)
+            zip(rows, _labels(writer, "hellaswag", split, rows), strict=True)
         ):
             first, second = (say(prompt, source) for prompt in row.prompts)
             record: dict[str, Any] = {"ind": number, "activity_label": "sandbox", "label": label}
             record |= {"ctx_a": first, "ctx_b": second, "ctx": f"{first} {second}"}
             record |= {"split": name, "split_type": "indomain", "source_id": f"sandbox~{number}"}
             records.append(record | {"endings": [say(choice, source) for choice in row.choices]})
-        making.records(f"hellaswag/hellaswag_{name}.jsonl", records)
+        writer.records(f"hellaswag/hellaswag_{name}.jsonl", records)
 
 
-def _cosmosqa(making: Making) -> None:
+def _cosmosqa(writer: WorldWriter) -> None:
     """Of what kind somebody or something in the context is."""
-    source = making.source
+    source = writer.source
     header = ("id", "context", "question", *(f"answer{n}" for n in range(4)), "label")
     for split, name in (("train", "train"), ("validation", "valid")):
-        generator = making.draw("cosmosqa", split)
+        generator = writer.draw("cosmosqa", split)
         rows = []
-        for _ in range(making.spec.few[split]):
+        for _ in range(writer.spec.few[split]):
             fact = replace(draw_fact(generator), object=one(generator, THINGS))
             asked = one(generator, (v.WHO, v.WHAT))
             noun = fact.agent if asked == v.WHO else fact.object
@@ -109,14 +109,14 @@ def _cosmosqa(making: Making) -> None:
             prompts = (concepts_of(fact, source), [asked, fact.verb])
             right, *wrong = ([kind] for kind in kinds)
             rows.append(_shuffled(generator, prompts, right, wrong))
-        path = making.folder / "cosmosqa" / f"{name}.csv"
+        path = writer.folder / "cosmosqa" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(header)
-            labels = _labels(making, "cosmosqa", split, rows)
+            labels = _labels(writer, "cosmosqa", split, rows)
             for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
-                texts = [making.join(part, source) for part in (*row.prompts, *row.choices)]
+                texts = [writer.join(part, source) for part in (*row.prompts, *row.choices)]
                 table.writerow((f"sandbox-{number}", *texts, label))
 
 
@@ -124,14 +124,14 @@ def _told(story: Clause, language: Language) -> list[str]:
     return [word.concept for word in story.words(language)]
 
 
-def _commonsenseqa(making: Making) -> None:
+def _commonsenseqa(writer: WorldWriter) -> None:
     """Which of the nouns is of a kind, or which adjective is the opposite of another."""
-    say, source = making.join, making.source
+    say, source = writer.join, writer.source
     opposite = {a: b for pair in OPPOSITES for a, b in (pair, pair[::-1])}
     for split, name in (("train", "train"), ("validation", "dev")):
-        generator = making.draw("commonsenseqa", split)
+        generator = writer.draw("commonsenseqa", split)
         rows, asked = [], []
-        for number in range(making.spec.few[split]):
+        for number in range(writer.spec.few[split]):
             if number % 2:
                 asked.append(one(generator, ADJECTIVES))
                 right, stem = opposite[asked[-1]], [NEGATION, asked[-1]]
@@ -144,7 +144,7 @@ def _commonsenseqa(making: Making) -> None:
             rows.append(_shuffled(generator, (stem,), [right], wrong))
         records = []
         for number, (row, label) in enumerate(
-            zip(rows, _labels(making, "commonsenseqa", split, rows), strict=True)
+            zip(rows, _labels(writer, "commonsenseqa", split, rows), strict=True)
         ):
             choices = [
                 {"label": letter, "text": say(choice, source)}
@@ -155,27 +155,27 @@ def _commonsenseqa(making: Making) -> None:
             records.append(
                 {"answerKey": "ABCDE"[label], "id": f"{number:032x}", "question": question}
             )
-        making.records(f"commonsenseqa/{name}_rand_split.jsonl", records)
+        writer.records(f"commonsenseqa/{name}_rand_split.jsonl", records)
 
 
-def _copa(making: Making) -> None:
+def _copa(writer: WorldWriter) -> None:
     """What was done before, or what is done after."""
     for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
-        generator = making.draw("copa", split)
-        rows = [_alternatives(generator) for _ in range(making.spec.few[split])]
-        labels = making.noisy("copa", split, [row.label for row in rows])
+        generator = writer.draw("copa", split)
+        rows = [_alternatives(generator) for _ in range(writer.spec.few[split])]
+        labels = writer.noisy("copa", split, [row.label for row in rows])
         for language in LANGUAGES:
-            source = language == making.source
+            source = language == writer.source
             if split == ("test" if source else "train"):
                 continue
             code = language.code
             folder, known = ("copa_en", f"{name}-en") if source else (f"xcopa/{code}", name)
             records = []
             for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
-                texts = [making.put(fact, language) for fact in row.facts]
+                texts = [writer.put(fact, language) for fact in row.facts]
                 record = dict(zip(("premise", "choice1", "choice2"), texts, strict=True))
                 records.append(record | {"question": row.asked, "label": label, "idx": number})
-            making.records(f"{folder}/{known}{'' if source else f'.{code}'}.jsonl", records)
+            writer.records(f"{folder}/{known}{'' if source else f'.{code}'}.jsonl", records)
 
 
 @dataclass(frozen=True)

@@ -7,42 +7,42 @@ from typing import Any
 
 from xstilts.sandbox.clauses import Clause, spell
 from xstilts.sandbox.languages import LANGUAGES, Language
-from xstilts.sandbox.making import Making
 from xstilts.sandbox.stories import Question, ask, draw_story, shortened, span_of
+from xstilts.sandbox.world_writer import WorldWriter
 
 Asked = list[tuple[Clause, list[Question]]]
 
 
-def write_all(making: Making) -> None:
+def write_all(writer: WorldWriter) -> None:
     """SQuAD 1 and 2 in the source language; XQuAD, MLQA and TyDiQA in all."""
-    source = making.source
+    source = writer.source
     for split, name in (("train", "train"), ("validation", "dev")):
-        one = _file(making, _stories(making, "squad1", split), source, "squad1", split)
-        _write(making, f"squad1/{name}-v1.1.json", one, "1.1")
-        stories = _stories(making, "squad2", split)
-        two = _file(making, stories, source, "squad2", split)
-        _write(making, f"squad2/{name}-v2.0.json", two, "v2.0")
-    xquad, tydiqa = _stories(making, "xquad", "test"), _stories(making, "tydiqa", "test")
-    mlqa = {split: _stories(making, "mlqa", split) for split in ("validation", "test")}
-    taught = _stories(making, "tydiqa", "train")
+        one = _file(writer, _stories(writer, "squad1", split), source, "squad1", split)
+        _write(writer, f"squad1/{name}-v1.1.json", one, "1.1")
+        stories = _stories(writer, "squad2", split)
+        two = _file(writer, stories, source, "squad2", split)
+        _write(writer, f"squad2/{name}-v2.0.json", two, "v2.0")
+    xquad, tydiqa = _stories(writer, "xquad", "test"), _stories(writer, "tydiqa", "test")
+    mlqa = {split: _stories(writer, "mlqa", split) for split in ("validation", "test")}
+    taught = _stories(writer, "tydiqa", "train")
     for language in LANGUAGES:
         code = language.code
-        _write(making, f"xquad/xquad.{code}.json", _file(making, xquad, language, "xquad"))
+        _write(writer, f"xquad/xquad.{code}.json", _file(writer, xquad, language, "xquad"))
         for split, name in (("validation", "dev"), ("test", "test")):
             path = f"mlqa/{name}/{name}-context-{code}-question-{code}.json"
-            _write(making, path, _file(making, mlqa[split], language, "mlqa", split))
+            _write(writer, path, _file(writer, mlqa[split], language, "mlqa", split))
         folder = "tydiqa/tydiqa-goldp-v1.1"
-        data = _file(making, taught, language, "tydiqa", "train", prefix=code)
-        _write(making, f"{folder}-train/tydiqa.goldp.{code}.train.json", data)
-        data = _file(making, tydiqa, language, "tydiqa", prefix=code)
-        _write(making, f"{folder}-dev/tydiqa.goldp.{code}.dev.json", data)
+        data = _file(writer, taught, language, "tydiqa", "train", prefix=code)
+        _write(writer, f"{folder}-train/tydiqa.goldp.{code}.train.json", data)
+        data = _file(writer, tydiqa, language, "tydiqa", prefix=code)
+        _write(writer, f"{folder}-dev/tydiqa.goldp.{code}.dev.json", data)
 
 
-def _stories(making: Making, task: str, split: str) -> Asked:
+def _stories(writer: WorldWriter, task: str, split: str) -> Asked:
     """Stories with two questions each, in SQuAD 2.0 also such that the story does not answer."""
-    generator = making.draw(task, split)
+    generator = writer.draw(task, split)
     found: Asked = []
-    for _ in range(-(-making.spec.few[split] // 2)):
+    for _ in range(-(-writer.spec.few[split] // 2)):
         story = draw_story(generator)
         if task == "squad2":
             story = shortened(generator, story)
@@ -55,11 +55,16 @@ def _stories(making: Making, task: str, split: str) -> Asked:
 
 
 def _file(
-    making: Making, stories: Asked, language: Language, task: str, split: str = "", prefix: str = ""
+    writer: WorldWriter,
+    stories: Asked,
+    language: Language,
+    task: str,
+    split: str = "",
+    prefix: str = "",
 ) -> list[dict[str, Any]]:
     """Paragraphs of SQuAD JSON."""
-    words = making.words[language.code]
-    corrupted, draw = making.corrupted(task, split, sum(len(asked) for _, asked in stories))
+    words = writer.words[language.code]
+    corrupted, draw = writer.corrupted(task, split, sum(len(asked) for _, asked in stories))
     prefix = f"{prefix}-" if prefix else ""
     paragraphs, count = [], 0
     for story, asked in stories:
@@ -72,7 +77,7 @@ def _file(
                 span = (int(draw.integers(len(places))),) * 2
             entry: dict[str, Any] = {
                 "id": f"{prefix}{task}{split}{count}",
-                "question": making.join(question.concepts(language), language),
+                "question": writer.join(question.concepts(language), language),
                 "answers": [],
             }
             if span:
@@ -87,7 +92,7 @@ def _file(
 
 
 def _write(
-    making: Making, path: str, paragraphs: list[dict[str, Any]], version: str = "1.1"
+    writer: WorldWriter, path: str, paragraphs: list[dict[str, Any]], version: str = "1.1"
 ) -> None:
     data = {"version": version, "data": [{"title": "sandbox", "paragraphs": paragraphs}]}
-    making.lines(path, [json.dumps(data, ensure_ascii=False)])
+    writer.lines(path, [json.dumps(data, ensure_ascii=False)])

@@ -12,7 +12,6 @@ from numpy.random import Generator
 from xstilts.sandbox import vocabulary as v
 from xstilts.sandbox.clauses import AGENTS, one
 from xstilts.sandbox.languages import LANGUAGES, Language
-from xstilts.sandbox.making import Making
 from xstilts.sandbox.meaning import (
     ADJECTIVES,
     NEGATION,
@@ -25,6 +24,7 @@ from xstilts.sandbox.meaning import (
     turned_round,
     unrelated,
 )
+from xstilts.sandbox.world_writer import WorldWriter
 
 LABELS = ("entailment", "neutral", "contradiction")
 COLUMNS = ("sentence1", "sentence2", "gold_label")
@@ -32,15 +32,15 @@ COLUMNS = ("sentence1", "sentence2", "gold_label")
 Pairs = list[tuple[Fact, Fact, str]]
 
 
-def write_all(making: Making) -> None:
+def write_all(writer: WorldWriter) -> None:
     """MNLI, SNLI, ANLI, counterfactual SNLI, XNLI, QQP, PAWS-X, SST-2 and NusaX."""
-    _mnli_and_xnli(making)
-    _snli(making)
-    _anli(making)
-    _cad_nli(making)
-    _qqp(making)
-    _pawsx(making)
-    _sentiment(making)
+    _mnli_and_xnli(writer)
+    _snli(writer)
+    _anli(writer)
+    _cad_nli(writer)
+    _qqp(writer)
+    _pawsx(writer)
+    _sentiment(writer)
 
 
 # -------------------------------------------------------------------------------------- inference
@@ -57,57 +57,57 @@ def nli_pairs(count: int, generator: Generator) -> Pairs:
     return [rows[i] for i in generator.permutation(count)]
 
 
-def _said(making: Making, pairs: Pairs, language: Language, task: str, split: str) -> Any:
-    labels = making.noisy(task, split, [label for _, _, label in pairs])
+def _said(writer: WorldWriter, pairs: Pairs, language: Language, task: str, split: str) -> Any:
+    labels = writer.noisy(task, split, [label for _, _, label in pairs])
     for (premise, hypothesis, _), label in zip(pairs, labels, strict=True):
-        yield making.put(premise, language), making.put(hypothesis, language), label
+        yield writer.put(premise, language), writer.put(hypothesis, language), label
 
 
-def _mnli_and_xnli(making: Making) -> None:
-    spec, source = making.spec, making.source
+def _mnli_and_xnli(writer: WorldWriter) -> None:
+    spec, source = writer.spec, writer.source
     files = (("train", "train", spec.train_rows), ("validation", "dev_matched", spec.dev_rows))
     for salt, (split, name, count) in enumerate(files, 1):
-        rows = _said(making, nli_pairs(count, making.draw(salt)), source, "mnli", split)
-        making.rows(f"mnli/{name}.tsv", [COLUMNS, *rows])
+        rows = _said(writer, nli_pairs(count, writer.draw(salt)), source, "mnli", split)
+        writer.rows(f"mnli/{name}.tsv", [COLUMNS, *rows])
     for salt, name in ((3, "dev"), (4, "test")):
-        pairs = nli_pairs(spec.test_rows, making.draw(salt))
+        pairs = nli_pairs(spec.test_rows, writer.draw(salt))
         for language in LANGUAGES:
-            rows = _said(making, pairs, language, "xnli", name)
-            making.rows(f"xnli/{name}-{language.code}.tsv", rows)
-    pairs = nli_pairs(spec.few["train"], making.draw("xnli"))
+            rows = _said(writer, pairs, language, "xnli", name)
+            writer.rows(f"xnli/{name}-{language.code}.tsv", rows)
+    pairs = nli_pairs(spec.few["train"], writer.draw("xnli"))
     for language in LANGUAGES:
-        rows = _said(making, pairs, language, "xnli", "train")
-        making.rows(f"xnli/train-{language.code}.tsv", rows)
+        rows = _said(writer, pairs, language, "xnli", "train")
+        writer.rows(f"xnli/train-{language.code}.tsv", rows)
 
 
-def _snli(making: Making) -> None:
+def _snli(writer: WorldWriter) -> None:
     """Every fiftieth row comes again without an agreed label, as in the original."""
     for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
-        pairs = nli_pairs(making.spec.few[split], making.draw("snli", split))
+        pairs = nli_pairs(writer.spec.few[split], writer.draw("snli", split))
         records = []
-        for number, row in enumerate(_said(making, pairs, making.source, "snli", split)):
+        for number, row in enumerate(_said(writer, pairs, writer.source, "snli", split)):
             records.append(dict(zip(COLUMNS, row, strict=True)) | {"pairID": f"{number}r1"})
             if number % 50 == 49:
                 records.append(records[-1] | {"gold_label": "-", "pairID": f"{number}r2"})
-        making.records(f"snli/snli_1.0_{name}.jsonl", records)
+        writer.records(f"snli/snli_1.0_{name}.jsonl", records)
 
 
-def _anli(making: Making) -> None:
+def _anli(writer: WorldWriter) -> None:
     """Three rounds; the context of round n holds n facts, one of which decides."""
     for number in (1, 2, 3):
         for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
-            draw = making.draw("anli", number, split)
-            pairs = nli_pairs(-(-making.spec.few[split] // 3), draw)
+            draw = writer.draw("anli", number, split)
+            pairs = nli_pairs(-(-writer.spec.few[split] // 3), draw)
             records = []
             for row, (premise, hypothesis, label) in enumerate(
-                _said(making, pairs, making.source, "anli", split)
+                _said(writer, pairs, writer.source, "anli", split)
             ):
                 others = [_apart(pairs[row][0], draw) for _ in range(number - 1)]
-                facts = [premise, *(making.put(fact, making.source) for fact in others)]
+                facts = [premise, *(writer.put(fact, writer.source) for fact in others)]
                 context = f" {v.POINT} ".join(facts[i] for i in draw.permutation(len(facts)))
                 records.append({"uid": f"r{number}-{row}", "context": context, "label": label[0]})
                 records[-1]["hypothesis"] = hypothesis
-            making.records(f"anli/R{number}/{name}.jsonl", records)
+            writer.records(f"anli/R{number}/{name}.jsonl", records)
 
 
 def _apart(fact: Fact, generator: Generator) -> Fact:
@@ -118,52 +118,52 @@ def _apart(fact: Fact, generator: Generator) -> Fact:
     return replace(other, object=one(generator, NOUNS, (*used, other.agent)))
 
 
-def _cad_nli(making: Making) -> None:
+def _cad_nli(writer: WorldWriter) -> None:
     """The twin of SNLI: the same generator and row counts, other draws."""
     folders = ("original", "revised_combined")
     for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
-        pairs = nli_pairs(making.spec.few[split], making.draw("cad_nli", split))
-        rows = list(_said(making, pairs, making.source, "cad_nli", split))
+        pairs = nli_pairs(writer.spec.few[split], writer.draw("cad_nli", split))
+        rows = list(_said(writer, pairs, writer.source, "cad_nli", split))
         half = len(rows) // 2
         for folder, part in zip(folders, (rows[:half], rows[half:]), strict=True):
-            making.rows(f"cad_nli/{folder}/{name}.tsv", [COLUMNS, *part])
+            writer.rows(f"cad_nli/{folder}/{name}.tsv", [COLUMNS, *part])
 
 
 # ------------------------------------------------------------------------------------ paraphrases
 
 
-def _qqp(making: Making) -> None:
+def _qqp(writer: WorldWriter) -> None:
     """QQP: the same fact twice (`1`), or one with something changed (`0`)."""
     header = ("id", "qid1", "qid2", "question1", "question2", "is_duplicate")
-    spec, source = making.spec, making.source
+    spec, source = writer.spec, writer.source
     for salt, name, count in ((8, "train", spec.train_rows), (9, "dev", spec.dev_rows)):
-        generator = making.draw(salt)
+        generator = writer.draw(salt)
         pairs, same = [], []
         for _ in range(count):
             fact = draw_fact(generator)
             same.append(generator.random() < 0.5)
             pairs.append((fact, fact if same[-1] else unrelated(fact, generator)))
-        labels = making.noisy("qqp", name, same)
+        labels = writer.noisy("qqp", name, same)
         rows = [
-            (n, 2 * n, 2 * n + 1, making.put(a, source), making.put(b, source), int(label))
+            (n, 2 * n, 2 * n + 1, writer.put(a, source), writer.put(b, source), int(label))
             for n, ((a, b), label) in enumerate(zip(pairs, labels, strict=True))
         ]
-        making.rows(f"qqp/{name}.tsv", [header, *rows])
+        writer.rows(f"qqp/{name}.tsv", [header, *rows])
 
 
-def _pawsx(making: Making) -> None:
+def _pawsx(writer: WorldWriter) -> None:
     """PAWS-X: the same, or said more generally; not so: turned round, denied, or about others."""
     for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
-        generator = making.draw("pawsx", split)
-        pairs = [_paws_pair(generator, n) for n in range(making.spec.few[split])]
+        generator = writer.draw("pawsx", split)
+        pairs = [_paws_pair(generator, n) for n in range(writer.spec.few[split])]
         pairs = [pairs[int(i)] for i in generator.permutation(len(pairs))]
-        labels = making.noisy("pawsx", split, [label for _, _, label in pairs])
+        labels = writer.noisy("pawsx", split, [label for _, _, label in pairs])
         for language in LANGUAGES:
             rows = [
-                (making.put(a, language), making.put(b, language), label)
+                (writer.put(a, language), writer.put(b, language), label)
                 for (a, b, _), label in zip(pairs, labels, strict=True)
             ]
-            making.rows(f"pawsx/{name}-{language.code}.tsv", rows)
+            writer.rows(f"pawsx/{name}-{language.code}.tsv", rows)
 
 
 def _paws_pair(generator: Generator, number: int) -> tuple[Fact, Fact, str]:
@@ -180,35 +180,35 @@ def _paws_pair(generator: Generator, number: int) -> tuple[Fact, Fact, str]:
 # -------------------------------------------------------------------------------------- sentiment
 
 
-def _sentiment(making: Making) -> None:
+def _sentiment(writer: WorldWriter) -> None:
     """SST-2 in the source language; NusaX in all, the same sentences, with neutral ones."""
     for split, name in (("train", "train"), ("validation", "dev")):
-        rows = _opinions(making, "sst2", split, ("negative", "positive"))
+        rows = _opinions(writer, "sst2", split, ("negative", "positive"))
         numbers = {"negative": 0, "positive": 1}
-        lines = [(making.join(said(making.source), making.source), numbers[k]) for said, k in rows]
-        making.rows(f"sst2/{name}.tsv", [("sentence", "label"), *lines])
+        lines = [(writer.join(said(writer.source), writer.source), numbers[k]) for said, k in rows]
+        writer.rows(f"sst2/{name}.tsv", [("sentence", "label"), *lines])
     for split, name in (("train", "train"), ("validation", "valid"), ("test", "test")):
-        rows = _opinions(making, "nusax_senti", split, ("negative", "neutral", "positive"))
+        rows = _opinions(writer, "nusax_senti", split, ("negative", "neutral", "positive"))
         for language in LANGUAGES:
-            path = making.folder / "nusax_senti" / language.code / f"{name}.csv"
+            path = writer.folder / "nusax_senti" / language.code / f"{name}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", encoding="utf-8", newline="") as file:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerow(("id", "text", "label"))
                 for number, (said, label) in enumerate(rows):
-                    table.writerow((number, making.join(said(language), language), label))
+                    table.writerow((number, writer.join(said(language), language), label))
 
 
 Said = Callable[[Language], list[str]]
 
 
 def _opinions(
-    making: Making, task: str, split: str, labels: tuple[str, ...]
+    writer: WorldWriter, task: str, split: str, labels: tuple[str, ...]
 ) -> list[tuple[Said, str]]:
     """What is said in a language, and the opinion; a negation turns it round."""
-    generator = making.draw(task, split)
+    generator = writer.draw(task, split)
     found: list[tuple[Said, str]] = []
-    for number in range(making.spec.few[split]):
+    for number in range(writer.spec.few[split]):
         label = labels[number % len(labels)]
         negated = label != "neutral" and generator.random() < 0.15
         good = (label == "positive") != negated
@@ -216,7 +216,7 @@ def _opinions(
         found.append((_opinion(generator, one(generator, words), negated), label))
     found = [found[int(i)] for i in generator.permutation(len(found))]
     said = [what for what, _ in found]
-    return list(zip(said, making.noisy(task, split, [k for _, k in found]), strict=True))
+    return list(zip(said, writer.noisy(task, split, [k for _, k in found]), strict=True))
 
 
 def _opinion(generator: Generator, judgement: str, negated: bool) -> Said:

@@ -6,39 +6,41 @@ from collections.abc import Sequence
 
 from xstilts.sandbox.clauses import Clause, draw_clause, entity_tags
 from xstilts.sandbox.languages import LANGUAGES, Language
-from xstilts.sandbox.making import Making
+from xstilts.sandbox.world_writer import WorldWriter
 
 FILES = (("train", "train"), ("validation", "dev"), ("test", "test"))
 
 
-def write_all(making: Making) -> None:
+def write_all(writer: WorldWriter) -> None:
     """UD parts of speech and PAN-X in all languages, CCG in the source language."""
     for task in ("udpos", "panx"):
         for split, name in FILES:
-            clauses = _clauses(making, task, split)
-            chosen = (making.source,) if split == "train" else LANGUAGES
+            clauses = _clauses(writer, task, split)
+            chosen = (writer.source,) if split == "train" else LANGUAGES
             for language in chosen:
-                sentences = [_tagged(making, c, language, task, split) for c in clauses]
-                sentences = _noisy(making, task, split, sentences)
+                sentences = [_tagged(writer, c, language, task, split) for c in clauses]
+                sentences = _noisy(writer, task, split, sentences)
                 lines = [line for rows in sentences for line in ["\t".join(r) for r in rows] + [""]]
-                making.lines(f"{task}/{name}-{language.code}.tsv", lines)
+                writer.lines(f"{task}/{name}-{language.code}.tsv", lines)
     for split, name in FILES:
-        clauses = _clauses(making, "ccg", split)
-        sentences = [_tagged(making, clause, making.source, "ccg", split) for clause in clauses]
-        sentences = _noisy(making, "ccg", split, sentences)
-        making.lines(f"ccg/{name}.ccg", (" ".join("|".join(r) for r in s) for s in sentences))
+        clauses = _clauses(writer, "ccg", split)
+        sentences = [_tagged(writer, clause, writer.source, "ccg", split) for clause in clauses]
+        sentences = _noisy(writer, "ccg", split, sentences)
+        writer.lines(f"ccg/{name}.ccg", (" ".join("|".join(r) for r in s) for s in sentences))
 
 
 Words = list[tuple[str, str]]
 
 
-def _clauses(making: Making, task: str, split: str) -> list[Clause]:
-    generator = making.draw(task, split)
-    return [draw_clause(generator) for _ in range(making.spec.few[split])]
+def _clauses(writer: WorldWriter, task: str, split: str) -> list[Clause]:
+    generator = writer.draw(task, split)
+    return [draw_clause(generator) for _ in range(writer.spec.few[split])]
 
 
-def _tagged(making: Making, clause: Clause, language: Language, task: str, split: str) -> Words:
-    known = making.words[language.code]
+def _tagged(
+    writer: WorldWriter, clause: Clause, language: Language, task: str, split: str
+) -> Words:
+    known = writer.words[language.code]
     words = clause.words(language)
     if task == "panx":
         tags = entity_tags(clause, language)
@@ -47,9 +49,9 @@ def _tagged(making: Making, clause: Clause, language: Language, task: str, split
     return [(known[word.concept], tag) for word, tag in zip(words, tags, strict=True)]
 
 
-def _noisy(making: Making, task: str, split: str, sentences: Sequence[Words]) -> list[Words]:
+def _noisy(writer: WorldWriter, task: str, split: str, sentences: Sequence[Words]) -> list[Words]:
     """Sentences with the tags of the corrupted ones shuffled within each."""
-    corrupted, draw = making.corrupted(task, split, len(sentences))
+    corrupted, draw = writer.corrupted(task, split, len(sentences))
     result = []
     for number, sentence in enumerate(sentences):
         if number in corrupted:

@@ -15,8 +15,8 @@ from xstilts.data import translated
 from xstilts.data.sources import load, task_in_world
 from xstilts.data.translation.rows import translate_rows
 from xstilts.sandbox.languages import LANGUAGES, SOURCE, Language
-from xstilts.sandbox.making import Making
 from xstilts.sandbox.vocabulary import CONCEPTS
+from xstilts.sandbox.world_writer import WorldWriter
 
 TASKS = ("mnli", "tydiqa")
 MISTAKES = 0.1
@@ -25,18 +25,18 @@ MODEL = "sandbox: word for word"
 _WORD = re.compile(r"\w+")
 
 
-def write_all(making: Making) -> None:
+def write_all(writer: WorldWriter) -> None:
     """The training rows of `TASKS` in the languages that have blanks; `world.json` is there."""
     for name in TASKS:
-        task = task_in_world(load_task(name), making.folder)
-        rows = load(task, "train", SOURCE, making.folder)
+        task = task_in_world(load_task(name), writer.folder)
+        rows = load(task, "train", SOURCE, writer.folder)
         for language in LANGUAGES:
             if language.code == SOURCE or not language.blanks:
                 continue
-            made = translate_rows(rows, task.format, language.code, _Glossary.of(making, language))
-            at = translated.folder_of(task, language.code, making.folder)
+            made = translate_rows(rows, task.format, language.code, _Glossary.of(writer, language))
+            at = translated.folder_of(task, language.code, writer.folder)
             translated.write(at / "train.jsonl", made.rows)
-            about = {"model": MODEL, "seed": making.spec.seed, "kept_share": round(made.kept, 4)}
+            about = {"model": MODEL, "seed": writer.spec.seed, "kept_share": round(made.kept, 4)}
             translated.describe(at, about)
 
 
@@ -47,13 +47,13 @@ class _Glossary:
     words: dict[str, str]
 
     @classmethod
-    def of(cls, making: Making, language: Language) -> _Glossary:
+    def of(cls, writer: WorldWriter, language: Language) -> _Glossary:
         """The lexicon of a language with `MISTAKES`, always the same ones."""
-        source, target = making.words[SOURCE], dict(making.words[language.code])
-        draw = making.draw("translations", language.code)
+        source, target = writer.words[SOURCE], dict(writer.words[language.code])
+        draw = writer.draw("translations", language.code)
         wrong = draw.permutation(len(CONCEPTS))[: round(MISTAKES * len(CONCEPTS))]
         for number, other in zip(wrong, draw.permutation(len(CONCEPTS)), strict=False):
-            target[CONCEPTS[number]] = making.words[language.code][CONCEPTS[other]]
+            target[CONCEPTS[number]] = writer.words[language.code][CONCEPTS[other]]
         return cls({source[concept]: target[concept] for concept in CONCEPTS})
 
     def __call__(self, texts: Sequence[str]) -> list[str]:

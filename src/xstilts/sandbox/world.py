@@ -13,8 +13,8 @@ from xstilts.config.cpu import cores
 from xstilts.files import write_json
 from xstilts.sandbox import bitexts, choices, questions, sentence_pairs, tagged, translations
 from xstilts.sandbox.languages import LANGUAGES, SOURCE
-from xstilts.sandbox.making import Making
 from xstilts.sandbox.spec import SandboxSpec
+from xstilts.sandbox.world_writer import WorldWriter
 
 __all__ = ["SandboxSpec", "build_data"]
 
@@ -28,7 +28,7 @@ write_rest(Path(sys.argv[1]), SandboxSpec.model_validate_json(sys.argv[2]))"""
 
 def build_data(folder: Path, spec: SandboxSpec) -> None:
     """Write every task's files and `world.json` below `folder`."""
-    bitexts.write_text(Making(folder, spec))
+    bitexts.write_text(WorldWriter(folder, spec))
     write_rest(folder, spec)
 
 
@@ -40,7 +40,7 @@ def text_first(folder: Path, spec: SandboxSpec) -> Iterator[None]:
         folder: Of the world's files; the text that a backbone is pretrained on is there at once.
         spec: Of the world.
     """
-    bitexts.write_text(Making(folder, spec))
+    bitexts.write_text(WorldWriter(folder, spec))
     if cores() == 1 or spec.train_rows < MANY:
         yield
         write_rest(folder, spec)
@@ -62,11 +62,11 @@ def text_first(folder: Path, spec: SandboxSpec) -> Iterator[None]:
 
 def write_rest(folder: Path, spec: SandboxSpec) -> None:
     """Write everything but the text."""
-    making = Making(folder, spec)
-    for writer in (sentence_pairs, tagged, questions, choices, bitexts):
-        writer.write_all(making)
+    writer = WorldWriter(folder, spec)
+    for part in (sentence_pairs, tagged, questions, choices, bitexts):
+        part.write_all(writer)
     write_json(folder / "world.json", _description(spec))
-    translations.write_all(making)
+    translations.write_all(writer)
 
 
 def _description(spec: SandboxSpec) -> dict[str, Any]:

@@ -25,13 +25,13 @@ from xstilts.files import digest
 from xstilts.sandbox import chosen_world, ensure_world, world
 from xstilts.sandbox.clauses import Clause, Phrase, Word, entity_tags
 from xstilts.sandbox.languages import LANGUAGES
-from xstilts.sandbox.making import Making
 from xstilts.sandbox.meaning import KINDS, NOUNS, VERBS, draw_fact, unrelated
 from xstilts.sandbox.pretraining import build_backbone, build_tokenizer, encoded_pairs
 from xstilts.sandbox.spec import SandboxSpec
 from xstilts.sandbox.translations import MODEL
 from xstilts.sandbox.vocabulary import CONCEPTS
 from xstilts.sandbox.world import build_data
+from xstilts.sandbox.world_writer import WorldWriter
 from xstilts.tasks.metrics import mlqa
 
 SPEC = SandboxSpec(train_rows=240, dev_rows=60, test_rows=48, bitext_rows=25, text_rows=40)
@@ -266,8 +266,8 @@ def test_neighbouring_names_stay_apart():
 
 def test_choices_follow_from_what_is_said(root):
     """The right choice is the one that the sandbox's knowledge gives, worked out from the words."""
-    making = Making(root, SPEC)
-    meaning = {word: concept for concept, word in making.words["qaa"].items()}
+    writer = WorldWriter(root, SPEC)
+    meaning = {word: concept for concept, word in writer.words["qaa"].items()}
     rows = load(task_of("hellaswag", root), "validation", "qaa", root, offline=True)
     for row in rows:
         said = [meaning[word] for word in row.fields["context"].split()]
@@ -314,19 +314,19 @@ def test_noise_changes_training_labels_of_that_task_only(root, tmp_path):
 
 
 def test_noise_moves_the_share_that_was_asked_for(tmp_path):
-    making = Making(tmp_path, SPEC.model_copy(update={"noise": {"x": 0.25}}))
+    writer = WorldWriter(tmp_path, SPEC.model_copy(update={"noise": {"x": 0.25}}))
     labels = list(range(400))
-    dealt = making.noisy("x", "train", labels)
+    dealt = writer.noisy("x", "train", labels)
     assert sorted(dealt) == labels
     moved = sum(a != b for a, b in zip(dealt, labels, strict=True))
     assert 90 <= moved <= 100  # of the 100 picked, about one falls back on its place
-    assert making.noisy("x", "validation", labels) == labels
-    assert making.noisy("y", "train", labels) == labels
+    assert writer.noisy("x", "validation", labels) == labels
+    assert writer.noisy("y", "train", labels) == labels
 
 
 def test_neighbouring_lines_of_facts_speak_of_the_same(root):
-    making = Making(root, SPEC)
-    meaning = {word: concept for concept, word in making.words["qaa"].items()}
+    writer = WorldWriter(root, SPEC)
+    meaning = {word: concept for concept, word in writer.words["qaa"].items()}
     text = (root / "mlm" / "qaa.txt").read_text(encoding="utf-8").splitlines()[:40]
     facts = [[meaning[word] for word in line.split()] for line in text]
     for first, second in zip(facts[::2], facts[1::2], strict=True):
@@ -414,8 +414,8 @@ def test_rows_of_pretraining_count_the_new_words_of_the_second_line(tmp_path):
 
 
 def test_every_fifth_of_tatoebas_sentences_is_the_one_before_turned_round(root):
-    making = Making(root, SPEC)
-    meaning = {word: concept for concept, word in making.words["qaa"].items()}
+    writer = WorldWriter(root, SPEC)
+    meaning = {word: concept for concept, word in writer.words["qaa"].items()}
     text = (root / "tatoeba" / "tatoeba.qab-qaa.qaa").read_text(encoding="utf-8").splitlines()
     said = [[meaning[word] for word in line.split()] for line in text]
     nouns = [[word for word in words if word in NOUNS] for words in said]

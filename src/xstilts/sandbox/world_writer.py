@@ -24,7 +24,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Making:
+class WorldWriter:
     """A world being written below `folder`.
 
     Files are written plainly: the folder is new and becomes visible as a whole.
