@@ -42,7 +42,7 @@ class SandboxSpec(Spec):
     test_rows: int = 300
     bitext_rows: int = 300
     text_rows: int = 3000
-    pretraining_steps: int = 200
+    pretraining_steps: int = 250
     noise: dict[str, Share] = Field(default_factory=dict)
 
     def key(self) -> dict[str, Any]:
