@@ -9,6 +9,8 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import xstilts
 
 TOP = Path(__file__).parents[2]
@@ -48,6 +50,7 @@ EXTRAS = {name for group in PROJECT["optional-dependencies"].values() for name i
 SOURCE = Path(xstilts.__file__).parent
 
 
+@pytest.mark.long
 def test_what_is_imported_is_declared():
     assert imported(SOURCE) - CORE - EXTRAS == set()
     assert imported(TOP / "tests") - CORE - EXTRAS == set()
