@@ -300,11 +300,11 @@ def test_modules_of_every_architecture_load_bit_equal_in_another_process(tmp_pat
             wanted[model_type] = here(ids, mask).flatten()[:50].tolist()
     code = f"""
 import json, pathlib, torch
-from support.models import backbone, tokens
+from support.models import tiny_backbone, tokens
 from xstilts.modules.methods import METHODS
 found = {{}}
 for name in {types!r}:
-    here, (ids, mask) = backbone(name), tokens()
+    here, (ids, mask) = tiny_backbone(name), tokens()
     module = METHODS.get("lora").load(pathlib.Path({str(tmp_path)!r}) / name, here.shape)
     with torch.no_grad(), here.attach(module.at):
         found[name] = here(ids, mask).flatten()[:50].tolist()
