@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from xstilts.cli import main
 from xstilts.config.load import (
     config_folder,
     load_recipe,
@@ -125,3 +126,12 @@ def test_recipes_are_listed_and_copied(run, tmp_path):
     run("recipes", "cp", "quick", str(tmp_path / "mine.yaml"))
     text = run("recipes", "cat", "quick")["yaml"]
     assert (tmp_path / "mine.yaml").read_text() == text
+
+
+def test_a_plan_without_a_training_says_so(home, tmp_path, capsys):
+    recipe = tmp_path / "untouched.yaml"
+    recipe.write_text("intermediates: [none]\ntargets: [tatoeba]\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["--world", "sandbox", "-q", "run", str(recipe), "--dry-run"])
+    assert not caught.value.code
+    assert "0 of 0 phases to run" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from xstilts.cli.state import State, split_commas
 from xstilts.cli.training import seed_numbers, shown_command
 
 app = typer.Typer(help="Recipes: from an encoder to evaluated targets.", no_args_is_help=True)
+_COLUMNS = ("phase", "kind", "rows", "steps", "trained numbers", "minutes", "MB", "state")
 Recipe = Annotated[str, typer.Argument(help="A recipe (`xstilts recipes ls`) or its YAML.")]
 
 
@@ -117,7 +118,7 @@ def _print_plan(state: State, record: dict[str, Any]) -> None:
     new = sum(phase["state"] == "new" for phase in phases)
 
     def human() -> None:
-        state.table(tuple(phases[0]), [tuple(phase.values()) for phase in phases])
+        state.table(_COLUMNS, [tuple(phase[name] for name in _COLUMNS) for phase in phases])
         print(
             f"{new} of {len(phases)} phases to run: about {record['minutes']:.0f} minutes of "
             f"training, {record['disk_mb']:.0f} MB; {record['evaluations']} evaluations"

@@ -285,15 +285,17 @@ def import_models() -> None:
     """
     collected = gc.isenabled()
     gc.disable()
-    import transformers.utils as library
-
-    available = {name: getattr(library, name) for name in _UNASKED}
-    vars(library).update(dict.fromkeys(_UNASKED, lambda: False))
     try:
-        import transformers.generation.candidate_generator
-        import transformers.loss.loss_utils  # noqa: F401
+        import transformers.utils as library
+
+        available = {name: getattr(library, name) for name in _UNASKED}
+        vars(library).update(dict.fromkeys(_UNASKED, lambda: False))
+        try:
+            import transformers.generation.candidate_generator
+            import transformers.loss.loss_utils  # noqa: F401
+        finally:
+            vars(library).update(available)
     finally:
-        vars(library).update(available)
         if collected:
             gc.enable()
 
