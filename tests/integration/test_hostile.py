@@ -122,6 +122,7 @@ def is_clear(error):
 def test_each_is_refused_and_nothing_is_touched(count, tmp_path, hub, watch, monkeypatch):
     sentinel = tmp_path / "sentinel"
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of what is imported meanwhile
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / f"{HOOK}.py").write_text(
         f"import pathlib\npathlib.Path({str(sentinel)!r}).write_text('executed')\n"
