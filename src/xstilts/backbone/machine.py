@@ -56,12 +56,18 @@ def require_bf16(device: str) -> None:
 
 
 @cache
-def has_bf16() -> bool:
-    """Whether the processor computes in bfloat16; one that does not say is believed to."""
+def processor_flags() -> frozenset[str] | None:
+    """Names of what the processor can do, as Linux says them; None where nothing says."""
     lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
     said = (line.partition(":")[2].split() for line in lines if line.startswith(_FLAGS))
     flags = next(said, None)
-    return flags is None or bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
+    return None if flags is None else frozenset(flags)
+
+
+def has_bf16(unsaid: bool = True) -> bool:
+    """Whether the processor computes in bfloat16; `unsaid` where it does not say."""
+    flags = processor_flags()
+    return unsaid if flags is None else bool({"avx512_bf16", "amx_bf16", "bf16"} & flags)
 
 
 def _after(text: str, name: str) -> str:

@@ -44,6 +44,7 @@ COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "mlm_step": mlm.mlm_step,
     "mining": mining.mining,
     "mining_large": mining.mining_large,
+    "mining_bf16": mining.mining_bf16,
     "grid_workers": commands.grid_workers,
     "cached_eval": commands.cached_eval,
 }
@@ -56,6 +57,7 @@ NEEDS: Mapping[str, str] = {
     "fusion": "adapters",
     "fusion_step": "adapters",
     "lora_bf16": "bfloat16 units",
+    "mining_bf16": "bfloat16 units",
 }
 """Libraries, programs or parts of the processor that a comparison is made with."""
 LONG = (
@@ -63,7 +65,7 @@ LONG = (
     "cached_eval",
 )
 """Comparisons that compile or start processes, which takes a minute: only in full or by name."""
-BY_NAME = ("mining_large",)
+BY_NAME = ("mining_large", "mining_bf16")
 """Comparisons that take many minutes: only by name."""
 
 FULL_SIZES: Mapping[str, str] = {

@@ -350,7 +350,7 @@ def test_bf16_where_the_processor_emulates_it(refused, words, tmp_path, monkeypa
     filled = [word.replace("{own}", str(tmp_path / "own.yaml")) for word in words]
     for flags, lacks in (("sse avx2", True), ("avx2 avx512_bf16", False)):
         info.write_text(f"model name : Some CPU\nflags : {flags}\n")
-        machine.has_bf16.cache_clear()
+        machine.processor_flags.cache_clear()
         machine._processor.cache_clear()
         if lacks:
             status, text = refused(*filled)
@@ -359,7 +359,7 @@ def test_bf16_where_the_processor_emulates_it(refused, words, tmp_path, monkeypa
         else:
             with pytest.raises(AssertionError, match="a backbone is loaded"):
                 refused(*filled)
-    machine.has_bf16.cache_clear()
+    machine.processor_flags.cache_clear()
     machine._processor.cache_clear()
 
 

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import os
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from xstilts.composition.predict import pool
+from xstilts.config.progress import silent
 from xstilts.errors import UsageError
-from xstilts.evaluate.retrieval import both_sides
+from xstilts.evaluate.retrieval import both_sides, neighbours
 from xstilts.evaluate.retrieval.mining import (
     extract,
     mine,
@@ -14,7 +18,7 @@ from xstilts.evaluate.retrieval.mining import (
     optimize_threshold,
     pivot_order,
 )
-from xstilts.evaluate.retrieval.neighbours import nearest, nearest_both, recall
+from xstilts.evaluate.retrieval.neighbours import nearest, nearest_both, normalised, recall
 
 
 def test_mean_pooling_counts_special_tokens_and_not_padding():
@@ -39,11 +43,14 @@ def test_nearest_equals_torch():
     assert np.allclose(similarity, best.values.numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("order", ["drawn", "rising", "equal"])
 @pytest.mark.parametrize(("sources", "targets"), [(70, 45), (45, 70), (3, 9), (1, 1)])
-def test_both_directions_at_once_equal_one_after_the_other(order, sources, targets, monkeypatch):
-    # Tiles of 8 x 16, and a crowd of 2, so that every way of taking newcomers is gone.
-    for name, value in (("ROWS", 8), ("COLUMNS", 16), ("CROWD", 2)):
+def test_both_directions_at_once_equal_one_after_the_other(
+    order, sources, targets, half, monkeypatch
+):
+    # Tiles of 8 x 16 in groups of 4, and a crowd of 1: every way of taking newcomers is gone.
+    for name, value in (("ROWS", 8), ("COLUMNS", 16), ("GROUP", 4), ("CROWD", 1)):
         monkeypatch.setattr(both_sides, name, value)
     draw = np.random.default_rng(2)
     source, target = (draw.standard_normal((n, 8)).astype("f4") for n in (sources, targets))
@@ -52,11 +59,47 @@ def test_both_directions_at_once_equal_one_after_the_other(order, sources, targe
         source, target = np.abs(source), np.abs(target)
     if order == "equal":
         source[:], target[:] = source[0], target[0]
-    together = nearest_both(source, target, 4)
+    together = nearest_both(source, target, 4, half=half)
     apart = nearest(source, target, 4), nearest(target, source, 4)
     for side in (0, 1):
         assert np.array_equal(together[side][0], apart[side][0])
         assert np.array_equal(together[side][1], apart[side][1])
+
+
+def test_bfloat16_is_told_apart_from_what_it_rounds_away():
+    # Row n of the other side is 1 - n * 1e-4 along the query: bfloat16 has two values for all 40.
+    cosine = 1 - 1e-4 * np.arange(40)
+    rows = np.stack([cosine, np.sqrt(1 - cosine**2)], 1).astype("f4")
+    found, back = nearest_both(np.array([[2, 0]], "f4"), rows[::-1].copy(), 3, half=True)
+    assert found[1].tolist() == [[39, 38, 37]]
+    assert np.allclose(found[0], [[1, 0.9999, 0.9998]], atol=1e-6)
+    assert back[1].tolist() == [[0]] * 40
+
+
+def test_what_bfloat16_is_said_to_be_wrong_by_is_never_exceeded():
+    draw = np.random.default_rng(4)
+    one, other = (normalised(draw.standard_normal((n, 64)).astype("f4")) for n in (200, 300))
+    (products, numbers), _ = both_sides.search_both(one, other, 300, silent, torch.bfloat16)
+    exact = np.take_along_axis(one.astype("f8") @ other.T, numbers, 1)
+    wrong, bound = np.abs(products - exact), both_sides.rounding(one, other, products)
+    assert (wrong <= bound).all()
+    assert wrong.max() > bound.max() / 20  # a bound of some use
+
+
+@pytest.mark.parametrize(("flags", "core"), [({"amx_tile"}, "SkylakeX"), ({"avx2"}, None)])
+def test_faiss_is_told_of_a_processor_that_it_does_not_know(flags, core, tmp_path, monkeypatch):
+    (tmp_path / "faiss.py").write_text("import os\ncore = os.environ.get('OPENBLAS_CORETYPE')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "faiss", raising=False)
+    monkeypatch.setattr(neighbours, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    faiss = neighbours.import_faiss()
+    assert faiss.core == core
+    assert "OPENBLAS_CORETYPE" not in os.environ
+    monkeypatch.delitem(sys.modules, "faiss")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    assert neighbours.import_faiss().core == "Zen"
+    monkeypatch.delitem(sys.modules, "faiss")
 
 
 @pytest.mark.parametrize("index", ["ivf", "hnsw"])

@@ -1,8 +1,8 @@
 """The nearest rows in both directions from one product of the two sides.
 
 A plain search of each direction multiplies the same vectors twice. Here each tile of the product is
-looked at along its rows and along its columns, and only what beats the running worst of the best is
-kept.
+looked at along its rows and along its columns, group by group, and only what beats the running
+worst of the best is kept.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ Nearest = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 ROWS, COLUMNS = 2048, 4096
 """Of a tile: 32 MB of products, large enough for the full speed of a matrix product."""
-CROWD = 64
-"""Above this many newcomers a line, on average, a tile's own best are selected first."""
+GROUP = 64
+"""Places of a line whose largest product is compared before each of them is; divides a tile."""
+CROWD = 16
+"""Above this many groups of newcomers a line, on average, a tile's own best are selected first."""
 
 
 class _Best:
@@ -56,6 +58,7 @@ def search_both(
     target: NDArray[np.float32],
     width: int,
     progress: ProgressFn,
+    kind: torch.dtype = torch.float32,
 ) -> tuple[Nearest, Nearest]:
     """The rows of largest inner product on the other side, for both sides.
 
@@ -64,53 +67,91 @@ def search_both(
         target: [T, D].
         width: Rows looked for, at most the size of the other side.
         progress: Called with the share that is done.
+        kind: What the products are computed in.
 
     Returns:
         For each source its targets, [S, min(width, T)], and for each target its sources.
     """
-    ahead = _Best(len(source), min(width, len(target)))
-    back = _Best(len(target), min(width, len(source)))
-    ours, theirs = torch.from_numpy(source), torch.from_numpy(target)
-    for top in range(0, len(source), ROWS):
-        for left in range(0, len(target), COLUMNS):
-            with torch.autocast("cpu", enabled=False):  # which an encoder in bfloat16 is run under
-                tile = ours[top : top + ROWS] @ theirs[left : left + COLUMNS].T
-            _look(tile, ahead, top, left, along=0)
-            _look(tile, back, left, top, along=1)
-        progress("searching", min(1.0, (top + ROWS) / len(source)))
-    return _sorted(ahead), _sorted(back)
+    ours, theirs = (torch.from_numpy(side).to(kind) for side in (source, target))
+    lines, places = _whole_groups(len(ours)), _whole_groups(len(theirs))
+    ahead = _Best(lines, min(width, len(theirs)))
+    back = _Best(places, min(width, len(ours)))
+    space = torch.empty(min(ROWS, lines), min(COLUMNS, places), dtype=kind)
+    for top in range(0, len(ours), ROWS):
+        for left in range(0, len(theirs), COLUMNS):
+            tile = _products(ours[top : top + ROWS], theirs[left : left + COLUMNS], space)
+            _look(tile, tile.view(len(tile), -1, GROUP).amax(2), ahead, top, left)
+            _look(tile.T, tile.view(-1, GROUP, tile.shape[1]).amax(1).T, back, left, top)
+        progress("searching", min(1.0, (top + ROWS) / len(ours)))
+    return _sorted(ahead, len(ours)), _sorted(back, len(theirs))
 
 
-def _look(tile: Tensor, best: _Best, start: int, other: int, along: int) -> None:
+def rounding(
+    one: NDArray[np.float32], other: NDArray[np.float32], found: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What products of bfloat16 are wrong by at most.
+
+    By Cauchy and Schwarz the inputs' part is at most the length of what rounding took from them;
+    a product is summed in float32 and rounded once.
+
+    Args:
+        one: [S, D], rows of length one.
+        other: [T, D], rows of length one.
+        found: Products as bfloat16 has them, [S, width].
+    """
+    lost, others = (_lost(torch.from_numpy(side)) for side in (one, other))
+    inputs = lost + (1 + lost) * others.max()
+    error = inputs[:, None] + torch.from_numpy(found).abs() / 256 + 1e-4
+    return error.numpy()
+
+
+def _lost(rows: Tensor) -> Tensor:
+    """Length of what each row loses in bfloat16."""
+    return torch.cat([(part - part.bfloat16()).norm(dim=1) for part in torch.split(rows, ROWS)])
+
+
+def _whole_groups(count: int) -> int:
+    """The number of places that whole groups need for `count`."""
+    return -(-count // GROUP) * GROUP
+
+
+def _products(one: Tensor, other: Tensor, space: Tensor) -> Tensor:
+    """Inner products in a part of `space`, minus infinity where its groups are larger than they."""
+    rows, columns = len(one), len(other)
+    tile = space[: _whole_groups(rows), : _whole_groups(columns)]
+    with torch.autocast("cpu", enabled=False):  # which an encoder in bfloat16 is run under
+        torch.mm(one, other.T, out=tile[:rows, :columns])
+    tile[rows:], tile[:, columns:] = -torch.inf, -torch.inf
+    return tile
+
+
+def _look(tile: Tensor, largest: Tensor, best: _Best, start: int, other: int) -> None:
     """Keep a tile's products that are among the best of their line.
 
     Args:
-        tile: [rows, columns] of products.
+        tile: [lines, places] of products.
+        largest: Of each group of places, [lines, groups].
         best: Of all lines.
         start: Number of the tile's first line.
-        other: Number, on the other side, of the tile's first place in a line.
-        along: 0 where rows are the lines, 1 where columns are.
+        other: Number, on the other side, of the first place in its lines.
     """
-    lines, places = tile.shape if along == 0 else tile.shape[::-1]
-    worst = best.values[start : start + lines].min(1)
-    values = tile.numpy()
-    newcomer = values > (worst[:, None] if along == 0 else worst[None])
-    if np.count_nonzero(newcomer) > CROWD * lines:
-        width = min(best.values.shape[1], places)
-        most = tile.topk(width, dim=1 - along, sorted=False)
-        largest, index = (
-            (most.values, most.indices) if along == 0 else (most.values.T, most.indices.T)
-        )
-        line = np.repeat(np.arange(lines), width)
-        best.take(start + line, other + index.reshape(-1).numpy(), largest.reshape(-1).numpy())
-        return
-    above = np.flatnonzero(newcomer)
-    row, column = np.divmod(above, tile.shape[1])
-    line, place = (row, column) if along == 0 else (column, row)
-    order = np.argsort(line, kind="stable")
-    best.take(start + line[order], other + place[order], values.reshape(-1)[above[order]])
+    lines, width = len(tile), min(best.values.shape[1], tile.shape[1])
+    worst = torch.from_numpy(best.values[start : start + lines].min(1))[:, None]
+    newcomers = largest > worst
+    if newcomers.sum() > CROWD * lines:
+        values, place = (part.flatten() for part in tile.topk(width, dim=1, sorted=False))
+        line = torch.arange(lines).repeat_interleave(width)
+    else:
+        line, group = newcomers.nonzero(as_tuple=True)
+        values = tile.view(lines, -1, GROUP)[line, group]
+        row, place = (values > worst[line]).nonzero(as_tuple=True)
+        values, place, line = values[row, place], GROUP * group[row] + place, line[row]
+    best.take(start + line.numpy(), other + place.numpy(), values.float().numpy())
 
 
-def _sorted(best: _Best) -> Nearest:
-    order = np.argsort(-best.values, axis=1, kind="stable")
-    return np.take_along_axis(best.values, order, 1), np.take_along_axis(best.numbers, order, 1)
+def _sorted(best: _Best, lines: int) -> Nearest:
+    order = np.argsort(-best.values[:lines], axis=1, kind="stable")
+    return (
+        np.take_along_axis(best.values[:lines], order, 1),
+        np.take_along_axis(best.numbers[:lines], order, 1),
+    )

@@ -1,18 +1,21 @@
-"""Nearest rows by cosine: searched in float32, decided in float64.
+"""Nearest rows by cosine: searched in float32 or bfloat16, decided in float64.
 
 One direction is searched by faiss, both at once by one product of the two sides (`both_sides`).
 
-Cosines that differ by less than float32 can tell are computed again, so that which rows are among
-the nearest, and in which order, does not depend on the library, the block or the machine.
+Cosines that differ by less than the search can tell are computed again, so that which rows are
+among the nearest, and in which order, does not depend on the library, the block or the machine.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xstilts.backbone.machine import has_bf16, processor_flags
 from xstilts.config.progress import ProgressFn, silent
 
 Vectors = NDArray[np.float32]
@@ -31,10 +34,29 @@ _SAMPLE = 500
 """Queries that recall is measured on, about."""
 _SPARE = 8
 """Rows looked at beyond the k asked for."""
-_DOUBT = 1e-6
-"""What a cosine in float32 may be wrong by, twice over."""
+_ERROR = 1e-6
+"""Above what a cosine in float32 can be wrong by."""
+_WORTH_HALF = 4096
+"""Rows on each side from which a search in bfloat16 is worth its second look."""
+_CORE = "OPENBLAS_CORETYPE"
 _DECIMALS = 13
 """Digits of a cosine: sums of the same products in another order are the same number."""
+
+
+def import_faiss() -> Any:
+    """faiss, told of kernels for processors that the OpenBLAS in its package does not know.
+
+    It takes one with AMX for one without AVX, which is a fifth as fast.
+    """
+    told = _CORE in os.environ or "amx_tile" not in (processor_flags() or ())
+    if not told:
+        os.environ[_CORE] = "SkylakeX"
+    try:
+        import faiss
+    finally:
+        if not told:
+            del os.environ[_CORE]
+    return faiss
 
 
 def normalised(vectors: Vectors) -> Vectors:
@@ -72,42 +94,87 @@ def nearest(
 
 
 def nearest_both(
-    source: Vectors, target: Vectors, k: int = 1, progress: ProgressFn = silent
+    source: Vectors,
+    target: Vectors,
+    k: int = 1,
+    progress: ProgressFn = silent,
+    half: bool | None = None,
 ) -> tuple[tuple[Scores, Numbers], tuple[Scores, Numbers]]:
     """The k nearest targets of each source and the k nearest sources of each target, by cosine.
 
-    The same as `nearest` in both directions, in about half the time.
+    The same as `nearest` in both directions, in about half the time, or a fifth where the processor
+    has units for bfloat16.
 
     Args:
         source: [S, D].
         target: [T, D].
         k: Neighbours of each row.
         progress: Called with the share that is done.
+        half: Whether to search in bfloat16 first, for the same result; None where that is faster.
     """
-    from xstilts.evaluate.retrieval.both_sides import search_both
+    import torch
 
-    wide = k + _SPARE
-    ahead, back = search_both(normalised(source), normalised(target), wide, progress)
-    return _decided(source, target, k, ahead, "exact"), _decided(target, source, k, back, "exact")
+    from xstilts.evaluate.retrieval.both_sides import rounding, search_both
+
+    sides, wide = (normalised(source), normalised(target)), k + _SPARE
+    if half is None:
+        half = has_bf16(unsaid=False) and min(len(source), len(target)) >= _WORTH_HALF
+    kind = torch.bfloat16 if half else torch.float32
+    found = search_both(*sides, wide, progress, kind)
+
+    def direction(query: Vectors, database: Vectors, here: int) -> tuple[Scores, Numbers]:
+        if not half:
+            return _decided(query, database, k, found[here], "exact")
+        one, other = sides[here], sides[1 - here]
+
+        def in_float32(rows: Numbers) -> tuple[Scores, Numbers]:
+            again = search_both(one[rows], other, wide, silent)[0]
+            return _decided(query[rows], database, k, again, "exact")
+
+        error = rounding(one, other, found[here][0])
+        return _decided(query, database, k, found[here], "exact", error, in_float32)
+
+    return direction(source, target, 0), direction(target, source, 1)
 
 
 def _decided(
-    query: Vectors, database: Vectors, k: int, searched: tuple[Vectors, Numbers], index: Index
+    query: Vectors,
+    database: Vectors,
+    k: int,
+    searched: tuple[Vectors, Numbers],
+    index: Index,
+    error: float | Vectors = _ERROR,
+    settle: Callable[[Numbers], tuple[Scores, Numbers]] | None = None,
 ) -> tuple[Scores, Numbers]:
-    """The k nearest of the rows that a search in float32 found; of all rows where in doubt."""
+    """The k nearest of the rows that a search found; where in doubt, of all rows.
+
+    Args:
+        query: [queries, D].
+        database: [rows, D].
+        k: Neighbours of each query.
+        searched: Similarities and row numbers, both [queries, width], best first.
+        index: What was searched.
+        error: What a similarity is wrong by at most, [queries, width] or one for all.
+        settle: Looks through all rows for the queries of these numbers; in float64 by default.
+    """
     reached, numbers = searched
     width = min(k, len(database))
-    lengths = _lengths(database)
-    cosines = np.empty(numbers.shape, np.float64)
-    for start in range(0, len(query), BLOCK // 4):
-        part = slice(start, start + BLOCK // 4)
-        found = database[numbers[part]]
-        products = np.einsum("qd,qkd->qk", query[part].astype(np.float64), found)
-        cosines[part] = _cosines(products, query[part], lengths[numbers[part]])
+    own, lengths = _lengths(query), _lengths(database)
+    cosines = np.full(numbers.shape, -np.inf)
+    least = (reached - error)[:, :width].min(1)
+    possible = np.nonzero(reached + error >= least[:, None])
+    for start in range(0, len(possible[0]), BLOCK):
+        row, place = (part[start : start + BLOCK] for part in possible)
+        other = numbers[row, place]
+        products = np.einsum("nd,nd->n", query[row], database[other], dtype=np.float64)
+        cosines[row, place] = _cosines(products, own[row] * lengths[other])
     order = np.lexsort((numbers, -cosines), axis=-1)[:, :width]
     best = np.take_along_axis(cosines, order, 1), np.take_along_axis(numbers, order, 1)
     if numbers.shape[1] < len(database):
-        doubted = np.flatnonzero(_in_doubt(reached, best[0], numbers, index))
+        doubted = np.flatnonzero(_in_doubt((reached + error)[:, -1], best[0], numbers, index))
+        if settle and len(doubted):
+            best[0][doubted], best[1][doubted] = settle(doubted)
+            return best
         for start in range(0, len(doubted), _WHOLE):
             rows = doubted[start : start + _WHOLE]
             best[0][rows], best[1][rows] = _whole_rows(query[rows], database, lengths, width)
@@ -123,19 +190,23 @@ def recall(query: Vectors, database: Vectors, k: int, index: Index) -> float:
     )
 
 
-def _in_doubt(reached: Vectors, best: Scores, numbers: Numbers, index: Index) -> NDArray[np.bool_]:
-    """Queries whose neighbours float32 cannot tell, or of which the index found too few, [Q]."""
-    if index == "exact":
-        doubted: NDArray[np.bool_] = reached[:, -1] > best[:, -1] - _DOUBT
-        return doubted
+def _in_doubt(missed: Vectors, best: Scores, numbers: Numbers, index: Index) -> NDArray[np.bool_]:
+    """Queries of which the search may have missed a neighbour, [Q].
+
+    Args:
+        missed: The largest cosine that a row can have that was not found, [Q].
+        best: Cosines of the nearest, [Q, k].
+        numbers: Of the rows that were found, -1 where an index found too few.
+        index: What was searched.
+    """
+    doubted: NDArray[np.bool_] = missed > best[:, -1]
     lacking: NDArray[np.bool_] = np.any(numbers < 0, axis=1)
-    return lacking
+    return doubted if index == "exact" else lacking
 
 
 def _index(database: Vectors, kind: Index) -> Any:
     """A searchable index of normalised rows."""
-    import faiss
-
+    faiss = import_faiss()
     rows, size = database.shape
     if kind == "hnsw":
         index: Any = faiss.IndexHNSWFlat(size, 32, faiss.METRIC_INNER_PRODUCT)
@@ -175,7 +246,7 @@ def _whole_rows(
     for start in range(0, len(database), BLOCK):
         rows = slice(start, start + BLOCK)
         products[:, rows] = wide @ database[rows].T
-    cosines = _cosines(products, query, lengths[None])
+    cosines = _cosines(products, _lengths(query)[:, None] * lengths)
     worst = -np.partition(-cosines, width - 1, axis=1)[:, width - 1]
     numbers = np.empty((len(query), width), np.int64)
     for row, (values, least) in enumerate(zip(cosines, worst, strict=True)):
@@ -184,8 +255,8 @@ def _whole_rows(
     return np.take_along_axis(cosines, numbers, 1), numbers
 
 
-def _cosines(products: Scores, query: Vectors, lengths: Scores) -> Scores:
-    sizes = _lengths(query)[:, None] * lengths
+def _cosines(products: Scores, sizes: Scores) -> Scores:
+    """Products over what the lengths of the two sides multiply to."""
     rounded: Scores = np.round(products / np.maximum(sizes, 1e-24), _DECIMALS)
     return rounded
 
