@@ -22,6 +22,7 @@ from xstilts.bench import (
 COMPARISONS: Mapping[str, Callable[[str, int], Result]] = {
     "evaluation": evaluating.evaluation,
     "question_answering": evaluating.question_answering,
+    "evaluation_bf16": evaluating.evaluation_bf16,
     "compiled": evaluating.compiled,
     "share_of_peak": evaluating.share_of_peak,
     "retrieval": evaluating.retrieval,
@@ -56,6 +57,7 @@ NEEDS: Mapping[str, str] = {
     "adapter_step_dynamic": "adapters",
     "fusion": "adapters",
     "fusion_step": "adapters",
+    "evaluation_bf16": "bfloat16 units",
     "lora_bf16": "bfloat16 units",
     "mining_bf16": "bfloat16 units",
 }

@@ -68,6 +68,24 @@ def _padded(
     return compare(name, ours, theirs, pairs=pairs, target_ratio=target_ratio, note=note)
 
 
+def evaluation_bf16(size: str, pairs: int) -> Result:
+    """XNLI-like evaluation in bfloat16 against our own in float32, on a CPU with the units."""
+    features = rows(128, XNLI_LENGTHS, 128)
+    model = classifier(encoder(size))
+
+    def ours() -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return predict.logits(model, features, "xnli")
+
+    def theirs() -> Any:
+        return predict.logits(model, features, "xnli")
+
+    pair = ours(), theirs()
+    apart = max(abs(one - other).max() for one, other in zip(*pair, strict=True))
+    note = f"128 pairs of XNLI lengths; theirs: in float32; logits {apart:.3f} apart at most"
+    return compare("evaluation, bf16", ours, theirs, pairs=pairs, target_ratio=1.5, note=note)
+
+
 def compiled(size: str, pairs: int) -> Result:
     """Evaluation from packed weights against the same blocks through torch.compile."""
     features = rows(128, XNLI_LENGTHS, 128)

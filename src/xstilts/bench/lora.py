@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
-from functools import partial
-from typing import Any
 
 import torch
 
@@ -27,6 +24,7 @@ from xstilts.bench.training import (
     trainer_step,
 )
 from xstilts.data.features import Features
+from xstilts.train.masks import masks_of_few_bits
 
 _NOTE = f"{MANY} steps of {BATCH} MultiNLI pairs; theirs: Trainer over peft, padded dynamically"
 
@@ -85,13 +83,12 @@ def _ours(size: str, features: Features, *, bf16: bool = False) -> Callable[[], 
     model = classifier(backbone, adapter(backbone, "lora"))
     model.attached().__enter__()  # for as long as the process lives
     run = epoch(steps(model, features), MANY)
-    half: Any = partial(torch.autocast, "cpu", torch.bfloat16) if bf16 else nullcontext
 
     def work() -> None:
-        with half():
+        with torch.autocast("cpu", torch.bfloat16), masks_of_few_bits():
             run()
 
-    return work
+    return work if bf16 else run
 
 
 def _theirs(size: str, features: Features) -> Callable[[], None]:

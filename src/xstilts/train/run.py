@@ -34,6 +34,7 @@ from xstilts.tasks.formats import FORMATS
 from xstilts.tasks.metrics import METRICS
 from xstilts.tasks.prediction_files import layout_of
 from xstilts.train.checkpoint import Weights, put, tidy, weights_of
+from xstilts.train.masks import masks_of_few_bits
 from xstilts.train.mixing import Mixture, TaskBatches, micro_tokens
 from xstilts.train.parts import MLM, Dev, Part, make_parts, require_rows
 from xstilts.train.phases import Phase, PhaseModel
@@ -338,8 +339,12 @@ def trainer_of(
     if spec.gradient_checkpointing:
         running.gradient_checkpointing_enable({"use_reentrant": False})
     seen = _seen_words(phase, mixture, built, folder)
+    cheap = spec.precision == "bf16" and processes.device.type == "cpu"
     try:
-        with seen.trained() if seen else nullcontext():
+        with (
+            seen.trained() if seen else nullcontext(),
+            masks_of_few_bits() if cheap else nullcontext(),
+        ):
             trainer = Trainer(
                 built.model,
                 mixture,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from xstilts.backbone import packed
+from xstilts.backbone.machine import has_bf16
 from xstilts.backbone.packed import LEAST_ROWS, PackedLinear, pack, unpack
 
 pytestmark = pytest.mark.skipif(not packed._available(), reason="oneDNN is not on this machine")
@@ -38,9 +39,36 @@ def test_the_product_and_its_gradient_are_those_of_a_plain_layer(bias):
         assert torch.equal(made(x), output)
 
 
-def test_what_trains_is_small_or_in_autocast_takes_the_plain_path():
+@pytest.mark.skipif(not has_bf16(), reason="this processor has no bfloat16 units")
+@pytest.mark.parametrize("bias", [True, False])
+def test_in_bfloat16_product_and_gradient_are_those_of_autocast(bias):
+    made, x = layer(bias=bias), rows().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = nn.functional.linear(x, made[0].weight, made[0].bias)
+        output = made(x)
+    assert output.dtype == torch.bfloat16
+    assert torch.allclose(output, plain, atol=1e-2)
+    weights = torch.randn_like(plain)
+    own, theirs = (torch.autograd.grad((y * weights).sum(), x)[0] for y in (output, plain))
+    assert own.dtype == torch.float32
+    assert torch.allclose(own, theirs, atol=2e-2)
+    assert torch.allclose(made(x), output.float(), atol=3e-2)  # and float32 beside it
+    with torch.no_grad():
+        made[0].weight.mul_(2)
+        if bias:
+            made[0].bias.add_(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(
+            made(x), nn.functional.linear(x, made[0].weight, made[0].bias), atol=2e-2
+        )
+
+
+def test_what_trains_is_small_or_in_other_autocast_takes_the_plain_path(monkeypatch):
     made = layer()
     assert not made[0]._fits(rows(LEAST_ROWS - 2))
+    with torch.autocast("cpu", torch.float16):
+        assert not made[0]._fits(rows())
+    monkeypatch.setattr(packed, "has_bf16", lambda unsaid: False)
     with torch.autocast("cpu", torch.bfloat16):
         assert not made[0]._fits(rows())
     assert made[0]._fits(rows())

@@ -27,7 +27,8 @@ class TrainSpec(Spec):
         layer_decay: Factor on the rate for each block further from the head; 1 is the same rate
             everywhere (Howard and Ruder, 2018, arXiv:1801.06146).
         clip: Largest gradient norm of an optimiser step; 0 switches clipping off.
-        precision: `bf16` runs the forward pass in bfloat16 autocast; weights stay float32.
+        precision: `bf16` runs the forward pass in bfloat16 autocast; weights stay float32. On a CPU
+            it draws dropout's masks from 16 bits each, which are other masks for the same seed.
         eval_every: Optimiser steps between dev evaluations; 0 means once an epoch.
         patience: Dev evaluations without gain before stopping early; 0 means never.
         select: `best` keeps the checkpoint with the best dev score, the earliest of equal ones;
