@@ -8,34 +8,40 @@ from xstilts.cli import main
 
 
 @pytest.fixture(scope="session")
-def small_cache(tmp_path_factory):
-    """A cache that holds a small sandbox world."""
-    from xstilts import sandbox
+def small_spec():
     from xstilts.sandbox.world import SandboxSpec
 
-    folder = tmp_path_factory.mktemp("cache")
-    spec = SandboxSpec(
+    return SandboxSpec(
         train_rows=120, dev_rows=30, test_rows=30, bitext_rows=30, text_rows=60, pretraining_steps=4
     )
-    real = sandbox.ensure_world
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            sandbox,
-            "ensure_world",
-            lambda cache, chosen=None, progress=None: real(cache, chosen or spec, progress),
-        )
-        sandbox.ensure_world(folder)
-        yield folder
+
+
+@pytest.fixture(scope="session")
+def small_cache(small_spec, tmp_path_factory):
+    """A cache that holds a small sandbox world."""
+    from xstilts import sandbox
+
+    folder = tmp_path_factory.mktemp("cache")
+    sandbox.ensure_world(folder, small_spec)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def home(small_cache, tmp_path_factory):
+def home(small_cache, small_spec, tmp_path_factory):
     """A home with the small world in place of the default one; the cache is `home / "cache"`."""
+    from xstilts import sandbox
+
     folder = tmp_path_factory.mktemp("home")
     (folder / "cache").symlink_to(small_cache)
+    real = sandbox.ensure_world
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XSTILTS_HOME", str(folder / "home"))
         patch.setenv("XSTILTS_CACHE", str(folder / "cache"))
+        patch.setattr(
+            sandbox,
+            "ensure_world",
+            lambda cache, chosen=None, progress=None: real(cache, chosen or small_spec, progress),
+        )
         yield folder
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from xstilts.grid.lease import newest
+from xstilts.grid.retries import LOST_ATTEMPTS
 from xstilts.grid.state import GridFolder
 
 pytestmark = pytest.mark.slow
@@ -103,12 +104,14 @@ def test_fifty_kills_of_workers_and_drivers_change_nothing(cache, tmp_path):
     driver = start(fire, cache, *run)
     while sum(shot.values()) < kills and driver.poll() is None:
         time.sleep(draw.uniform(0.3, 4.0))
-        if driver.poll() is None and draw.random() < 0.15:
+        lost = working(folder)
+        pids = [pid for pid in sorted(lost) if lost[pid] < LOST_ATTEMPTS - 2]
+        if driver.poll() is None and draw.random() < 0.15 and len(pids) == len(lost):
             driver.kill()
             driver.communicate()
             driver = start(fire, cache, *run)
             shot["driver"] += 1
-        elif pids := working(folder):
+        elif pids:
             os.kill(draw.choice(pids), signal.SIGKILL)
             shot["worker"] += 1
     record = finish(driver)
@@ -126,13 +129,13 @@ def test_fifty_kills_of_workers_and_drivers_change_nothing(cache, tmp_path):
     assert len(list(folder.root.glob("cells/*/*/lease-*.json"))) >= len(marks) + shot["worker"] / 2
 
 
-def working(folder: GridFolder) -> list[int]:
-    """The processes that compute a cell now."""
+def working(folder: GridFolder) -> dict[int, int]:
+    """The processes that compute a cell now, and how many died of it before."""
     if not (folder.study_folder("fire") / "plan.json").exists():
-        return []
-    pids = set()
+        return {}
+    lost = {}
     for cell in folder.load("fire").cells:
-        _, record = newest(folder.folder(cell.key))
+        number, record = newest(folder.folder(cell.key))
         if record and record["state"] == "held" and Path(f"/proc/{record['pid']}").exists():
-            pids.add(record["pid"])
-    return sorted(pids)
+            lost[record["pid"]] = number - 1
+    return lost

