@@ -17,7 +17,7 @@ from xstilts.data.sources import load
 pytestmark = [needs_shared, pytest.mark.slow]
 
 TATOEBA = ["jv", "te", "ta", "sw", "th", "kk", "ml", "ka", "de", "hi"]
-QUICK = ("max_steps=80", "batch_size=16", "lr=1e-3", "select=none")
+QUICK = ("max_steps=160", "batch_size=16", "lr=1e-3", "select=none")
 
 
 @pytest.fixture
