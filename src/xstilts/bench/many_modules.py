@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,7 @@ def _runs_of_adapters(folder: str, features: Features) -> None:
     """Nine runs with the adapters library, each with a module of its own, padded to 128."""
     import adapters
 
+    logging.getLogger("adapters").setLevel(logging.ERROR)  # it says of the active that it is not
     ids, mask, _ = padded(features, 128)
     for number in range(9):
         model: Any = _encoder(folder)

@@ -43,10 +43,11 @@ def bench(
 
 def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     from dataclasses import asdict
+    from subprocess import CalledProcessError
 
     from xstilts.bench import bandwidth, gemm_peak
     from xstilts.bench.comparisons import BY_NAME, COMPARISONS, FULL_SIZES, LONG, NEEDS, there
-    from xstilts.errors import NotFoundError
+    from xstilts.errors import FindingsError, NotFoundError
 
     for name in only:
         if name not in COMPARISONS:
@@ -56,14 +57,23 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
     for name in [n for n in wanted if n not in names]:
         state.note(f"{name}: {NEEDS[name]} is not there, so it is left out")
     results: list[Result] = []
+    failed: list[str] = []
     with state.session.progress("bench") as progress:
         machine = {"gemm_gflops": gemm_peak() / 1e9, "bandwidth_gb": bandwidth() / 1e9}
         for number, name in enumerate(names):
             progress(name, number / len(names))
             size = FULL_SIZES.get(name, "base") if full else "tiny"
-            result = COMPARISONS[name](size, pairs)
+            try:
+                result = COMPARISONS[name](size, pairs)
+            except (OSError, RuntimeError, CalledProcessError) as error:  # the others are kept
+                failed.append(f"{name}: {error}")
+                state.note(failed[-1])
+                continue
             results.append(result)
-            state.note(f"{result.name}: {result.ratio:.2f} ({result.low:.2f}–{result.high:.2f})")
+            amounts = " against ".join(_row(result)[1:3])
+            state.note(
+                f"{result.name}: {amounts}, {result.ratio:.2f} ({result.low:.2f}–{result.high:.2f})"
+            )
     record = {**machine, "results": [asdict(result) for result in results]}
 
     def human() -> None:
@@ -75,6 +85,12 @@ def _compare(state: State, only: list[str], pairs: int, *, full: bool) -> None:
         state.table(columns, [_row(result) for result in results])
 
     state.emit(record, human)
+    if failed:
+        raise FindingsError(
+            f"{len(failed)} of {len(names)} comparisons failed",
+            where=failed[0],
+            hint="Each needs memory and disk of its own; run it alone with --only.",
+        )
 
 
 def _row(result: Result) -> tuple[str, ...]:
