@@ -203,7 +203,7 @@ def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatc
     by_name = {row.entry.reference.rpartition("/")[0]: row.estimates for row in outcome.rows}
     lora, deaf = by_name["qqp/lora"], by_name["qqp/seq_bn"]
     assert lora["logme"] > deaf["logme"] + 0.5
-    assert lora["probe"] > deaf["probe"] + 0.2
+    assert lora["probe"] > deaf["probe"] + 0.15
     # without any signal the best guess at three equally frequent labels is a third
     assert deaf["probe"] == pytest.approx(1 / 3, abs=0.01)
     assert by_name["mnli/seq_bn"]["text"] == pytest.approx(1.0)
