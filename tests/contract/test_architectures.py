@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from functools import cache
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -28,6 +29,8 @@ from xstilts.modules.operators import OPERATORS
 from xstilts.zoo import Zoo
 from xstilts.zoo.policy import problems
 from xstilts.zoo.snippets import WITHOUT_SDPA
+
+NEXT = version("transformers").startswith("5")
 
 FIRSTS = sorted({ARCHITECTURES.get(name).MODEL_TYPES[0] for name in ARCHITECTURES})
 OTHERS = ("distilbert", "electra", "deberta-v2", "modernbert", "t5", "mt5", "xmod")
@@ -262,8 +265,9 @@ def test_exports_give_the_same_or_say_why_not(model_type, tmp_path):
     for task in ("mnli", "udpos"):
         add_module(zoo, here, task, "lora")
     made = export("merged", "mnli/lora", zoo, here, tmp_path / "merged")
-    # T5 does not scale its attention, so that rounding grows
-    assert made.difference < (1e-4 if model_type in ("t5", "mt5", "umt5") else 1e-5)
+    # T5 does not scale its attention, so that rounding grows, most with what transformers 5 draws
+    wide = {"t5": 2e-5, "mt5": 1e-4 if NEXT else 1e-5}
+    assert made.difference < wide.get(model_type, 1e-5)
     again = Backbone.load(str(tmp_path / "merged"), offline=True)
     assert again.identity.fingerprint != here.identity.fingerprint
     for task in ("mnli", "udpos"):

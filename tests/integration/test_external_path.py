@@ -15,18 +15,14 @@ FAST = ("--set", "train.epochs=1", "--set", "train.lr=1e-3")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(small_spec, tmp_path_factory):
     from xstilts import sandbox
-    from xstilts.sandbox.world import SandboxSpec
 
     folder = tmp_path_factory.mktemp("home")
-    spec = SandboxSpec(
-        train_rows=120, dev_rows=30, test_rows=30, bitext_rows=30, text_rows=60, pretraining_steps=4
-    )
     patch = pytest.MonkeyPatch()
     patch.setenv("XSTILTS_HOME", str(folder / "home"))
     patch.setenv("XSTILTS_CACHE", str(folder / "cache"))
-    world = sandbox.ensure_world(folder / "cache", spec)
+    world = sandbox.ensure_world(folder / "cache", small_spec)
     yield folder, world
     patch.undo()
 

@@ -174,7 +174,10 @@ def test_an_external_method_acts_minds_no_padding_and_is_kept(model_type, name, 
     with torch.no_grad(), backbone.attach(module.at):
         acted = backbone(ids, mask)
         alone = [backbone(ids[row : row + 1, :n], mask[row : row + 1, :n])[0] for row, n in LENGTHS]
-    assert (acted - before)[real].abs().max() > 1e-5
+    least = (
+        1e-5 if name == "peft:delora" else 1e-4
+    )  # whose strength is a number of its own, drawn too
+    assert (acted - before)[real].abs().max() > least
     if name != "adapters:unipelt":
         for (row, n), one in zip(LENGTHS, alone, strict=True):
             assert torch.allclose(one, acted[row, :n], atol=1e-3)

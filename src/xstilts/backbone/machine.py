@@ -22,9 +22,14 @@ _FLAGS = ("flags", "Features")
 @cache
 def _processor() -> str:
     """The processor's name, or what the platform says of it."""
+    return _said("model name") or platform.processor() or platform.machine()
+
+
+def _said(*names: str) -> str | None:
+    """What Linux says first of the processor under one of these names."""
     lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+    values = (line.partition(":")[2].strip() for line in lines if line.startswith(names))
+    return next(values, None)
 
 
 def free_bytes(device: str = "cpu") -> int | None:
@@ -58,10 +63,8 @@ def require_bf16(device: str) -> None:
 @cache
 def processor_flags() -> frozenset[str] | None:
     """Names of what the processor can do, as Linux says them; None where nothing says."""
-    lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.is_file() else []
-    said = (line.partition(":")[2].split() for line in lines if line.startswith(_FLAGS))
-    flags = next(said, None)
-    return None if flags is None else frozenset(flags)
+    said = _said(*_FLAGS)
+    return None if said is None else frozenset(said.split())
 
 
 def has_bf16(unsaid: bool = True) -> bool:

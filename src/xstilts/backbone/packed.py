@@ -67,10 +67,9 @@ class PackedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in] to [..., out]."""
-        if not self._fits(input):
+        kind = self._fits(input)
+        if kind is None:
             return nn.functional.linear(input, self.weight, self.bias)
-        autocast = torch.is_autocast_enabled("cpu")
-        kind = torch.get_autocast_dtype("cpu") if autocast else torch.float32
         weights, x = self._weights(kind), input.to(kind)
         bias = None if self.bias is None else self.bias.to(kind)
         if torch.is_grad_enabled() and x.requires_grad:
@@ -78,16 +77,17 @@ class PackedLinear(nn.Linear):
             return cast("Tensor", product(x, weights.packed, weights.weight, bias))
         return _product(x, weights.packed, bias)
 
-    def _fits(self, x: Tensor) -> bool:
+    def _fits(self, x: Tensor) -> torch.dtype | None:
+        """What an input is multiplied in from packed weights; None where torch's own path is."""
         trains = self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
-        return (
+        fits = (
             x.numel() >= LEAST_ROWS * self.in_features
             and self.weight.dtype == torch.float32
             and x.device.type == self.weight.device.type == "cpu"
             and not trains
-            and _fits_autocast(x.dtype)
             and not torch.compiler.is_compiling()
         )
+        return _kind(x.dtype) if fits else None
 
     def _weights(self, kind: torch.dtype) -> _Weights:
         """The weights in a number format, made anew when others have been put in place."""
@@ -124,12 +124,13 @@ def _product(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
     return cast("Tensor", result)
 
 
-def _fits_autocast(kind: torch.dtype) -> bool:
-    """Whether an input of this format is multiplied in one that the processor computes in."""
+def _kind(given: torch.dtype) -> torch.dtype | None:
+    """The number format of a product of such an input; None where packing does not serve it."""
     if not torch.is_autocast_enabled("cpu"):
-        return kind == torch.float32
-    half = torch.get_autocast_dtype("cpu") == torch.bfloat16 and has_bf16(unsaid=False)
-    return half and kind in (torch.float32, torch.bfloat16)
+        return given if given == torch.float32 else None
+    kind = torch.get_autocast_dtype("cpu")
+    half = kind == torch.bfloat16 and has_bf16(unsaid=False)
+    return kind if half and given in (torch.float32, torch.bfloat16) else None
 
 
 def _version(tensor: Tensor) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,11 +78,8 @@ def evaluation_bf16(size: str, pairs: int) -> Result:
         with torch.autocast("cpu", torch.bfloat16):
             return predict.logits(model, features, "xnli")
 
-    def theirs() -> Any:
-        return predict.logits(model, features, "xnli")
-
-    pair = ours(), theirs()
-    apart = max(abs(one - other).max() for one, other in zip(*pair, strict=True))
+    theirs = partial(predict.logits, model, features, "xnli")
+    apart = max(abs(one - other).max() for one, other in zip(ours(), theirs(), strict=True))
     note = f"128 pairs of XNLI lengths; theirs: in float32; logits {apart:.3f} apart at most"
     return compare("evaluation, bf16", ours, theirs, pairs=pairs, target_ratio=1.5, note=note)
 

@@ -81,7 +81,9 @@ def test_what_bfloat16_is_said_to_be_wrong_by_is_never_exceeded():
     one, other = (normalised(draw.standard_normal((n, 64)).astype("f4")) for n in (200, 300))
     (products, numbers), _ = both_sides.search_both(one, other, 300, silent, torch.bfloat16)
     exact = np.take_along_axis(one.astype("f8") @ other.T, numbers, 1)
-    wrong, bound = np.abs(products - exact), both_sides.rounding(one, other, products)
+    lost, others_lost = (both_sides.lost_by_rounding(side) for side in (one, other))
+    bound = both_sides.rounding(lost, others_lost.max(), products)
+    wrong = np.abs(products - exact)
     assert (wrong <= bound).all()
     assert wrong.max() > bound.max() / 20  # a bound of some use
 
@@ -90,16 +92,16 @@ def test_what_bfloat16_is_said_to_be_wrong_by_is_never_exceeded():
 def test_faiss_is_told_of_a_processor_that_it_does_not_know(flags, core, tmp_path, monkeypatch):
     (tmp_path / "faiss.py").write_text("import os\ncore = os.environ.get('OPENBLAS_CORETYPE')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "faiss", raising=False)
+    monkeypatch.setitem(sys.modules, "faiss", None)  # what it was comes back afterwards
+    del sys.modules["faiss"]
     monkeypatch.setattr(neighbours, "processor_flags", lambda: frozenset(flags))
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     faiss = neighbours.import_faiss()
     assert faiss.core == core
     assert "OPENBLAS_CORETYPE" not in os.environ
-    monkeypatch.delitem(sys.modules, "faiss")
+    del sys.modules["faiss"]
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
     assert neighbours.import_faiss().core == "Zen"
-    monkeypatch.delitem(sys.modules, "faiss")
 
 
 @pytest.mark.parametrize("index", ["ivf", "hnsw"])

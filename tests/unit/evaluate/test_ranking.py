@@ -196,14 +196,14 @@ def ranking(place, tmp_path, modules=(), **spec):
 @pytest.mark.long
 def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatch):
     """The random encoder's first token hears next to nothing of the others; random LoRA mixes."""
-    monkeypatch.setattr(estimates, "PROBE_STEPS", 300)  # hidden states are only 16 wide
+    monkeypatch.setattr(estimates, "PROBE_STEPS", 600)  # hidden states are only 16 wide
     monkeypatch.setattr(estimates, "PROBE_RATE", 2e-2)
     before = fingerprint(place[1].encoder)
     outcome = ranking(place, tmp_path, shots=60).run([])
     by_name = {row.entry.reference.rpartition("/")[0]: row.estimates for row in outcome.rows}
     lora, deaf = by_name["qqp/lora"], by_name["qqp/seq_bn"]
     assert lora["logme"] > deaf["logme"] + 0.5
-    assert lora["probe"] > deaf["probe"] + 0.15
+    assert lora["probe"] > deaf["probe"] + 0.2
     # without any signal the best guess at three equally frequent labels is a third
     assert deaf["probe"] == pytest.approx(1 / 3, abs=0.01)
     assert by_name["mnli/seq_bn"]["text"] == pytest.approx(1.0)

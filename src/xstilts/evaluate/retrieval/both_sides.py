@@ -21,6 +21,8 @@ ROWS, COLUMNS = 2048, 4096
 """Of a tile: 32 MB of products, large enough for the full speed of a matrix product."""
 GROUP = 64
 """Places of a line whose largest product is compared before each of them is; divides a tile."""
+_ROUNDED_ONCE, _SUMMED = np.float32(2**-8), np.float32(1e-4)
+"""Above what rounding a product to bfloat16 takes, as a share, and what summing in float32 does."""
 CROWD = 16
 """Above this many groups of newcomers a line, on average, a tile's own best are selected first."""
 
@@ -86,28 +88,28 @@ def search_both(
     return _sorted(ahead, len(ours)), _sorted(back, len(theirs))
 
 
+def lost_by_rounding(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Length of what each row loses in bfloat16, [rows]."""
+    parts = torch.split(torch.from_numpy(rows), ROWS)
+    return torch.cat([(part - part.bfloat16()).norm(dim=1) for part in parts]).numpy()
+
+
 def rounding(
-    one: NDArray[np.float32], other: NDArray[np.float32], found: NDArray[np.float32]
+    lost: NDArray[np.float32], others_lost: np.float32, found: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """What products of bfloat16 are wrong by at most.
+    """What products of rows of length one in bfloat16 are wrong by at most, [S, width].
 
     By Cauchy and Schwarz the inputs' part is at most the length of what rounding took from them;
     a product is summed in float32 and rounded once.
 
     Args:
-        one: [S, D], rows of length one.
-        other: [T, D], rows of length one.
+        lost: By each row, [S].
+        others_lost: The most that a row of the other side lost.
         found: Products as bfloat16 has them, [S, width].
     """
-    lost, others = (_lost(torch.from_numpy(side)) for side in (one, other))
-    inputs = lost + (1 + lost) * others.max()
-    error = inputs[:, None] + torch.from_numpy(found).abs() / 256 + 1e-4
-    return error.numpy()
-
-
-def _lost(rows: Tensor) -> Tensor:
-    """Length of what each row loses in bfloat16."""
-    return torch.cat([(part - part.bfloat16()).norm(dim=1) for part in torch.split(rows, ROWS)])
+    inputs = lost + others_lost + lost * others_lost
+    error: NDArray[np.float32] = inputs[:, None] + np.abs(found) * _ROUNDED_ONCE + _SUMMED
+    return error
 
 
 def _whole_groups(count: int) -> int:
