@@ -67,7 +67,7 @@ def export(name: str, results: Path, folder: Path) -> None:
         for score in cell.scores
         if (score.metric == study.answer.measure if score.group else score.main)
     ]
-    order = (*SCORES[:1], "task", "seed", "layer", "language")
+    order = ("backbone", *SCORES[:1], "task", "seed", "layer", "language")
     scores.sort(key=lambda row: [str(row[name]) for name in order])
     write_csv(folder / f"{name}.csv", (*SCORES, *PROOF), scores)
     cells = [
@@ -127,35 +127,46 @@ def task_means(scores: Rows) -> dict[tuple[str, str], dict[str, float]]:
     return means
 
 
+def of_backbones(scores: Rows) -> dict[str, Rows]:
+    """What stands before a row's name in a table to the scores behind it: nothing for one backbone.
+
+    Of several it is the backbone's name, in alphabetic order.
+    """
+    names = sorted({row["backbone"] for row in scores})
+    if len(names) < 2:
+        return {"": scores}
+    return {f"{name}, ": [row for row in scores if row["backbone"] == name] for name in names}
+
+
 def table_of_means(scores: Rows, cells: Rows, study: StudySpec) -> str:
     """Each row on each target: mean over languages, then over seeds, and how many those are."""
     del cells
-    means, tasks = task_means(scores), columns_of(study)
-    lines = []
-    for row in study.intermediates:
-        line = [row.name]
-        for task in tasks:
-            by_seed = means.get((row.name, task), {})
-            several = f" ({len(by_seed)})" if set(by_seed) - {"-1"} else ""
-            line.append(f"{mean(by_seed.values()):.1f}{several}" if by_seed else MISSING)
-        lines.append(line)
+    tasks, lines = columns_of(study), []
+    for start, own in of_backbones(scores).items():
+        means = task_means(own)
+        for row in study.intermediates:
+            line = [start + row.name]
+            for task in tasks:
+                by_seed = means.get((row.name, task), {})
+                several = f" ({len(by_seed)})" if set(by_seed) - {"-1"} else ""
+                line.append(f"{mean(by_seed.values()):.1f}{several}" if by_seed else MISSING)
+            lines.append(line)
     return markdown(["row", *tasks], lines)
 
 
 def table_of_differences(scores: Rows, cells: Rows, study: StudySpec) -> str:
     """Each row minus none: mean over languages and seeds, and languages that are up and down."""
     del cells
-    means, tasks = task_means(scores), columns_of(study)
-    lines = []
-    for row in study.intermediates:
-        if row.name == "none":
-            continue
-        line = [row.name]
-        for task in tasks:
-            ours, theirs = means.get((row.name, task)), means.get(("none", task))
-            pairs = paired(ours or {}, theirs or {})
-            line.append(f"{mean(a - b for a, b in pairs):+.1f}" if pairs else MISSING)
-        lines.append(line)
+    tasks, lines = columns_of(study), []
+    for start, own in of_backbones(scores).items():
+        means = task_means(own)
+        for row in (row for row in study.intermediates if row.name != "none"):
+            line = [start + row.name]
+            for task in tasks:
+                ours, theirs = means.get((row.name, task)), means.get(("none", task))
+                pairs = paired(ours or {}, theirs or {})
+                line.append(f"{mean(a - b for a, b in pairs):+.1f}" if pairs else MISSING)
+            lines.append(line)
     return markdown(["row minus none", *tasks], lines)
 
 

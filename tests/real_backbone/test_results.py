@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 
 import pytest
-from real_backbone import results
+from real_backbone import build, results
 from support.files import SHARED, needs_shared
 
 from xstilts.config.load import load_task, spec_names
@@ -17,9 +18,9 @@ KEPT = sorted(path.stem for path in results.DOCS.glob("*.csv") if "-cells" not i
 """Studies with csv files."""
 
 
-def score(row, task, language, value, seed="-1", layer="-1"):
-    keys = ("intermediate", "task", "language", "value", "seed", "layer")
-    return dict(zip(keys, (row, task, language, str(value), seed, layer), strict=True))
+def score(row, task, language, value, seed="-1", layer="-1", backbone="whole"):
+    keys = ("intermediate", "task", "language", "value", "seed", "layer", "backbone")
+    return dict(zip(keys, (row, task, language, str(value), seed, layer, backbone), strict=True))
 
 
 @pytest.mark.parametrize("page", results.PAGES, ids=["results", "front"])
@@ -37,18 +38,26 @@ def test_every_score_of_the_csv_is_of_the_study_and_stands_once(name):
     assert {row["intermediate"] for row in rows} == {row.name for row in study.intermediates}
     assert {row["task"] for row in rows} == set(results.columns_of(study))
     keys = [
-        tuple(row[key] for key in ("intermediate", "task", "language", "layer", "seed"))
+        tuple(row[key] for key in ("backbone", "intermediate", "task", "language", "layer", "seed"))
         for row in rows
     ]
     assert len(keys) == len(set(keys))
-    assert {row["fingerprint"] for row in rows} <= {results_fingerprint()}
+    whole, *cuts = sorted({(row["backbone"], row["fingerprint"]) for row in rows})
+    assert whole == (build.NAME, build.FINGERPRINT)
+    assert [name for name, _ in cuts] in ([], [f"{build.NAME}-6", f"{build.NAME}-9"])
     assert all(len(row["predictions_sha256"]) == 64 for row in rows)
 
 
-def results_fingerprint():
-    from real_backbone.build import FINGERPRINT
-
-    return FINGERPRINT
+def test_what_two_studies_computed_on_two_processors_is_the_same_but_for_single_sentences():
+    shared = defaultdict(dict)
+    for study in (results.CORE, "families-by-size-mini"):
+        for row in results.read_csv(results.DOCS / f"{study}.csv"):
+            place = ("fingerprint", "intermediate", "task", "language", "layer", "seed")
+            shared[tuple(row[key] for key in place)][study] = row
+    pairs = [tuple(found.values()) for found in shared.values() if len(found) == 2]
+    apart = [abs(float(a["value"]) - float(b["value"])) * int(a["n"]) / 100 for a, b in pairs]
+    assert len(pairs) == 336
+    assert sorted(apart)[-3:] == [0, pytest.approx(1), pytest.approx(1)]
 
 
 def test_a_mean_is_over_languages_and_waits_for_all_of_them():
@@ -84,6 +93,23 @@ def test_retrieval_counts_at_the_deepest_block_and_none_goes_with_every_seed():
     assert "| mnli | -9.0 |" in results.table_of_differences(rows, [], STUDY)
 
 
+def test_several_backbones_have_rows_of_their_own_each_at_its_deepest_block():
+    rows = [
+        score("none", "tatoeba_mini", "sw", 80, "-1", "12"),
+        score("mnli", "tatoeba_mini", "sw", 70, "1", "12"),
+        score("none", "tatoeba_mini", "sw", 60, "-1", "6", "cut"),
+        score("mnli", "tatoeba_mini", "sw", 61, "1", "6", "cut"),
+        score("mnli", "tatoeba_mini", "sw", 10, "1", "3", "cut"),
+    ]
+    means = results.table_of_means(rows, [], STUDY)
+    assert "| cut, none | 60.0 |" in means
+    assert "| cut, mnli | 61.0 (1) |" in means
+    assert "| whole, mnli | 70.0 (1) |" in means
+    differences = results.table_of_differences(rows, [], STUDY)
+    assert "| cut, mnli | +1.0 |" in differences
+    assert "| whole, mnli | -10.0 |" in differences
+
+
 def test_hours_are_those_of_finished_cells():
     cells = [
         {"kind": "train", "status": "done", "seconds": "1800"},
@@ -115,7 +141,7 @@ def test_a_study_of_the_real_encoder_reads_and_has_its_data(path):
         assert available_languages(task, task.eval_split, SHARED), name
         assert not task.train_task or rows_to_train_on(task.train_task) >= 100
     for row in study.intermediates:
-        if row.name not in ("none", "mlm"):
+        if row.name != "none":
             source = row.settings.get("source", {})
             found = rows_to_train_on(row.tasks or row.name, *source.get("languages", [])[:1])
             assert found >= max(int(source.get("rows", 0)), 100), row.name

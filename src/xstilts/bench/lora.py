@@ -31,13 +31,13 @@ _NOTE = f"{MANY} steps of {BATCH} MultiNLI pairs; theirs: Trainer over peft, pad
 
 def lora_step(size: str, pairs: int, neighbours: int = 0) -> Result:
     """A training step of a LoRA module, in processes of their own."""
-    name, target = ("LoRA step", 2.0) if not neighbours else ("LoRA step, busy neighbour", 3.0)
+    beside = f", {neighbours} busy beside" if neighbours else ""
     return compare_apart(
-        name,
+        f"LoRA step{beside}",
         lambda side: ["xstilts.bench.lora", side, size],
         pairs=pairs,
-        target_ratio=target,
-        note=_NOTE + (f", {neighbours} busy beside" if neighbours else ""),
+        target_ratio=3.0 if neighbours else 2.0,
+        note=_NOTE + beside,
         neighbours=neighbours,
     )
 

@@ -10,6 +10,7 @@ import typer
 
 from xstilts.cli.state import State, split_commas
 from xstilts.cli.training import seed_numbers, shown_command
+from xstilts.config.draws import DRAWS
 
 if TYPE_CHECKING:
     from xstilts.grid.context import GridContext
@@ -101,7 +102,7 @@ def run(
     folder, more = grid_context.folder, dict[str, Any]()
     counts = status_record(folder, planned)["counts"]
     if planned.spec.get("answer") and not drive.unfinished(counts):
-        more = {"answer": _write_answer(state, folder, planned, None, drive.DRAWS)}
+        more = {"answer": _write_answer(state, folder, planned, None, DRAWS)}
     record = print_status(state, folder, planned, more=more)
     if more and not state.json:
         _print_answer(more["answer"])
@@ -146,7 +147,7 @@ def answer(
     context: typer.Context,
     study: Study,
     to: Annotated[Path | None, typer.Option(help="Folder; the study's own when empty.")] = None,
-    draws: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = 10_000,
+    draws: Annotated[int, typer.Option(min=100, help="Of the bootstrap.")] = DRAWS,
 ) -> None:
     """The answer to a study's question, from what is finished: a page, Markdown, JSON, pictures.
 

@@ -20,6 +20,8 @@ def print_plan(
     state: State, planned: PlannedStudy, lines: Sequence[PlannedCell], *, each: bool
 ) -> None:
     """Cells by backbone and kind, and what the new ones will take."""
+    from xstilts.grid.cell import shown_backbones
+
     groups: dict[tuple[str, str], list[PlannedCell]] = {}
     for line in lines:
         groups.setdefault((line.cell.backbone or "default", line.cell.kind), []).append(line)
@@ -39,7 +41,8 @@ def print_plan(
         if each:
             cells = [tuple(row.values()) for row in record["cells"]]
             state.table(tuple(record["cells"][0]), cells)
-        shown = [(*row[:7], f"{row[7]:.2f}", f"{row[8]:.1f}") for row in rows]
+        names = shown_backbones([row[0] for row in rows])
+        shown = [(names[row[0]], *row[1:7], f"{row[7]:.2f}", f"{row[8]:.1f}") for row in rows]
         state.table(columns, shown)
         print(
             f"{total['new']} of {total['cells']} cells to compute: {total['steps']:,} steps, about "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xstilts.cli.state import State, split_commas
+from xstilts.config.draws import DRAWS
 
 if TYPE_CHECKING:
     from xstilts.report.results import ReportResult
@@ -29,7 +30,7 @@ def report(
     ] = "",
     draws: Annotated[
         int, typer.Option(min=0, help="Of each bootstrap; 0 makes no comparisons.")
-    ] = 10_000,
+    ] = DRAWS,
     latex: Annotated[Path | None, typer.Option(help="Also write LaTeX tables (booktabs).")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write Markdown.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write all score rows as CSV.")] = None,
@@ -117,7 +118,6 @@ def demo(
     Example: xstilts demo --seeds 1,2,3
     """
     from xstilts.cli.training import seed_numbers
-    from xstilts.evaluate.stats.resampling import DRAWS
     from xstilts.evaluate.stats.significance import FEWEST_SEEDS
 
     state: State = context.obj

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any
 
 from xstilts.errors import NotFoundError, UsageError
@@ -68,6 +70,16 @@ def named(cells: Sequence[GridCell], wanted: Sequence[str]) -> list[GridCell]:
             raise UsageError(f"{len(found)} cells begin with '{start}'", hint="Give more digits.")
         result += found
     return result
+
+
+def shown_backbones(names: Collection[str]) -> dict[str, str]:
+    """What a study's backbones are called in tables: the last part of a folder or repository.
+
+    Those of which two end alike keep their whole names.
+    """
+    ends = {name: PurePath(name).name for name in names}
+    alike = Counter(ends.values())
+    return {name: end if alike[end] == 1 else name for name, end in ends.items()}
 
 
 def with_ancestors(cells: Sequence[GridCell], chosen: Collection[str]) -> frozenset[str]:

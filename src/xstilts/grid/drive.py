@@ -21,9 +21,6 @@ from xstilts.grid.state import OPEN, PlannedStudy
 from xstilts.grid.worker import Worker
 from xstilts.train.signals import stop_requests
 
-DRAWS = 10_000
-"""Of the bootstrap behind a study's verdict."""
-
 
 def compute(
     study: str, wanted: Sequence[str], context: GridContext, note: Callable[[str], None]

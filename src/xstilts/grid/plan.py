@@ -15,7 +15,7 @@ from xstilts.evaluate import score_rows
 from xstilts.evaluate.cells import SKIPPED, Inputs
 from xstilts.evaluate.request import Request, missing_lines
 from xstilts.files import digest
-from xstilts.grid.cell import GridCell
+from xstilts.grid.cell import GridCell, shown_backbones
 from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
 from xstilts.grid.kinds import KINDS
@@ -195,10 +195,15 @@ class _Planning:
             evaluation = self.context.evaluation(self.backbone)
             request = Request("none", task, languages=codes, alignment=alignment)
             self.read[task, codes], missing = evaluation.inputs(request)
-            several = f" ({self.backbone})" if len(self.study.backbones) > 1 else ""
             unread = {name: why for name, why in missing.items() if why.startswith(SKIPPED)}
-            self.missing += [line + several for line in missing_lines(unread)]
+            self.missing += [line + self._of_several for line in missing_lines(unread)]
         return self.read[task, codes]
+
+    @property
+    def _of_several(self) -> str:
+        """The backbone, where a study has several, as it stands after a name."""
+        names = self.study.backbones
+        return f" ({shown_backbones(names)[self.backbone]})" if len(names) > 1 else ""
 
     def _layers(self, kind: str, blocks: int) -> list[int]:
         """The blocks that retrieval pools; -1 is the backbone's own, or none at all."""
@@ -210,7 +215,7 @@ class _Planning:
         self, kind: str, name: str, parents: Sequence[str], job: dict[str, Any], identity: Any
     ) -> str:
         key = digest({"code": CODE_VERSION, "kind": kind, "identity": identity})
-        shown = f"{name} ({self.backbone})" if len(self.study.backbones) > 1 else name
+        shown = name + self._of_several
         self.cells.setdefault(key, GridCell(key, kind, shown, self.backbone, tuple(parents), job))
         return key
 

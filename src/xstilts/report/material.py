@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
+from xstilts.config.draws import DRAWS
 from xstilts.config.load import pretraining_of
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.specs import SuiteSpec
 from xstilts.data import languages
 from xstilts.evaluate.names import plain_label, task_title
 from xstilts.evaluate.stats import (
-    DRAWS,
     THESE_RUNS,
     Contrast,
     Runs,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xstilts.config.draws import DRAWS
 from xstilts.errors import NotFoundError
 from xstilts.session.setup import Setup, expanded
 
@@ -50,7 +51,7 @@ class Reporting(Setup):
         baseline: str = "none",
         suite: str = "xtreme",
         reference: str = "",
-        draws: int = 10_000,
+        draws: int = DRAWS,
         figure_formats: Sequence[str] = ("svg", "pdf", "png"),
         **files: Path | None,
     ) -> ReportResult:

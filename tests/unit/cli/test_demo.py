@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from xstilts.cli import main, report_commands
-from xstilts.evaluate.stats import DRAWS
+from xstilts.config.draws import DRAWS
 from xstilts.session import Session
 
 

@@ -35,7 +35,7 @@ _SPARE = 8
 """Rows looked at beyond the k asked for."""
 _ERROR = 1e-6
 """Above what a cosine in float32 can be wrong by."""
-_WORTH_HALF = 4096
+_WORTH_HALF = 12_288
 """Rows on each side from which a search in bfloat16 is worth its second look."""
 _CORE = "OPENBLAS_CORETYPE"
 """The variable by which OpenBLAS is told of a processor."""

@@ -13,7 +13,6 @@ from xstilts.evaluate.stats.comparison import difference_of_differences as diffe
 from xstilts.evaluate.stats.comparison import planned as planned
 from xstilts.evaluate.stats.comparison import planned_difference as planned_difference
 from xstilts.evaluate.stats.power import detectable as detectable
-from xstilts.evaluate.stats.resampling import DRAWS as DRAWS
 from xstilts.evaluate.stats.samples import Measured as Measured
 from xstilts.evaluate.stats.samples import Runs as Runs
 from xstilts.evaluate.stats.samples import Unit as Unit

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from xstilts.config.draws import DRAWS
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.errors import UsageError
 from xstilts.evaluate.names import task_title
 from xstilts.evaluate.stats.resampling import (
-    DRAWS,
     Array,
     Spread,
     interval,

@@ -24,7 +24,6 @@ Array = NDArray[np.float64]
 Pooled = Callable[[Array, int], Array]
 """Scores [...] from summed outcomes [..., columns] of n examples; see `xstilts.tasks.metrics`."""
 
-DRAWS = 10_000
 LEVEL = 0.95
 BLOCK = 2**22
 """Weights that are in memory at a time."""

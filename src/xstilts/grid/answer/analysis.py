@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
+from xstilts.config.draws import DRAWS
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.data.languages import group
 from xstilts.errors import UsageError
 from xstilts.evaluate.stats import (
-    DRAWS,
     HIGHER,
     LOWER,
     NOTHING,

@@ -15,7 +15,7 @@ from xstilts.evaluate.stats import Measured, Runs, Unit, collect
 from xstilts.evaluate.stats.resampling import Array, Pooled
 from xstilts.evaluate.stats.samples import main_score
 from xstilts.evaluate.store import ResultCell, ResultStore, Score
-from xstilts.grid.cell import GridCell
+from xstilts.grid.cell import GridCell, shown_backbones
 from xstilts.grid.spec import StudySpec
 from xstilts.grid.state import GridFolder, PlannedStudy, Status
 from xstilts.report.alignment import paired_measure
@@ -124,8 +124,9 @@ def collect_results(planned: PlannedStudy, folder: GridFolder, store: ResultStor
             lacking.append((cell, "waiting"))
         results.setdefault(cell.backbone, []).extend(r for r in found if r is not None)
     runs: dict[Place, Runs] = {}
+    shown = shown_backbones(results)
     for backbone, own in results.items():
-        runs |= _runs(study, backbone, own, depths[backbone])
+        runs |= _runs(study, shown[backbone], own, depths[backbone])
     every = [result for own in results.values() for result in own]
     return StudyResults(study, runs, every, lacking, planned.missing, planned.cells)
 
