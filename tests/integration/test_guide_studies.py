@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from support.in_process import work_here
 
-from xstilts.cli import main
-from xstilts.grid import drive
+from xstilts.cli import grid_commands, main
 
 pytestmark = pytest.mark.long
 
@@ -27,7 +26,7 @@ def test_the_guide_as_written(home, tmp_path, monkeypatch, capsys):
         (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     work_here(monkeypatch)  # workers of their own would build the world that is not small
-    monkeypatch.setattr(drive, "DRAWS", 100)
+    monkeypatch.setattr(grid_commands, "DRAWS", 100)
     made = []
     for command in COMMANDS:
         more = ["--draws", "100"] if "answer" in command.split() else []

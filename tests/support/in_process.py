@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from xstilts.cli import main
+from xstilts.cli import grid_commands, main
 
 
 def work_here(patch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def work_here(patch: pytest.MonkeyPatch) -> None:
 
 def make_small(patch: pytest.MonkeyPatch, *, steps: int, targets: int) -> None:
     """Leave a study one seed, its first targets, one depth, some steps a training, few draws."""
-    from xstilts.grid import drive, spec
+    from xstilts.grid import spec
     from xstilts.train import recipes
 
     plain_flags, plain_load = recipes._merged, spec.load_study
@@ -45,6 +45,6 @@ def make_small(patch: pytest.MonkeyPatch, *, steps: int, targets: int) -> None:
         kept = [t for n, t in enumerate(study.targets) if n < targets or t == "tatoeba"]
         return study.model_copy(update={"seeds": [1], "depths": depths, "targets": kept})
 
-    patch.setattr(drive, "DRAWS", 100)
+    patch.setattr(grid_commands, "DRAWS", 100)
     patch.setattr(recipes, "_merged", merged)
     patch.setattr(spec, "load_study", load)
