@@ -15,7 +15,7 @@ import io
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -34,6 +34,8 @@ CELLS = ("name", "kind", "status", "seconds")
 MISSING = "·"
 
 Rows = Sequence[Mapping[str, str]]
+Means = Mapping[tuple[str, str], Mapping[str, float]]
+"""(row, task) to seed to the mean over languages."""
 
 
 def study_of(name: str) -> StudySpec:
@@ -138,36 +140,46 @@ def of_backbones(scores: Rows) -> dict[str, Rows]:
     return {f"{name}, ": [row for row in scores if row["backbone"] == name] for name in names}
 
 
-def table_of_means(scores: Rows, cells: Rows, study: StudySpec) -> str:
-    """Each row on each target: mean over languages, then over seeds, and how many those are."""
-    del cells
+def table_by_row(
+    scores: Rows, study: StudySpec, head: str, shown: Callable[[Means, str, str], str]
+) -> str:
+    """A line for each row of a study, on each backbone: what `shown` makes of it on each task.
+
+    A row for which it makes nothing at all has no line.
+    """
     tasks, lines = columns_of(study), []
     for start, own in of_backbones(scores).items():
         means = task_means(own)
         for row in study.intermediates:
-            line = [start + row.name]
-            for task in tasks:
-                by_seed = means.get((row.name, task), {})
-                several = f" ({len(by_seed)})" if set(by_seed) - {"-1"} else ""
-                line.append(f"{mean(by_seed.values()):.1f}{several}" if by_seed else MISSING)
-            lines.append(line)
-    return markdown(["row", *tasks], lines)
+            line = [shown(means, row.name, task) for task in tasks]
+            if any(line):
+                lines.append([start + row.name, *line])
+    return markdown([head, *tasks], lines)
+
+
+def table_of_means(scores: Rows, cells: Rows, study: StudySpec) -> str:
+    """Each row on each target: mean over languages, then over seeds, and how many those are."""
+    del cells
+
+    def shown(means: Means, row: str, task: str) -> str:
+        by_seed = means.get((row, task), {})
+        several = f" ({len(by_seed)})" if set(by_seed) - {"-1"} else ""
+        return f"{mean(by_seed.values()):.1f}{several}" if by_seed else MISSING
+
+    return table_by_row(scores, study, "row", shown)
 
 
 def table_of_differences(scores: Rows, cells: Rows, study: StudySpec) -> str:
-    """Each row minus none: mean over languages and seeds, and languages that are up and down."""
+    """Each row minus none: mean over languages and seeds."""
     del cells
-    tasks, lines = columns_of(study), []
-    for start, own in of_backbones(scores).items():
-        means = task_means(own)
-        for row in (row for row in study.intermediates if row.name != "none"):
-            line = [start + row.name]
-            for task in tasks:
-                ours, theirs = means.get((row.name, task)), means.get(("none", task))
-                pairs = paired(ours or {}, theirs or {})
-                line.append(f"{mean(a - b for a, b in pairs):+.1f}" if pairs else MISSING)
-            lines.append(line)
-    return markdown(["row minus none", *tasks], lines)
+
+    def shown(means: Means, row: str, task: str) -> str:
+        if row == "none":
+            return ""
+        pairs = paired(means.get((row, task), {}), means.get(("none", task), {}))
+        return f"{mean(a - b for a, b in pairs):+.1f}" if pairs else MISSING
+
+    return table_by_row(scores, study, "row minus none", shown)
 
 
 def paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[tuple[float, float]]:

@@ -124,7 +124,7 @@ def collect_results(planned: PlannedStudy, folder: GridFolder, store: ResultStor
             lacking.append((cell, "waiting"))
         results.setdefault(cell.backbone, []).extend(r for r in found if r is not None)
     runs: dict[Place, Runs] = {}
-    shown = shown_backbones(results)
+    shown = shown_backbones({cell.backbone for cell in planned.cells})  # also where one is to come
     for backbone, own in results.items():
         runs |= _runs(study, shown[backbone], own, depths[backbone])
     every = [result for own in results.values() for result in own]
