@@ -54,7 +54,10 @@ def test_align(run, monkeypatch, capsys):
     ]
     assert own == [plain["scores"][0]["value"]]
 
+    seen = len(embedded)
     over = run("align", "mnli", "--task", "tatoeba", "--langs", "qab", "--layers", "2", "--steps")
+    # the start is the untouched backbone and the last snapshot the module itself: both are there
+    assert sum(rows for rows, _ in embedded[seen:]) <= 2 * 30
     steps = [row["step"] for row in over["scores"] if row["metric"] == "cka"]
     assert steps == [0, 2, 4, -1]
     assert "mnli-step2" in {row["intermediate"] for row in over["scores"]}

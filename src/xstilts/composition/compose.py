@@ -13,6 +13,7 @@ from xstilts.composition.expression import SUM, Call, Expression, Operand, Ref
 from xstilts.config.specs import Spec
 from xstilts.errors import UsageError, near_names
 from xstilts.modules.methods import METHODS
+from xstilts.modules.nodes import is_idle
 from xstilts.modules.operators import OPERATORS, PartInfo
 from xstilts.modules.weights import ModuleWeights
 
@@ -44,6 +45,11 @@ class ComposedModules(nn.Module):
         numbers = sum(parameter.numel() for parameter in self.parameters())
         whole = ", with its own encoder" if self.encoder_weights else ""
         return f"ComposedModules({len(self.nodes)} sites, {numbers:,} parameters{whole})"
+
+    @property
+    def idle(self) -> bool:
+        """Whether it says that the encoder computes what it does without it."""
+        return not self.encoder_weights and all(map(is_idle, self.nodes.values()))
 
     def operator_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters of the operators in this expression (fusion matrices), by name.

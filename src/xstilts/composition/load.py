@@ -18,6 +18,7 @@ from xstilts.composition.expression import (
 from xstilts.composition.heads import load_heads
 from xstilts.composition.parser import parse
 from xstilts.composition.resolve import (
+    acting_digest,
     find_parts,
     headed_digest,
     outermost,
@@ -47,6 +48,7 @@ class LoadedExpression:
         heads: The heads that come with the outermost module.
         entries: Its modules, in the order of the expression.
         digest: Over the expression with modules by digest; empty for the untouched backbone.
+        acting: Over what it does in the encoder (`acting_digest`); empty where it changes nothing.
         replaced: Modules that the language lacks, for which the expression names something else.
     """
 
@@ -55,6 +57,7 @@ class LoadedExpression:
     heads: tuple[Head, ...]
     entries: tuple[Entry, ...]
     digest: str
+    acting: str
     replaced: tuple[str, ...] = ()
 
     def head_for(self, task: TaskSpec) -> Head | None:
@@ -89,6 +92,7 @@ def load_expression(
         heads,
         tuple(entries.values()),
         pinned_digest(expression, entries),
+        "" if composed.idle else acting_digest(expression, entries),
         tuple(replaced),
     )
 

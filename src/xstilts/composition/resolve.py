@@ -152,6 +152,21 @@ def pinned_digest(expression: Expression, entries: Mapping[str, Entry]) -> str:
     return digest(pinned(expression, entries)) if entries else ""
 
 
+def acting_digest(expression: Expression, entries: Mapping[str, Entry]) -> str:
+    """Identity of what an expression does in the encoder; empty for `none`.
+
+    Modules of another name, head or training with the same weights and settings are the same, such
+    as a module and the snapshot of its last step.
+    """
+
+    def acting(name: str) -> str:
+        module = entries[name].manifest
+        files = [(file.path, file.sha256) for file in module.files if file.role != "head"]
+        return "@" + digest([module.method, module.options, module.composition, files])
+
+    return digest(str(map_references(expression, acting))) if entries else ""
+
+
 def require_head(
     text: str,
     zoo: Zoo,

@@ -182,12 +182,12 @@ class _Planning:
         self._add("evaluate", f"{evaluated.label}{seeds} on {task.name}", parents, job, identity)
 
     def _models(self, parts: Sequence[str]) -> int:
-        """How many models a curve has: the last part's snapshots, the first step's too, and it."""
+        """How many models of a curve may differ: start, snapshots, and the end if it is none."""
         if not parts:
             return 1
         train = self.cells[parts[-1]].job["run"]["train"]
         every = train["save_every"]
-        return 2 + train["max_steps"] // every if every else 1
+        return 1 + -(-train["max_steps"] // every) if every else 1
 
     def _inputs(self, task: str, codes: tuple[str, ...], alignment: bool) -> list[Inputs]:
         """What a task is evaluated on; read once for all models."""

@@ -2,8 +2,9 @@
 
 Methods and operators make nodes (`Method.create`, `SiteOperator.at_site`). A node may have
 `penalty() -> Tensor` (see `Penalised`), `inverse` at the embeddings (`inverse_of`),
-`weight_update() -> Tensor | None` at a projection (`weight_update_of`) and
-`two_layers() -> TwoLayers | None` at the end of a sub-layer (`two_layers_of`).
+`weight_update() -> Tensor | None` at a projection (`weight_update_of`),
+`two_layers() -> TwoLayers | None` at the end of a sub-layer (`two_layers_of`) and
+`idle() -> bool` (`is_idle`).
 """
 
 from __future__ import annotations
@@ -66,6 +67,12 @@ def weight_update_of(node: nn.Module) -> Tensor | None:
     """
     own: Callable[[], Tensor | None] | None = getattr(node, "weight_update", None)
     return own() if own else None
+
+
+def is_idle(node: nn.Module) -> bool:
+    """Whether a node says that its update is zero, whatever it reads: as many start."""
+    own: Callable[[], bool] | None = getattr(node, "idle", None)
+    return own() if own else False
 
 
 @runtime_checkable

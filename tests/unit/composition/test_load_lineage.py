@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from support.models import randomise
 from support.trained import add_composition, add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import load
+from xstilts.composition.compose import ComposedModules
 from xstilts.composition.load import load_expression
+from xstilts.config.load import load_method
 from xstilts.errors import IntegrityError, NotFoundError
+from xstilts.modules.methods import METHODS
 from xstilts.zoo import Zoo, write_manifest
 
 TEXT = "fuse(mnli/seq_bn, qqp/seq_bn)"
@@ -90,3 +95,31 @@ def test_a_language_without_a_module_gets_what_the_expression_names(zoo, backbon
     assert gone.replaced == ("mnlx",)
     with pytest.raises(NotFoundError, match="mnlx"):
         load_expression("stack(mnl{lang}, qqp)", zoo, backbone, "x")
+
+
+def test_what_acts_is_told_by_weights_not_by_names(tmp_path, backbone):
+    zoo = Zoo(tmp_path / "lora")
+    for task, seed in (("mnli", 7), ("qqp", 7), ("xnli", 8)):
+        add_module(zoo, backbone, task, "lora", seed)
+    mnli, qqp, other = (load_expression(name, zoo, backbone) for name in ("mnli", "qqp", "xnli"))
+    assert mnli.acting == qqp.acting != other.acting
+    assert mnli.digest != qqp.digest  # its head is another one
+    stacked = [f"stack({name}, xnli)" for name in ("mnli", "qqp")]
+    a, b = (load_expression(text, zoo, backbone).acting for text in stacked)
+    assert a == b != mnli.acting
+    turned = load_expression("stack(xnli, mnli)", zoo, backbone)
+    assert turned.acting not in (a, "")
+
+
+@pytest.mark.parametrize("preset", ["lora", "seq_bn"])
+def test_a_module_whose_update_is_zero_acts_as_none(preset, zoo, backbone):
+    new = METHODS.get(load_method(preset).method)
+    options = new.Options.model_validate(load_method(preset).options)
+    module = new.create(backbone.shape, options, torch.Generator().manual_seed(1))
+    none = load_expression("none", zoo, backbone)
+    assert none.acting == "" and none.composed.idle
+    assert ComposedModules(dict(module.at.items()), {}).idle
+    randomise(module, 1, 0.1)
+    assert not ComposedModules(dict(module.at.items()), {}).idle
+    whole = {name: p.detach() for name, p in backbone.encoder.named_parameters()}
+    assert not ComposedModules({}, whole).idle

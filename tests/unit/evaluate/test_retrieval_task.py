@@ -120,7 +120,7 @@ def backbone():
 def loaded(name: str = "") -> LoadedExpression:
     from xstilts.composition.compose import ComposedModules
 
-    return LoadedExpression("none", ComposedModules({}, {}), (), (), name)
+    return LoadedExpression("none", ComposedModules({}, {}), (), (), name, name)
 
 
 def counting(backbone):

@@ -1,8 +1,9 @@
 """Sentence vectors, computed once for each sentence and kept on disk.
 
-What a sentence's vector depends on is its sub-words, the backbone, the modules that act in it, the
+What a sentence's vector depends on is its sub-words, the backbone, what the modules do in it, the
 block and the pooling; so tasks, languages and runs share them, such as the English sides of
-Tatoeba. One folder a layer holds shards: some sentences' keys and vectors, written once.
+Tatoeba, and modules with the same weights do, such as one and the snapshot of its last step. One
+folder a layer holds shards: some sentences' keys and vectors, written once.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ class SentenceVectors:
         whose = {
             "version": VERSION,
             "backbone": self.backbone.identity.key,
-            "expression": loaded.digest,
+            "acting": loaded.acting,
             "pooling": pooling,
             "precision": self.precision,
         }

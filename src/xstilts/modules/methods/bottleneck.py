@@ -88,6 +88,10 @@ class Bottleneck(nn.Module):
         update: Tensor = self.up(self.activation(self.down(x_BTD))) * self.scaling
         return cast("Tensor", self.dropout(update))
 
+    def idle(self) -> bool:
+        """Whether `up` is zero."""
+        return not (self.up.weight.any() or self.up.bias.any())
+
     def two_layers(self) -> TwoLayers | None:
         """Itself, while nothing is dropped."""
         if self.training and self.dropout.p:

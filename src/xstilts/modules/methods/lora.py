@@ -94,6 +94,10 @@ class LowRank(nn.Module):
         low = nn.functional.linear(self.dropout(x), self.A)
         return nn.functional.linear(low, self.B) * self.scaling
 
+    def idle(self) -> bool:
+        """Whether B is zero."""
+        return not self.B.any()
+
     def weight_update(self) -> Tensor:
         """The update of the weight matrix, [out, in], float32."""
         return self.B.float() @ self.A.float() * self.scaling
