@@ -28,6 +28,18 @@ sandbox:
   intermediate: {method: seq_bn, train: {max_steps: 3}}
   target: {method: seq_bn, train: {max_steps: 3}}
 """
+COMPOSED = """
+question: Does it compose?
+intermediates: [{name: both, compose: "average(mnli, qqp)"}, mnli, qqp]
+targets: [xnli]
+alignment: [tatoeba]
+curve: true
+seeds: [1]
+depths: [1.0]
+sandbox:
+  intermediate: {method: seq_bn, train: {max_steps: 2, save_every: 2}}
+  target: {method: seq_bn, train: {max_steps: 2}}
+"""
 
 
 @pytest.fixture
@@ -105,6 +117,26 @@ def test_a_study_is_planned_run_and_never_computed_again(call, study, tmp_path):
     assert len(main_rows) == 8 * 4 + 7 * 3 * 2
     assert {row["layer"] for row in main_rows if row["task"] == "tatoeba"} == {2, 4}
     assert {row["seed"] for row in main_rows if row["intermediate"] == "mnli"} == {1, 2}
+
+
+def test_rows_of_a_study_are_composed_of_others(call, tmp_path):
+    path = tmp_path / "composed.yaml"
+    path.write_text(COMPOSED)
+    planned = call("grid", "plan", str(path))[0]
+    names = {cell["name"] for cell in planned["cells"]}
+    assert {"mnli/both/1", "both/1 on xnli", "both/1 on tatoeba"} < names
+    done = call("grid", "run", str(path))[0]
+    assert done["counts"]["done"] == len(names)
+    found = [row for row in rows(tmp_path / "r") if row["task"] == "tatoeba"]
+    steps = {(row["intermediate"], row["step"]) for row in found}
+    # a curve has the snapshots of what was trained; what is composed has none
+    assert steps == {("both", -1), *((f"mnli-step{n}", n) for n in (0, 2)), ("mnli", -1)} | {
+        *((f"qqp-step{n}", n) for n in (0, 2)),
+        ("qqp", -1),
+    }
+    both = [row for row in found if row["intermediate"] == "both"]
+    assert {row["expression"].count("@") for row in both} == {2}
+    assert call("grid", "run", str(path))[0]["counts"] == done["counts"]
 
 
 def _nobody(state, planned, context, workers, told):

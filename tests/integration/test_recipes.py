@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from xstilts.cli import main
@@ -24,6 +26,25 @@ sandbox:
   intermediate: {method: seq_bn, train: {max_steps: 3}}
   target: {method: seq_bn, train: {max_steps: 3}}
 """
+COMPOSED = """
+intermediates:
+  - {name: average, compose: "average(qqp*0.75, mnli*0.25)"}
+  - {name: fuse, compose: "fuse(mnli, qqp)"}
+  - mnli
+  - qqp
+targets: [xnli, tatoeba]
+seeds: [7]
+sandbox:
+  intermediate: {method: seq_bn, train: {max_steps: 3}}
+  target: {method: seq_bn, train: {max_steps: 3}}
+"""
+WRONG = """
+intermediates: [mnli, ROWS]
+targets: [xnli]
+sandbox:
+  intermediate: {method: seq_bn, train: {max_steps: 3}}
+  target: {method: seq_bn, train: {max_steps: 3}}
+"""
 MAD_X = """
 intermediates: [none, qqp]
 targets: [xnli, tatoeba]
@@ -39,7 +60,9 @@ sandbox:
 def test_shipped_recipes_name_what_exists(name):
     recipe = load_recipe(name)
     for row in recipe.intermediates:
-        for task in tasks_of(row.tasks or row.name) if row.name != "none" else []:
+        for task in (
+            tasks_of(row.tasks or row.name) if row.name != "none" and not row.compose else []
+        ):
             load_task(task)
     for target in recipe.targets:
         assert "target" in load_task(target).roles
@@ -63,6 +86,56 @@ def test_a_recipe_runs_once(run, tmp_path):
     assert [phase["state"] for phase in plan["phases"]] == ["found"] * 5
     listed = {row["reference"].partition("/")[0] for row in run("zoo", "ls")}
     assert listed == {"mnli", "both", "mnli-after-none", "mnli-after-mnli", "mnli-after-both"}
+
+
+def test_a_row_composes_other_rows(run, tmp_path):
+    path = tmp_path / "composed.yaml"
+    path.write_text(COMPOSED)
+    plan = run("run", str(path), "--dry-run")["phases"]
+    below = ["qqp/7", "mnli/7", "mnli/average/7", "mnli/fuse/7", "mnli/mnli/7", "mnli/qqp/7"]
+    assert [phase["phase"] for phase in plan] == below
+    first = run("run", str(path))
+    assert first["missing"] == []
+    average = run("zoo", "show", "mnli-after-average")
+    trained = {row["reference"].partition("/")[0]: row for row in run("zoo", "ls")}
+    ends = [trained[name]["reference"].rpartition("@")[2] for name in ("qqp", "mnli")]
+    assert re.fullmatch(
+        r"average\(@{}\w+\*0.75, @{}\w+\*0.25\)".format(*ends), average["composition"]
+    )
+    rows = [row for row in first["scores"] if row["intermediate"] == "average"]
+    assert {row["task"] for row in rows} == {"xnli", "tatoeba"}
+    text = f"average(@{ends[0]}*0.75, @{ends[1]}*0.25)"
+    by_hand = run("eval", text, "--task", "tatoeba", "--langs", "qab")["scores"][0]
+    own = next(r for r in rows if (r["task"], r["language"]) == ("tatoeba", "qab"))
+    assert own["value"] == by_hand["value"]
+    assert run("run", str(path))["computed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            "{name: x, compose: 'average(mnli, qqp)'}",
+            "intermediates.x: 'qqp' is no row that trains",
+        ),
+        (
+            "{name: x, compose: 'average(mnli, y)'}, {name: y, compose: mnli}",
+            "'y' is no row that trains",
+        ),
+        ("{name: x, compose: none}", "it composes no row"),
+        ("{name: x, compose: 'averag(mnli)'}", "averag"),
+        ("{name: x, compose: 'stack(mnli, mnli)', tasks: mnli}", "so it trains nothing"),
+        (
+            "{name: x, compose: 'average(mnli, b)'},"
+            " {name: b, tasks: mnli, settings: {method: lora}}",
+            "lora",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_composed_are_refused(row, said, run, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(WRONG.replace("ROWS", row))
+    assert said in run("run", str(path), "--dry-run", code=2)
 
 
 def test_a_program_runs_the_rows_and_targets_of_a_recipe_that_it_names(run, tmp_path):

@@ -298,7 +298,7 @@ def spelt(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _spelt_row(row: Any, folder: Path) -> Any:
     row = {"name": row} if isinstance(row, str) else row
     name = row.get("name") if isinstance(row, dict) else None
-    if not isinstance(name, str) or not isinstance(row.get("tasks", ""), str):
+    if not isinstance(name, str) or not isinstance(row.get("tasks", ""), str) or "compose" in row:
         return row
     tasks = located(row.get("tasks") or name, folder)
     short = short_name(name) if name.endswith(_YAML) else name

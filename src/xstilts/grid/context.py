@@ -12,7 +12,7 @@ from xstilts.evaluate.evaluator import Evaluator
 from xstilts.evaluate.row_cache import RowCache
 from xstilts.evaluate.store import ResultStore
 from xstilts.grid.state import GridFolder
-from xstilts.train.recipes import TrainingDefaults
+from xstilts.train.recipes import TrainingDefaults, with_phases
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
 
@@ -72,9 +72,9 @@ class GridContext:
         assert found is not None, f"cell {key} is not done"
         return found
 
-    def module(self, key: str) -> str:
-        """The reference of the module that a training cell made."""
-        return "@" + str(self.outcome(key)["module"])
+    def module(self, part: str) -> str:
+        """The module that a training cell made, by digest; of an expression of cells, all are."""
+        return with_phases(part, lambda key: f"@{self.outcome(key)['module']}")
 
     def entry(self, digest: str) -> Entry | None:
         """The module with this digest, or None when it left the library."""

@@ -28,7 +28,10 @@ from xstilts.train.recipes import (
     Node,
     RecipeRunner,
     parts_by_language,
+    phases_below,
+    phases_of,
     spell_out,
+    with_phases,
 )
 
 CODE_VERSION = 1
@@ -77,17 +80,17 @@ def by_target(graph: Graph, recipe: RecipeSpec) -> list[Node | Evaluated]:
     def add(key: str) -> None:
         node = nodes.pop(key, None)
         if node is not None:
-            for base in node.base:
-                add(base)
+            for part in node.base:
+                for base in phases_of(part):
+                    add(base)
             ordered.append(node)
 
     def place(evaluated: Evaluated) -> tuple[int, int]:
         return recipe.seeds.index(evaluated.seed), recipe.targets.index(evaluated.task)
 
     for evaluated in sorted(graph.evaluated, key=place):
-        for keys in parts_by_language(recipe, evaluated).values():
-            for key in keys:
-                add(key)
+        for key in phases_below(recipe, evaluated):
+            add(key)
         ordered.append(evaluated)
     for key in list(nodes):  # what no evaluation needs, such as that of a target without data
         add(key)
@@ -120,19 +123,20 @@ class _Planning:
             if isinstance(step, Node):
                 self._add_training(step, runner)
                 continue
-            parts = parts_by_language(recipe, step).values()
-            if all(key in self.nodes for keys in parts for key in keys):
+            if all(key in self.nodes for key in phases_below(recipe, step)):
                 self._add_evaluation(step, runner)
 
     def _add_training(self, node: Node, runner: RecipeRunner) -> None:
         try:
-            if any(key not in self.nodes for key in node.base):
+            below = [key for part in node.base for key in phases_of(part)]
+            if any(key not in self.nodes for key in below):
                 return
             phase = runner.phase(node, alone=True)
         except (NotFoundError, OfflineError) as error:
             self.missing.append(f"{node.name}: {error.what}")
             return
-        base = [self.nodes[key] for key in node.base]
+        base = [with_phases(part, self.nodes.__getitem__) for part in node.base]
+        parents = [self.nodes[key] for key in below]
         job = {
             "tasks": located(node.tasks),
             "run": phase.run.model_dump(),
@@ -142,16 +146,20 @@ class _Planning:
             "inputs": digest(phase.identity_values),
         }
         identity = {"inputs": phase.identity_values, "below": base}
-        self.nodes[node.id] = self._add("train", node.id, base, job, identity)
+        self.nodes[node.id] = self._add("train", node.id, parents, job, identity)
 
     def _add_evaluation(self, evaluated: Evaluated, runner: RecipeRunner) -> None:
         encoder = self.context.backbone(self.backbone)
         recipe = runner.recipe
         groups = [
-            {"languages": list(codes), "parts": [self.nodes[key] for key in parts]}
+            {
+                "languages": list(codes),
+                "parts": [with_phases(part, self.nodes.__getitem__) for part in parts],
+            }
             for codes, parts in parts_by_language(recipe, evaluated).items()
         ]
-        parents = list(dict.fromkeys(key for group in groups for key in group["parts"]))
+        needed = phases_below(recipe, evaluated)
+        parents = list(dict.fromkeys(self.nodes[key] for key in needed))
         codes = tuple(code for group in groups for code in group["languages"])
         alignment = evaluated.task in self.study.alignment
         found = self._inputs(evaluated.task, codes, alignment)
@@ -183,7 +191,7 @@ class _Planning:
 
     def _models(self, parts: Sequence[str]) -> int:
         """How many models of a curve may differ: start, snapshots, and the end if it is none."""
-        if not parts:
+        if not parts or parts[-1] not in self.cells:
             return 1
         train = self.cells[parts[-1]].job["run"]["train"]
         every = train["save_every"]

@@ -6,22 +6,26 @@ only what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from xstilts.backbone.backbone import Backbone
-from xstilts.config.load import load_task, short_name, tasks_of, train_task_of
+from xstilts.composition.compose import check
+from xstilts.composition.expression import map_references, references
+from xstilts.composition.parser import parse
+from xstilts.config.load import load_method, load_task, short_name, tasks_of, train_task_of
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.run import RunSpec, resolve_run
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
 from xstilts.data.sources import available_languages, task_in_world
-from xstilts.errors import ConfigError, NotFoundError, Problem
+from xstilts.errors import ConfigError, NotFoundError, Problem, UsageError
+from xstilts.modules.operators import PartInfo
 from xstilts.tasks.formats import FORMATS
 from xstilts.train.parts import MLM
 from xstilts.train.phases import Phase
 from xstilts.train.plan import estimate, plan_phase
-from xstilts.train.run import require_fit, resolve_phase, train_phase
+from xstilts.train.run import method_options, require_fit, resolve_phase, train_phase
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
 
@@ -40,7 +44,8 @@ class Node:
         id: Unique in the recipe.
         kind: `language`, `intermediate` or `target`.
         tasks: What it trains on.
-        base: Ids of the phases whose modules act below it, nearest to the backbone first.
+        base: What acts below it, nearest to the backbone first: phases, or expressions of them
+            (`phases_of`).
         name: Of its module.
         flags: Its settings.
     """
@@ -55,7 +60,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One expression on one target: the phases that it is a stack of."""
+    """One expression on one target: the phases, or expressions of them, that it is a stack of."""
 
     label: str
     task: str
@@ -90,19 +95,43 @@ def spell_out(recipe: RecipeSpec, workspace: Workspace, *, sandbox: bool) -> Gra
 
 
 def _check(recipe: RecipeSpec) -> None:
-    problems = []
+    trained = {row.name: row for row in recipe.intermediates if _trains(row)}
+    problems = [
+        Problem(f"intermediates.{row.name}", *wrong)
+        for row in recipe.intermediates
+        if row.compose and (wrong := _wrong_in(row, trained))
+    ]
     for place, names in (
-        ("intermediates", [row.tasks or row.name for row in recipe.intermediates]),
+        ("intermediates", [row.tasks or row.name for row in trained.values()]),
         ("targets", recipe.targets),
     ):
         for name in names:
             try:
-                for task in tasks_of(name) if name != NONE else []:
+                for task in tasks_of(name):
                     load_task(task)
             except NotFoundError as error:
                 problems.append(Problem(place, error.what, error.hint))
     if problems:
         raise ConfigError(f"recipe {recipe.name}", problems)
+
+
+def _trains(row: IntermediateSpec) -> bool:
+    return row.name != NONE and not row.compose
+
+
+def _wrong_in(row: IntermediateSpec, trained: Collection[str]) -> tuple[str, str] | None:
+    """What is wrong with a row that composes others, and what to do."""
+    if row.tasks or row.settings or row.name == NONE:
+        return "it composes rows, so it trains nothing", "Leave out its tasks and settings."
+    try:
+        parts = phases_of(row.compose)
+    except UsageError as error:
+        return error.what, error.hint
+    other = [name for name in parts if name not in trained]
+    if other or not parts:
+        shown = f"'{other[0]}' is no row that trains" if other else "it composes no row"
+        return shown, f"Those are {', '.join(trained)}."
+    return None
 
 
 class _Spelling:
@@ -142,13 +171,34 @@ class _Spelling:
     def add_row(self, row: IntermediateSpec, seed: int) -> None:
         base = self._source_language(seed)
         own: tuple[str, ...] = ()
-        if row.name != NONE:
-            tasks = row.tasks or row.name
-            flags = _merged(_flags(self.section("intermediate"), tasks, seed), row.settings)
-            node = Node(f"{row.name}/{seed}", "intermediate", tasks, base, row.name, flags)
-            own = (self._add(node),)
+        if row.compose:
+            own = (self._composed(row, base, seed),)
+        elif row.name != NONE:
+            own = (self._add(self._intermediate(row, base, seed)),)
         for target in self.recipe.targets:
             self._add_target(row, target, base, own, seed)
+
+    def _intermediate(self, row: IntermediateSpec, base: tuple[str, ...], seed: int) -> Node:
+        tasks = row.tasks or row.name
+        flags = _merged(_flags(self.section("intermediate"), tasks, seed), row.settings)
+        return Node(f"{row.name}/{seed}", "intermediate", tasks, base, row.name, flags)
+
+    def _composed(self, row: IntermediateSpec, base: tuple[str, ...], seed: int) -> str:
+        """What a row composes, of the phases of one seed, which are added.
+
+        Raises:
+            UsageError: They do not go together.
+        """
+        rows = {other.name: other for other in self.recipe.intermediates}
+        infos = {}
+        for name in phases_of(row.compose):
+            node = self._intermediate(rows[name], base, seed)
+            run = resolve_run(node.tasks, node.flags, [], None, "", None).value
+            options = method_options(run).model_dump()
+            infos[name] = PartInfo(name, load_method(run.method).method, options, merged=True)
+            self._add(node)
+        check(parse(row.compose), infos)
+        return with_phases(row.compose, lambda name: f"{name}/{seed}")
 
     def _add_target(
         self,
@@ -241,7 +291,7 @@ class RecipeRunner:
 
     def phase(self, node: Node, *, alone: bool = False) -> Phase:
         """The phase of a node; what is below it must be made, unless `alone`."""
-        parts = [] if alone else [self._pinned(key) for key in node.base]
+        parts = [] if alone else [with_phases(part, self._pinned) for part in node.base]
         return resolve_phase(
             node.tasks,
             self._run(node),
@@ -293,7 +343,7 @@ class RecipeRunner:
 
     def _planned(self, node: Node, speeds: dict[tuple[str, str], float]) -> dict[str, Any]:
         """One phase; what is below it counts only when it is there already."""
-        ready = all(key in self.made for key in node.base)
+        ready = all(key in self.made for part in node.base for key in phases_of(part))
         phase = self.phase(node, alone=not ready)
         plan = plan_phase(phase)
         known = plan.known if ready else None
@@ -316,7 +366,10 @@ class RecipeRunner:
     def expressions(self, evaluated: Evaluated) -> dict[tuple[str, ...], str]:
         """What is evaluated on which languages, modules by digest; no language means all."""
         groups = parts_by_language(self.recipe, evaluated)
-        return {codes: stack([self._pinned(key) for key in keys]) for codes, keys in groups.items()}
+        return {
+            codes: stack([with_phases(part, self._pinned) for part in parts])
+            for codes, parts in groups.items()
+        }
 
     def _pinned(self, key: str) -> str:
         return "@" + self.made[key].manifest.digest
@@ -325,7 +378,7 @@ class RecipeRunner:
 def parts_by_language(
     recipe: RecipeSpec, evaluated: Evaluated
 ) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Languages to the ids of the phases that act, nearest to the backbone first.
+    """Languages to the phases, or expressions of them, that act, nearest to the backbone first.
 
     No language means all. A module that is not standalone brings what is below it.
     """
@@ -335,6 +388,27 @@ def parts_by_language(
         (code,): (f"{LANGUAGE}-{code}/{evaluated.seed}", *evaluated.parts)
         for code in evaluated.languages
     }
+
+
+def phases_below(recipe: RecipeSpec, evaluated: Evaluated) -> Iterator[str]:
+    """The ids of the phases that an evaluation needs."""
+    for parts in parts_by_language(recipe, evaluated).values():
+        for part in parts:
+            yield from phases_of(part)
+
+
+def phases_of(part: str) -> list[str]:
+    """The names in an expression, from left to right: of phases here, of cells in a grid.
+
+    Raises:
+        UsageError: It does not follow the grammar.
+    """
+    return [reference.name for reference in references(parse(part))]
+
+
+def with_phases(part: str, change: Callable[[str], str]) -> str:
+    """An expression with other names, such as modules by digest in place of their phases."""
+    return str(map_references(parse(part), change))
 
 
 def stack(parts: Sequence[str]) -> str:

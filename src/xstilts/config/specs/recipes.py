@@ -25,16 +25,19 @@ class SectionSpec(Spec):
 
 
 class IntermediateSpec(Spec):
-    """One row of a recipe's table: what is trained before the targets.
+    """One row of a recipe's table: what is trained, or composed, before the targets.
 
     Attributes:
         name: Of the row and of its module; `none` trains nothing.
         tasks: A task, a mixture, or tasks joined by commas; the name when empty.
+        compose: In place of training, an expression of rows that train, such as
+            `average(mnli, qqp)`: of each seed its own modules.
         settings: Over those of the recipe's section, such as `{mlm: {share: 0.1}}`.
     """
 
     name: str
     tasks: str = ""
+    compose: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -275,7 +275,7 @@ def _row(answer: StudyAnswer, name: str) -> str:
     if name == "none":
         return "none: the untouched backbone"
     more = f", {row.settings}" if row.settings else ""
-    return f"{name}: {row.tasks or row.name}{more}"
+    return f"{name}: {row.compose or row.tasks or row.name}{more}"
 
 
 def _task(study_results: StudyResults, task: str) -> str:

@@ -11,7 +11,7 @@ from xstilts.evaluate.request import Request
 from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
-from xstilts.train.recipes import stack
+from xstilts.train.recipes import phases_of, stack
 
 
 def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
@@ -43,8 +43,9 @@ def _expressions(
     job: Mapping[str, Any], parts: Sequence[str], context: GridContext
 ) -> list[tuple[str, str]]:
     """(label, expression): the stack of the parts, for a curve after the snapshots of the last."""
-    modules = [context.module(key) for key in parts]
-    steps = context.outcome(parts[-1])["steps"] if parts and job.get("curve") else {}
+    modules = [context.module(part) for part in parts]
+    single = parts and phases_of(parts[-1]) == [parts[-1]]
+    steps = context.outcome(parts[-1])["steps"] if single and job.get("curve") else {}
     kept = [
         (snapshot_label(job["label"], int(step)), stack([*modules[:-1], f"@{found}"]))
         for step, found in sorted(steps.items(), key=lambda item: int(item[0]))

@@ -43,7 +43,7 @@ def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
 def phase_of(cell: GridCell, context: GridContext, *, alone: bool = False) -> Phase:
     """The phase of a cell; with `alone` without what is below it, which need not be done then."""
     job = cell.job
-    base = [] if alone else [context.module(key) for key in job["below"]]
+    base = [] if alone else [context.module(part) for part in job["below"]]
     return resolve_phase(
         job["tasks"],
         RunSpec.model_validate(job["run"]),
