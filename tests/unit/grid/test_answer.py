@@ -223,6 +223,25 @@ def test_the_sheet_has_every_part_and_says_what_is_lacking(tmp_path):
     assert "The answer is without lost, which have no results." in told["limits"]
 
 
+def test_rows_are_told_without_the_folders_of_their_tasks(tmp_path):
+    rows = [
+        {
+            "name": "mnli",
+            "tasks": f"{tmp_path}/nli_own.yaml,qqp",
+            "settings": {"labels": "shuffled"},
+        },
+        {"name": "both", "compose": "average(mnli, mnli)"},
+    ]
+    study = {"intermediates": [{"name": "none"}, *rows]}
+    found = study_results({}, places(none=0.5, mnli=0.6, both=0.6), study=study)
+    page = answer_report(answered(found, draws=500))
+    write_markdown(page, tmp_path / "answer.md", "figures")
+    text = (tmp_path / "answer.md").read_text()
+    assert "mnli: nli_own, qqp, {'labels': 'shuffled'}" in text
+    assert "both: average(mnli, mnli)" in text
+    assert str(tmp_path) not in text
+
+
 def test_an_answer_speaks_of_its_own_study_only(tmp_path):
     path = tmp_path / "wrong.yaml"
     path.write_text(

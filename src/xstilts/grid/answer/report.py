@@ -7,6 +7,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+from xstilts.config.load import short_name
 from xstilts.evaluate.score_rows import ALIGNMENT
 from xstilts.evaluate.stats import (
     HIGHER,
@@ -270,12 +271,13 @@ def _settings(answer: StudyAnswer) -> list[tuple[str, str]]:
 
 
 def _row(answer: StudyAnswer, name: str) -> str:
-    """A row of the study: what it trains on, and what it changes."""
+    """A row of the study: what it trains on or composes, and what it changes."""
     row = next(r for r in answer.study_results.study.intermediates if r.name == name)
     if name == "none":
         return "none: the untouched backbone"
     more = f", {row.settings}" if row.settings else ""
-    return f"{name}: {row.compose or row.tasks or row.name}{more}"
+    tasks = ", ".join(map(short_name, (row.tasks or row.name).split(",")))
+    return f"{name}: {row.compose or tasks}{more}"
 
 
 def _task(study_results: StudyResults, task: str) -> str:
