@@ -272,6 +272,22 @@ def test_equal_scores_claim_no_power():
     assert record(found, answer_report(found))["verdict"]["detectable"] is None
 
 
+def test_what_three_trainings_left_as_it_was_does_not_vary_and_is_no_test_of_a_table():
+    tables = [{"title": "By row", "by": ["row"], "ours": ["start", "mnli"]}]
+    rates = places(none=0.437, start=0.437, mnli=0.6)
+    made = study_results({"ours": ["mnli"], "tables": tables}, rates)
+    untrained = {-1: made.runs[Place("", "none")].table[1]}
+    runs = {
+        **made.runs,
+        Place("", "none"): Runs("none", untrained),
+        Place("", "start"): Runs("start", dict.fromkeys((1, 2, 3), untrained[-1])),
+    }
+    found = answered(replace(made, runs=runs), draws=500)
+    start, mnli = (line.verdict for line in found.tables[0][1])
+    assert (start.claim, start.p_holm) == ("nothing varies", None)
+    assert mnli.p_holm == mnli.p
+
+
 def test_fewer_than_three_seeds_decide_nothing():
     made = study_results({}, places(none=0.5, mnli=0.6))
     few = {

@@ -31,6 +31,8 @@ from xstilts.evaluate.stats.significance import (
 from xstilts.evaluate.stats.together import Contrast, Drawn, different_examples, drawn_together
 from xstilts.evaluate.stats.verdict import FEWEST_EXAMPLES, Verdict
 
+DECIMALS = 9
+"""Of drawn points: what a mean over seeds or languages rounds is no difference."""
 FEWEST_DRAWN = 2
 """Examples of a unit below which nothing can be drawn anew."""
 FEWEST_SIGNS = 5
@@ -259,6 +261,7 @@ def _decided(contrast: Contrast, drawn: Drawn, generator: np.random.Generator) -
         return replace(verdict, n=drawn.n, notes=notes)
     ours, theirs = contrast.ours, contrast.theirs
     total, sd = _over_seeds(ours, theirs, Spread(drawn.values, drawn.scores), generator)
+    total = total.round(DECIMALS)
     low, high = interval(total)
     two_level = max(verdict.seeds) >= FEWEST_SEEDS
     p, test = p_value(total), "two-level bootstrap" if two_level else "bootstrap"

@@ -119,8 +119,13 @@ def shown_p(value: float) -> str:
 
 
 def family(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts that are shown together, their p-values adjusted by Holm's method."""
-    tested = [place for place, verdict in enumerate(verdicts) if verdict.p is not None]
+    """The verdicts that are shown together, their p-values adjusted by Holm's method.
+
+    Where nothing varies there is nothing to test, which makes the family no larger.
+    """
+    tested = [
+        at for at, verdict in enumerate(verdicts) if verdict.p is not None and not verdict.constant
+    ]
     adjusted = holm([verdicts[place].p or 0.0 for place in tested])
     result = list(verdicts)
     for place, value in zip(tested, adjusted, strict=True):
