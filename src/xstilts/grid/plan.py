@@ -127,16 +127,15 @@ class _Planning:
                 self._add_evaluation(step, runner)
 
     def _add_training(self, node: Node, runner: RecipeRunner) -> None:
+        below = dict.fromkeys(key for part in node.base for key in phases_of(part))
+        if any(key not in self.nodes for key in below):
+            return
         try:
-            below = [key for part in node.base for key in phases_of(part)]
-            if any(key not in self.nodes for key in below):
-                return
             phase = runner.phase(node, alone=True)
         except (NotFoundError, OfflineError) as error:
             self.missing.append(f"{node.name}: {error.what}")
             return
-        base = [with_phases(part, self.nodes.__getitem__) for part in node.base]
-        parents = [self.nodes[key] for key in below]
+        base, parents = self._cells_of(node.base), [self.nodes[key] for key in below]
         job = {
             "tasks": located(node.tasks),
             "run": phase.run.model_dump(),
@@ -148,14 +147,15 @@ class _Planning:
         identity = {"inputs": phase.identity_values, "below": base}
         self.nodes[node.id] = self._add("train", node.id, parents, job, identity)
 
+    def _cells_of(self, parts: Sequence[str]) -> list[str]:
+        """Parts with the keys of their cells in place of their phases."""
+        return [with_phases(part, self.nodes.__getitem__) for part in parts]
+
     def _add_evaluation(self, evaluated: Evaluated, runner: RecipeRunner) -> None:
         encoder = self.context.backbone(self.backbone)
         recipe = runner.recipe
         groups = [
-            {
-                "languages": list(codes),
-                "parts": [with_phases(part, self.nodes.__getitem__) for part in parts],
-            }
+            {"languages": list(codes), "parts": self._cells_of(parts)}
             for codes, parts in parts_by_language(recipe, evaluated).items()
         ]
         needed = phases_below(recipe, evaluated)

@@ -291,13 +291,12 @@ class RecipeRunner:
 
     def phase(self, node: Node, *, alone: bool = False) -> Phase:
         """The phase of a node; what is below it must be made, unless `alone`."""
-        parts = [] if alone else [with_phases(part, self._pinned) for part in node.base]
         return resolve_phase(
             node.tasks,
             self._run(node),
             self.backbone,
             self.workspace,
-            base=stack(parts),
+            base=self._stack(() if alone else node.base),
             standalone=self.recipe.language is not None,
             name=node.name,
             command=self.command,
@@ -366,10 +365,10 @@ class RecipeRunner:
     def expressions(self, evaluated: Evaluated) -> dict[tuple[str, ...], str]:
         """What is evaluated on which languages, modules by digest; no language means all."""
         groups = parts_by_language(self.recipe, evaluated)
-        return {
-            codes: stack([with_phases(part, self._pinned) for part in parts])
-            for codes, parts in groups.items()
-        }
+        return {codes: self._stack(parts) for codes, parts in groups.items()}
+
+    def _stack(self, parts: Sequence[str]) -> str:
+        return stack([with_phases(part, self._pinned) for part in parts])
 
     def _pinned(self, key: str) -> str:
         return "@" + self.made[key].manifest.digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from xstilts.evaluate.alignment.snapshots import snapshot_label
@@ -11,7 +11,7 @@ from xstilts.evaluate.request import Request
 from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
-from xstilts.train.recipes import phases_of, stack
+from xstilts.train.recipes import stack
 
 
 def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
@@ -34,18 +34,18 @@ def requests(cell: GridCell, context: GridContext) -> list[Request]:
             alignment="alignment" in job,
         )
         for group in job["groups"]
-        for label, expression in _expressions(job, group["parts"], context)
+        for label, expression in _expressions(cell, group["parts"], context)
         for layer in job["layers"]
     ]
 
 
 def _expressions(
-    job: Mapping[str, Any], parts: Sequence[str], context: GridContext
+    cell: GridCell, parts: Sequence[str], context: GridContext
 ) -> list[tuple[str, str]]:
     """(label, expression): the stack of the parts, for a curve after the snapshots of the last."""
-    modules = [context.module(part) for part in parts]
-    single = parts and phases_of(parts[-1]) == [parts[-1]]
-    steps = context.outcome(parts[-1])["steps"] if single and job.get("curve") else {}
+    job, modules = cell.job, [context.module(part) for part in parts]
+    trained = job.get("curve") and parts and parts[-1] in cell.parents
+    steps = context.outcome(parts[-1])["steps"] if trained else {}
     kept = [
         (snapshot_label(job["label"], int(step)), stack([*modules[:-1], f"@{found}"]))
         for step, found in sorted(steps.items(), key=lambda item: int(item[0]))
