@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import optimize, stats
 from support.models import randomise
-from support.trained import add_module, backbone_folder
+from support.trained import add_composition, add_module, backbone_folder
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.backbone.pretrained import fingerprint
@@ -281,6 +281,26 @@ def test_known_results_are_means_over_shared_languages(place, tmp_path):
     own = [s.model_copy(update={"split": "validation", "value": s.value / 2}) for s in scores]
     halves = {digest: value / 2 for digest, value in found.items()}
     assert known_results([*scores, *own], load_task("mnli"), entries, zoo, backbone) == halves
+
+
+def test_known_results_are_of_what_a_head_stands_on_whatever_its_row_is_called(place, tmp_path):
+    _, backbone, _ = place
+    zoo = Zoo(tmp_path / "study")
+    modules = [add_module(zoo, backbone, "qqp", "lora", seed) for seed in (1, 2)]
+    modules.append(add_module(zoo, backbone, "qqp", "par_bn", 1))
+    at = [f"@{entry.manifest.digest}" for entry in modules]
+    rows, values = [], (60.0, 72.0, 50.0, 99.0)
+    for value, below in zip(values, [*at, f"stack({at[0]}, {at[2]})"], strict=True):
+        head = add_composition(zoo, backbone, below, "mnli", "mnli-after-english").manifest
+        rows.append(score(f"@{head.digest}", "de", value, backbone, intermediate="english"))
+    rows.append(score(at[0], "de", 90.0, backbone, intermediate="qqp/par_bn"))
+    entries = [modules[0], modules[2]]
+    found = known_results(rows, load_task("mnli"), entries, zoo, backbone)
+    lora, other = (entry.manifest.digest for entry in entries)
+    assert found == {lora: 74.0, other: 50.0}  # two seeds below heads, and one module by itself
+    zoo.remove(modules[1])
+    left = known_results(rows, load_task("mnli"), entries, zoo, backbone)
+    assert left == {lora: 75.0, other: 50.0}  # what is gone belongs to nothing
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,14 @@ from xstilts.config.specs import TaskSpec
 from xstilts.errors import XstiltsError
 from xstilts.evaluate.names import plain_label
 from xstilts.evaluate.store import Score
+from xstilts.files import digest
 from xstilts.zoo import Entry, Zoo
+from xstilts.zoo.manifest import Manifest
 
 LEAST = 3
 """Modules below which a correlation says nothing."""
+_ASIDE = {"seed", "save_every", "checkpoint_every", "gradient_checkpointing", "shard", "dev_limit"}
+"""Settings in which trainings may differ that are averaged."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,11 @@ def known_results(
 ) -> dict[str, float]:
     """Module digest to its mean main score on the target, over the languages that all have.
 
-    A row belongs to a module when the module alone stands for it in tables, as `xstilts xtreme`
-    writes it; seeds are averaged. One split counts, the target's own where there are rows of it.
+    A row belongs to the module that was evaluated, or that the evaluated head was trained on, also
+    where a study names it otherwise; where the library no longer has that, to the module that
+    stands for the row in tables, as `xstilts xtreme` writes it. The same training with several
+    seeds is averaged. One split counts, the target's own where there are rows of it.
     """
-    wanted = {entry.manifest.digest for entry in entries}
-    rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    names: dict[str, str] = {}
     known = [
         score
         for score in scores
@@ -59,33 +62,78 @@ def known_results(
     ]
     splits = {score.split for score in known}
     split = target.eval_split if target.eval_split in splits else min(splits, default="")
+    wanted = {entry.manifest.digest: training_of(entry.manifest) for entry in entries}
+    below = _Below(set(wanted.values()), zoo, backbone)
+    rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for score in known:
-        if score.split != split:
-            continue
-        label = plain_label(score)
-        if label not in names:
-            names[label] = _digest(label, zoo, backbone)
-        if names[label] in wanted:
-            rows[names[label]][score.language].append(score.value)
+        if score.split == split and (training := below.training(score)):
+            rows[training][score.language].append(score.value)
     if not rows:
         return {}
     shared = set.intersection(*(set(languages) for languages in rows.values()))
-    return {
-        digest: sum(sum(own[c]) / len(own[c]) for c in shared) / len(shared)
-        for digest, own in rows.items()
-        if shared
+    if not shared:
+        return {}
+    means = {
+        training: sum(sum(own[c]) / len(own[c]) for c in shared) / len(shared)
+        for training, own in rows.items()
     }
+    return {digest: means[t] for digest, t in wanted.items() if t in means}
 
 
-def _digest(label: str, zoo: Zoo, backbone: KnownBackbone) -> str:
-    """The digest of the module that a label names; empty when it names none."""
-    try:
-        expression = parse(label)
-        if isinstance(expression, Ref) and not expression.is_none:
-            return zoo.find(expression.name, backbone.identity).manifest.digest
-    except XstiltsError:
+def training_of(manifest: Manifest) -> str:
+    """The same for modules whose trainings differ in nothing but their seeds and what is kept."""
+    settings = manifest.training.get("settings", {})
+    return digest(
+        {
+            "module": manifest.model_dump(
+                mode="json",
+                include={"name", "kind", "task", "preset", "method", "options", "composition"},
+            ),
+            "backbone": manifest.backbone.key,
+            "parents": [parent.model_dump(mode="json") for parent in manifest.parents],
+            "settings": {key: settings[key] for key in settings.keys() - _ASIDE},
+            "labels": manifest.training.get("labels", ""),
+            "rows": [[d.task, d.split, d.language, d.rows] for d in manifest.data],
+        }
+    )
+
+
+class _Below:
+    """Which of some trainings a score is a score of."""
+
+    def __init__(self, wanted: set[str], zoo: Zoo, backbone: KnownBackbone) -> None:
+        self.wanted, self.zoo, self.backbone = wanted, zoo, backbone
+        self._entries = {entry.manifest.digest: entry.manifest for entry in zoo.entries()}
+        self._found: dict[tuple[str, str], str] = {}
+
+    def training(self, score: Score) -> str:
+        """Its training; empty when it is none of them."""
+        key = score.expression, plain_label(score)
+        if key not in self._found:
+            evaluated = self._named(score.expression)
+            self._found[key] = self._down(evaluated or self._named(key[1]))
+        return self._found[key]
+
+    def _named(self, text: str) -> Manifest | None:
+        """The one module that an expression names."""
+        try:
+            expression = parse(text)
+            if isinstance(expression, Ref) and not expression.is_none:
+                reference = expression.name
+                known = self._entries.get(reference.removeprefix("@"))
+                return known or self.zoo.find(reference, self.backbone.identity).manifest
+        except XstiltsError:
+            pass
+        return None
+
+    def _down(self, manifest: Manifest | None) -> str:
+        """Of the first such module on the way down, as long as one stands on one."""
+        while manifest is not None:
+            if (training := training_of(manifest)) in self.wanted:
+                return training
+            below = [parent.digest for parent in manifest.parents]
+            manifest = self._entries.get(below[0]) if len(below) == 1 else None
         return ""
-    return ""
 
 
 def agreement(
