@@ -23,9 +23,9 @@ def work_here(patch: pytest.MonkeyPatch) -> None:
 def make_small(patch: pytest.MonkeyPatch, *, steps: int, targets: int) -> None:
     """Leave a study one seed, its first targets, one depth, some steps a training, few draws."""
     from xstilts.grid import spec
-    from xstilts.train import recipes
+    from xstilts.train import recipe_graph
 
-    plain_flags, plain_load = recipes._merged, spec.load_study
+    plain_flags, plain_load = recipe_graph._merged, spec.load_study
 
     def merged(values, over):
         flags = plain_flags(values, over)
@@ -46,5 +46,5 @@ def make_small(patch: pytest.MonkeyPatch, *, steps: int, targets: int) -> None:
         return study.model_copy(update={"seeds": [1], "depths": depths, "targets": kept})
 
     patch.setattr(grid_commands, "DRAWS", 100)
-    patch.setattr(recipes, "_merged", merged)
+    patch.setattr(recipe_graph, "_merged", merged)
     patch.setattr(spec, "load_study", load)

@@ -12,7 +12,8 @@ from xstilts.evaluate.evaluator import Evaluator
 from xstilts.evaluate.row_cache import RowCache
 from xstilts.evaluate.store import ResultStore
 from xstilts.grid.state import GridFolder
-from xstilts.train.recipes import TrainingDefaults, with_phases
+from xstilts.train.recipe_graph import with_phases
+from xstilts.train.recipes import TrainingDefaults
 from xstilts.zoo import Entry
 from xstilts.zoo.workspace import Workspace
 

@@ -22,17 +22,17 @@ from xstilts.grid.kinds import KINDS
 from xstilts.grid.spec import StudySpec
 from xstilts.grid.state import PlannedStudy, Status
 from xstilts.tasks.formats import FORMATS
-from xstilts.train.recipes import (
+from xstilts.train.recipe_graph import (
     Evaluated,
     Graph,
     Node,
-    RecipeRunner,
     parts_by_language,
     phases_below,
     phases_of,
     spell_out,
     with_phases,
 )
+from xstilts.train.recipes import RecipeRunner
 
 CODE_VERSION = 1
 """Raised when the same cell gives another outcome."""

@@ -9,7 +9,8 @@ from xstilts.session.evaluating import Evaluating
 
 if TYPE_CHECKING:
     from xstilts.report.results import RecipeResult
-    from xstilts.train.recipes import Graph, RecipeRunner
+    from xstilts.train.recipe_graph import Graph
+    from xstilts.train.recipes import RecipeRunner
 
 
 class Recipes(Evaluating):
@@ -83,7 +84,8 @@ class Recipes(Evaluating):
         )
         self.require_writable("zoo", "results", "home", "cache")
         self.require_backbone(backbone)
-        from xstilts.train.recipes import RecipeRunner, spell_out
+        from xstilts.train.recipe_graph import spell_out
+        from xstilts.train.recipes import RecipeRunner
 
         workspace = self.workspace()
         graph = spell_out(chosen, workspace, sandbox=bool(self.world))

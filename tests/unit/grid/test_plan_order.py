@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xstilts.config.specs import IntermediateSpec, RecipeSpec
 from xstilts.grid.plan import by_target
-from xstilts.train.recipes import Evaluated, Graph, Node
+from xstilts.train.recipe_graph import Evaluated, Graph, Node
 
 
 def node(name, *below):

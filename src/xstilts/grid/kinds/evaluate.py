@@ -11,7 +11,7 @@ from xstilts.evaluate.request import Request
 from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
-from xstilts.train.recipes import stack
+from xstilts.train.recipe_graph import stack
 
 
 def run(cell: GridCell, context: GridContext) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from xstilts.grid.context import GridContext
 from xstilts.grid.cost import Cost, CostModel
 from xstilts.train.phases import Phase
 from xstilts.train.plan import plan_phase
-from xstilts.train.recipes import stack
+from xstilts.train.recipe_graph import stack
 from xstilts.train.run import resolve_phase, train_phase
 
 
