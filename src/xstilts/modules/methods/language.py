@@ -59,6 +59,11 @@ class Coupling(nn.Module):
         change1 = self.F(x2)
         return torch.cat((change1, self.G(x1 + change1)), dim=-1)
 
+    def idle(self) -> bool:
+        """Whether the last layers of F and G are zero."""
+        outer = (parameter for network in (self.F, self.G) for parameter in network[2].parameters())
+        return not any(parameter.any() for parameter in outer)
+
     def inverse(self, hidden: Tensor) -> Tensor:
         """What was there before the update, [..., D]."""
         y1, y2 = hidden[..., : self.first], hidden[..., self.first :]
