@@ -61,11 +61,12 @@ class Processes:
     ) -> None:
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
+        self._bf16 = precision == "bf16"
         if device is not None and device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)
         self._accelerator: Any = Accelerator(
             cpu=not torch.cuda.is_available() or (device is not None and device.type == "cpu"),
-            mixed_precision="bf16" if precision == "bf16" else "no",
+            mixed_precision="no",  # of a whole process, and its trainings may differ in it
             log_with=list(trackers) or None,
             project_dir=str(folder) if folder else None,
             # A step runs one head of many, and a module may have no part in it.
@@ -120,7 +121,9 @@ class Processes:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The forward pass in the run's precision."""
-        return cast("AbstractContextManager[Any]", self._accelerator.autocast())
+        if self._bf16:
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Keep gradients to this process until the block ends; those of shards never are."""

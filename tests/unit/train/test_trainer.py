@@ -32,6 +32,7 @@ from xstilts.errors import (
     UsageError,
 )
 from xstilts.train.optim import learning_rate, make_optimizer
+from xstilts.train.processes import Processes
 
 
 def test_every_example_once_an_epoch_and_orders_differ():
@@ -337,3 +338,12 @@ def test_kill_9_and_resume_is_bit_equal(number, tmp_path):
     whole = Toy()
     trainer(tmp_path / "whole", whole, epochs=6, checkpoint_every=1).run()
     assert same(run_killed(tmp_path, kills=number + 1), weights(whole))
+
+
+def test_trainings_of_one_process_may_differ_in_precision():
+    square = torch.ones(2, 2)
+    both = [Processes.alone(precision) for precision in ("bf16", "fp32", "bf16")]
+    for processes, kind in zip(both, (torch.bfloat16, torch.float32, torch.bfloat16), strict=True):
+        with processes.autocast():
+            assert (square @ square).dtype == kind
+    assert (square @ square).dtype == torch.float32
