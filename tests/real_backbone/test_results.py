@@ -129,7 +129,7 @@ def test_a_table_without_scores_has_its_rows_all_the_same(name):
     assert table.count("\n") >= 3
 
 
-OWN = (results.CORE, "compositions-mini")
+OWN = (results.CORE, "commonsense-mini", "compositions-mini")
 """Studies of this encoder only; the others are cuts of those that come with xstilts."""
 MORE = sorted((results.DOCS / "studies").glob("*.yaml"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from xstilts.cli.state import State, split_commas
 from xstilts.cli.training import seed_numbers, shown_command
 from xstilts.config.draws import DRAWS
+from xstilts.errors import FindingsError, NotFoundError
 
 if TYPE_CHECKING:
     from xstilts.grid.context import GridContext
@@ -151,15 +153,15 @@ def answer(
 ) -> None:
     """The answer to a study's question, from what is finished: a page, Markdown, JSON, pictures.
 
+    Question and tables are those that the study's file has now; what was run is not changed by it.
     Exit 3 where cells are missing or failed; the verdict's line names them.
 
     Example: xstilts grid answer alignment-by-domain --world sandbox
     """
-    from xstilts.errors import FindingsError
-
     state: State = context.obj
     state.refuse_dry_run("grid answer")
     folder, planned = _started(state, study)
+    planned = _asked_now(state, study, planned)
     record = _write_answer(state, folder, planned, to, draws)
     state.emit(record, lambda: _print_answer(record))
     if record["unfinished"]:
@@ -313,3 +315,14 @@ def _started(state: State, study: str) -> tuple[GridFolder, PlannedStudy]:
 
     folder = GridFolder(state.session.results_folder)
     return folder, folder.load(Path(study).stem)
+
+
+def _asked_now(state: State, study: str, planned: PlannedStudy) -> PlannedStudy:
+    """The study as it was run, with the question that its file asks now."""
+    from xstilts.grid.spec import ASKED, load_study
+
+    try:
+        now = load_study(study, sandbox=bool(state.session.world))
+    except NotFoundError:  # the plan has all of it
+        return planned
+    return replace(planned, spec={**planned.spec, **now.model_dump(mode="json", include=ASKED)})

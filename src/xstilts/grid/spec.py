@@ -15,6 +15,8 @@ from xstilts.grid.answer_spec import AnswerSpec, TableSpec
 Answered = TypeVar("Answered", AnswerSpec, TableSpec)
 
 SECTIONS = ("intermediate", "target", "language")
+ASKED = {"title", "question", "answer", "citation", "note"}
+"""Of a study, what decides no cell."""
 
 
 class StudySpec(Spec):

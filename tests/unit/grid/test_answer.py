@@ -13,6 +13,7 @@ from xstilts.evaluate.stats import Measured, Runs, Unit
 from xstilts.grid.answer import Place, StudyResults, answer_report, answered, record
 from xstilts.grid.cell import GridCell
 from xstilts.grid.spec import StudySpec, load_study
+from xstilts.grid.state import GridFolder, PlannedStudy
 from xstilts.report.html import write_html
 from xstilts.report.plain import write_markdown
 
@@ -323,3 +324,29 @@ def test_the_command_exits_3_where_cells_are_missing(monkeypatch, capsys, unfini
     assert (caught.value.code or 0) == code
     assert "It does" in output.out
     assert ("qqp/3: failed" in output.err) == bool(unfinished)
+
+
+def test_the_command_asks_what_the_file_asks_now_of_what_was_run(tmp_path, monkeypatch):
+    from xstilts.cli import grid_commands, main
+
+    study, results = tmp_path / "mine.yaml", tmp_path / "results"
+    study.write_text("question: Was it?\nintermediates: [none]\ntargets: [xnli]\n", "utf-8")
+    run = load_study(str(study), sandbox=False)
+    GridFolder(results).save(PlannedStudy(run.name, run.model_dump(mode="json"), ()))
+    asked = []
+
+    def told(state, folder, planned, *_):
+        asked.append(planned.spec)
+        return {"question": "", "line": "", "html": "", "unfinished": []}
+
+    monkeypatch.setattr(grid_commands, "_write_answer", told)
+    study.write_text("question: Is it?\nintermediates: [none, mnli]\ntargets: [xnli]\n", "utf-8")
+    command = ["--results", str(results), "grid", "answer", str(study)]
+    for _ in range(2):
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        assert not caught.value.code
+        study.unlink(missing_ok=True)
+    now, gone = asked
+    assert (now["question"], gone["question"]) == ("Is it?", "Was it?")
+    assert [row["name"] for row in now["intermediates"]] == ["none"]
