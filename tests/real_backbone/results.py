@@ -1,9 +1,11 @@
 """The csv files of docs/results out of a result store, and the tables of both READMEs out of them.
 
     python tests/real_backbone/results.py export STUDY RESULTS   # its csv files, then the tables
+    python tests/real_backbone/results.py rank TARGET JSON ZOO   # of a ranking, then the tables
     python tests/real_backbone/results.py tables                 # the tables again
 
-RESULTS is the folder that the study ran with (`--results`). A table stands in README.md, the front
+RESULTS is the folder that the study ran with (`--results`), JSON what `xstilts --json rank TARGET`
+printed, ZOO the library with the modules that it names. A table stands in README.md, the front
 one or that of docs/results, between `<!-- table: NAME STUDY -->` and `<!-- end -->`.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
 import re
 import sys
 from collections import defaultdict
@@ -20,10 +23,12 @@ from pathlib import Path
 from statistics import mean
 
 from xstilts.config.load import short_name
+from xstilts.evaluate.ranking import METHODS
 from xstilts.evaluate.store import ResultStore
 from xstilts.files import write_text
 from xstilts.grid.spec import StudySpec, load_study
 from xstilts.grid.state import GridFolder, read_json
+from xstilts.zoo import Zoo
 
 DOCS = Path(__file__).parents[2] / "docs" / "results"
 PAGES = (DOCS / "README.md", DOCS.parents[1] / "README.md")
@@ -31,6 +36,8 @@ CORE = "x-stilts-core"
 SCORES = ("intermediate", "method", "task", "language", "layer", "seed", "metric", "value", "n")
 PROOF = ("split", "backbone", "fingerprint", "digest", "cell", "predictions_sha256", "seconds")
 CELLS = ("name", "kind", "status", "seconds")
+RANKS = DOCS / "ranks"
+RANKED = ("module", "trained on", "steps", "digest", *METHODS, "mean rank", "measured")
 MISSING = "·"
 
 Rows = Sequence[Mapping[str, str]]
@@ -82,6 +89,26 @@ def export(name: str, results: Path, folder: Path) -> None:
         for cell in planned.cells
     ]
     write_csv(folder / f"{name}-cells.csv", CELLS, cells)
+
+
+def export_rank(target: str, record: Path, zoo: Path) -> None:
+    """Write the estimates for a target, and what each module was measured to bring."""
+    by_digest = {entry.manifest.digest: entry.manifest for entry in Zoo(zoo).entries()}
+    rows = []
+    for module in json.loads(record.read_text(encoding="utf-8"))["modules"]:
+        manifest = by_digest[module["digest"]]
+        rows.append(
+            {
+                "module": manifest.name,
+                "trained on": manifest.task,
+                "steps": manifest.training["steps"],
+                "digest": manifest.digest,
+                **module["estimates"],
+                "mean rank": module["mean_rank"],
+                "measured": module["known"],
+            }
+        )
+    write_csv(RANKS / f"{target}.csv", RANKED, rows)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -200,6 +227,19 @@ def table_of_work(scores: Rows, cells: Rows, study: StudySpec) -> str:
     return markdown(["cells", "planned", "done", "hours"], lines)
 
 
+def table_of_rank(rows: Rows) -> str:
+    """Every module in the order of its mean rank, and the order of what was measured."""
+    measured = sorted((float(row["measured"]) for row in rows), reverse=True)
+    lines = []
+    for row in rows:
+        value = float(row["measured"])
+        estimates = [f"{float(row[method]):.4f}" if row[method] else MISSING for method in METHODS]
+        ranks = [f"{float(row['mean rank']):.1f}", f"{value:.1f}", str(1 + measured.index(value))]
+        lines.append([row["module"], row["trained on"], row["steps"], *estimates, *ranks])
+    head = ("module", "trained on", "steps", *METHODS, "mean rank", "measured", "its place")
+    return markdown(head, lines)
+
+
 TABLES = {"means": table_of_means, "differences": table_of_differences, "work": table_of_work}
 
 
@@ -208,8 +248,11 @@ def filled(text: str, folder: Path) -> str:
 
     def table(found: re.Match[str]) -> str:
         kind, name = found[1], found[2]
-        scores, cells = (read_csv(folder / f"{name}{end}.csv") for end in ("", "-cells"))
-        made = TABLES[kind](scores, cells, study_of(name))
+        if kind == "rank":
+            made = table_of_rank(read_csv(folder / "ranks" / f"{name}.csv"))
+        else:
+            scores, cells = (read_csv(folder / f"{name}{end}.csv") for end in ("", "-cells"))
+            made = TABLES[kind](scores, cells, study_of(name))
         return f"<!-- table: {kind} {name} -->\n\n{made}\n\n<!-- end -->"
 
     marked = r"<!-- table: (\w+) ([\w-]+) -->\n.*?<!-- end -->"
@@ -223,10 +266,16 @@ def main(arguments: Sequence[str]) -> None:
     writing = verbs.add_parser("export")
     writing.add_argument("study")
     writing.add_argument("results", type=Path)
+    ranking = verbs.add_parser("rank")
+    ranking.add_argument("target")
+    ranking.add_argument("record", type=Path)
+    ranking.add_argument("zoo", type=Path)
     verbs.add_parser("tables")
     options = parser.parse_args(arguments)
     if options.verb == "export":
         export(options.study, options.results, DOCS)
+    if options.verb == "rank":
+        export_rank(options.target, options.record, options.zoo)
     for page in PAGES:
         write_text(page, filled(page.read_text(encoding="utf-8"), DOCS))
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from statistics import mean
 
 import pytest
 from real_backbone import build, results
 from support.files import SHARED, needs_shared
 
-from xstilts.config.load import load_task, spec_names
+from xstilts.config.load import load_task, short_name, spec_names
 from xstilts.data.sources import available_languages, load
 from xstilts.grid.spec import load_study
 
 STUDY = results.study_of(results.CORE)
 KEPT = sorted(path.stem for path in results.DOCS.glob("*.csv") if "-cells" not in path.stem)
 """Studies with csv files."""
+RANKED = sorted(path.stem for path in results.RANKS.glob("*.csv"))
+"""Targets for which modules were ranked."""
 
 
 def score(row, task, language, value, seed="-1", layer="-1", backbone="whole"):
@@ -29,6 +32,7 @@ def test_the_tables_of_a_page_are_those_of_the_csv_files(page):
     assert results.filled(text, results.DOCS) == text
     named = set(re.findall(r"<!-- table: (\w+ [\w-]+) -->", text))
     whole = {f"{table} {study}" for table in results.TABLES for study in KEPT}
+    whole |= {f"rank {target}" for target in RANKED}
     assert named == ({f"means {results.CORE}"} if page == results.PAGES[1] else whole)
 
 
@@ -127,6 +131,37 @@ def test_hours_are_those_of_finished_cells():
 def test_a_table_without_scores_has_its_rows_all_the_same(name):
     table = results.TABLES[name]([], [], STUDY)
     assert table.count("\n") >= 3
+
+
+@pytest.mark.parametrize("target", RANKED)
+def test_what_a_ranked_module_was_measured_to_bring_is_what_the_studies_have(target):
+    measured = defaultdict(lambda: defaultdict(dict))
+    for name in KEPT:
+        study = results.study_of(name)
+        steps = str(study.intermediate.train["max_steps"])
+        trained = {row.name: short_name(row.tasks or row.name) for row in study.intermediates}
+        for row in results.read_csv(results.DOCS / f"{name}.csv"):
+            if (row["task"], row["backbone"]) == (target, build.NAME):
+                module = (row["intermediate"], trained[row["intermediate"]], steps)
+                measured[module][row["language"]][row["cell"]] = float(row["value"])
+    for row in results.read_csv(results.RANKS / f"{target}.csv"):
+        languages = measured[row["module"], row["trained on"], row["steps"]].values()
+        assert float(row["measured"]) == pytest.approx(mean(mean(c.values()) for c in languages))
+
+
+def test_a_ranking_is_shown_with_the_place_of_what_was_measured():
+    same = {"trained on": "mnli", "steps": "9", **dict.fromkeys(results.METHODS, "")}
+    rows = [
+        {**same, "module": name, "probe": "0.25", "mean rank": str(at), "measured": value}
+        for at, (name, value) in enumerate((("a", "50.04"), ("b", "61"), ("c", "50.04")), 1)
+    ]
+    lines = results.table_of_rank(rows).split("\n")[2:]
+    ends = [line.split(" | ", 5)[-1] for line in lines]
+    assert ends == [
+        "0.2500 | · | 1.0 | 50.0 | 2 |",
+        "0.2500 | · | 2.0 | 61.0 | 1 |",
+        "0.2500 | · | 3.0 | 50.0 | 2 |",
+    ]
 
 
 OWN = (results.CORE, "commonsense-mini", "compositions-mini")
