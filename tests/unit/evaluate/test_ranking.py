@@ -21,7 +21,7 @@ from xstilts.evaluate.ranking import Ranker, RankSpec, estimates
 from xstilts.evaluate.ranking.agreement import agreement, known_results
 from xstilts.evaluate.store import ResultStore, Score
 from xstilts.modules.methods import METHODS
-from xstilts.zoo import Manifest, Zoo, write_manifest
+from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
 from xstilts.zoo.workspace import Workspace
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -344,3 +344,24 @@ def test_command(place, capsys, tmp_path, monkeypatch):
     by_method = {a["method"]: a for a in record["agreement"]}
     assert by_method["logme"]["modules"] == 3
     assert by_method["probe"]["regret"] >= 0
+
+
+def test_a_module_stands_for_rows_in_the_languages_that_it_was_trained_in(
+    place, tmp_path, monkeypatch
+):
+    from xstilts.evaluate import ranking as room
+
+    ranker = ranking(place, tmp_path, ["qqp/lora"], methods=("text", "task"))
+    (entry,) = ranker.entries
+    manifest = entry.manifest.model_copy(update={"source_language": "id,zh"})
+    ranker.entries = [Entry(manifest, entry.folder)]
+    asked, plain = [], room.load
+
+    def load(task, split, language, root, **options):
+        asked.append((task.name, language, options["limit"]))
+        return plain(task, split, "en", root, **options)
+
+    monkeypatch.setattr(room, "load", load)
+    (row,) = ranker.run([]).rows
+    assert set(row.estimates) == {"text", "task"}
+    assert asked == [("mnli", "en", 24), ("qqp", "id", 12), ("qqp", "zh", 12)]

@@ -63,6 +63,11 @@ def _is_of_task(entry: Entry) -> bool:
     return method.ACTS and not method.CARD.for_language
 
 
+def _languages(entry: Entry) -> tuple[str, ...]:
+    """What a module's task was trained in; empty where its manifest does not say."""
+    return tuple(filter(None, entry.manifest.source_language.split(",")))
+
+
 class RankSpec(Spec):
     """Settings of a ranking.
 
@@ -185,9 +190,9 @@ class Ranker:
             if self.kept
             else self._entries(modules)
         )
-        self._rows: dict[str, _Rows] = {}
-        self._fisher: dict[str, estimates.Vector] = {}
-        self._texts: dict[str, estimates.Vector] = {}
+        self._rows: dict[tuple[str, tuple[str, ...]], _Rows] = {}
+        self._fisher: dict[tuple[str, tuple[str, ...]], estimates.Vector] = {}
+        self._texts: dict[tuple[str, tuple[str, ...]], estimates.Vector] = {}
 
     def _entries(self, modules: Sequence[str]) -> list[Entry]:
         zoo, identity = self.workspace.zoo, self.backbone.identity
@@ -203,17 +208,19 @@ class Ranker:
         """Keeps the estimates of the modules while these and the tasks' files are the same."""
         root, zoo, identity = self.workspace.data, self.workspace.zoo, self.backbone.identity
         asked = [zoo.find(reference, identity) for reference in modules] or zoo.entries()
-        names = dict.fromkeys([self.trained, *(entry.manifest.task for entry in asked)])
+        own = [(entry.manifest.task, _languages(entry)) for entry in asked if entry.manifest.task]
+        wanted: list[tuple[str, tuple[str, ...]]] = [(self.trained, ()), *own]
         specs: list[TaskSpec] = []
         files: list[Path] = []
-        for name in filter(None, names):
+        for name, languages in dict.fromkeys(wanted):
             with suppress(NotFoundError):  # a mixture, or a YAML that is gone: a note will say so
                 specs.append(task := task_in_world(load_task(name), root))
                 held = [task.select_split or "validation"] if name == self.trained else []
                 for split in ("train", *held):
-                    found = locate(task, split, task.source_language, root)
-                    if found and not (found.remote and self.workspace.offline):
-                        files += deciding_files(found)
+                    for language in languages or (task.source_language,):
+                        found = locate(task, split, language, root)
+                        if found and not (found.remote and self.workspace.offline):
+                            files += deciding_files(found)
         key = {
             "versions": [version("xstilts"), CODE_VERSION],
             "target": self.target.model_dump(mode="json"),
@@ -227,35 +234,48 @@ class Ranker:
 
     # -- rows
 
-    def _load(self, task: TaskSpec, split: str) -> list[Example]:
+    def _load(self, task: TaskSpec, split: str, languages: Sequence[str]) -> list[Example]:
+        """As many rows of each language, `shots` in all at most."""
         workspace, spec = self.workspace, self.spec
-        return load(
-            task,
-            split,
-            task.source_language,
-            workspace.data,
-            offline=workspace.offline,
-            limit=spec.shots,
-            seed=spec.seed,
-        )
+        rows: list[Example] = []
+        for language in languages:
+            rows += load(
+                task,
+                split,
+                language,
+                workspace.data,
+                offline=workspace.offline,
+                limit=max(1, spec.shots // len(languages)),
+                seed=spec.seed,
+            )
+        return rows
 
     def _encoded(self, rows: list[Example], task: TaskSpec) -> Features:
         return encode(rows, task, self.backbone.loaded, self.workspace.cache)
 
-    def rows_of(self, name: str, *, held: bool = False) -> _Rows:
-        """Labelled rows of a task in its source language, and held-out ones when asked for."""
-        if name not in self._rows or (held and self._rows[name].held is None):
-            task = task_in_world(load_task(name), self.workspace.data)
-            train = self._load(task, "train")
+    def rows_of(self, name: str, languages: Sequence[str] = (), *, held: bool = False) -> _Rows:
+        """Labelled rows of a task, and held-out ones when asked for.
+
+        Args:
+            name: Of the task.
+            languages: That they are in; the task's source language when empty.
+            held: Ask for held-out ones.
+        """
+        task = task_in_world(load_task(name), self.workspace.data)
+        chosen = tuple(languages) or (task.source_language,)
+        key = name, chosen
+        if key not in self._rows or (held and self._rows[key].held is None):
+            train = self._load(task, "train", chosen)
             check_targets(train)
             labelled = with_labels(task, train)
-            dev = self._load(labelled, task.select_split or "validation") if held else None
-            self._rows[name] = _Rows(
+            split = task.select_split or "validation"
+            dev = self._load(labelled, split, chosen) if held else None
+            self._rows[key] = _Rows(
                 labelled,
                 self._encoded(train, labelled),
                 self._encoded(dev, labelled) if dev else None,
             )
-        return self._rows[name]
+        return self._rows[key]
 
     # -- estimates
 
@@ -299,10 +319,10 @@ class Ranker:
             own = self.trained  # which may be a YAML's path
         try:
             if "text" in wanted:
-                pair = self._text(self.trained), self._text(own)
+                pair = self._text(self.trained), self._text(own, _languages(entry))
                 values["text"] = estimates.cosine(*pair)
             if "task" in wanted:
-                pair = self._task(self.trained), self._task(own)
+                pair = self._task(self.trained), self._task(own, _languages(entry))
                 values["task"] = estimates.cosine(*pair)
         except XstiltsError as error:
             notes.append(f"{entry.manifest.task}: {error.what}")
@@ -310,23 +330,23 @@ class Ranker:
             values |= self._on_features(entry)
         return values, notes
 
-    def _text(self, task: str) -> estimates.Vector:
+    def _text(self, task: str, languages: tuple[str, ...] = ()) -> estimates.Vector:
         from xstilts.evaluate.ranking import estimates
 
-        if task not in self._texts:
-            rows = self.rows_of(task)
-            self._texts[task] = estimates.mean_vector(self.backbone.loaded, rows.train)
-        return self._texts[task]
+        if (task, languages) not in self._texts:
+            rows = self.rows_of(task, languages)
+            self._texts[task, languages] = estimates.mean_vector(self.backbone.loaded, rows.train)
+        return self._texts[task, languages]
 
-    def _task(self, task: str) -> estimates.Vector:
+    def _task(self, task: str, languages: tuple[str, ...] = ()) -> estimates.Vector:
         from xstilts.evaluate.ranking import estimates
 
-        if task not in self._fisher:
-            rows = self.rows_of(task)
-            self._fisher[task] = estimates.fisher(
+        if (task, languages) not in self._fisher:
+            rows = self.rows_of(task, languages)
+            self._fisher[task, languages] = estimates.fisher(
                 self.backbone.loaded, rows.task, rows.train, self.spec.seed
             )
-        return self._fisher[task]
+        return self._fisher[task, languages]
 
     def _on_features(self, entry: Entry) -> dict[str, float]:
         """Estimates from what the encoder with the module makes of the target's rows."""
