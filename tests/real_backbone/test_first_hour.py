@@ -14,13 +14,14 @@ from support.files import SHARED, needs_shared
 from xstilts.cli import main
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "first-hour.md"
+SHIPPED = {"mnli", "commonsenseqa", "hellaswag", "socialiqa"}
 LABELS = {"entailment", "neutral", "contradiction"}
 
 
 @needs_shared
 @pytest.mark.slow
 def test_the_guide_runs(real_backbone, tmp_path, monkeypatch, capsys):
-    for name in ("mnli", "commonsenseqa"):
+    for name in SHIPPED:
         shutil.copytree(GUIDE.parents[2] / "adapters_zoo" / name, tmp_path / "adapters_zoo" / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XSTILTS_HOME", str(tmp_path / "home"))
@@ -40,10 +41,7 @@ def test_the_guide_runs(real_backbone, tmp_path, monkeypatch, capsys):
     found = {row["language"]: row["value"] for row in told["eval"][0]["scores"] if row["main"]}
     assert found["sw"] > 80
     assert found["ta"] > 80
-    assert {row["reference"].partition("/")[0] for row in told["zoo ls"][0]} == {
-        "mnli",
-        "commonsenseqa",
-    }
+    assert {row["reference"].partition("/")[0] for row in told["zoo ls"][0]} == SHIPPED
     assert told["predict"][0]["prediction"] in LABELS
     scored = {(row["intermediate"], row["language"]) for row in told["eval"][1]["scores"]}
     assert scored == {(e, c) for e in ("mnli", "conjnli", "both") for c in ("en", "sw")}

@@ -16,7 +16,9 @@ from xstilts.zoo.verify import verify_folder
 FOLDER = Path(__file__).parents[3] / "adapters_zoo"
 SHIPPED = (
     "commonsenseqa/lora/multilingual-e5-small-q4@cf4f31c6a820",
+    "hellaswag/lora/multilingual-e5-small-q4@be58d176a3db",
     "mnli/lora/multilingual-e5-small-q4@096864087cb7",
+    "socialiqa/lora/multilingual-e5-small-q4@bb79a29f5c1d",
 )
 """Named whole: whoever trains in the checkout has others beside them."""
 
