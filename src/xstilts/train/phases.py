@@ -16,6 +16,7 @@ from xstilts.composition.resolve import pinned
 from xstilts.composition.task_model import TaskModel
 from xstilts.config.run import CODE_VERSION, RunSpec
 from xstilts.config.specs import MethodSpec, MixSpec, Spec, TaskSpec
+from xstilts.config.specs.training import WITHOUT_EFFECT
 from xstilts.data.examples import Example
 from xstilts.files import digest
 from xstilts.modules.methods import METHODS
@@ -117,8 +118,7 @@ class Phase:
     @cached_property
     def identity_values(self) -> dict[str, Any]:
         """Everything that decides the weights but the modules of `base` and `init`."""
-        # the digests of the parts hold the dev rows that `dev_limit` leaves
-        outside = {"checkpoint_every", "gradient_checkpointing", "shard", "dev_limit"}
+        outside = set(WITHOUT_EFFECT)  # the parts' digests hold the rows that `dev_limit` leaves
         if not self.run.train.cache_activations:
             outside.add("cache_activations")
         return {

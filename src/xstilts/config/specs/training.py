@@ -8,6 +8,9 @@ from pydantic import Field
 
 from xstilts.config.specs.base import Seed, Spec
 
+WITHOUT_EFFECT = frozenset({"checkpoint_every", "gradient_checkpointing", "shard", "dev_limit"})
+"""Settings that decide no weights: of dev rows the digests say which."""
+
 
 class TrainSpec(Spec):
     """How one training phase runs. Lengths are sub-words, rates are per optimiser step.

@@ -108,10 +108,15 @@ class ModuleRanking:
     agreements: list[Agreement] = field(default_factory=list)
 
 
+_Source = tuple[str, tuple[str, ...]]
+"""A task and the languages that its rows are in."""
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Labelled rows of a task, tokenised."""
 
+    source: _Source
     task: TaskSpec
     train: Features
     held: Features | None
@@ -190,9 +195,9 @@ class Ranker:
             if self.kept
             else self._entries(modules)
         )
-        self._rows: dict[tuple[str, tuple[str, ...]], _Rows] = {}
-        self._fisher: dict[tuple[str, tuple[str, ...]], estimates.Vector] = {}
-        self._texts: dict[tuple[str, tuple[str, ...]], estimates.Vector] = {}
+        self._rows: dict[_Source, _Rows] = {}
+        self._fisher: dict[_Source, estimates.Vector] = {}
+        self._texts: dict[_Source, estimates.Vector] = {}
 
     def _entries(self, modules: Sequence[str]) -> list[Entry]:
         zoo, identity = self.workspace.zoo, self.backbone.identity
@@ -209,7 +214,7 @@ class Ranker:
         root, zoo, identity = self.workspace.data, self.workspace.zoo, self.backbone.identity
         asked = [zoo.find(reference, identity) for reference in modules] or zoo.entries()
         own = [(entry.manifest.task, _languages(entry)) for entry in asked if entry.manifest.task]
-        wanted: list[tuple[str, tuple[str, ...]]] = [(self.trained, ()), *own]
+        wanted: list[_Source] = [(self.trained, ()), *own]
         specs: list[TaskSpec] = []
         files: list[Path] = []
         for name, languages in dict.fromkeys(wanted):
@@ -263,19 +268,20 @@ class Ranker:
         """
         task = task_in_world(load_task(name), self.workspace.data)
         chosen = tuple(languages) or (task.source_language,)
-        key = name, chosen
-        if key not in self._rows or (held and self._rows[key].held is None):
+        source = name, chosen
+        if source not in self._rows or (held and self._rows[source].held is None):
             train = self._load(task, "train", chosen)
             check_targets(train)
             labelled = with_labels(task, train)
             split = task.select_split or "validation"
             dev = self._load(labelled, split, chosen) if held else None
-            self._rows[key] = _Rows(
+            self._rows[source] = _Rows(
+                source,
                 labelled,
                 self._encoded(train, labelled),
                 self._encoded(dev, labelled) if dev else None,
             )
-        return self._rows[key]
+        return self._rows[source]
 
     # -- estimates
 
@@ -310,7 +316,7 @@ class Ranker:
     def _estimates(self, entry: Entry) -> tuple[dict[str, float], list[str]]:
         from xstilts.evaluate.ranking import estimates
 
-        self.rows_of(self.trained, held="probe" in self.spec.methods)
+        target = self.rows_of(self.trained, held="probe" in self.spec.methods)
         values: dict[str, float] = {}
         notes: list[str] = []
         wanted = self.spec.methods
@@ -318,35 +324,33 @@ class Ranker:
         if own == short_name(self.trained):
             own = self.trained  # which may be a YAML's path
         try:
+            if {"text", "task"} & set(wanted):
+                rows = self.rows_of(own, _languages(entry))
             if "text" in wanted:
-                pair = self._text(self.trained), self._text(own, _languages(entry))
-                values["text"] = estimates.cosine(*pair)
+                values["text"] = estimates.cosine(self._text(target), self._text(rows))
             if "task" in wanted:
-                pair = self._task(self.trained), self._task(own, _languages(entry))
-                values["task"] = estimates.cosine(*pair)
+                values["task"] = estimates.cosine(self._task(target), self._task(rows))
         except XstiltsError as error:
             notes.append(f"{entry.manifest.task}: {error.what}")
         if "probe" in wanted or "logme" in wanted:
             values |= self._on_features(entry)
         return values, notes
 
-    def _text(self, task: str, languages: tuple[str, ...] = ()) -> estimates.Vector:
+    def _text(self, rows: _Rows) -> estimates.Vector:
         from xstilts.evaluate.ranking import estimates
 
-        if (task, languages) not in self._texts:
-            rows = self.rows_of(task, languages)
-            self._texts[task, languages] = estimates.mean_vector(self.backbone.loaded, rows.train)
-        return self._texts[task, languages]
+        if rows.source not in self._texts:
+            self._texts[rows.source] = estimates.mean_vector(self.backbone.loaded, rows.train)
+        return self._texts[rows.source]
 
-    def _task(self, task: str, languages: tuple[str, ...] = ()) -> estimates.Vector:
+    def _task(self, rows: _Rows) -> estimates.Vector:
         from xstilts.evaluate.ranking import estimates
 
-        if (task, languages) not in self._fisher:
-            rows = self.rows_of(task, languages)
-            self._fisher[task, languages] = estimates.fisher(
+        if rows.source not in self._fisher:
+            self._fisher[rows.source] = estimates.fisher(
                 self.backbone.loaded, rows.task, rows.train, self.spec.seed
             )
-        return self._fisher[task, languages]
+        return self._fisher[rows.source]
 
     def _on_features(self, entry: Entry) -> dict[str, float]:
         """Estimates from what the encoder with the module makes of the target's rows."""

@@ -10,6 +10,7 @@ from xstilts.backbone.known import KnownBackbone
 from xstilts.composition.expression import Ref
 from xstilts.composition.parser import parse
 from xstilts.config.specs import TaskSpec
+from xstilts.config.specs.training import WITHOUT_EFFECT
 from xstilts.errors import XstiltsError
 from xstilts.evaluate.names import plain_label
 from xstilts.evaluate.store import Score
@@ -19,7 +20,7 @@ from xstilts.zoo.manifest import Manifest
 
 LEAST = 3
 """Modules below which a correlation says nothing."""
-_ASIDE = {"seed", "save_every", "checkpoint_every", "gradient_checkpointing", "shard", "dev_limit"}
+_ASIDE = WITHOUT_EFFECT | {"seed", "save_every"}
 """Settings in which trainings may differ that are averaged."""
 
 
@@ -68,9 +69,7 @@ def known_results(
     for score in known:
         if score.split == split and (training := below.training(score)):
             rows[training][score.language].append(score.value)
-    if not rows:
-        return {}
-    shared = set.intersection(*(set(languages) for languages in rows.values()))
+    shared = set.intersection(*map(set, rows.values())) if rows else set()
     if not shared:
         return {}
     means = {
