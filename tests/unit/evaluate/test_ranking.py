@@ -218,7 +218,7 @@ def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatc
 @pytest.mark.long
 def test_fisher_is_the_mean_squared_gradient(place, tmp_path):
     backbone = place[1]
-    rows = ranking(place, tmp_path).rows_of("qqp")
+    rows = ranking(place, tmp_path).rows.of("qqp")
     found = estimates.fisher(backbone, rows.task, rows.train, 5)
     head = estimates.probe_head(backbone, rows.task, estimates.states(backbone, rows.train), 5)
     bias = backbone.encoder.encoder.layer[0].attention.self.query.bias.requires_grad_(True)
@@ -349,7 +349,7 @@ def test_command(place, capsys, tmp_path, monkeypatch):
 def test_a_module_stands_for_rows_in_the_languages_that_it_was_trained_in(
     place, tmp_path, monkeypatch
 ):
-    from xstilts.evaluate import ranking as room
+    from xstilts.evaluate.ranking import rows as room
 
     ranker = ranking(place, tmp_path, ["qqp/lora"], methods=("text", "task"))
     (entry,) = ranker.entries

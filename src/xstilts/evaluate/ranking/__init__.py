@@ -21,7 +21,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
@@ -32,22 +31,17 @@ from xstilts.config.load import load_task, short_name, train_task_of
 from xstilts.config.progress import ProgressFn, silent
 from xstilts.config.run import CODE_VERSION
 from xstilts.config.specs import Seed, Spec, TaskSpec
-from xstilts.data.examples import Example
-from xstilts.data.features import Features
 from xstilts.data.located import locate
-from xstilts.data.sources import deciding_files, load, require_located, task_in_world
+from xstilts.data.sources import deciding_files, require_located, task_in_world
 from xstilts.errors import NotFoundError, UsageError, XstiltsError
 from xstilts.evaluate.ranking.agreement import Agreement, agreement, known_results
+from xstilts.evaluate.ranking.rows import LabelledRows, Source
 from xstilts.evaluate.store import Score
-from xstilts.tasks.encoding import encode
-from xstilts.tasks.formats import FORMATS, check_targets, with_labels
+from xstilts.tasks.formats import FORMATS
 from xstilts.zoo import Entry, Zoo
 from xstilts.zoo.manifest import COMPOSITION, MERGE
 from xstilts.zoo.verify import require_whole
 from xstilts.zoo.workspace import Workspace
-
-if TYPE_CHECKING:  # a ranking that is there is found without torch
-    from xstilts.evaluate.ranking import estimates
 
 METHODS = ("text", "task", "probe", "logme")
 
@@ -106,20 +100,6 @@ class ModuleRanking:
 
     rows: list[RankedModule] = field(default_factory=list)
     agreements: list[Agreement] = field(default_factory=list)
-
-
-_Source = tuple[str, tuple[str, ...]]
-"""A task and the languages that its rows are in."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Labelled rows of a task, tokenised."""
-
-    source: _Source
-    task: TaskSpec
-    train: Features
-    held: Features | None
 
 
 def trained_modules(zoo: Zoo) -> list[Entry]:
@@ -195,9 +175,7 @@ class Ranker:
             if self.kept
             else self._entries(modules)
         )
-        self._rows: dict[_Source, _Rows] = {}
-        self._fisher: dict[_Source, estimates.Vector] = {}
-        self._texts: dict[_Source, estimates.Vector] = {}
+        self.rows = LabelledRows(backbone, workspace, spec.shots, spec.seed)
 
     def _entries(self, modules: Sequence[str]) -> list[Entry]:
         zoo, identity = self.workspace.zoo, self.backbone.identity
@@ -214,7 +192,7 @@ class Ranker:
         root, zoo, identity = self.workspace.data, self.workspace.zoo, self.backbone.identity
         asked = [zoo.find(reference, identity) for reference in modules] or zoo.entries()
         own = [(entry.manifest.task, _languages(entry)) for entry in asked if entry.manifest.task]
-        wanted: list[_Source] = [(self.trained, ()), *own]
+        wanted: list[Source] = [(self.trained, ()), *own]
         specs: list[TaskSpec] = []
         files: list[Path] = []
         for name, languages in dict.fromkeys(wanted):
@@ -236,54 +214,6 @@ class Ranker:
             "backbone": [identity.key, self.backbone.tokenization],
         }
         return FileFacts(self.workspace.cache, "rankings", key, files)
-
-    # -- rows
-
-    def _load(self, task: TaskSpec, split: str, languages: Sequence[str]) -> list[Example]:
-        """As many rows of each language, `shots` in all at most."""
-        workspace, spec = self.workspace, self.spec
-        rows: list[Example] = []
-        for language in languages:
-            rows += load(
-                task,
-                split,
-                language,
-                workspace.data,
-                offline=workspace.offline,
-                limit=max(1, spec.shots // len(languages)),
-                seed=spec.seed,
-            )
-        return rows
-
-    def _encoded(self, rows: list[Example], task: TaskSpec) -> Features:
-        return encode(rows, task, self.backbone.loaded, self.workspace.cache)
-
-    def rows_of(self, name: str, languages: Sequence[str] = (), *, held: bool = False) -> _Rows:
-        """Labelled rows of a task, and held-out ones when asked for.
-
-        Args:
-            name: Of the task.
-            languages: That they are in; the task's source language when empty.
-            held: Ask for held-out ones.
-        """
-        task = task_in_world(load_task(name), self.workspace.data)
-        chosen = tuple(languages) or (task.source_language,)
-        source = name, chosen
-        if source not in self._rows or (held and self._rows[source].held is None):
-            train = self._load(task, "train", chosen)
-            check_targets(train)
-            labelled = with_labels(task, train)
-            split = task.select_split or "validation"
-            dev = self._load(labelled, split, chosen) if held else None
-            self._rows[source] = _Rows(
-                source,
-                labelled,
-                self._encoded(train, labelled),
-                self._encoded(dev, labelled) if dev else None,
-            )
-        return self._rows[source]
-
-    # -- estimates
 
     def run(self, scores: Sequence[Score], progress: ProgressFn = silent) -> ModuleRanking:
         """Compute every estimate, or read those that are kept, and order the modules.
@@ -316,7 +246,7 @@ class Ranker:
     def _estimates(self, entry: Entry) -> tuple[dict[str, float], list[str]]:
         from xstilts.evaluate.ranking import estimates
 
-        target = self.rows_of(self.trained, held="probe" in self.spec.methods)
+        target = self.rows.of(self.trained, held="probe" in self.spec.methods)
         values: dict[str, float] = {}
         notes: list[str] = []
         wanted = self.spec.methods
@@ -325,32 +255,16 @@ class Ranker:
             own = self.trained  # which may be a YAML's path
         try:
             if {"text", "task"} & set(wanted):
-                rows = self.rows_of(own, _languages(entry))
+                rows = self.rows.of(own, _languages(entry))
             if "text" in wanted:
-                values["text"] = estimates.cosine(self._text(target), self._text(rows))
+                values["text"] = estimates.cosine(self.rows.text(target), self.rows.text(rows))
             if "task" in wanted:
-                values["task"] = estimates.cosine(self._task(target), self._task(rows))
+                values["task"] = estimates.cosine(self.rows.fisher(target), self.rows.fisher(rows))
         except XstiltsError as error:
             notes.append(f"{entry.manifest.task}: {error.what}")
         if "probe" in wanted or "logme" in wanted:
             values |= self._on_features(entry)
         return values, notes
-
-    def _text(self, rows: _Rows) -> estimates.Vector:
-        from xstilts.evaluate.ranking import estimates
-
-        if rows.source not in self._texts:
-            self._texts[rows.source] = estimates.mean_vector(self.backbone.loaded, rows.train)
-        return self._texts[rows.source]
-
-    def _task(self, rows: _Rows) -> estimates.Vector:
-        from xstilts.evaluate.ranking import estimates
-
-        if rows.source not in self._fisher:
-            self._fisher[rows.source] = estimates.fisher(
-                self.backbone.loaded, rows.task, rows.train, self.spec.seed
-            )
-        return self._fisher[rows.source]
 
     def _on_features(self, entry: Entry) -> dict[str, float]:
         """Estimates from what the encoder with the module makes of the target's rows."""
@@ -358,7 +272,7 @@ class Ranker:
         from xstilts.composition.load import load_module
         from xstilts.evaluate.ranking import estimates
 
-        rows, backbone = self.rows_of(self.trained), self.backbone.loaded
+        rows, backbone = self.rows.of(self.trained), self.backbone.loaded
         module = load_module(entry, self.workspace.zoo, backbone)
         generator = estimates.generator(self.spec.seed)
         composed = compose(parse("a"), {"a": module}, backbone.shape, generator)
