@@ -2,11 +2,13 @@
 
     python tests/real_backbone/results.py export STUDY RESULTS   # its csv files, then the tables
     python tests/real_backbone/results.py rank TARGET JSON ZOO   # of a ranking, then the tables
+    python tests/real_backbone/results.py search TARGET RESULTS ZOO MODULE...  # of searched weights
     python tests/real_backbone/results.py tables                 # the tables again
 
 RESULTS is the folder that the study ran with (`--results`), JSON what `xstilts --json rank TARGET`
-printed, ZOO the library with the modules that it names. A table stands in README.md, the front
-one or that of docs/results, between `<!-- table: NAME STUDY -->` and `<!-- end -->`.
+printed, ZOO the library with the modules that it names, MODULE what `xstilts search --save` kept,
+evaluated like the module whose head it has. A table stands in README.md, the front one or that of
+docs/results, between `<!-- table: NAME STUDY -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
+from xstilts.composition.expression import Ref, map_references
+from xstilts.composition.parser import parse
+from xstilts.composition.resolve import pinned_digest
 from xstilts.config.load import short_name
 from xstilts.evaluate.ranking import METHODS
 from xstilts.evaluate.store import ResultStore
@@ -38,6 +43,8 @@ PROOF = ("split", "backbone", "fingerprint", "digest", "cell", "predictions_sha2
 CELLS = ("name", "kind", "status", "seconds")
 RANKS = DOCS / "ranks"
 RANKED = ("module", "trained on", "steps", "digest", *METHODS, "mean rank", "measured")
+SEARCHES = DOCS / "searches"
+SEARCHED = ("seed", "language", "value", "head's own", "weights", "start loss", "loss", "digest")
 MISSING = "·"
 
 Rows = Sequence[Mapping[str, str]]
@@ -109,6 +116,36 @@ def export_rank(target: str, record: Path, zoo: Path) -> None:
             }
         )
     write_csv(RANKS / f"{target}.csv", RANKED, rows)
+
+
+def export_search(target: str, results: Path, zoo: Path, modules: Sequence[str]) -> None:
+    """Write what found weights bring to a target, by language, and what the head brings alone."""
+    library = Zoo(zoo)
+    names = {f"@{entry.manifest.digest}": entry.manifest.name for entry in library.entries()}
+    values: dict[str, dict[str, float]] = defaultdict(dict)
+    for cell in ResultStore(results).cells():
+        for score in cell.scores:
+            if score.task == target and score.main and score.split == "test":
+                values[score.digest][score.language] = score.value
+    rows = []
+    for reference in modules:
+        entry = library.find(reference)
+        made, head = entry.manifest, library.find("@" + entry.manifest.training["head"])
+        own, alone = (values[pinned_digest(Ref("it"), {"it": each})] for each in (entry, head))
+        rows += [
+            {
+                "seed": made.seed,
+                "language": language,
+                "value": own[language],
+                "head's own": alone[language],
+                "weights": map_references(parse(made.composition), names.__getitem__),
+                "start loss": made.training["start_loss"],
+                "loss": made.training["loss"],
+                "digest": made.digest,
+            }
+            for language in sorted(own)
+        ]
+    write_csv(SEARCHES / f"{target}.csv", SEARCHED, rows)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -240,6 +277,19 @@ def table_of_rank(rows: Rows) -> str:
     return markdown(head, lines)
 
 
+def table_of_search(rows: Rows) -> str:
+    """Each seed's weights, their loss, and means over languages with them and without."""
+    lines = []
+    for seed in sorted({row["seed"] for row in rows}):
+        own = [row for row in rows if row["seed"] == seed]
+        losses = [f"{float(own[0][key]):.3f}" for key in ("start loss", "loss")]
+        means = [mean(float(row[key]) for row in own) for key in ("value", "head's own")]
+        numbers = [*(f"{value:.1f}" for value in means), f"{means[0] - means[1]:+.1f}"]
+        lines.append([seed, f"`{own[0]['weights']}`", *losses, *numbers])
+    head = ("seed", "weights", "loss as written", "loss", "mean", "the head's own", "difference")
+    return markdown(head, lines)
+
+
 TABLES = {"means": table_of_means, "differences": table_of_differences, "work": table_of_work}
 
 
@@ -250,6 +300,8 @@ def filled(text: str, folder: Path) -> str:
         kind, name = found[1], found[2]
         if kind == "rank":
             made = table_of_rank(read_csv(folder / "ranks" / f"{name}.csv"))
+        elif kind == "search":
+            made = table_of_search(read_csv(folder / "searches" / f"{name}.csv"))
         else:
             scores, cells = (read_csv(folder / f"{name}{end}.csv") for end in ("", "-cells"))
             made = TABLES[kind](scores, cells, study_of(name))
@@ -270,12 +322,19 @@ def main(arguments: Sequence[str]) -> None:
     ranking.add_argument("target")
     ranking.add_argument("record", type=Path)
     ranking.add_argument("zoo", type=Path)
+    searching = verbs.add_parser("search")
+    searching.add_argument("target")
+    searching.add_argument("results", type=Path)
+    searching.add_argument("zoo", type=Path)
+    searching.add_argument("modules", nargs="+")
     verbs.add_parser("tables")
     options = parser.parse_args(arguments)
     if options.verb == "export":
         export(options.study, options.results, DOCS)
     if options.verb == "rank":
         export_rank(options.target, options.record, options.zoo)
+    if options.verb == "search":
+        export_search(options.target, options.results, options.zoo, options.modules)
     for page in PAGES:
         write_text(page, filled(page.read_text(encoding="utf-8"), DOCS))
 

@@ -19,6 +19,8 @@ KEPT = sorted(path.stem for path in results.DOCS.glob("*.csv") if "-cells" not i
 """Studies with csv files."""
 RANKED = sorted(path.stem for path in results.RANKS.glob("*.csv"))
 """Targets for which modules were ranked."""
+SEARCHED = sorted(path.stem for path in results.SEARCHES.glob("*.csv"))
+"""Targets for which weights were searched."""
 
 
 def score(row, task, language, value, seed="-1", layer="-1", backbone="whole"):
@@ -33,6 +35,7 @@ def test_the_tables_of_a_page_are_those_of_the_csv_files(page):
     named = set(re.findall(r"<!-- table: (\w+ [\w-]+) -->", text))
     whole = {f"{table} {study}" for table in results.TABLES for study in KEPT}
     whole |= {f"rank {target}" for target in RANKED}
+    whole |= {f"search {target}" for target in SEARCHED}
     assert named == ({f"means {results.CORE}"} if page == results.PAGES[1] else whole)
 
 
@@ -161,6 +164,36 @@ def test_a_ranking_is_shown_with_the_place_of_what_was_measured():
         "0.2500 | · | 1.0 | 50.0 | 2 |",
         "0.2500 | · | 2.0 | 61.0 | 1 |",
         "0.2500 | · | 3.0 | 50.0 | 2 |",
+    ]
+
+
+@pytest.mark.parametrize("target", SEARCHED)
+def test_a_searched_head_is_that_of_the_row_without_modules(target):
+    alone = {
+        (row["seed"], row["language"]): float(row["value"])
+        for row in results.read_csv(results.DOCS / "compositions-mini.csv")
+        if (row["task"], row["intermediate"]) == (target, "none")
+    }
+    rows = results.read_csv(results.SEARCHES / f"{target}.csv")
+    found = {(row["seed"], row["language"]): float(row["head's own"]) for row in rows}
+    assert found == alone
+    assert len(found) == len(rows)
+    assert all(float(row["loss"]) <= float(row["start loss"]) for row in rows)
+
+
+def test_a_search_is_shown_by_seed_with_means_over_languages():
+    same = {"weights": "head + mnli*0.3", "start loss": "0.7512", "loss": "0.6948"}
+    rows = [
+        {**same, "seed": seed, "language": code, "value": value, "head's own": own}
+        for seed, code, value, own in (
+            ("2", "sw", "50", "51"),
+            ("1", "sw", "60", "50"),
+            ("1", "zh", "61", "52"),
+        )
+    ]
+    assert results.table_of_search(rows).split("\n")[2:] == [
+        "| 1 | `head + mnli*0.3` | 0.751 | 0.695 | 60.5 | 51.0 | +9.5 |",
+        "| 2 | `head + mnli*0.3` | 0.751 | 0.695 | 50.0 | 51.0 | -1.0 |",
     ]
 
 

@@ -199,10 +199,11 @@ def _calibration(phase: Phase, plan: Plan) -> FileFacts:
 
 def _calibrated(phase: Phase, seconds: float) -> dict[str, float]:
     """Run some steps of a phase and keep nothing: their speed, the peak of memory, evaluations."""
-    on_gpu = phase.backbone.device.type == "cuda"
+    device = phase.backbone.device
+    on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    built, processes = build_model(phase), Processes.alone(phase.run.train.precision)
+    built, processes = build_model(phase), Processes.alone(phase.run.train.precision, device)
     with (
         tempfile.TemporaryDirectory() as folder,
         built.model.attached(),

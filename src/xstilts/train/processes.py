@@ -44,7 +44,7 @@ class Processes:
 
     Args:
         precision: `fp32` or `bf16`.
-        device: Where the model is; a CPU is then used even where there is a GPU.
+        device: Where the model is; of several processes each has one of its own.
         trackers: Names of `TRACKERS` that are told the history.
         folder: For trackers that write files.
         run: Name of the run and its settings, for trackers.
@@ -53,19 +53,22 @@ class Processes:
     def __init__(
         self,
         precision: str,
+        device: torch.device,
         *,
-        device: torch.device | None = None,
         trackers: Sequence[str] = (),
         folder: Path | None = None,
         run: tuple[str, Mapping[str, Any]] = ("xstilts", {}),
     ) -> None:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 
-        self._bf16 = precision == "bf16"
-        if device is not None and device.type == "cuda" and device.index is not None:
+        self._bf16, self._device = precision == "bf16", device
+        if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)
+        on_cpu = device.type == "cpu"
+        # a process has one device there, that of its first training, and refuses another
+        first = PartialState(cpu=on_cpu)
         self._accelerator: Any = Accelerator(
-            cpu=not torch.cuda.is_available() or (device is not None and device.type == "cpu"),
+            cpu=on_cpu and first.device.type == "cpu",
             mixed_precision="no",  # of a whole process, and its trainings may differ in it
             log_with=list(trackers) or None,
             project_dir=str(folder) if folder else None,
@@ -81,9 +84,9 @@ class Processes:
             self._accelerator.init_trackers(run[0], config=plain)
 
     @classmethod
-    def alone(cls, precision: str) -> Processes:
+    def alone(cls, precision: str, device: torch.device) -> Processes:
         """The process that this is, without trackers and without a folder."""
-        return cls(precision)
+        return cls(precision, device)
 
     @property
     def rank(self) -> int:
@@ -103,7 +106,7 @@ class Processes:
     @property
     def device(self) -> torch.device:
         """The device of this process."""
-        return cast("torch.device", self._accelerator.device)
+        return self._device if self.count == 1 else self._accelerator.device
 
     def wrap(self, model: nn.Module, shards: Sequence[nn.Module] | None = None) -> nn.Module:
         """The model with gradients averaged over processes.

@@ -161,7 +161,7 @@ def train_phase(phase: Phase, *, force: bool = False) -> Entry:
     folder = phase.workspace.runs / phase.run_key[:16]
     processes = Processes(
         phase.run.train.precision,
-        device=phase.backbone.device,
+        phase.backbone.device,
         trackers=phase.workspace.trackers,
         folder=folder,
         run=(phase.name, phase.run.train.model_dump()),
