@@ -221,9 +221,21 @@ class ResultStore:
         return [score for cell in self.cells() for score in cell.scores]
 
     def of_module(self, module_digest: str) -> list[dict[str, Any]]:
-        """The main scores of a module by itself, as plain values for its card."""
+        """The main scores of a module by itself, as plain values for its card.
+
+        Of what was measured more than once, such as by name and in a study, the newest.
+        """
         own = digest(f"@{module_digest}")
-        return [row.model_dump() for row in self.scores() if row.main and row.digest == own]
+        newest: dict[str, Score] = {}
+        for cell in sorted(self.cells(), key=lambda cell: cell.written):
+            for row in cell.scores:
+                if row.main and row.digest == own:
+                    newest[digest(row.model_dump(exclude=_MEASURED))] = row
+        return [row.model_dump() for row in newest.values()]
+
+
+_MEASURED = {"expression", "intermediate", "value", "n", "num_cut", "predictions_sha256", "cell"}
+"""What may differ where the same was measured twice."""
 
 
 class _Record(BaseModel):
