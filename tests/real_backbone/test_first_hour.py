@@ -14,7 +14,7 @@ from support.files import SHARED, needs_shared
 from xstilts.cli import main
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "first-hour.md"
-SHIPPED = {"mnli", "commonsenseqa", "hellaswag", "socialiqa"}
+SHIPPED = {"mnli", "commonsenseqa", "commonsenseqa-bottleneck", "hellaswag", "socialiqa"}
 LABELS = {"entailment", "neutral", "contradiction"}
 
 

@@ -15,6 +15,7 @@ from xstilts.zoo.verify import verify_folder
 
 FOLDER = Path(__file__).parents[3] / "adapters_zoo"
 SHIPPED = (
+    "commonsenseqa-bottleneck/seq_bn/multilingual-e5-small-q4@3ee5b66eba76",
     "commonsenseqa/lora/multilingual-e5-small-q4@cf4f31c6a820",
     "hellaswag/lora/multilingual-e5-small-q4@be58d176a3db",
     "mnli/lora/multilingual-e5-small-q4@096864087cb7",
