@@ -38,6 +38,7 @@ from xstilts.zoo import Zoo
 DOCS = Path(__file__).parents[2] / "docs" / "results"
 PAGES = (DOCS / "README.md", DOCS.parents[1] / "README.md")
 CORE = "x-stilts-core"
+ROWS = "x-stilts-rows"
 SCORES = ("intermediate", "method", "task", "language", "layer", "seed", "metric", "value", "n")
 PROOF = ("split", "backbone", "fingerprint", "digest", "cell", "predictions_sha256", "seconds")
 CELLS = ("name", "kind", "status", "seconds")
