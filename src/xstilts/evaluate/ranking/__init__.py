@@ -35,7 +35,7 @@ from xstilts.data.located import locate
 from xstilts.data.sources import deciding_files, require_located, task_in_world
 from xstilts.errors import NotFoundError, UsageError, XstiltsError
 from xstilts.evaluate.ranking.agreement import Agreement, agreement, known_results
-from xstilts.evaluate.ranking.rows import LabelledRows, Source
+from xstilts.evaluate.ranking.rows import LabelledRows, TaskInLanguages
 from xstilts.evaluate.store import Score
 from xstilts.tasks.formats import FORMATS
 from xstilts.zoo import Entry, Zoo
@@ -192,7 +192,7 @@ class Ranker:
         root, zoo, identity = self.workspace.data, self.workspace.zoo, self.backbone.identity
         asked = [zoo.find(reference, identity) for reference in modules] or zoo.entries()
         own = [(entry.manifest.task, _languages(entry)) for entry in asked if entry.manifest.task]
-        wanted: list[Source] = [(self.trained, ()), *own]
+        wanted: list[TaskInLanguages] = [(self.trained, ()), *own]
         specs: list[TaskSpec] = []
         files: list[Path] = []
         for name, languages in dict.fromkeys(wanted):

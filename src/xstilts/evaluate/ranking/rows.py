@@ -19,7 +19,7 @@ from xstilts.zoo.workspace import Workspace
 if TYPE_CHECKING:  # a ranking that is there is found without torch
     from xstilts.evaluate.ranking import estimates
 
-Source = tuple[str, tuple[str, ...]]
+TaskInLanguages = tuple[str, tuple[str, ...]]
 """A task and the languages that its rows are in."""
 
 
@@ -31,7 +31,7 @@ class TaskRows:
         held: Held-out ones, where they were asked for.
     """
 
-    source: Source
+    source: TaskInLanguages
     task: TaskSpec
     train: Features
     held: Features | None
@@ -50,9 +50,9 @@ class LabelledRows:
     ) -> None:
         self.backbone, self.workspace = backbone, workspace
         self.shots, self.seed = shots, seed
-        self._rows: dict[Source, TaskRows] = {}
-        self._fisher: dict[Source, estimates.Vector] = {}
-        self._texts: dict[Source, estimates.Vector] = {}
+        self._rows: dict[TaskInLanguages, TaskRows] = {}
+        self._fisher: dict[TaskInLanguages, estimates.Vector] = {}
+        self._texts: dict[TaskInLanguages, estimates.Vector] = {}
 
     def of(self, name: str, languages: Sequence[str] = (), *, held: bool = False) -> TaskRows:
         """Labelled rows of a task, and held-out ones when asked for.
