@@ -292,6 +292,9 @@ def table_of_search(rows: Rows) -> str:
 
 
 TABLES = {"means": table_of_means, "differences": table_of_differences, "work": table_of_work}
+"""Of a study."""
+TARGET_TABLES = {"rank": (RANKS, table_of_rank), "search": (SEARCHES, table_of_search)}
+"""Of a target: the folder of its csv file, and what makes the table."""
 
 
 def filled(text: str, folder: Path) -> str:
@@ -299,10 +302,9 @@ def filled(text: str, folder: Path) -> str:
 
     def table(found: re.Match[str]) -> str:
         kind, name = found[1], found[2]
-        if kind == "rank":
-            made = table_of_rank(read_csv(folder / "ranks" / f"{name}.csv"))
-        elif kind == "search":
-            made = table_of_search(read_csv(folder / "searches" / f"{name}.csv"))
+        if kind in TARGET_TABLES:
+            where, made_of = TARGET_TABLES[kind]
+            made = made_of(read_csv(folder / where.name / f"{name}.csv"))
         else:
             scores, cells = (read_csv(folder / f"{name}{end}.csv") for end in ("", "-cells"))
             made = TABLES[kind](scores, cells, study_of(name))

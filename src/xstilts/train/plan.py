@@ -203,7 +203,7 @@ def _calibrated(phase: Phase, seconds: float) -> dict[str, float]:
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    built, processes = build_model(phase), Processes.alone(phase.run.train.precision, device)
+    built, processes = build_model(phase), Processes(phase.run.train.precision, device)
     with (
         tempfile.TemporaryDirectory() as folder,
         built.model.attached(),

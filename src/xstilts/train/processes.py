@@ -83,11 +83,6 @@ class Processes:
             plain = {k: v for k, v in run[1].items() if isinstance(v, str | int | float | bool)}
             self._accelerator.init_trackers(run[0], config=plain)
 
-    @classmethod
-    def alone(cls, precision: str, device: torch.device) -> Processes:
-        """The process that this is, without trackers and without a folder."""
-        return cls(precision, device)
-
     @property
     def rank(self) -> int:
         """Number of this process, 0-based."""

@@ -100,8 +100,7 @@ class Trainer:
     ) -> None:
         self.model, self.mixture, self.spec, self.folder = model, mixture, spec, folder
         self.evaluate, self.resume_command, self.run_key = evaluate, resume_command, run_key
-        here = next(model.parameters()).device
-        self.processes = processes or Processes.alone(spec.precision, here)
+        self.processes = processes or Processes(spec.precision, next(model.parameters()).device)
         self.quiet, self.title = quiet, title
         self.dev_steps = dev_steps if evaluate else 0.0
         self.wrapped = self.processes.wrap(model, shards=shards if spec.shard else None)

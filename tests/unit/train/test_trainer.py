@@ -343,7 +343,7 @@ def test_kill_9_and_resume_is_bit_equal(number, tmp_path):
 def test_trainings_of_one_process_may_differ_in_precision():
     square = torch.ones(2, 2)
     cpu = torch.device("cpu")
-    both = [Processes.alone(precision, cpu) for precision in ("bf16", "fp32", "bf16")]
+    both = [Processes(precision, cpu) for precision in ("bf16", "fp32", "bf16")]
     for processes, kind in zip(both, (torch.bfloat16, torch.float32, torch.bfloat16), strict=True):
         with processes.autocast():
             assert (square @ square).dtype == kind
@@ -357,6 +357,6 @@ def test_a_training_is_on_its_own_device_whatever_trained_before(earlier, now, m
     from accelerate import PartialState
 
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    Processes.alone("fp32", torch.device("cpu"))
+    Processes("fp32", torch.device("cpu"))
     monkeypatch.setitem(PartialState._shared_state, "device", torch.device(earlier))
-    assert Processes.alone("fp32", torch.device(now)).device == torch.device(now)
+    assert Processes("fp32", torch.device(now)).device == torch.device(now)
