@@ -139,7 +139,25 @@ def test_rows_of_a_study_are_composed_of_others(call, tmp_path):
     assert call("grid", "run", str(path))[0]["counts"] == done["counts"]
 
 
-def _nobody(state, planned, context, workers, told):
+def test_runs_of_two_parts_of_a_study_that_begin_together_each_compute_their_own(call, study):
+    from xstilts.grid import drive
+
+    commands = []
+
+    def nobody(command, *others):
+        commands.append(command[command.index("grid") :])
+        return _nobody(command, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drive, "_worker_pool", nobody)
+        for row in ("none", "mnli"):
+            hint = call("grid", "run", study, "--intermediates", row, code=75)[1]["hint"]
+            assert hint.startswith("Go on: xstilts ")
+    # heads and evaluations of xnli and one of tatoeba; modules, heads and evaluations of both
+    assert [call(*command)[0]["counts"] for command in commands] == [{"done": 5}, {"done": 8}]
+
+
+def _nobody(command, planned, context, workers, told):
     from xstilts.grid.engines import WorkerPool
 
     return WorkerPool((), 0, context.results, lambda: True)

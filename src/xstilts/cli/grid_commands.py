@@ -108,11 +108,16 @@ def run(
     record = print_status(state, folder, planned, more=more)
     if more and not state.json:
         _print_answer(more["answer"])
-    drive.require_done(planned.name, record["counts"])
+    drive.require_done(planned.name, record["counts"], shown_command())
 
 
 @app.command("worker")
-def worker(context: typer.Context, study: Study, cells: Cells = None) -> None:
+def worker(
+    context: typer.Context,
+    study: Study,
+    cells: Cells = None,
+    plan: Annotated[str, typer.Option(help="Digest of a plan; the study's last when empty.")] = "",
+) -> None:
     """Compute cells of a study in this process: what every engine starts; all without --cell.
 
     Example: xstilts grid worker alignment-by-domain --cell 3f9a --world sandbox
@@ -121,10 +126,10 @@ def worker(context: typer.Context, study: Study, cells: Cells = None) -> None:
 
     state: State = context.obj
     name, grid_context = Path(study).stem, state.session.grid_context(shown_command())
-    computed, counts = compute(name, cells or ["all"], grid_context, state.note)
+    computed, counts = compute(name, cells or ["all"], grid_context, state.note, plan)
     record = {"study": name, "computed": computed, "counts": counts}
     state.emit(record, lambda: print(f"{computed} cells computed, {counts}"))
-    require_done(name, counts)
+    require_done(name, counts, shown_command())
 
 
 @app.command("status")

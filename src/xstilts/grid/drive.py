@@ -23,10 +23,17 @@ from xstilts.train.signals import stop_requests
 
 
 def compute(
-    study: str, wanted: Sequence[str], context: GridContext, note: Callable[[str], None]
+    study: str,
+    wanted: Sequence[str],
+    context: GridContext,
+    note: Callable[[str], None],
+    plan: str = "",
 ) -> tuple[int, dict[str, int]]:
-    """Compute cells in this process, and what they need; how many, and counts by status."""
-    planned = context.folder.load(study)
+    """Compute cells in this process, and what they need; how many, and counts by status.
+
+    `plan` is the digest of the plan that they are of; empty takes the study's last one.
+    """
+    planned = context.folder.load(study, plan)
     zoo = context.workspace.zoo.of_study(planned.name)
     context.workspace = replace(context.workspace, zoo=zoo)
     chosen = with_ancestors(planned.cells, [cell.key for cell in named(planned.cells, wanted)])
@@ -74,20 +81,21 @@ def drive(
     folder = context.folder
     for cell in drop_lost(planned, context):
         note(f"{cell.short} {cell.name}: its outcome is gone or damaged, so it is computed again")
-    folder.save(planned)
+    plan = ("--plan", folder.save(planned))
+    command = ("-m", "xstilts", *global_options, "grid", "worker", planned.name, *plan)
     folder.allow_study(planned.name)
     with stop_requests() as stop:
-        pool = _worker_pool(global_options, planned, context, workers, progress)
+        pool = _worker_pool(command, planned, context, workers, progress)
         if not pool.is_over():
             made.run(pool, values, stop)
     if stop.number:
-        error = stop.error(0, f"xstilts grid run {planned.name}")
+        error = stop.error(0, context.command)
         error.what = f"study {planned.name} was stopped; its workers wrote checkpoints"
         raise error
 
 
 def _worker_pool(
-    global_options: Sequence[str],
+    command: tuple[str, ...],
     planned: PlannedStudy,
     context: GridContext,
     workers: int | None,
@@ -108,7 +116,6 @@ def _worker_pool(
         return not left or context.folder.study_is_cancelled(planned.name)
 
     logs = context.folder.study_folder(planned.name) / "workers"
-    command = ("-m", "xstilts", *global_options, "grid", "worker", planned.name)
 
     def cancel() -> None:
         context.folder.cancel_study(planned.name)
@@ -136,8 +143,8 @@ def unfinished(counts: Mapping[str, int]) -> bool:
     return any(counts.get(name) for name in ("ready", "waiting", "running"))
 
 
-def require_done(study: str, counts: Mapping[str, int]) -> None:
-    """Refuse to call a study finished that is not.
+def require_done(study: str, counts: Mapping[str, int], command: str) -> None:
+    """Refuse to call a study finished that is not; `command` is the one that goes on with it.
 
     Raises:
         FindingsError: The rest is finished, but some cells failed.
@@ -153,5 +160,5 @@ def require_done(study: str, counts: Mapping[str, int]) -> None:
     if unfinished(counts):
         raise PreemptedError(
             f"study {study} is not finished: its workers were stopped, or are queued",
-            hint=f"Go on: xstilts grid run {study}",
+            hint=f"Go on: {command}",
         )

@@ -8,7 +8,8 @@
     cancelled.json       it is not to be computed
     done.json            its outcome; created once, never changed
 <results>/grid/studies/<name>/
-    plan.json            the cells of the study and what they are made from
+    plan.json            the cells of the study and what they are made from, as planned last
+    plans/<digest>.json  every plan that workers were given: others may be made beside them
     cancelled.json       its workers stop
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from xstilts.errors import IntegrityError, NotFoundError
-from xstilts.files import create_json, write_json
+from xstilts.files import create_json, digest, write_json
 from xstilts.grid.cell import GridCell
 from xstilts.grid.lease import SIX, Lease, newest
 from xstilts.grid.retries import lost_record, used_up
@@ -68,8 +69,8 @@ class GridFolder:
         """Where a study's plan and answer are."""
         return self.root / "studies" / name
 
-    def save(self, study: PlannedStudy) -> None:
-        """Keep a plan; it is the one that workers follow from now on."""
+    def save(self, study: PlannedStudy) -> str:
+        """Keep a plan, the study's last one from now on; gives its digest, for workers."""
         record = {
             "schema": SCHEMA,
             "name": study.name,
@@ -77,16 +78,19 @@ class GridFolder:
             "cells": [cell.record() for cell in study.cells],
             "missing": list(study.missing),
         }
-        write_json(self.study_folder(study.name) / "plan.json", record)
+        folder, plan = self.study_folder(study.name), digest(record)
+        for path in (folder / "plans" / f"{plan}.json", folder / "plan.json"):
+            write_json(path, record)
+        return plan
 
-    def load(self, name: str) -> PlannedStudy:
-        """The plan of a study.
+    def load(self, name: str, plan: str = "") -> PlannedStudy:
+        """The plan of a study: the one with a digest, or the last one.
 
         Raises:
             NotFoundError: It was never planned here.
             IntegrityError: The plan cannot be read.
         """
-        path = self.study_folder(name) / "plan.json"
+        path = self.study_folder(name) / (f"plans/{plan}.json" if plan else "plan.json")
         if not path.is_file():
             known = sorted(p.parent.name for p in self.root.glob("studies/*/plan.json"))
             raise NotFoundError(

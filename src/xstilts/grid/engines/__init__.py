@@ -29,7 +29,7 @@ class WorkerPool:
     """The workers of a grid.
 
     Attributes:
-        command: Arguments of Python that make a worker: `-m xstilts … grid worker STUDY`.
+        command: Arguments of Python that make a worker: `-m xstilts … grid worker STUDY …`.
         workers: How many at a time.
         logs: Folder for what the workers say.
         is_over: Whether nothing is left to be computed.
