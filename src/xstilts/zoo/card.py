@@ -18,8 +18,8 @@ from xstilts.config.load import load_task, spec_names
 from xstilts.errors import DataError
 from xstilts.files import json_text, write_text
 from xstilts.zoo.head_formats import head_format
-from xstilts.zoo.manifest import CARD, SCORES, SIMULATED, Manifest, read_manifest
-from xstilts.zoo.snippets import card_of, is_difference, snippets
+from xstilts.zoo.manifest import CARD, NAME, SCORES, SIMULATED, Manifest, read_manifest
+from xstilts.zoo.snippets import MANY_LABELS, card_of, is_difference, snippets
 from xstilts.zoo.strict_json import read_json
 
 ScoreRow = Mapping[str, Any]
@@ -232,7 +232,7 @@ def _facts(manifest: Manifest) -> str:
         ("digest of the training's inputs", f"`{m.run}`" if m.run else ""),
         ("method", f"{m.method}" + (f" (preset {m.preset})" if m.preset else "")),
         ("trainable parameters", f"{m.trainable_parameters:,}" if m.trainable_parameters else ""),
-        ("labels", ", ".join(map(_cell, m.labels))),
+        ("labels", _labels(m.labels)),
         ("languages", ", ".join(m.languages)),
         ("composition", f"`{m.composition}`" if m.composition != "none" else ""),
         ("made from", ", ".join(f"{p.reference} `{p.digest[:12]}`" for p in m.parents)),
@@ -241,6 +241,13 @@ def _facts(manifest: Manifest) -> str:
     ]
     lines = [f"| {name} | {value} |" for name, value in rows if value]
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _labels(names: Sequence[str]) -> str:
+    """Labels, or the first of many and how many there are."""
+    if len(names) > MANY_LABELS:
+        return f"{_labels(names[:3])}, … ({len(names)} in `{NAME}`)"
+    return ", ".join(map(_cell, names))
 
 
 def _data_licenses(manifest: Manifest) -> str:

@@ -13,7 +13,7 @@ from typing import Protocol
 from xstilts.config.registry import Registry
 from xstilts.zoo.entry import pair
 from xstilts.zoo.head_formats import head_format
-from xstilts.zoo.manifest import COMPOSITION, HEAD, MERGE, Manifest
+from xstilts.zoo.manifest import COMPOSITION, HEAD, MERGE, NAME, Manifest
 
 WITHOUT_SDPA = frozenset(
     {"bloom", "deberta-v2", "electra", "gemma2", "mt5", "t5", "umt5", "xglm", "xmod"}
@@ -27,6 +27,9 @@ LACKED = {
     )
 }
 """Library to the model types whose modules it cannot load."""
+
+MANY_LABELS = 20
+"""More labels than these are read from the manifest instead of written into the code."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,17 @@ def library_code(manifest: Manifest, repo: str = "") -> str:
     headed = form is not None and bool(form.HF_CODE)
     class_name = form.HF_CLASS if form is not None and headed else "AutoModel"
     encoder = "model.base_model" if headed else "model"
-    lines = _imports(card, class_name, headed, repo)
-    lines += ["", f'folder = snapshot_download("{repo}")' if repo else 'folder = "."']
     named = form is not None and headed and form.LABEL_SET
-    lines += _model(manifest, class_name, manifest.labels if named else [])
+    labels = manifest.labels if named else []
+    many = len(labels) > MANY_LABELS
+    lines = [*(["import json"] if many else []), *_imports(card, class_name, headed, repo)]
+    lines += ["", f'folder = snapshot_download("{repo}")' if repo else 'folder = "."']
+    if many:
+        lines += [
+            f'with open(f"{{folder}}/{NAME}") as file:',
+            '    labels = json.load(file)["labels"]',
+        ]
+    lines += _model(manifest, class_name, labels)
     lines += [line.format(encoder=encoder) for line in card.code]
     if form is not None and headed:
         lines += [f'head = load_file(f"{{folder}}/{HEAD}")', *form.HF_CODE]
@@ -157,7 +167,9 @@ def _model(manifest: Manifest, class_name: str, labels: Sequence[str]) -> list[s
     options = [json.dumps(backbone.repo)]
     if backbone.revision:
         options.append(f"revision={json.dumps(backbone.revision)}")
-    if labels:
+    if len(labels) > MANY_LABELS:
+        options.append("id2label=dict(enumerate(labels))")
+    elif labels:
         names = ", ".join(f"{number}: {name!r}" for number, name in enumerate(labels))
         options.append(f"id2label={{{names}}}")
     attention = "eager" if backbone.model_type in WITHOUT_SDPA else "sdpa"

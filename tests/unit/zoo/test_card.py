@@ -206,7 +206,7 @@ def check(preset, tmp_path, base_folder, **values):
     head = {
         "classification": lambda: SentenceHead(hidden, 3, 0.0, generator),
         "multiple_choice": lambda: SentenceHead(hidden, 1, 0.0, generator),
-        "tagging": lambda: TokenHead(hidden, 3, 0.0, generator),
+        "tagging": lambda: TokenHead(hidden, len(manifest.labels), 0.0, generator),
         "extractive_qa": lambda: TokenHead(hidden, 2, 0.0, generator),
     }[manifest.format]()
     randomise(head)
@@ -240,6 +240,16 @@ def test_the_snippet_gives_the_same_logits(preset, tmp_path, base_folder):
 @pytest.mark.parametrize("format_", ["tagging", "extractive_qa", "multiple_choice"])
 def test_the_snippet_knows_every_head(format_, tmp_path, base_folder):
     check("lora", tmp_path, base_folder, format=format_)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_hundreds_of_labels_are_read_and_not_written_out(tmp_path, base_folder):
+    labels = [f"n_-_c-{number}_le" for number in range(700)]
+    model = check("lora", tmp_path, base_folder, format="tagging", labels=labels)
+    assert model.config.id2label == dict(enumerate(labels))
+    card = render_card(read_manifest(tmp_path).model_copy(update={"labels": labels}))
+    assert f"{labels[2]}, … (700 in `manifest.json`)" in card
+    assert labels[3] not in card
 
 
 def test_a_composition_has_no_library(tmp_path):
