@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 from support.files import SHARED, needs_shared
+from support.shipped import SHIPPED
 
 from xstilts.cli import main
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "first-hour.md"
-SHIPPED = {"mnli", "commonsenseqa", "commonsenseqa-bottleneck", "hellaswag", "socialiqa"}
+NAMES = {folder.partition("/")[0] for folder in SHIPPED}
 LABELS = {"entailment", "neutral", "contradiction"}
 
 
 @needs_shared
 @pytest.mark.slow
 def test_the_guide_runs(real_backbone, tmp_path, monkeypatch, capsys):
-    for name in SHIPPED:
+    for name in NAMES:
         shutil.copytree(GUIDE.parents[2] / "adapters_zoo" / name, tmp_path / "adapters_zoo" / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XSTILTS_HOME", str(tmp_path / "home"))
@@ -41,7 +42,7 @@ def test_the_guide_runs(real_backbone, tmp_path, monkeypatch, capsys):
     found = {row["language"]: row["value"] for row in told["eval"][0]["scores"] if row["main"]}
     assert found["sw"] > 80
     assert found["ta"] > 80
-    assert {row["reference"].partition("/")[0] for row in told["zoo ls"][0]} == SHIPPED
+    assert {row["reference"].partition("/")[0] for row in told["zoo ls"][0]} == NAMES
     assert told["predict"][0]["prediction"] in LABELS
     scored = {(row["intermediate"], row["language"]) for row in told["eval"][1]["scores"]}
     assert scored == {(e, c) for e in ("mnli", "conjnli", "both") for c in ("en", "sw")}
