@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,11 +18,12 @@ from xstilts.cli import main
 from xstilts.config.load import load_task
 from xstilts.data.features import Batch
 from xstilts.errors import DataError, NotFoundError, UsageError
-from xstilts.evaluate.ranking import Ranker, RankSpec, estimates
+from xstilts.evaluate.ranking import RankedModule, Ranker, RankSpec, _ranked, estimates
 from xstilts.evaluate.ranking.agreement import agreement, known_results
 from xstilts.evaluate.store import ResultStore, Score
 from xstilts.modules.methods import METHODS
 from xstilts.zoo import Entry, Manifest, Zoo, write_manifest
+from xstilts.zoo.manifest import DataRecord
 from xstilts.zoo.workspace import Workspace
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -162,7 +164,7 @@ def place(tmp_path_factory):
     return folder, backbone, zoo
 
 
-def _plant(zoo, backbone, task_name, preset, *, deaf=False):
+def _plant(zoo, backbone, task_name, preset, *, deaf=False, tasks=()):
     """A module that changes nothing, or (deaf) one that makes all tokens alike."""
     method = METHODS.get("bottleneck")
     options = method.Options(reduction_factor=4)
@@ -181,6 +183,7 @@ def _plant(zoo, backbone, task_name, preset, *, deaf=False):
             preset=preset,
             options=options.model_dump(),
             backbone=backbone.identity,
+            data=[DataRecord(task=name, split="train", language="en", rows=90) for name in tasks],
         )
         return write_manifest(folder, manifest)
 
@@ -213,6 +216,40 @@ def test_a_module_that_brings_the_signal_out_is_seen(place, tmp_path, monkeypatc
     assert outcome.agreements == []
     assert fingerprint(place[1].encoder) == before
     assert not any(p.requires_grad for p in place[1].encoder.parameters())
+
+
+@pytest.mark.long
+def test_a_module_of_several_tasks_is_compared_by_each_of_them(place, tmp_path):
+    folder, backbone, _ = place
+    own = Zoo(tmp_path / "zoo")
+    _plant(own, backbone, "mnli", "seq_bn")
+    _plant(own, backbone, "qqp", "seq_bn")
+    _plant(own, backbone, "both", "seq_bn", tasks=("mnli", "qqp"))
+    found = ranking((folder, backbone, own), tmp_path / "cache", methods=("text", "task")).run([])
+    by_name = {row.entry.manifest.name: row for row in found.rows}
+    assert by_name["both"].notes == ()
+    for method in ("text", "task"):
+        one, other, both = (by_name[n].estimates[method] for n in ("mnli", "qqp", "both"))
+        assert both == pytest.approx((one + other) / 2)
+    assert [row.entry.manifest.name for row in found.rows] == ["mnli", "both", "qqp"]
+
+
+def test_what_an_estimate_does_not_know_has_its_middle_rank():
+    def made(name, **estimates):
+        return RankedModule(SimpleNamespace(reference=name), estimates)
+
+    rows = [
+        made("a", text=0.9, probe=0.1),
+        made("b", text=0.7, probe=0.2),
+        made("c", text=0.8, probe=0.3),
+        made("unknown", probe=0.4),
+        made("nothing"),
+    ]
+    placed = {r.entry.reference: r.mean_rank for r in _ranked(rows, ("text", "probe", "logme"))}
+    # by text 1, 3, 2 and the middle of three; by probe 4, 3, 2, 1 and the middle of four
+    expected = {"a": 2.5, "b": 3.0, "c": 2.0, "unknown": 1.5, "nothing": 2.25}
+    assert placed == expected
+    assert {r.mean_rank for r in _ranked(rows, ("logme",))} == {3.0}
 
 
 @pytest.mark.long

@@ -6,6 +6,9 @@ Four estimates, each higher for a better intermediate:
             arXiv:2104.08247)
     task    cosine of both tasks' Fisher embeddings in the plain encoder (Task2Vec, Achille et al.,
             2019, arXiv:1902.03545; Vu et al., 2020, arXiv:2005.00770)
+
+    (of a module that was trained on several tasks, these two are means over them)
+
     probe   how well a head on the frozen encoder with the module predicts held-out target rows: the
             geometric mean of the gold labels' probabilities
     logme   log evidence of the target's labels given the module's features (You et al., 2021,
@@ -16,11 +19,12 @@ Where the result store knows what an intermediate brought, every estimate is com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
@@ -35,13 +39,16 @@ from xstilts.data.located import locate
 from xstilts.data.sources import deciding_files, require_located, task_in_world
 from xstilts.errors import NotFoundError, UsageError, XstiltsError
 from xstilts.evaluate.ranking.agreement import Agreement, agreement, known_results
-from xstilts.evaluate.ranking.rows import LabelledRows, TaskInLanguages
+from xstilts.evaluate.ranking.rows import LabelledRows, TaskInLanguages, TaskRows
 from xstilts.evaluate.store import Score
 from xstilts.tasks.formats import FORMATS
 from xstilts.zoo import Entry, Zoo
 from xstilts.zoo.manifest import COMPOSITION, MERGE
 from xstilts.zoo.verify import require_whole
 from xstilts.zoo.workspace import Workspace
+
+if TYPE_CHECKING:  # a ranking that is there is found without torch
+    from xstilts.evaluate.ranking.estimates import Vector
 
 METHODS = ("text", "task", "probe", "logme")
 
@@ -60,6 +67,11 @@ def _is_of_task(entry: Entry) -> bool:
 def _languages(entry: Entry) -> tuple[str, ...]:
     """What a module's task was trained in; empty where its manifest does not say."""
     return tuple(filter(None, entry.manifest.source_language.split(",")))
+
+
+def _tasks(entry: Entry) -> list[str]:
+    """The tasks that a module was trained on: one, or those of its mixture."""
+    return list(dict.fromkeys(r.task for r in entry.manifest.data)) or [entry.manifest.task]
 
 
 class RankSpec(Spec):
@@ -82,7 +94,7 @@ class RankedModule:
 
     Attributes:
         estimates: Method to its value; a method that could not be computed is absent.
-        mean_rank: Mean of its ranks by each method, 1 is best.
+        mean_rank: Mean of its ranks by each method, 1 is best; an absent one counts as the middle.
         known: Mean main score of the target over languages, when it was measured.
         notes: Why an estimate is absent.
     """
@@ -191,12 +203,12 @@ class Ranker:
         """Keeps the estimates of the modules while these and the tasks' files are the same."""
         root, zoo, identity = self.workspace.data, self.workspace.zoo, self.backbone.identity
         asked = [zoo.find(reference, identity) for reference in modules] or zoo.entries()
-        own = [(entry.manifest.task, _languages(entry)) for entry in asked if entry.manifest.task]
+        own = [(name, _languages(entry)) for entry in asked for name in _tasks(entry) if name]
         wanted: list[TaskInLanguages] = [(self.trained, ()), *own]
         specs: list[TaskSpec] = []
         files: list[Path] = []
         for name, languages in dict.fromkeys(wanted):
-            with suppress(NotFoundError):  # a mixture, or a YAML that is gone: a note will say so
+            with suppress(NotFoundError):  # a YAML that is gone: a note will say so
                 specs.append(task := task_in_world(load_task(name), root))
                 held = [task.select_split or "validation"] if name == self.trained else []
                 for split in ("train", *held):
@@ -244,27 +256,28 @@ class Ranker:
         return ModuleRanking(ranked, agreement(pairs))
 
     def _estimates(self, entry: Entry) -> tuple[dict[str, float], list[str]]:
-        from xstilts.evaluate.ranking import estimates
-
         target = self.rows.of(self.trained, held="probe" in self.spec.methods)
         values: dict[str, float] = {}
         notes: list[str] = []
         wanted = self.spec.methods
-        own = entry.manifest.task
-        if own == short_name(self.trained):
-            own = self.trained  # which may be a YAML's path
-        try:
-            if {"text", "task"} & set(wanted):
-                rows = self.rows.of(own, _languages(entry))
-            if "text" in wanted:
-                values["text"] = estimates.cosine(self.rows.text(target), self.rows.text(rows))
-            if "task" in wanted:
-                values["task"] = estimates.cosine(self.rows.fisher(target), self.rows.fisher(rows))
-        except XstiltsError as error:
-            notes.append(f"{entry.manifest.task}: {error.what}")
+        if {"text", "task"} & set(wanted):
+            try:
+                own = [self._rows_of(name, entry) for name in _tasks(entry)]
+                if "text" in wanted:
+                    values["text"] = _mean_cosine(self.rows.text, target, own)
+                if "task" in wanted:
+                    values["task"] = _mean_cosine(self.rows.fisher, target, own)
+            except XstiltsError as error:
+                notes.append(f"{entry.manifest.task}: {error.what}")
         if "probe" in wanted or "logme" in wanted:
             values |= self._on_features(entry)
         return values, notes
+
+    def _rows_of(self, name: str, entry: Entry) -> TaskRows:
+        """Rows of a task that a module was trained on, in its languages."""
+        # the target's task may be a YAML's path, which manifests do not keep
+        named = self.trained if name == short_name(self.trained) else name
+        return self.rows.of(named, _languages(entry))
 
     def _on_features(self, entry: Entry) -> dict[str, float]:
         """Estimates from what the encoder with the module makes of the target's rows."""
@@ -291,18 +304,32 @@ class Ranker:
         return values
 
 
+def _mean_cosine(
+    vector: Callable[[TaskRows], Vector], target: TaskRows, own: Sequence[TaskRows]
+) -> float:
+    """Cosine of the target's vector and a task's, averaged over the tasks of a module."""
+    from xstilts.evaluate.ranking import estimates
+
+    cosines = [estimates.cosine(vector(target), vector(rows)) for rows in own]
+    return sum(cosines) / len(cosines)
+
+
 def _ranked(rows: list[RankedModule], methods: Sequence[str]) -> list[RankedModule]:
-    """The rows ordered by the mean of their ranks; equal values share a rank."""
+    """The rows ordered by the mean of their ranks; equal values share a rank.
+
+    A module that lacks an estimate has the middle rank by it: neither praised nor blamed.
+    """
     ranks: list[list[float]] = [[] for _ in rows]
     for method in methods:
         there = [r.estimates[method] for r in rows if method in r.estimates]
-        for number, row in enumerate(rows):
-            if method in row.estimates:
-                own = row.estimates[method]
-                above = sum(value > own for value in there)
-                equal = sum(value == own for value in there)
-                ranks[number].append(above + (equal + 1) / 2)
-    means = [sum(own) / len(own) if own else float(len(rows)) for own in ranks]
+        if not there:
+            continue
+        for own, row in zip(ranks, rows, strict=True):
+            value = row.estimates.get(method)
+            above = sum(other > value for other in there) if value is not None else 0
+            equal = there.count(value) if value is not None else len(there)
+            own.append(above + (equal + 1) / 2)
+    means = [sum(own) / len(own) if own else (len(rows) + 1) / 2 for own in ranks]
     placed = [
         RankedModule(row.entry, row.estimates, mean, row.known, row.notes)
         for row, mean in zip(rows, means, strict=True)
