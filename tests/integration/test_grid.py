@@ -151,8 +151,9 @@ def test_runs_of_two_parts_of_a_study_that_begin_together_each_compute_their_own
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drive, "_worker_pool", nobody)
         for row in ("none", "mnli"):
-            hint = call("grid", "run", study, "--intermediates", row, code=75)[1]["hint"]
-            assert hint.startswith("Go on: xstilts ")
+            command = ("grid", "run", study, "--intermediates", row)
+            patch.setattr("sys.argv", ["xstilts", *command])
+            assert call(*command, code=75)[1]["hint"] == f"Go on: xstilts {' '.join(command)}"
     # heads and evaluations of xnli and one of tatoeba; modules, heads and evaluations of both
     assert [call(*command)[0]["counts"] for command in commands] == [{"done": 5}, {"done": 8}]
 

@@ -142,7 +142,10 @@ def test_what_a_ranked_module_was_measured_to_bring_is_what_the_studies_have(tar
     for name in KEPT:
         study = results.study_of(name)
         steps = str(study.intermediate.train["max_steps"])
-        trained = {row.name: short_name(row.tasks or row.name) for row in study.intermediates}
+        trained = {
+            row.name: results.trained_on(list(map(short_name, tasks_of(row.tasks or row.name))))
+            for row in study.intermediates
+        }
         for row in results.read_csv(results.DOCS / f"{name}.csv"):
             if (row["task"], row["backbone"]) == (target, build.NAME):
                 module = (row["intermediate"], trained[row["intermediate"]], steps)
