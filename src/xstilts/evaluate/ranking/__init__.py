@@ -220,7 +220,7 @@ class Ranker:
             "versions": [version("xstilts"), CODE_VERSION],
             "target": self.target.model_dump(mode="json"),
             "tasks": [task.model_dump(mode="json") for task in specs],
-            "modules": sorted(entry.manifest.digest for entry in asked),
+            "modules": sorted([entry.manifest.digest, *_tasks(entry)] for entry in asked),
             "apart": [] if modules else sorted(zoo.studies()),
             "spec": self.spec.model_dump(mode="json"),
             "backbone": [identity.key, self.backbone.tokenization],
