@@ -20,7 +20,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -108,7 +108,7 @@ def export_rank(target: str, record: Path, zoo: Path) -> None:
         rows.append(
             {
                 "module": manifest.name,
-                "trained on": trained_on({record.task for record in manifest.data}),
+                "trained on": trained_on(manifest.trained_tasks),
                 "steps": manifest.training["steps"],
                 "digest": manifest.digest,
                 **module["estimates"],
@@ -119,9 +119,9 @@ def export_rank(target: str, record: Path, zoo: Path) -> None:
     write_csv(RANKS / f"{target}.csv", RANKED, rows)
 
 
-def trained_on(tasks: Collection[str]) -> str:
+def trained_on(tasks: Sequence[str]) -> str:
     """A module's task, or how many it has."""
-    return f"{len(tasks)} tasks" if len(tasks) > 1 else next(iter(tasks))
+    return f"{len(tasks)} tasks" if len(tasks) > 1 else tasks[0]
 
 
 def export_search(target: str, results: Path, zoo: Path, modules: Sequence[str]) -> None:

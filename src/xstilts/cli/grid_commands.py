@@ -108,7 +108,7 @@ def run(
     record = print_status(state, folder, planned, more=more)
     if more and not state.json:
         _print_answer(more["answer"])
-    drive.require_done(planned.name, record["counts"], shown_command())
+    drive.require_done(planned.name, record["counts"], grid_context.command)
 
 
 @app.command("worker")
@@ -129,7 +129,7 @@ def worker(
     computed, counts = compute(name, cells or ["all"], grid_context, state.note, plan)
     record = {"study": name, "computed": computed, "counts": counts}
     state.emit(record, lambda: print(f"{computed} cells computed, {counts}"))
-    require_done(name, counts, shown_command())
+    require_done(name, counts, grid_context.command)
 
 
 @app.command("status")

@@ -173,6 +173,11 @@ class Manifest(Spec):
         return self.preset or self.method
 
     @property
+    def trained_tasks(self) -> list[str]:
+        """The tasks whose rows it was trained on, without those that only selected it."""
+        return list(dict.fromkeys(r.task for r in self.data if r.split == "train"))
+
+    @property
     def needed(self) -> list[Parent]:
         """The modules without which it computes nothing: a composition's parts."""
         return list(self.parents) if self.kind == "composition" else []

@@ -137,16 +137,10 @@ def library_code(manifest: Manifest, repo: str = "") -> str:
     class_name = form.HF_CLASS if form is not None and headed else "AutoModel"
     encoder = "model.base_model" if headed else "model"
     named = form is not None and headed and form.LABEL_SET
-    labels = manifest.labels if named else []
-    many = len(labels) > MANY_LABELS
-    lines = [*(["import json"] if many else []), *_imports(card, class_name, headed, repo)]
+    reading, names = _label_names(manifest.labels if named else [])
+    lines = [*(["import json"] if reading else []), *_imports(card, class_name, headed, repo)]
     lines += ["", f'folder = snapshot_download("{repo}")' if repo else 'folder = "."']
-    if many:
-        lines += [
-            f'with open(f"{{folder}}/{NAME}") as file:',
-            '    labels = json.load(file)["labels"]',
-        ]
-    lines += _model(manifest, class_name, labels)
+    lines += [*reading, *_model(manifest, class_name, names)]
     lines += [line.format(encoder=encoder) for line in card.code]
     if form is not None and headed:
         lines += [f'head = load_file(f"{{folder}}/{HEAD}")', *form.HF_CODE]
@@ -162,16 +156,22 @@ def _imports(card: MethodCard, class_name: str, headed: bool, repo: str) -> list
     return sorted(lines, key=lambda line: (line.startswith("from"), line))
 
 
-def _model(manifest: Manifest, class_name: str, labels: Sequence[str]) -> list[str]:
+def _label_names(labels: Sequence[str]) -> tuple[list[str], str]:
+    """Lines that read labels, and what gives them by number; both empty where there are none."""
+    if len(labels) <= MANY_LABELS:
+        names = ", ".join(f"{number}: {name!r}" for number, name in enumerate(labels))
+        return [], f"{{{names}}}" if names else ""
+    opened = f'with open(f"{{folder}}/{NAME}") as file:'
+    return [opened, '    labels = json.load(file)["labels"]'], "dict(enumerate(labels))"
+
+
+def _model(manifest: Manifest, class_name: str, names: str) -> list[str]:
     backbone = manifest.backbone
     options = [json.dumps(backbone.repo)]
     if backbone.revision:
         options.append(f"revision={json.dumps(backbone.revision)}")
-    if len(labels) > MANY_LABELS:
-        options.append("id2label=dict(enumerate(labels))")
-    elif labels:
-        names = ", ".join(f"{number}: {name!r}" for number, name in enumerate(labels))
-        options.append(f"id2label={{{names}}}")
+    if names:
+        options.append(f"id2label={names}")
     attention = "eager" if backbone.model_type in WITHOUT_SDPA else "sdpa"
     options.append(f'attn_implementation="{attention}"')
     lines = [f"    {option}," for option in options]

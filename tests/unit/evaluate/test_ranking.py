@@ -183,7 +183,7 @@ def _plant(zoo, backbone, task_name, preset, *, deaf=False, tasks=()):
             preset=preset,
             options=options.model_dump(),
             backbone=backbone.identity,
-            data=[DataRecord(task=name, split="train", language="en", rows=90) for name in tasks],
+            data=[DataRecord(task=t, split=s, language="en", rows=90) for t, s in tasks],
         )
         return write_manifest(folder, manifest)
 
@@ -224,7 +224,8 @@ def test_a_module_of_several_tasks_is_compared_by_each_of_them(place, tmp_path):
     own = Zoo(tmp_path / "zoo")
     _plant(own, backbone, "mnli", "seq_bn")
     _plant(own, backbone, "qqp", "seq_bn")
-    _plant(own, backbone, "both", "seq_bn", tasks=("mnli", "qqp"))
+    trained = (("mnli", "train"), ("qqp", "train"))
+    _plant(own, backbone, "both", "seq_bn", tasks=(*trained, ("xnli", "validation")))
     found = ranking((folder, backbone, own), tmp_path / "cache", methods=("text", "task")).run([])
     by_name = {row.entry.manifest.name: row for row in found.rows}
     assert by_name["both"].notes == ()

@@ -6,15 +6,13 @@ Four estimates, each higher for a better intermediate:
             arXiv:2104.08247)
     task    cosine of both tasks' Fisher embeddings in the plain encoder (Task2Vec, Achille et al.,
             2019, arXiv:1902.03545; Vu et al., 2020, arXiv:2005.00770)
-
-    (of a module that was trained on several tasks, these two are means over them)
-
     probe   how well a head on the frozen encoder with the module predicts held-out target rows: the
             geometric mean of the gold labels' probabilities
     logme   log evidence of the target's labels given the module's features (You et al., 2021,
             arXiv:2102.11005)
 
-Where the result store knows what an intermediate brought, every estimate is compared with it.
+Of a module that was trained on several tasks, the first two are means over these. Where the result
+store knows what an intermediate brought, every estimate is compared with it.
 """
 
 from __future__ import annotations
@@ -71,7 +69,7 @@ def _languages(entry: Entry) -> tuple[str, ...]:
 
 def _tasks(entry: Entry) -> list[str]:
     """The tasks that a module was trained on: one, or those of its mixture."""
-    return list(dict.fromkeys(r.task for r in entry.manifest.data)) or [entry.manifest.task]
+    return entry.manifest.trained_tasks or [entry.manifest.task]
 
 
 class RankSpec(Spec):
@@ -326,9 +324,10 @@ def _ranked(rows: list[RankedModule], methods: Sequence[str]) -> list[RankedModu
             continue
         for own, row in zip(ranks, rows, strict=True):
             value = row.estimates.get(method)
-            above = sum(other > value for other in there) if value is not None else 0
-            equal = there.count(value) if value is not None else len(there)
-            own.append(above + (equal + 1) / 2)
+            if value is None:
+                own.append((len(there) + 1) / 2)
+            else:
+                own.append(sum(other > value for other in there) + (there.count(value) + 1) / 2)
     means = [sum(own) / len(own) if own else (len(rows) + 1) / 2 for own in ranks]
     placed = [
         RankedModule(row.entry, row.estimates, mean, row.known, row.notes)
