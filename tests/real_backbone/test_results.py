@@ -39,6 +39,67 @@ def test_the_tables_of_a_page_are_those_of_the_csv_files(page):
     assert named == ({f"means {results.ROWS}"} if page == results.PAGES[1] else whole)
 
 
+NUMBER = r"[+−-]?\d+(?:\.\d+)?"
+CLAIM = re.compile(
+    rf"(?:(?<![\w.-])({NUMBER})(?: points?)?(?: there)? )?"  # a difference
+    rf"\[({NUMBER}), ({NUMBER})\]"  # its interval
+    r"(?:,? (?:Holm )?p (?P<prose>(?:< )?\d\.\d+)| \| [^|]+ \| (?P<cell>\d\.\d+))?"
+)
+
+
+def claims(text):
+    """(difference, low, high, p) wherever an interval stands; None for what is not beside it."""
+    for found in CLAIM.finditer(" ".join(text.split())):
+        numbers = [each and float(each.replace("−", "-")) for each in found.groups()[:3]]
+        yield (*numbers, found["prose"] or found["cell"])
+
+
+def turned(claim):
+    """What the other side loses: [-23.0, -6.5] is [6.5, 23.0] lower."""
+    difference, low, high, p = claim
+    return (None if difference is None else -difference, -high, -low, p)
+
+
+def says(found, claim):
+    """Whether an answer's line has what a sentence says of it."""
+    return found[1:3] == claim[1:3] and all(
+        said is None or said == own for own, said in zip(found, claim, strict=True)
+    )
+
+
+@pytest.mark.parametrize("page", results.PAGES, ids=["results", "front"])
+def test_every_interval_in_the_text_of_a_page_stands_in_an_answer(page):
+    answers = [
+        claim
+        for path in results.DOCS.glob("*/answer.md")
+        for claim in claims(path.read_text(encoding="utf-8"))
+    ]
+    said = list(claims(page.read_text(encoding="utf-8")))
+    assert len(said) >= 5
+    assert [
+        claim
+        for claim in said
+        if not any(says(found, each) for found in answers for each in (claim, turned(claim)))
+    ] == []
+
+
+def test_a_sentence_that_says_more_than_the_answer_is_found():
+    line = "| mnli | 56.1 | 72.9 | −16.8 [−28.0, −4.7] | no difference detected | 0.234 | 16.7 |"
+    (answer,) = claims(line)
+    assert answer == (-16.8, -28.0, -4.7, "0.234")
+    for sentence, right in (
+        ("-16.8 points [-28.0, -4.7]", True),
+        ("lower by 16.8 [4.7,\n28.0], Holm p 0.234", True),
+        ("in SIB-200 [-28.0, -4.7]", True),
+        ("-16.9 [-28.0, -4.7]", False),
+        ("-16.8 [-28.0, -4.6]", False),
+        ("+16.8 [-28.0, -4.7]", False),
+        ("-16.8 [-28.0, -4.7], Holm p 0.024", False),
+    ):
+        (claim,) = claims(sentence)
+        assert (says(answer, claim) or says(answer, turned(claim))) is right, sentence
+
+
 @pytest.mark.parametrize("name", KEPT)
 def test_every_score_of_the_csv_is_of_the_study_and_stands_once(name):
     rows, study = results.read_csv(results.DOCS / f"{name}.csv"), results.study_of(name)
