@@ -24,6 +24,7 @@ def test_the_api_page_has_examples():
 def test_the_examples_of_the_api_page(number, tmp_path, monkeypatch):
     assert "\nassert " in BLOCKS[number], "it does not show what comes out"
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XSTILTS_CACHE", str(tmp_path / "cache"))
     code = compile(BLOCKS[number], f"api.md, example {number + 1}", "exec")
     exec(code, {"__name__": "example"})
 
