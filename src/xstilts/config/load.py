@@ -214,20 +214,16 @@ def cut_down(
         NotFoundError: It has no such row or target; near names are shown.
     """
     whole: Any = spec
-    rows = {row.name: row for row in whole.intermediates}
-    columns = {short_name(target): target for target in whole.targets}
+    update: dict[str, list[Any]] = {"seeds": list(seeds)}
     for kind, names, known in (
-        ("intermediate", intermediates, rows),
-        ("target", map(short_name, targets), columns),
+        ("intermediate", intermediates, [(row.name, row) for row in whole.intermediates]),
+        ("target", map(short_name, targets), [(short_name(each), each) for each in whole.targets]),
     ):
-        for name in names:
-            if name not in known:
-                raise NotFoundError.named(f"{kind} of {whole.name}", name, known)
-    update = {
-        "intermediates": [rows[name] for name in intermediates],
-        "targets": [columns[short_name(name)] for name in targets],
-        "seeds": list(seeds),
-    }
+        wanted = dict.fromkeys(names)
+        for name in wanted:
+            if name not in dict(known):
+                raise NotFoundError.named(f"{kind} of {whole.name}", name, dict(known))
+        update[f"{kind}s"] = [each for name in wanted for own, each in known if own == name]
     return spec.model_copy(update={key: value for key, value in update.items() if value})
 
 

@@ -11,6 +11,7 @@ from xstilts.config.load import short_name, spec_path, spelt
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, Seeds, Spec
 from xstilts.errors import ConfigError, Problem
 from xstilts.grid.answer_spec import AnswerSpec, TableSpec
+from xstilts.train.recipe_rows import row_problems
 
 Answered = TypeVar("Answered", AnswerSpec, TableSpec)
 
@@ -110,15 +111,25 @@ def _checked(study: StudySpec, where: str) -> StudySpec:
     """The study with its answer's rows spelt out, rows and tasks by their short names.
 
     Raises:
-        ConfigError: The answer speaks of what the study does not have.
+        ConfigError: A row is wrong, or the answer speaks of what the study does not have.
     """
-    answer = study.answer
-    if answer is None:
-        return study
+    answer = study.answer and _spelt_answer(study, study.answer)
+    problems = row_problems(study.recipe())
+    if answer:
+        problems += _answer_problems(study, answer)
+    if problems:
+        raise ConfigError(where, problems)
+    return study.model_copy(update={"answer": answer})
+
+
+def _spelt_answer(study: StudySpec, answer: AnswerSpec) -> AnswerSpec:
     tables = [_short(table) for table in answer.tables]
     answer = _short(answer).model_copy(update={"tables": tables})
     rows = [row.name for row in study.intermediates if row.name not in answer.theirs]
-    answer = answer.model_copy(update={"ours": answer.ours or rows})
+    return answer.model_copy(update={"ours": answer.ours or rows})
+
+
+def _answer_problems(study: StudySpec, answer: AnswerSpec) -> list[Problem]:
     known = {
         "rows": {row.name for row in study.intermediates},
         "tasks": {short_name(name) for name in (*study.targets, *study.alignment)},
@@ -136,9 +147,7 @@ def _checked(study: StudySpec, where: str) -> StudySpec:
         problems.append(Problem("answer.depth", f"{answer.depth:g} is none of {shown}"))
     if study.alignment and not study.depths:
         problems.append(Problem("depths", "alignment is measured at depths, and there are none"))
-    if problems:
-        raise ConfigError(where, problems)
-    return study.model_copy(update={"answer": answer})
+    return problems
 
 
 def _short(part: Answered) -> Answered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +13,13 @@ from xstilts.config.load import load_method, load_task, short_name, tasks_of, tr
 from xstilts.config.run import resolve_run
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
 from xstilts.data.sources import available_languages, task_in_world
-from xstilts.errors import ConfigError, NotFoundError, Problem, UsageError
+from xstilts.errors import ConfigError, NotFoundError, Problem
 from xstilts.modules.operators import PartInfo
 from xstilts.tasks.formats import FORMATS
 from xstilts.train.parts import MLM
+from xstilts.train.recipe_rows import LANGUAGE, NONE, row_problems, trains
 from xstilts.train.run import method_options
 from xstilts.zoo.workspace import Workspace
-
-NONE = "none"
-LANGUAGE = "lang"
-"""Language adapters are called `lang-<language>`."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +81,9 @@ def spell_out(recipe: RecipeSpec, workspace: Workspace, *, sandbox: bool) -> Gra
 
 
 def _check(recipe: RecipeSpec) -> None:
-    trained = {row.name: row for row in recipe.intermediates if _trains(row)}
-    problems = [
-        Problem(f"intermediates.{row.name}", *wrong)
-        for row in recipe.intermediates
-        if row.compose and (wrong := _wrong_in(row, trained))
-    ]
+    problems = row_problems(recipe)
     for place, names in (
-        ("intermediates", [row.tasks or row.name for row in trained.values()]),
+        ("intermediates", [row.tasks or row.name for row in recipe.intermediates if trains(row)]),
         ("targets", recipe.targets),
     ):
         for name in names:
@@ -102,25 +94,6 @@ def _check(recipe: RecipeSpec) -> None:
                 problems.append(Problem(place, error.what, error.hint))
     if problems:
         raise ConfigError(f"recipe {recipe.name}", problems)
-
-
-def _trains(row: IntermediateSpec) -> bool:
-    return row.name != NONE and not row.compose
-
-
-def _wrong_in(row: IntermediateSpec, trained: Collection[str]) -> tuple[str, str] | None:
-    """What is wrong with a row that composes others, and what to do."""
-    if row.tasks or row.settings or row.name == NONE:
-        return "it composes rows, so it trains nothing", "Leave out its tasks and settings."
-    try:
-        parts = phases_of(row.compose)
-    except UsageError as error:
-        return error.what, error.hint
-    other = [name for name in parts if name not in trained]
-    if other or not parts:
-        shown = f"'{other[0]}' is no row that trains" if other else "it composes no row"
-        return shown, f"Those are {', '.join(trained)}."
-    return None
 
 
 class _Spelling:
