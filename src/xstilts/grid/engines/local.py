@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -24,7 +25,8 @@ class Options(Spec):
 
     Attributes:
         threads: Of each worker; 0 divides the cores among the workers.
-        gpus: Devices dealt out to the workers in turn; -1 means all that torch sees.
+        gpus: Devices dealt out to the workers in turn, of those that CUDA_VISIBLE_DEVICES names
+            where it is set; -1 means all that torch sees.
     """
 
     threads: int = Field(default=0, ge=0)
@@ -37,11 +39,11 @@ def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     environment = {**os.environ, **pool.environment, DRIVER: str(os.getpid())}
     threads = options.threads or max(1, cores() // pool.workers)
     environment.setdefault("OMP_NUM_THREADS", str(threads))
-    gpus = _devices() if options.gpus < 0 else options.gpus
+    devices = _devices(options.gpus)
     running: dict[int, subprocess.Popen[bytes]] = {}
     try:
         for slot in range(pool.workers):
-            running[slot] = _start(pool, environment, slot, gpus)
+            running[slot] = _start(pool, environment, slot, devices)
         while running and not stop.number:
             pool.show_progress()
             time.sleep(POLL_SECONDS)
@@ -51,7 +53,7 @@ def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
                     continue
                 del running[slot]
                 if pool.wants_another(code):
-                    running[slot] = _start(pool, environment, slot, gpus)
+                    running[slot] = _start(pool, environment, slot, devices)
     finally:
         for process in running.values():
             process.send_signal(signal.SIGTERM)
@@ -60,12 +62,12 @@ def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
 
 
 def _start(
-    pool: WorkerPool, environment: dict[str, str], slot: int, gpus: int
+    pool: WorkerPool, environment: dict[str, str], slot: int, devices: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     """A worker in a session of its own, so that Ctrl-C reaches the engine only."""
     own = dict(environment)
-    if gpus > 0:
-        own["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+    if devices:
+        own["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
     with log_file(pool.logs, slot).open("ab") as log:
         return subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
             pool.arguments,
@@ -82,7 +84,11 @@ def log_file(folder: Path, slot: int) -> Path:
     return folder / f"worker-{slot}.log"
 
 
-def _devices() -> int:
+def _devices(gpus: int) -> list[str]:
+    """The devices for the workers, by the numbers or UUIDs that CUDA_VISIBLE_DEVICES takes."""
     import torch
 
-    return torch.cuda.device_count()
+    count = torch.cuda.device_count() if gpus < 0 else gpus
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = map(str, range(count)) if visible is None else visible.split(",")
+    return [name.strip() for name in named][:count]
