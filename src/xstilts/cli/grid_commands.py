@@ -12,7 +12,7 @@ import typer
 from xstilts.cli.state import State, split_commas
 from xstilts.cli.training import seed_numbers, shown_command
 from xstilts.config.draws import DRAWS
-from xstilts.errors import FindingsError, NotFoundError
+from xstilts.errors import FindingsError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from xstilts.grid.context import GridContext
@@ -63,7 +63,8 @@ def run(
     study: Study,
     engine: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="How many; one a GPU, or a core, when left out.")
+        int | None,
+        typer.Option(min=1, help="How many; when left out one a GPU, or a core without one."),
     ] = None,
     backbone: BackbonesOption = "",
     seeds: SeedsOption = "",
@@ -78,7 +79,11 @@ def run(
 
     Example: xstilts grid run alignment-by-domain --world sandbox --workers 2
     """
+    from xstilts.grid.engines import chosen_engine
+
     state: State = context.obj
+    made, values = chosen_engine(engine, engine_options or [])
+    _require_no_number(state.session.device_option)
     if state.dry_run:
         plan(context, study, backbone, seeds, intermediates)
         return
@@ -94,9 +99,10 @@ def run(
         drive.drive(
             planned,
             grid_context,
-            engine=engine,
-            options=engine_options or [],
+            engine=made,
+            options=values,
             workers=workers,
+            device=state.session.device_option,
             global_options=_global_options(state),
             note=state.note,
             progress=progress,
@@ -274,6 +280,16 @@ def _require_backbones(state: State, spec: StudySpec) -> None:
         state.session.require_backbone(state.session.study_backbone(name))
 
 
+def _require_no_number(device: str) -> None:
+    """Refuse one GPU of several for the workers of a grid, each of which sees one only."""
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and number:
+        raise UsageError(
+            f"--device {device} names one GPU, and the workers of a grid each get their own",
+            hint=f"Say which they may have: CUDA_VISIBLE_DEVICES={number}, without --device.",
+        )
+
+
 def _global_options(state: State) -> list[str]:
     """The global options of this command, for its workers."""
     session = state.session
@@ -282,6 +298,7 @@ def _global_options(state: State) -> list[str]:
         "--data": os.pathsep.join(map(str, session.data_option)) or None,
         "--zoo": session.zoo_folder,
         "--results": session.results_folder,
+        "--device": session.device_option or None,
     }
     pairs = [text for item in given.items() if item[1] is not None for text in map(str, item)]
     return [*pairs, *(["--offline"] if session.offline else [])]

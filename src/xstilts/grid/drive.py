@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from xstilts.config.cpu import cores
-from xstilts.config.layers import Layer, parse_overrides, resolve
 from xstilts.config.progress import ProgressFn
+from xstilts.config.specs import Spec
 from xstilts.errors import FindingsError, PreemptedError
 from xstilts.grid.cell import GridCell, named, with_ancestors
 from xstilts.grid.context import GridContext
-from xstilts.grid.engines import ENGINES, WorkerPool
+from xstilts.grid.engines import Engine, WorkerPool
 from xstilts.grid.kinds import KINDS
 from xstilts.grid.plan import drop_lost
 from xstilts.grid.state import OPEN, PlannedStudy
@@ -53,9 +53,10 @@ def drive(
     planned: PlannedStudy,
     context: GridContext,
     *,
-    engine: str = "local",
-    options: Sequence[str] = (),
+    engine: Engine,
+    options: Spec,
     workers: int | None = None,
+    device: str = "",
     global_options: Sequence[str] = (),
     note: Callable[[str], None],
     progress: ProgressFn,
@@ -65,29 +66,28 @@ def drive(
     Args:
         planned: What is to be computed.
         context: Where it is computed: data, library, result store.
-        engine: `local`, `ray`, `slurm`, or one of another package.
-        options: Of the engine, `key=value`.
-        workers: How many; one a GPU, or a core, when None.
+        engine: Where the workers run; see `chosen_engine`.
+        options: Of the engine.
+        workers: How many; as many as `default_workers` when None.
+        device: Of the command line: what the workers run on.
         global_options: Of the command line, for the workers.
         note: Told what a person should know.
         progress: Told how far the study is.
 
     Raises:
-        NotFoundError: There is no such engine.
         PreemptedError, InterruptedRunError: A signal came; the same command goes on.
     """
-    made = ENGINES.get(engine)
-    values = resolve(made.Options, [Layer("--engine-option", parse_overrides(options))]).value
     folder = context.folder
     for cell in drop_lost(planned, context):
         note(f"{cell.short} {cell.name}: its outcome is gone or damaged, so it is computed again")
     plan = ("--plan", folder.save(planned))
     command = ("-m", "xstilts", *global_options, "grid", "worker", planned.name, *plan)
     folder.allow_study(planned.name)
+    count = workers or default_workers(device)
     with stop_requests() as stop:
-        pool = _worker_pool(command, planned, context, workers, progress)
+        pool = replace(_worker_pool(command, planned, context, count, progress), device=device)
         if not pool.is_over():
-            made.run(pool, values, stop)
+            engine.run(pool, options, stop)
     if stop.number:
         error = stop.error(0, context.command)
         error.what = f"study {planned.name} was stopped; its workers wrote checkpoints"
@@ -98,7 +98,7 @@ def _worker_pool(
     command: tuple[str, ...],
     planned: PlannedStudy,
     context: GridContext,
-    workers: int | None,
+    workers: int,
     progress: ProgressFn,
 ) -> WorkerPool:
     cells, known = planned.cells, dict[str, Any]()
@@ -120,7 +120,7 @@ def _worker_pool(
     def cancel() -> None:
         context.folder.cancel_study(planned.name)
 
-    return WorkerPool(command, workers or default_workers(), logs, is_over, show, cancel)
+    return WorkerPool(command, workers, logs, is_over, show, cancel)
 
 
 def study_progress(cells: Sequence[GridCell], statuses: Mapping[str, str]) -> tuple[str, float]:
@@ -131,11 +131,11 @@ def study_progress(cells: Sequence[GridCell], statuses: Mapping[str, str]) -> tu
     return f"{ended} of {len(cells)} cells{now}", ended / max(1, len(cells))
 
 
-def default_workers() -> int:
-    """One for each GPU, or for each core."""
+def default_workers(device: str) -> int:
+    """One for each GPU, or for each core where there is none or `device` is the CPU."""
     import torch
 
-    return torch.cuda.device_count() or cores()
+    return (torch.cuda.device_count() if device != "cpu" else 0) or cores()
 
 
 def unfinished(counts: Mapping[str, int]) -> bool:

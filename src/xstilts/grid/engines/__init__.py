@@ -9,12 +9,13 @@ result store's folder, so engines may share a grid and may die.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from xstilts.config.registry import Registry
+from xstilts.config.layers import Layer, parse_overrides, resolve
+from xstilts.config.registry import Registry, optional
 from xstilts.config.specs import Spec
 from xstilts.errors import FindingsError, PreemptedError, XstiltsError
 
@@ -36,6 +37,7 @@ class WorkerPool:
         show_progress: Called now and then, to show how far the grid is.
         cancel: Lets all workers of the study stop after a checkpoint, wherever they are.
         environment: Variables that every worker gets.
+        device: What the workers were told to run on, such as `cpu`; empty for the best one.
     """
 
     command: tuple[str, ...]
@@ -45,6 +47,7 @@ class WorkerPool:
     show_progress: Callable[[], None] = lambda: None
     cancel: Callable[[], None] = lambda: None
     environment: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
     _errors: int = 0
 
     @property
@@ -80,6 +83,10 @@ class Engine(Protocol):
 
     Options: type[Spec]
 
+    @optional
+    def require(self) -> None:
+        """Refuse an engine whose package is not installed, before anything is planned."""
+
     def run(self, pool: WorkerPool, options: Any, stop: Any) -> None:
         """Run `pool.workers` processes of `pool.command` somewhere until all have ended.
 
@@ -90,3 +97,18 @@ class Engine(Protocol):
 
 
 ENGINES = Registry[Engine]("xstilts.grid.engines", "engine", Engine)
+
+
+def chosen_engine(name: str, options: Sequence[str]) -> tuple[Engine, Spec]:
+    """An engine and its options, of which `options` are `key=value`.
+
+    Raises:
+        NotFoundError: There is no such engine.
+        ConfigError: One of the options is unknown or wrong.
+        UsageError: The engine's package is not installed.
+    """
+    engine = ENGINES.get(name)
+    layer = Layer("--engine-option", parse_overrides(options))
+    values = resolve(engine.Options, [layer]).value
+    engine.require()
+    return engine, values

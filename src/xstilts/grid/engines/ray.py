@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class Options(Spec):
         address: Of a cluster, such as `auto` or `host:6379`; empty starts one here, which listens
             on the loopback interface only and ends with the grid.
         cpus: Cores of each worker.
-        gpus: GPUs of each worker, which may be a share; -1 means one where there are any.
+        gpus: GPUs of each worker, which may be a share; -1 means one where there are any, and none
+            with `--device cpu`.
     """
 
     address: str = ""
@@ -65,22 +67,25 @@ class RayWorker:
             process.send_signal(signal.SIGTERM)
 
 
+def require() -> None:
+    """Refuse the engine where Ray is not installed."""
+    if find_spec("ray") is None:
+        raise UsageError(
+            "the engine 'ray' needs Ray", hint="Install it: pip install 'xstilts[ray]'"
+        )
+
+
 def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     """Start actors and wait for them.
 
     Raises:
-        UsageError: Ray is not installed.
         NetworkError: The cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not options.address:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's switch for loopback only
-    try:
-        import ray
-    except ImportError:
-        raise UsageError(
-            "the engine 'ray' needs Ray", hint="Install it: pip install 'xstilts[ray]'"
-        ) from None
+    import ray
+
     _connect(ray, pool, options)
     try:
         _staff(ray, pool, options, stop)
@@ -111,7 +116,7 @@ def _staff(ray: Any, pool: WorkerPool, options: Options, stop: StopRequest) -> N
     """Keep every slot working until nothing is left."""
     gpus = options.gpus
     if gpus < 0:
-        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) else 0.0
+        gpus = float(pool.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
     actor = ray.remote(num_cpus=options.cpus, num_gpus=gpus, max_restarts=0)(RayWorker)
 
     def start(slot: int) -> tuple[Any, Any]:

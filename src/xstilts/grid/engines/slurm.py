@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import Field
@@ -79,11 +80,19 @@ class Task:
         return DelayedSubmission(Task(self.arguments, self.environment))
 
 
+def require() -> None:
+    """Refuse the engine where submitit is not installed."""
+    if find_spec("submitit") is None:
+        raise UsageError(
+            "the engine 'slurm' needs submitit", hint="Install it: pip install 'xstilts[slurm]'"
+        )
+
+
 def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     """Queue the array and wait for it, unless `detach`.
 
     Raises:
-        UsageError: submitit is not installed, or there is no SLURM here.
+        UsageError: There is no SLURM here.
     """
     executor = _executor(pool, options)
     task = Task(pool.command, dict(pool.environment))
@@ -101,12 +110,8 @@ def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
 
 def _executor(pool: WorkerPool, options: Options) -> Any:
     os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL
-    try:
-        import submitit
-    except ImportError:
-        raise UsageError(
-            "the engine 'slurm' needs submitit", hint="Install it: pip install 'xstilts[slurm]'"
-        ) from None
+    import submitit
+
     submitit.JobEnvironment.USR_SIG = SIGNAL  # it may have been imported before
     limit = {f"{options.cluster}_max_num_timeout": options.requeues}
     try:
