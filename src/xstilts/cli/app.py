@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,28 +57,35 @@ def move_global_options(arguments: list[str]) -> list[str]:
 
     What follows them is put into today's words, with a note on stderr unless quiet.
     """
-    front: list[str] = []
-    rest: list[str] = []
-    index = 0
-    while index < len(arguments):
-        argument = arguments[index]
-        if argument == "--":
-            rest += arguments[index:]
-            break
-        if argument in _FLAGS or argument.split("=", 1)[0] in _VALUES:
-            front.append(argument)
-            if argument in _VALUES and index + 1 < len(arguments):
-                index += 1
-                front.append(arguments[index])
-        else:
-            rest.append(argument)
-        index += 1
+    given, rest = _split(arguments)
+    front = [word for option in given for word in option]
     count = 2 if rest[:1] and rest[0] in GROUPS else 1
     rest, notes = modernise(rest[:count], rest[count:])
     if not {"-q", "--quiet"} & set(front):
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
     return front + rest
+
+
+def shared_options(arguments: Sequence[str]) -> list[str]:
+    """The global options that every command on the same data and results needs, as given."""
+    given, _ = _split(arguments)
+    kept = ("--offline", *_VALUES)
+    return [word for option in given if option[0].split("=")[0] in kept for word in option]
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """The global options before `--`, each as its one or two words, and all the rest."""
+    given, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word in _FLAGS or word.split("=", 1)[0] in _VALUES:
+            given.append([word, *islice(words, int(word in _VALUES))])
+        else:
+            rest.append(word)
+    return given, rest
 
 
 def _version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from xstilts.cli.state import State, split_commas
 from xstilts.cli.training import seed_numbers, shown_command
 from xstilts.config.draws import DRAWS
-from xstilts.errors import FindingsError, NotFoundError, UsageError
+from xstilts.errors import FindingsError, NotFoundError, PreemptedError, UsageError
 
 if TYPE_CHECKING:
     from xstilts.grid.context import GridContext
@@ -114,7 +115,7 @@ def run(
     record = print_status(state, folder, planned, more=more)
     if more and not state.json:
         _print_answer(more["answer"])
-    drive.require_done(planned.name, record["counts"], grid_context.command)
+    _require_done(study, record["counts"])
 
 
 @app.command("worker")
@@ -128,14 +129,16 @@ def worker(
 
     Example: xstilts grid worker alignment-by-domain --cell 3f9a --world sandbox
     """
-    from xstilts.grid.drive import compute, require_done
+    from xstilts.grid.drive import compute
 
     state: State = context.obj
-    name, grid_context = Path(study).stem, state.session.grid_context(shown_command())
-    computed, counts = compute(name, cells or ["all"], grid_context, state.note, plan)
-    record = {"study": name, "computed": computed, "counts": counts}
+    state.refuse_dry_run("grid worker")
+    _, planned = _started(state, study, plan)
+    grid_context = state.session.grid_context(shown_command())
+    computed, counts = compute(planned, cells or ["all"], grid_context, state.note)
+    record = {"study": planned.name, "computed": computed, "counts": counts}
     state.emit(record, lambda: print(f"{computed} cells computed, {counts}"))
-    require_done(name, counts, grid_context.command)
+    _require_done(study, counts)
 
 
 @app.command("status")
@@ -179,7 +182,7 @@ def answer(
         raise FindingsError(
             f"the answer is without {len(record['unfinished'])} cells of the study",
             where="\n".join(f"  {text}" for text in record["unfinished"][:20]),
-            hint=f"See why: xstilts grid status {planned.name}",
+            hint=f"See why: {shown_command('grid', 'status', study)}",
         )
 
 
@@ -332,11 +335,37 @@ def _print_answer(record: dict[str, Any]) -> None:
     print(f"{record['question']}\n{record['line']}\nreport: {record['html']}")
 
 
-def _started(state: State, study: str) -> tuple[GridFolder, PlannedStudy]:
+def _started(state: State, study: str, plan: str = "") -> tuple[GridFolder, PlannedStudy]:
+    from xstilts.grid.spec import study_name
     from xstilts.grid.state import GridFolder
 
     folder = GridFolder(state.session.results_folder)
-    return folder, folder.load(Path(study).stem)
+    start = shown_command("grid", "run", study)
+    return folder, folder.load(study_name(study), plan, start=start)
+
+
+def _require_done(study: str, counts: Mapping[str, int]) -> None:
+    """Refuse to call a study finished that is not.
+
+    Raises:
+        FindingsError: The rest is finished, but some cells failed.
+        PreemptedError: Cells are left.
+    """
+    from xstilts.grid.drive import unfinished
+
+    bad = {name: counts[name] for name in ("failed", "blocked", "cancelled") if counts.get(name)}
+    if bad:
+        shown = ", ".join(f"{count} cells {name}" for name, count in bad.items())
+        logs, retry = (shown_command("grid", word, study) for word in ("logs", "retry"))
+        raise FindingsError(
+            f"study {study}: {shown}; the rest is finished",
+            hint=f"{logs} says why; then {retry}",
+        )
+    if unfinished(counts):
+        raise PreemptedError(
+            f"study {study} is not finished: its workers were stopped, or are queued",
+            hint=f"Go on: {shown_command()}",
+        )
 
 
 def _asked_now(state: State, study: str, planned: PlannedStudy) -> PlannedStudy:

@@ -46,9 +46,15 @@ def train_and_print(state: State, *, force: bool = False, **how: Any) -> None:
     print_module(state, state.session.train(force=force, **how))
 
 
-def shown_command() -> str:
-    """The command line, to be shown to whom has to type it again."""
-    return shlex.join(["xstilts", *sys.argv[1:]])
+def shown_command(*words: str) -> str:
+    """The command line, to be shown to whom has to type it again.
+
+    With `words` another command on the same data and results.
+    """
+    from xstilts.cli.app import shared_options
+
+    own = [*shared_options(sys.argv[1:]), *words] if words else sys.argv[1:]
+    return shlex.join(["xstilts", *own])
 
 
 def _start_processes(count: int) -> NoReturn:

@@ -11,7 +11,6 @@ from typing import Any
 from xstilts.config.cpu import cores
 from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import Spec
-from xstilts.errors import FindingsError, PreemptedError
 from xstilts.grid.cell import GridCell, named, with_ancestors
 from xstilts.grid.context import GridContext
 from xstilts.grid.engines import Engine, WorkerPool
@@ -23,17 +22,12 @@ from xstilts.train.signals import stop_requests
 
 
 def compute(
-    study: str,
+    planned: PlannedStudy,
     wanted: Sequence[str],
     context: GridContext,
     note: Callable[[str], None],
-    plan: str = "",
 ) -> tuple[int, dict[str, int]]:
-    """Compute cells in this process, and what they need; how many, and counts by status.
-
-    `plan` is the digest of the plan that they are of; empty takes the study's last one.
-    """
-    planned = context.folder.load(study, plan)
+    """Compute cells in this process, and what they need; how many, and counts by status."""
     zoo = context.workspace.zoo.of_study(planned.name)
     context.workspace = replace(context.workspace, zoo=zoo)
     chosen = with_ancestors(planned.cells, [cell.key for cell in named(planned.cells, wanted)])
@@ -141,24 +135,3 @@ def default_workers(device: str) -> int:
 def unfinished(counts: Mapping[str, int]) -> bool:
     """Whether cells are left that can still be finished."""
     return any(counts.get(name) for name in ("ready", "waiting", "running"))
-
-
-def require_done(study: str, counts: Mapping[str, int], command: str) -> None:
-    """Refuse to call a study finished that is not; `command` is the one that goes on with it.
-
-    Raises:
-        FindingsError: The rest is finished, but some cells failed.
-        PreemptedError: Cells are left.
-    """
-    bad = {name: counts[name] for name in ("failed", "blocked", "cancelled") if counts.get(name)}
-    if bad:
-        shown = ", ".join(f"{count} cells {name}" for name, count in bad.items())
-        raise FindingsError(
-            f"study {study}: {shown}; the rest is finished",
-            hint=f"See xstilts grid logs {study}, then xstilts grid retry {study}.",
-        )
-    if unfinished(counts):
-        raise PreemptedError(
-            f"study {study} is not finished: its workers were stopped, or are queued",
-            hint=f"Go on: {command}",
-        )

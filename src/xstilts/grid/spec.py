@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field
@@ -86,6 +87,12 @@ class StudySpec(Spec):
         return found
 
 
+def study_name(study: str) -> str:
+    """What a study is called that is given by its name or by the path of its YAML."""
+    path = Path(study)
+    return path.stem if path.suffix in (".yaml", ".yml") else path.name
+
+
 def load_study(name: str, *, sandbox: bool) -> StudySpec:
     """A study by name or by the path of a YAML.
 
@@ -115,6 +122,8 @@ def _checked(study: StudySpec, where: str) -> StudySpec:
     """
     answer = study.answer and _spelt_answer(study, study.answer)
     problems = row_problems(study.recipe())
+    if study.name != study_name(where):
+        problems.append(Problem("name", "a study is called as its file is.", "Leave out this key."))
     if answer:
         problems += _answer_problems(study, answer)
     if problems:

@@ -83,8 +83,10 @@ class GridFolder:
             write_json(path, record)
         return plan
 
-    def load(self, name: str, plan: str = "") -> PlannedStudy:
+    def load(self, name: str, plan: str = "", *, start: str = "") -> PlannedStudy:
         """The plan of a study: the one with a digest, or the last one.
+
+        `start` is the command that makes one, for the hint.
 
         Raises:
             NotFoundError: It was never planned here.
@@ -96,7 +98,7 @@ class GridFolder:
             raise NotFoundError(
                 f"study {name} was not started in {self.root.parent}",
                 where=f"started here: {', '.join(known)}" if known else "",
-                hint=f"Start it: xstilts grid run {name}",
+                hint=start and f"Start it: {start}",
             )
         record = read_json(path)
         try:

@@ -20,6 +20,7 @@ REFUSES = (
     ("zoo", "bundle", "folder"),
     ("zoo", "tag", "mnli", "best"),
     ("zoo", "page", "--to", "site"),
+    ("grid", "worker", "scripts"),
     ("grid", "answer", "scripts"),
     ("grid", "retry", "scripts"),
     ("grid", "cancel", "scripts"),

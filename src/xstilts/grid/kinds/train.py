@@ -26,7 +26,7 @@ def run(cell: GridCell, context: GridContext) -> dict[str, Any]:
     if digest(phase.identity_values) != cell.job["inputs"]:
         raise DataError(
             f"what {cell.name} trains on here is not what was planned",
-            hint="Use the same data and version everywhere, or plan again: xstilts grid plan.",
+            hint="Use the same data and version everywhere, or plan again: xstilts grid run STUDY.",
         )
     entry = train_phase(phase)
     runs = {e.manifest.run: e.manifest.digest for e in context.workspace.zoo.entries()}
