@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -199,11 +200,15 @@ def retry(context: typer.Context, study: Study, cells: Cells = None) -> None:
     folder, planned = _started(state, study)
     statuses = folder.statuses(planned.cells)
     wanted = named(planned.cells, cells) if cells else planned.cells
-    again = [c for c in wanted if statuses[c.key] in ("failed", "cancelled")]
+    ended = ("failed", "cancelled")
+    again = [c for c in wanted if statuses[c.key] in ended]
     for cell in again:
         folder.forgive(cell.key)
-    record = {"study": planned.name, "retried": [cell.short for cell in again]}
-    state.emit(record, lambda: print(f"{len(again)} cells will be tried again"))
+    others = Counter(statuses[c.key] for c in wanted if statuses[c.key] not in ended)
+    record = {"study": planned.name, "retried": [cell.short for cell in again], "others": others}
+    shown = ", ".join(f"{count} {status}" for status, count in others.items())
+    why = f"; the others neither failed nor were cancelled: {shown}" if others else ""
+    state.emit(record, lambda: print(f"{len(again)} cells will be tried again{why}"))
 
 
 @app.command("cancel")

@@ -100,11 +100,11 @@ def status_record(folder: GridFolder, planned: PlannedStudy) -> dict[str, Any]:
             gone = bool(lease) and process_is_gone(lease)
             seen = {key: lease.get(key, "") for key in ("host", "pid", "time")}
             working.append({**own, "attempt": number, **seen, "alive": not gone})
-        failures = folder.failures(cell.key)
         if status == "failed":
-            last = failures[-1]
-            keys = ("error", "what", "where", "hint")
-            failed.append({**own, "attempts": len(failures), **{k: last[k] for k in keys}})
+            failures = folder.failures(cell.key)
+            last = failures[-1] if failures else {}  # it was retried since
+            said = {key: last.get(key, "") for key in ("error", "what", "where", "hint")}
+            failed.append({**own, "attempts": len(failures), **said})
     return {
         "schema": "xstilts.grid-status/1",
         "study": planned.name,

@@ -9,6 +9,7 @@ import pytest
 from support.grid_toy import cell, worker
 
 from xstilts.cli import grid_commands, main
+from xstilts.cli.grid_output import status_record
 from xstilts.errors import ConfigError, DataError
 from xstilts.grid.kinds import train
 from xstilts.grid.spec import load_study
@@ -86,3 +87,37 @@ def test_a_study_has_no_other_name_than_its_file(tmp_path):
     path.write_text("name: other\nintermediates: [none]\ntargets: [tatoeba]\n")
     with pytest.raises(ConfigError, match="name: a study is called as its file is"):
         load_study(str(path), sandbox=False)
+
+
+@pytest.mark.parametrize("content", ['{"error": "Old", "attempts": 1}', "{", "[]"])
+def test_a_failure_that_says_little_is_shown(content, call, start, tmp_path):
+    bad = cell("bad", error="bug")
+    folder = start(bad)
+    for path in folder.folder(bad.key).glob("failure-*.json"):
+        path.write_text(content)
+    (status,) = call("grid", "status", "toy")
+    (failed,) = status["failed"]
+    assert (failed["name"], failed["attempts"], failed["hint"]) == ("bad", 2, "")
+
+
+def test_a_cell_that_was_retried_while_the_status_is_read_is_shown(start):
+    bad = cell("bad", error="usage")
+    folder = start(bad)
+    statuses = folder.statuses([bad])
+    folder.forgive(bad.key)
+    folder.statuses = lambda _cells: statuses
+    (failed,) = status_record(folder, folder.load("toy"))["failed"]
+    assert (failed["name"], failed["attempts"]) == ("bad", 0)
+
+
+def test_a_retry_says_why_a_cell_is_not_tried_again(call, start, tmp_path, capsys):
+    good, bad = cell("good", value=1), cell("bad", error="usage")
+    start(good, bad, cell("above", bad, value=1))
+    (record,) = call("grid", "retry", "toy", "--cell", good.short)
+    assert (record["retried"], record["others"]) == ([], {"done": 1})
+    with pytest.raises(SystemExit):
+        main(["grid", "retry", "toy", "--results", str(tmp_path)])
+    assert capsys.readouterr().out == (
+        "1 cells will be tried again; the others neither failed nor were cancelled: "
+        "1 done, 1 blocked\n"
+    )
