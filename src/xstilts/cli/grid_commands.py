@@ -27,7 +27,12 @@ BackbonesOption = Annotated[
     str, typer.Option("--backbone", help="Instead of the study's: comma-separated backbones.")
 ]
 SeedsOption = Annotated[str, typer.Option(help="Other seeds, comma-separated.")]
-Intermediates = Annotated[str, typer.Option(help="Only these, comma-separated.")]
+Intermediates = Annotated[
+    str,
+    typer.Option(
+        help="Only these, comma-separated; after such a run the other commands speak of this part."
+    ),
+]
 Cells = Annotated[
     list[str] | None, typer.Option("--cell", help="The start of a cell's hash, or `all`.")
 ]

@@ -121,3 +121,10 @@ def test_a_retry_says_why_a_cell_is_not_tried_again(call, start, tmp_path, capsy
         "1 cells will be tried again; the others neither failed nor were cancelled: "
         "1 done, 1 blocked\n"
     )
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_the_help_says_what_a_run_of_a_part_does_to_the_other_commands(command, capsys):
+    with pytest.raises(SystemExit):
+        main(["grid", command, "--help"])
+    assert "the other commands speak of this part" in " ".join(capsys.readouterr().out.split())
