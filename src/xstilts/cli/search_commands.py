@@ -50,6 +50,11 @@ def search(
     def human() -> None:
         print(f"{found.expression}")
         print(f"loss {found.loss:.4f} (as written {found.start_loss:.4f}), {found.judged} judged")
+        if found.start_penalty:
+            print(
+                f"of both, penalty on large weights: {found.penalty:.4f} "
+                f"(as written {found.start_penalty:.4f})"
+            )
         if found.entry:
             print(found.entry.reference)
 

@@ -167,6 +167,8 @@ class SearchResult(Tabular):
         expression: With the best weights.
         loss: Mean loss of the examples with them, penalty included.
         start_loss: The same with the weights as written.
+        penalty: The part of `loss` that is the penalty on large weights.
+        start_penalty: The same of `start_loss`.
         judged: How many weights were judged.
         examples: That they were judged on.
         entry: The module that was kept, or None.
@@ -175,6 +177,8 @@ class SearchResult(Tabular):
     expression: str
     loss: float
     start_loss: float
+    penalty: float
+    start_penalty: float
     judged: int
     examples: int
     entry: Entry | None = None

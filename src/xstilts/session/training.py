@@ -355,7 +355,14 @@ class Training(Setup):
             found = search.run(progress)
         entry = save_found(search, found, save) if save else None
         return SearchResult(
-            str(found.expression), found.loss, found.start, found.judged, len(search.rows), entry
+            str(found.expression),
+            found.loss,
+            found.start,
+            found.penalty,
+            found.start_penalty,
+            found.judged,
+            len(search.rows),
+            entry,
         )
 
 

@@ -79,7 +79,11 @@ def test_free_weights_carry_a_penalty(place, tmp_path):
     search = make(place, tmp_path, "mnli - qqp*0.5", budget=30, shots=16)
     found = search.run()
     # as written: weights 1 and -0.5, whose mean size is 0.75
+    assert found.start_penalty == pytest.approx(0.05 * 0.75)
     assert found.start == pytest.approx(search.loss(parse("mnli - qqp*0.5")) + 0.05 * 0.75)
+    size = np.mean([abs(part.weight) for part in found.expression.parts])
+    assert found.penalty == pytest.approx(0.05 * size)
+    assert found.loss == pytest.approx(search.loss(found.expression) + found.penalty)
     assert all(abs(part.weight) <= 1.5 for part in found.expression.parts)
     assert parse(str(found.expression)) == found.expression
 
@@ -190,6 +194,24 @@ def test_every_weighing_operator_can_be_searched(place, tmp_path, operator):
 def test_what_cannot_be_searched_is_refused(place, tmp_path, text, head, error, words):
     with pytest.raises(error, match=words):
         make(place, tmp_path, text, head)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [("mnli + qqp", "(as written 0.0500)"), ("average(mnli, qqp)", "")],  # both weights are 1
+)
+def test_the_command_says_how_much_of_a_loss_is_penalty(
+    place, capsys, tmp_path, monkeypatch, expression, said
+):
+    monkeypatch.setenv("XSTILTS_HOME", str(tmp_path))
+    monkeypatch.setenv("XSTILTS_CACHE", str(tmp_path / "cache"))
+    flags = ("--backbone", str(place[0] / "pico"), "--zoo", str(place[0] / "zoo"))
+    data = ("--data", str(place[0] / "data"), "-q")
+    with pytest.raises(SystemExit):
+        main(["search", expression, "--target", "mnli", "--budget", "4", *flags, *data])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "penalty" in line]
+    assert len(lines) == bool(said)
+    assert all(line.endswith(said) for line in lines)
 
 
 def test_command(place, capsys, tmp_path, monkeypatch):

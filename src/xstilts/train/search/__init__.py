@@ -75,12 +75,16 @@ class Found:
         loss: Mean loss of the examples with them, penalty included.
         start: The same with the weights as written.
         judged: How many weights were judged, those of earlier runs included.
+        penalty: The part of the loss that is the penalty on large weights.
+        start_penalty: The same of the start.
     """
 
     expression: Expression
     loss: float
     start: float
     judged: int
+    penalty: float
+    start_penalty: float
 
 
 def require_search(target: str, root: Path | None, *, offline: bool) -> None:
@@ -240,9 +244,12 @@ class Search:
 
     def _judge(self, point: NDArray[np.float64]) -> float:
         expression, free = weights.weighted(self.expression, self.calls, point)
-        penalty = self.spec.penalty * float(np.mean(np.abs(free))) if free else 0.0
-        value = self.loss(expression) + penalty
+        value = self.loss(expression) + self._penalty(free)
         return value if np.isfinite(value) else WORST
+
+    def _penalty(self, free: list[float]) -> float:
+        """What free weights add to the loss."""
+        return self.spec.penalty * float(np.mean(np.abs(free))) if free else 0.0
 
     # -- searching
 
@@ -252,7 +259,7 @@ class Search:
         Raises:
             NotFiniteError: The loss is NaN or infinite with all of them.
         """
-        point = weights.start(self.calls)
+        first = point = weights.start(self.calls)
         proposer = strategy(point, weights.bounds(self.calls), self.spec.seed)
         path = self.workspace.runs / f"search-{self.key[:16]}.jsonl"
         known = read_judgements(path)
@@ -275,8 +282,10 @@ class Search:
                 where=f"{self.expression} on {self.task.name}",
                 hint="A part or the head computes NaN or infinity; try them one by one with eval.",
             )
-        best_expression, _ = weights.weighted(self.expression, self.calls, point)
-        return Found(best_expression, best, start, count)
+        best_expression, free = weights.weighted(self.expression, self.calls, point)
+        _, written = weights.weighted(self.expression, self.calls, first)
+        penalties = self._penalty(free), self._penalty(written)
+        return Found(best_expression, best, start, count, *penalties)
 
     def _next(self, path: Path, known: list[float], number: int, point: Any) -> float:
         """The judgement of a point, from the file when it is there."""
