@@ -181,7 +181,7 @@ def languages_of(task: str, scores: Rows) -> set[str]:
 
 
 def task_means(scores: Rows) -> dict[tuple[str, str], dict[str, float]]:
-    """(row, task) to seed to the mean over languages, at the answer's depth.
+    """(row, task) to seed to the mean over languages, at the deepest block.
 
     The language that a head was trained on counts too. A mean of which a language is missing is
     left out.
@@ -272,12 +272,15 @@ def table_of_work(scores: Rows, cells: Rows, study: StudySpec) -> str:
 
 def table_of_rank(rows: Rows) -> str:
     """Every module in the order of its mean rank, and the order of what was measured."""
-    measured = sorted((float(row["measured"]) for row in rows), reverse=True)
+    measured = sorted((float(row["measured"]) for row in rows if row["measured"]), reverse=True)
     lines = []
     for row in rows:
-        value = float(row["measured"])
         estimates = [f"{float(row[method]):.4f}" if row[method] else MISSING for method in METHODS]
-        ranks = [f"{float(row['mean rank']):.1f}", f"{value:.1f}", str(1 + measured.index(value))]
+        found = (MISSING, MISSING)
+        if row["measured"]:
+            value = float(row["measured"])
+            found = (f"{value:.1f}", str(1 + measured.index(value)))
+        ranks = [f"{float(row['mean rank']):.1f}", *found]
         lines.append([row["module"], row["trained on"], row["steps"], *estimates, *ranks])
     head = ("module", "trained on", "steps", *METHODS, "mean rank", "measured", "its place")
     return markdown(head, lines)

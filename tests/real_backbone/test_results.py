@@ -220,7 +220,9 @@ def test_a_ranking_is_shown_with_the_place_of_what_was_measured():
     same = {"trained on": "mnli", "steps": "9", **dict.fromkeys(results.METHODS, "")}
     rows = [
         {**same, "module": name, "probe": "0.25", "mean rank": str(at), "measured": value}
-        for at, (name, value) in enumerate((("a", "50.04"), ("b", "61"), ("c", "50.04")), 1)
+        for at, (name, value) in enumerate(
+            (("a", "50.04"), ("b", "61"), ("c", "50.04"), ("d", "")), 1
+        )
     ]
     lines = results.table_of_rank(rows).split("\n")[2:]
     ends = [line.split(" | ", 5)[-1] for line in lines]
@@ -228,6 +230,7 @@ def test_a_ranking_is_shown_with_the_place_of_what_was_measured():
         "0.2500 | · | 1.0 | 50.0 | 2 |",
         "0.2500 | · | 2.0 | 61.0 | 1 |",
         "0.2500 | · | 3.0 | 50.0 | 2 |",
+        "0.2500 | · | 4.0 | · | · |",
     ]
 
 

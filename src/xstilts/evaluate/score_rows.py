@@ -115,8 +115,12 @@ def _score(job: EvaluationJob, backbone: KnownBackbone, loaded: LoadedExpression
 
 
 def _seed(loaded: LoadedExpression) -> int:
-    """The seed that its modules share, language adapters aside; -1 without one."""
-    seeds = {e.manifest.seed for e in loaded.entries if not e.manifest.languages}
+    """The seed that its modules share, language adapters aside where there are others.
+
+    It is -1 without one.
+    """
+    own = [entry for entry in loaded.entries if not entry.manifest.languages] or loaded.entries
+    seeds = {entry.manifest.seed for entry in own}
     return seeds.pop() if len(seeds) == 1 else -1
 
 

@@ -46,7 +46,8 @@ class Score(Spec):
         source_language: The language that the head was trained on.
         group: `alignment` for measures of a bitext's alignment; empty otherwise.
         n: Examples scored.
-        seed: Of the modules, language adapters aside; -1 without one, or with several.
+        seed: Of the modules, language adapters aside where there are others; -1 without one, or
+            with several.
         step: Training steps behind a snapshot; -1 for what training ended with.
         layer: Block pooled, for retrieval; -1 otherwise.
         pooling: `mean`, `cls` or `last` for retrieval, empty otherwise.

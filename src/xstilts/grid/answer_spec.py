@@ -51,7 +51,7 @@ class TableSpec(Spec):
         ours, theirs: Instead of the answer's.
         tasks: Instead of the answer's.
         contrast: Whether each line is a difference of differences, as the answer's is.
-        growth: Whether each line is the largest backbone's difference minus the smallest's.
+        growth: Whether each line is the last backbone's difference minus the first's.
         controls: Whether each line is a control's, which the answer names beside its verdict.
         picture: Whether it is drawn.
     """
@@ -80,7 +80,8 @@ class AnswerSpec(Spec):
         depth: Share of the blocks at which retrieval counts; one of the study's depths.
         measure: Of a bitext's alignment.
         contrast: Makes it a difference of differences between two groups of languages.
-        growth: Makes it what the largest backbone gains minus what the smallest does.
+        growth: Makes it what the last backbone named gains minus what the first does: name the
+            smallest first.
         higher, lower, nothing: The answer in words, for each outcome.
         tables: In the order of the answer report.
         limits: What the answer does not say, a sentence each.

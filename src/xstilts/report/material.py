@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -21,6 +22,7 @@ from xstilts.evaluate.stats import (
     collect,
     compare_all,
     family,
+    family_draws,
     planned,
 )
 from xstilts.evaluate.store import ResultCell, Score
@@ -28,6 +30,8 @@ from xstilts.report.facts import Facts
 from xstilts.report.tables import NONE, counted_blocks
 from xstilts.tasks.metrics import METRICS
 
+SHORT = 6
+"""Characters of a fingerprint that tell backbones of one name apart."""
 NAMED = 3
 """Rows with too few seeds that are named; of more only the number is said."""
 
@@ -91,7 +95,7 @@ class Material:
         facts: What was trained for each label.
         problems: Cells of studies that have no result.
         missing: What has no data, in words.
-        draws: Of each bootstrap; 0 makes no comparisons.
+        draws: Of each bootstrap, more where many comparisons are adjusted together; 0 makes none.
         progress: Called with what is being computed, and its share.
     """
 
@@ -112,13 +116,13 @@ class Material:
 
         What is the same computation under two labels stands under one of them; see `same_as`.
         """
-        backbones = {s.fingerprint: s.backbone for cell in self.cells for s in cell.scores}
+        backbones = _names({s.fingerprint: s.backbone for cell in self.cells for s in cell.scores})
         kept: dict[tuple[object, ...], ResultCell] = {}
         for cell in sorted(self.cells, key=lambda cell: (cell.written, cell.key)):
             label = plain_label(cell.scores[0])
             label = self.same_as.get((cell.scores[0].fingerprint, label), label)
             if len(backbones) > 1:
-                label += f"{AT}{cell.scores[0].backbone}"
+                label += f"{AT}{backbones[cell.scores[0].fingerprint]}"
             renamed = _renamed(cell, label)
             first = renamed.scores[0]
             place = (first.intermediate, first.seed, first.group, unit_key(first))
@@ -305,9 +309,8 @@ class Material:
         self, contrasts: Mapping[tuple[str, str], Contrast], draws: int | None = None
     ) -> dict[tuple[str, str], Verdict]:
         """The verdicts of contrasts, by the same keys; one family for Holm."""
-        found = compare_all(
-            list(contrasts.values()), draws=draws or self.draws, progress=self._comparing
-        )
+        enough = family_draws(draws or self.draws, len(contrasts))
+        found = compare_all(list(contrasts.values()), draws=enough, progress=self._comparing)
         return dict(zip(contrasts, family(found), strict=True))
 
     def _comparing(self, task: str, share: float) -> None:
@@ -339,6 +342,15 @@ class Material:
         if trained and len(trained) < len(self.averaged):
             shown[f"{mean} without retrieval"] = trained
         return shown if len(self.averaged) > 1 else {}
+
+
+def _names(backbones: Mapping[str, str]) -> dict[str, str]:
+    """Fingerprint to the backbone's name, with some of the fingerprint where two have one name."""
+    times = Counter(backbones.values())
+    return {
+        key: name if times[name] == 1 else f"{name}@{key[:SHORT]}"
+        for key, name in backbones.items()
+    }
 
 
 @cache

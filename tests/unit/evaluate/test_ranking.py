@@ -133,6 +133,13 @@ def test_agreement_by_hand():
     assert only.regret == pytest.approx(25.0)
 
 
+def test_what_an_estimate_cannot_tell_apart_counts_by_its_mean():
+    """Of 10 and 20 first by the same estimate 15 is expected, of 20 at best."""
+    pairs = {"text": [(2.0, 10.0), (2.0, 20.0), (1.0, 5.0)]}
+    (only,) = agreement(pairs)
+    assert only.regret == pytest.approx(25.0)
+
+
 # ------------------------------------------------------------------------------------ rankings
 
 

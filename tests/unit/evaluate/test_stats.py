@@ -27,6 +27,7 @@ from xstilts.evaluate.stats import (
     detectable,
     difference_of_differences,
     family,
+    family_draws,
     holm,
     mcnemar,
     sign_test,
@@ -283,6 +284,16 @@ def test_a_family_is_adjusted_and_the_untested_left_alone():
     assert [v.words for v in adjusted] == [HIGHER, HIGHER, UNTESTED]
     assert family([Verdict("a", "b", "t", -1.0, p=0.03)] * 2)[0].words == NOTHING
     assert str(adjusted[0]) == "+1.0 points, p 0.020, Holm 0.040: higher"
+
+
+def test_a_large_effect_is_found_in_a_family_of_any_size():
+    size, draws = 300, 1000
+    never = Verdict("a", "b", "t", 40.0, p=2 / (draws + 1))  # no draw on the other side
+    assert family([never] * size)[0].words == NOTHING
+    enough = family_draws(draws, size)
+    least = replace(never, p=2 / (enough + 1))
+    assert family([least] * size)[0].p_holm == pytest.approx(0.02, rel=1e-3)
+    assert family_draws(draws, 3) == draws
 
 
 # -- from stored cells

@@ -99,6 +99,33 @@ def test_a_planted_effect_is_found_and_a_planted_null_is_not():
     )
 
 
+def test_a_large_effect_is_found_in_a_table_of_many_lines():
+    rows = [f"row{number}" for number in range(60)]
+    tables = [{"title": "By row", "by": ["row"]}]
+    rates = places(none=0.1, **dict.fromkeys(rows, 0.9))
+    (_, lines), *_ = answered(study_results({"tables": tables}, rates), draws=2000).tables
+    assert len(lines) == 60
+    assert {line.verdict.words for line in lines} == {"higher"}
+
+
+def test_the_means_beside_a_difference_are_those_of_the_seeds_that_it_has():
+    made = study_results({}, places(none=0.5, mnli=0.6))
+    more = {
+        Unit("tatoeba", "de", "test"): item
+        for item in drawn(0.2, np.random.default_rng(1)).values()
+    }
+    runs = {
+        place: Runs(
+            own.label,
+            {seed: {**table, **more} if seed < 3 else table for seed, table in own.table.items()},
+        )
+        for place, own in made.runs.items()
+    }
+    main = answered(replace(made, runs=runs), draws=500).main
+    assert main.verdict.seeds == (2, 2)
+    assert main.ours - main.theirs == pytest.approx(main.verdict.effect)
+
+
 def test_controls_are_named_in_the_answer():
     tables = [{"title": "T", "by": ["reference"], "theirs": ["shuffled", "qqp", "mlm"]}]
     tables[0]["controls"] = True

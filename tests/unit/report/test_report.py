@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 from support.stored import fill
@@ -204,6 +205,22 @@ def test_alignment_is_shown_by_block_and_over_steps(tmp_path):
     assert {f.name for f in found.figures} == {
         f"alignment-{task}-{what}" for task in ("tatoeba", "tico19") for what in ("blocks", "steps")
     }
+
+
+def test_backbones_of_one_name_are_kept_apart(tmp_path):
+    store = ResultStore(tmp_path / "results")
+    for backbone, scores in (("a" * 64, {"none": 10, "mnli": 12}), ("b" * 64, {"none": 16})):
+        for label, right in scores.items():
+            put(store, label, "xnli", "de", hits(right), backbone=backbone)
+    cells = [
+        replace(cell, scores=[s.model_copy(update={"backbone": "encoder"}) for s in cell.scores])
+        for cell in store.cells()
+    ]
+    found = rows(section(build(Material(cells, SUITE, draws=200)), "main").tables[0])
+    assert set(found) == {
+        "none · encoder@aaaaaa", "mnli · encoder@aaaaaa", "none · encoder@bbbbbb",
+    }  # fmt: skip
+    assert found["mnli · encoder@aaaaaa"]["Δ xnli"].startswith("+10.0")
 
 
 def test_backbones_are_kept_apart(store):

@@ -154,7 +154,8 @@ def agreement(
         if len(set(estimates)) < 2 or len(set(measured)) < 2:
             continue
         best = max(measured)
-        chosen = max(both)[1]
+        first = [score for estimate, score in both if estimate == max(estimates)]
+        chosen = sum(first) / len(first)  # of those that the method cannot tell apart any
         result.append(
             Agreement(
                 method,

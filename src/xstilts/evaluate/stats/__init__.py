@@ -32,4 +32,5 @@ from xstilts.evaluate.stats.verdict import THESE_RUNS as THESE_RUNS
 from xstilts.evaluate.stats.verdict import UNTESTED as UNTESTED
 from xstilts.evaluate.stats.verdict import Verdict as Verdict
 from xstilts.evaluate.stats.verdict import family as family
+from xstilts.evaluate.stats.verdict import family_draws as family_draws
 from xstilts.evaluate.stats.verdict import shown_p as shown_p

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 from xstilts.evaluate.stats.significance import (
     holm,
@@ -116,6 +117,20 @@ class Verdict:
 def shown_p(value: float) -> str:
     """A p-value as it is printed."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def family_draws(draws: int, size: int, least: float = 0.02) -> int:
+    """How many draws each bootstrap of a family needs.
+
+    A bootstrapped p-value is never below 2 / (draws + 1), and Holm's method multiplies the smallest
+    by the size of the family: with too few draws nothing could be detected, however large.
+
+    Args:
+        draws: What it has anyway.
+        size: P-values that are adjusted together.
+        least: An adjusted p-value that is still possible.
+    """
+    return max(draws, ceil(2 * size / least))
 
 
 def family(verdicts: Sequence[Verdict]) -> list[Verdict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
@@ -23,6 +24,7 @@ from xstilts.evaluate.stats import (
     detectable,
     difference_of_differences,
     family,
+    family_draws,
 )
 from xstilts.grid.answer.facets import Selection, select, split
 from xstilts.grid.answer.study_results import Place, StudyResults
@@ -31,7 +33,9 @@ from xstilts.grid.answer_spec import AnswerSpec, ContrastSpec, TableSpec
 MOST_NAMED = 5
 """Of what is missing, in the line of the verdict."""
 TABLE_DRAWS = 2000
-"""Of each bootstrap in a table; the verdict has more."""
+"""Of each bootstrap in a table, at least; the verdict has more."""
+LEAST_ADJUSTED = 0.005
+"""The smallest adjusted p-value of a table: a tenth of what counts as detected."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ def answered(
 
     Args:
         study_results: What is there; what is lacking is left out and named.
-        draws: Of the bootstrap behind the verdict; tables have at most `TABLE_DRAWS`.
+        draws: Of the bootstrap behind the verdict; a table has `TABLE_DRAWS` or fewer, but as many
+            as the number of its lines needs.
         progress: Called with what is being compared, and its share.
 
     Raises:
@@ -140,14 +145,14 @@ def answered(
         for place, table in enumerate(spec.tables)
         for names, selection in _lines(study_results, select(study_results, spec, table), table)
     ]
+    lines = Counter(place for place, _, _ in jobs)
     found: list[list[Comparison]] = [[] for _ in spec.tables]
     for number, (place, names, selection) in enumerate(jobs):
         table = spec.tables[place]
         progress(table.title, number / len(jobs))
         contrast = spec.contrast if table.contrast else None
-        one = judge(
-            study_results, selection, contrast, growth=table.growth, draws=min(draws, TABLE_DRAWS)
-        )
+        enough = family_draws(min(draws, TABLE_DRAWS), lines[place], LEAST_ADJUSTED)
+        one = judge(study_results, selection, contrast, growth=table.growth, draws=enough)
         found[place].append(replace(one, names=names))
     tables = [(t, _adjusted(lines)) for t, lines in zip(spec.tables, found, strict=True)]
     return StudyAnswer(study_results, spec, main, tables, draws)
@@ -211,7 +216,7 @@ def judge(
     except UsageError as error:
         return Comparison((), None, error.what)
     plain = contrast is None and not growth
-    means = (_mean(runs, units) if plain else None for runs in (ours, theirs))
+    means = (_mean(runs.on(units), units) if plain else None for runs in (ours, theirs))
     return Comparison((), verdict, "", *means)
 
 

@@ -18,7 +18,7 @@ from xstilts.evaluate.stats import (
     detectable,
     shown_p,
 )
-from xstilts.grid.answer.analysis import Comparison, StudyAnswer
+from xstilts.grid.answer.analysis import TABLE_DRAWS, Comparison, StudyAnswer
 from xstilts.grid.answer.study_results import StudyResults
 from xstilts.grid.answer_spec import ORDERED, TableSpec
 from xstilts.report.figures import named
@@ -162,7 +162,7 @@ def _table_section(answer: StudyAnswer, place: int) -> Section:
         "difference",
         "verdict",
         "Holm p",
-        "could have seen",
+        "could have seen, alone",
         "task and language",
         "seeds",
     )
@@ -187,12 +187,15 @@ def _compared(answer: StudyAnswer, spec: TableSpec, lines: Sequence[Comparison])
         contrast = answer.spec.contrast
         what = f"Differences of differences: {contrast.first} minus {contrast.second}."
     elif spec.growth:
-        what = "What the largest backbone gains minus what the smallest does."
+        what = "What the last backbone gains minus what the first does."
     else:
         pairs = {(line.verdict.ours, line.verdict.theirs) for line in lines if line.verdict}
         said = [f"{ours} minus {theirs}" for ours, theirs in sorted(pairs)]
         what = f"Differences are {said[0]}." if len(said) == 1 else "Differences are ours − theirs."
-    return f"{what} Points with 95 % intervals; p-values are adjusted over this table (Holm)."
+    return (
+        f"{what} Points with 95 % intervals; p-values are adjusted over this table (Holm), but not "
+        "what a line could have seen."
+    )
 
 
 def _line(comparison: Comparison, *, plain: bool) -> tuple[Item, ...]:
@@ -264,7 +267,10 @@ def _settings(answer: StudyAnswer) -> list[tuple[str, str]]:
             changed = {k: v for k, v in section.model_dump(exclude_defaults=True).items() if v}
             rows.append((f"training, {name}", f"{section.method}: {changed or 'defaults'}"))
     rows.append(("seeds", ", ".join(map(str, study.seeds))))
-    rows.append(("draws of the bootstrap", str(answer.draws)))
+    least = min(answer.draws, TABLE_DRAWS)
+    rows.append(
+        ("draws of the bootstrap", f"{answer.draws}; in tables {least}, more for many lines")
+    )
     if when := period(result.written for result in study_results.results):
         rows.append(("evaluated", when))
     return [*rows, ("xstilts", version("xstilts"))]
