@@ -91,6 +91,15 @@ class IntegrityError(XstiltsError):
     exit_code = 5
 
 
+class LaterVersionError(IntegrityError):
+    """A file that a later version wrote: it is whole, but this version cannot read it."""
+
+    code = "XS-LATER-VERSION"
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "Update xstilts.") -> None:
+        super().__init__(what, where=where, hint=hint)
+
+
 class BackboneMismatchError(IntegrityError):
     """A module that was trained on another backbone."""
 

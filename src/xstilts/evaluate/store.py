@@ -28,7 +28,7 @@ from pydantic_core import from_json
 from xstilts.backbone.machine import machine
 from xstilts.config.layers import first_problem
 from xstilts.config.specs import Spec
-from xstilts.errors import IntegrityError
+from xstilts.errors import LaterVersionError
 from xstilts.files import atomic_folder, digest, sha256_file, write_json, write_text
 
 SCHEMA = 2
@@ -141,7 +141,7 @@ class ResultStore:
         """The finished cell with this key, or None: there is none, or it is damaged, which is said.
 
         Raises:
-            IntegrityError: A later version wrote it.
+            LaterVersionError: A later version wrote it.
         """
         folder = self._folder(key)
         return self._whole(folder, "computed again") if (folder / "cell.json").is_file() else None
@@ -187,7 +187,7 @@ class ResultStore:
         """Every finished cell, in the order of keys; damaged ones are left out, and said once.
 
         Raises:
-            IntegrityError: A later version wrote one.
+            LaterVersionError: A later version wrote one.
         """
         found = (
             [
@@ -280,8 +280,7 @@ def _refuse_later(path: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return
     if isinstance(schema, int) and schema > SCHEMA:
-        raise IntegrityError(
+        raise LaterVersionError(
             f"a result cell has schema {schema}, this version reads up to {SCHEMA}",
             where=str(path),
-            hint="Update xstilts.",
         )

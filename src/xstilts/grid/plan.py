@@ -10,7 +10,7 @@ from xstilts.config.load import located, short_name
 from xstilts.config.progress import ProgressFn
 from xstilts.config.specs import RecipeSpec
 from xstilts.data.once import read_once
-from xstilts.errors import IntegrityError, NotFoundError, OfflineError
+from xstilts.errors import IntegrityError, LaterVersionError, NotFoundError, OfflineError
 from xstilts.evaluate import score_rows
 from xstilts.evaluate.cells import SKIPPED, Inputs
 from xstilts.evaluate.request import Request, missing_lines
@@ -258,13 +258,19 @@ def estimate(
 
 
 def drop_lost(planned: PlannedStudy, context: GridContext) -> list[GridCell]:
-    """Take back the marks of cells whose outcome is gone: removed, or its record is damaged."""
+    """Take back the marks of cells whose outcome is gone: removed, or its record is damaged.
+
+    Raises:
+        LaterVersionError: A later version wrote an outcome, whose mark stays.
+    """
     folder = context.folder
     gone: dict[str, GridCell] = {}
     for cell in planned.cells:
         try:
             outcome = folder.outcome(cell.key)
             there = outcome is None or KINDS.get(cell.kind).is_there(outcome, context)
+        except LaterVersionError:
+            raise
         except (IntegrityError, KeyError, TypeError):  # what it names cannot be read, or not found
             there = False
         if not there:

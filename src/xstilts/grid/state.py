@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xstilts.errors import IntegrityError, NotFoundError
+from xstilts.errors import IntegrityError, LaterVersionError, NotFoundError
 from xstilts.files import create_json, digest, write_json
 from xstilts.grid.cell import GridCell
 from xstilts.grid.lease import SIX, Lease, newest
@@ -130,11 +131,15 @@ class GridFolder:
 
         Raises:
             IntegrityError: Its record is broken.
+            LaterVersionError: A later version wrote it.
         """
         path = self.folder(key) / "done.json"
         if not path.is_file():
             return None
-        found = read_json(path).get("outcome")
+        record = read_json(path)
+        if (schema := record.get("schema", SCHEMA)) != SCHEMA:
+            raise LaterVersionError(f"a finished cell has schema {schema}", where=str(path))
+        found = record.get("outcome")
         if not isinstance(found, dict):
             raise _broken(path, "it holds no outcome")
         return found
@@ -158,7 +163,8 @@ class GridFolder:
         """Take back a completion mark whose outcome is gone."""
         path = self.folder(key) / "done.json"
         number, _ = newest(self.folder(key))
-        path.replace(path.with_name(f"gone-{number:06d}.json"))
+        with suppress(FileNotFoundError):  # somebody else took it back
+            path.replace(path.with_name(f"gone-{number:06d}.json"))
 
     def fail(self, key: str, number: int, record: Mapping[str, Any]) -> None:
         """Keep how attempt `number` at a cell failed."""

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from xstilts.config.layers import first_problem
 from xstilts.config.specs import BackboneIdentity, Spec
-from xstilts.errors import IntegrityError, UsageError
+from xstilts.errors import IntegrityError, LaterVersionError, UsageError
 from xstilts.files import digest, json_text, sha256_file, write_json
 from xstilts.zoo.strict_json import read_json, real_file
 
@@ -234,7 +234,8 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a module folder; no other file is looked at.
 
     Raises:
-        IntegrityError: It is missing, broken, from a newer version, or not what its digest says.
+        IntegrityError: It is missing, broken, or not what its digest says.
+        LaterVersionError: A later version wrote it.
     """
     path = folder / NAME
     if not path.is_symlink() and not path.exists():
@@ -248,10 +249,8 @@ def manifest_of(values: Any, where: str) -> Manifest:
     if type(version) is not int or version < 1:
         raise IntegrityError("manifest.json states no schema version", where=where)
     if version > SCHEMA_VERSION:
-        raise IntegrityError(
-            f"the module is of schema {version}, newer than {SCHEMA_VERSION}",
-            where=where,
-            hint="Update xstilts.",
+        raise LaterVersionError(
+            f"the module is of schema {version}, newer than {SCHEMA_VERSION}", where=where
         )
     stated, actual = values.get("digest"), content_digest(values)
     values = {key: RENAMED.get(key, {}).get(str(value), value) for key, value in values.items()}

@@ -12,7 +12,7 @@ import pytest
 from support.trained import add_module, backbone_folder
 
 from xstilts.cli import main
-from xstilts.errors import IntegrityError
+from xstilts.errors import IntegrityError, LaterVersionError
 from xstilts.evaluate.ranking import METHODS
 from xstilts.evaluate.store import ResultStore
 from xstilts.session import Session
@@ -325,9 +325,9 @@ def test_a_cell_of_a_later_version_is_refused_and_one_of_before_is_read(place):
     path.write_text(json.dumps(values))
     assert session_at(place).evaluate("none", "tatoeba", langs=["de"]).outcome.computed == 0
     path.write_text(json.dumps(values | {"schema": 99}))
-    with pytest.raises(IntegrityError, match="schema 99"):
+    with pytest.raises(LaterVersionError, match="schema 99"):
         session_at(place).evaluate("none", "tatoeba", langs=["de"])
-    with pytest.raises(IntegrityError, match="schema 99"):
+    with pytest.raises(LaterVersionError, match="schema 99"):
         ResultStore(place / "results").scores()
     assert path.is_file()
 

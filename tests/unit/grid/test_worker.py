@@ -17,7 +17,13 @@ import pytest
 from support import grid_toy
 from support.grid_toy import cell, layered, plan, worker
 
-from xstilts.errors import DataError, IntegrityError, NetworkError, PreemptedError
+from xstilts.errors import (
+    DataError,
+    IntegrityError,
+    LaterVersionError,
+    NetworkError,
+    PreemptedError,
+)
 from xstilts.grid.cell import with_ancestors
 from xstilts.grid.drive import study_progress
 from xstilts.grid.lease import claim
@@ -227,6 +233,34 @@ def test_a_damaged_outcome_is_named_and_computed_again(content, tmp_path):
     again = worker(tmp_path)
     assert set(again.work().values()) == {"done"}
     assert again.computed == 1
+
+
+@pytest.mark.parametrize("later", ["done.json", "outcome"])
+def test_what_a_later_version_wrote_is_not_computed_again(later, tmp_path):
+    cells = layered(1)
+    folder = plan(tmp_path, cells)
+    worker(tmp_path).work()
+    done = folder.folder(cells[0].key) / "done.json"
+    if later == "done.json":
+        done.write_text(done.read_text().replace("xstilts.grid/1", "xstilts.grid/2"))
+
+    def is_there(outcome, _context):
+        raise LaterVersionError("a result cell has schema 99")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xstilts.grid.plan.KINDS", {"toy": SimpleNamespace(is_there=is_there)})
+        with pytest.raises(LaterVersionError, match="has schema") as caught:
+            drop_lost(folder.load("toy"), SimpleNamespace(folder=folder))
+    assert caught.value.hint == "Update xstilts."
+    assert len(marks(tmp_path)) == len(cells)
+
+
+def test_a_mark_that_somebody_else_took_back_may_be_taken_back(tmp_path):
+    folder = plan(tmp_path, cells := layered(1))
+    worker(tmp_path).work()
+    for _ in range(2):
+        folder.forget(cells[0].key)
+    assert folder.outcome(cells[0].key) is None
 
 
 @pytest.mark.parametrize("content", DAMAGED)

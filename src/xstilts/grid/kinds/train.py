@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from xstilts.config.run import RunSpec
-from xstilts.errors import DataError
+from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.files import digest
 from xstilts.grid.cell import GridCell
 from xstilts.grid.context import GridContext
@@ -57,9 +58,17 @@ def phase_of(cell: GridCell, context: GridContext, *, alone: bool = False) -> Ph
 
 
 def is_there(outcome: dict[str, Any], context: GridContext) -> bool:
-    """Whether the module and its snapshots are in the library."""
-    wanted = {outcome["module"], *outcome["steps"].values()}
-    return wanted <= {entry.manifest.digest for entry in context.workspace.zoo.entries()}
+    """Whether the module and its snapshots are in the library.
+
+    Raises:
+        LaterVersionError: A later version wrote one of them.
+    """
+    zoo, wanted = context.workspace.zoo, {outcome["module"], *outcome["steps"].values()}
+    lacking = wanted - {entry.manifest.digest for entry in zoo.entries()}
+    for module in lacking:
+        with suppress(NotFoundError, UsageError):
+            zoo.find(f"@{module}")  # says why a module that is there is no entry
+    return not lacking
 
 
 def cost(cell: GridCell, context: GridContext, costs: CostModel) -> Cost:

@@ -28,7 +28,7 @@ from xstilts.backbone.lazy_tensors import (
     write_weights,
 )
 from xstilts.config.specs import Spec
-from xstilts.errors import BackboneMismatchError, IntegrityError, UsageError
+from xstilts.errors import BackboneMismatchError, IntegrityError, LaterVersionError, UsageError
 from xstilts.files import write_json
 
 WEIGHTS, CONFIG = "difference.safetensors", "difference.json"
@@ -106,6 +106,7 @@ def read(folder: Path, base: Mapping[str, Tensor]) -> LazyTensors:
 
     Raises:
         IntegrityError: The folder is incomplete, or does not hold what it says.
+        LaterVersionError: A later version wrote it.
         BackboneMismatchError: `base` has other tensors.
     """
     try:
@@ -117,10 +118,8 @@ def read(folder: Path, base: Mapping[str, Tensor]) -> LazyTensors:
         first = error.errors(include_url=False)[0]
         raise IntegrityError(f"{CONFIG} is broken: {first['msg']}", where=str(folder)) from None
     if config.schema_name != SCHEMA:
-        raise IntegrityError(
-            f"the difference is of schema '{config.schema_name}'",
-            where=str(folder),
-            hint="Update xstilts.",
+        raise LaterVersionError(
+            f"the difference is of schema '{config.schema_name}'", where=str(folder)
         )
     if config.tensors.keys() != base.keys():
         raise _other_backbone(folder)
