@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xstilts.errors import IntegrityError, NotFoundError, UsageError
+from xstilts.errors import IntegrityError, LaterVersionError, NotFoundError, UsageError
 from xstilts.zoo.entry import SHORT, Entry
 from xstilts.zoo.index import rebuild_index
 from xstilts.zoo.manifest import UNLISTED, read_manifest
@@ -147,7 +147,7 @@ def gc(
 
     Args:
         zoo: The library.
-        broken_too: Also delete modules that do not verify.
+        broken_too: Also delete modules that do not verify, but none that a later version wrote.
         untagged: Also delete modules that have no tag and are no ancestor of one that has.
         dry_run: Only say what would go.
 
@@ -162,18 +162,23 @@ def gc(
         return gone
     with locked(zoo.root):
         gone += [f"leftover {path.name}" for path in sweep(zoo.root, dry_run=dry_run)]
-        for folder, _ in broken(zoo) if broken_too else ():
+        kept = set(zoo.folders())
+        for folder, why in broken(zoo) if broken_too else ():
+            if isinstance(why, LaterVersionError):
+                continue
             gone.append(f"broken {folder.relative_to(zoo.root)}")
+            kept.discard(folder)
             if not dry_run:
                 discard(zoo.root, folder)
-        digests = {entry.manifest.digest for entry in zoo.entries()}
+        digests = {folder.name.rpartition("@")[2] for folder in kept}
         for (name, tag), digest in zoo.tags().items():
-            if digest not in digests:
+            if digest[:SHORT] not in digests:
                 gone.append(f"tag {name}:{tag}")
                 if not dry_run:
                     (zoo.root / ".tags" / name / tag).unlink(missing_ok=True)
-        for digest in zoo.studies().keys() - digests if not dry_run else ():
-            unmark(zoo.root, digest)
+        for digest in zoo.studies() if not dry_run else ():
+            if digest[:SHORT] not in digests:
+                unmark(zoo.root, digest)
         if not dry_run:
             sweep(zoo.root)
             _prune(zoo.root)

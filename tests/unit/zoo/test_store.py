@@ -380,6 +380,17 @@ def test_gc_takes_leftovers_only(zoo):
     assert zoo.tags() == {("mnli", "best"): entry.manifest.digest}
 
 
+def test_gc_leaves_a_module_of_a_later_version_its_tags_and_its_study(zoo):
+    entry = add(zoo.of_study("tiny"))
+    zoo.tag(add(zoo, name="qqp"), "best")
+    for path in zoo.root.rglob("manifest.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
+    tags, folders = zoo.tags(), zoo.folders()
+    assert gc(zoo, broken_too=True) == []
+    assert (zoo.tags(), zoo.folders()) == (tags, folders)
+    assert zoo.studies() == {entry.manifest.digest: "tiny"}
+
+
 def test_gc_leaves_a_module_that_is_just_begun(zoo):
     def begin(folder):
         gc(zoo)
