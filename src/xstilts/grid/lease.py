@@ -166,7 +166,7 @@ class Lease:
         write_json(self.path, self.record("held"))
 
     def release(self, state: str) -> None:
-        """Give it up; `state` says why: `done`, `failed` or `preempted`."""
+        """Give it up; `state` says why: `done`, `failed`, `cancelled` or `preempted`."""
         self.beat += 1
         write_json(self.path, self.record(state))
 

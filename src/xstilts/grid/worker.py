@@ -18,6 +18,7 @@ from xstilts.grid.cell import GridCell
 from xstilts.grid.lease import BEAT_SECONDS, Lease, Owner, Watch, claim
 from xstilts.grid.retries import failure_record
 from xstilts.grid.state import OPEN, GridFolder, Status
+from xstilts.train.signals import StopRequest, stop_requests
 
 POLL_SECONDS = 0.5
 DRIVER = "XSTILTS_GRID_DRIVER"
@@ -26,6 +27,39 @@ worker is to stop when that is gone."""
 
 Run = Callable[[GridCell], Mapping[str, Any]]
 """Computes a cell; gives its outcome as plain JSON values."""
+
+
+class _Stop(StopRequest):
+    """Remembers a signal; raises it only while a cell is computed, so that no lease stays held."""
+
+    raises = False
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Note a signal, and raise it where that is safe."""
+        super().receive(number, frame)
+        if self.raises:
+            self.raises = False  # a second signal must not cut off the ending
+            self.check()
+
+    def check(self) -> None:
+        """Raise what was noted."""
+        if self.number:
+            kind = InterruptedRunError if self.number == signal.SIGINT else PreemptedError
+            name = signal.Signals(self.number).name
+            raise kind(f"stopped by {name}", hint="Run the same command again to go on.")
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """Raise signals until the block ends.
+
+        Training catches them itself while it runs, so that it can write a checkpoint first.
+        """
+        self.raises = True
+        try:
+            self.check()
+            yield
+        finally:
+            self.raises = False
 
 
 @dataclass
@@ -53,6 +87,7 @@ class Worker:
     warm: str = ""
     computed: int = 0
     _done: dict[str, Status] = field(default_factory=dict)
+    _stop: _Stop = field(default_factory=_Stop)
 
     def work(self) -> dict[str, Status]:
         """Work until every chosen cell is done, failed, blocked or cancelled; gives their statuses.
@@ -60,9 +95,10 @@ class Worker:
         Raises:
             PreemptedError: SIGTERM, SIGUSR1, the study was cancelled, or the engine is gone; what
                 had begun has a checkpoint where it can have one.
+            InterruptedRunError: Ctrl-C; likewise.
         """
-        while True:
-            with _preemptible():
+        with stop_requests(self._stop):
+            while True:
                 statuses = self.folder.statuses(self.cells, self._done)
                 own = {key: status for key, status in statuses.items() if key in self.chosen}
                 if not any(status in OPEN for status in own.values()):
@@ -72,9 +108,11 @@ class Worker:
                     time.sleep(POLL_SECONDS)  # somebody else computes what is missing
 
     def _stop_when_told(self) -> None:
+        self._stop.check()
         if self.folder.study_is_cancelled(self.study):
             raise PreemptedError(
-                f"study {self.study} was cancelled", hint=f"Go on: xstilts grid run {self.study}"
+                f"study {self.study} was cancelled",
+                hint="Go on with the xstilts grid run that started it.",
             )
         if driver_is_gone():
             raise PreemptedError("the engine that started this worker is gone")
@@ -90,42 +128,55 @@ class Worker:
             lease = claim(self.folder.folder(cell.key), self.owner, self.watch)
             if lease is None:
                 continue
-            self.folder.note_lost(cell.key, lease)
             self._attempt(cell, lease)
             return True
         return False
 
     def _attempt(self, cell: GridCell, lease: Lease) -> None:
-        """Compute a cell under a lease, unless that is not needed any more."""
+        """Compute a cell under a lease, which is given back whatever happens."""
+        state = "preempted"
+        try:
+            state = self._compute(cell, lease)
+        finally:
+            lease.release(state)
+
+    def _compute(self, cell: GridCell, lease: Lease) -> str:
+        """Compute a cell, unless that is not needed any more; gives what became of it."""
+        self.folder.note_lost(cell.key, lease)
         fresh = self.folder.statuses([cell])[cell.key]
         if fresh in ("done", "failed", "cancelled"):
-            lease.release(fresh)
-            return
+            return fresh
         began = time.monotonic()
         self.note(f"{cell.short} {cell.name}: attempt {lease.number}")
         stopped = _Stopped()
         try:
-            with self._log(cell, lease), self._beating(cell, lease, stopped):
+            with (
+                self._log(cell, lease),
+                self._beating(cell, lease, stopped),
+                self._stop.raising(),
+            ):
                 outcome = self.run(cell)
+            self.computed += self.folder.finish(cell, lease, outcome, time.monotonic() - began)
         except (PreemptedError, InterruptedRunError, KeyboardInterrupt):
-            lease.release("preempted")
             if not stopped.cancelled:
                 raise
             self.note(f"{cell.short} {cell.name}: cancelled")
+            return "cancelled"
         except Exception as error:  # noqa: BLE001  (a cell that fails must not stop the others)
             self._failed(cell, lease, error)
-        else:
-            self.warm = cell.backbone
-            self.computed += self.folder.finish(cell, lease, outcome, time.monotonic() - began)
-            lease.release("done")
-            self.note(f"{cell.short} {cell.name}: done in {time.monotonic() - began:.0f} s")
+            return "failed"
+        finally:
+            if stopped.cancelled:  # the signal was for this cell only
+                self._stop.number = 0
+        self.warm = cell.backbone
+        self.note(f"{cell.short} {cell.name}: done in {time.monotonic() - began:.0f} s")
+        return "done"
 
     def _failed(self, cell: GridCell, lease: Lease, error: Exception) -> None:
         trace = "".join(traceback.format_exception(error))
         with self._log(cell, lease) as file:
             file.write(trace)
         self.folder.fail(cell.key, lease.number, failure_record(error, trace))
-        lease.release("failed")
         self.note(f"{cell.short} {cell.name}: {type(error).__name__}: {error}")
 
     @contextlib.contextmanager
@@ -173,28 +224,3 @@ def driver_is_gone() -> bool:
     """Whether the process that `DRIVER` names is not the parent any more."""
     driver = os.environ.get(DRIVER, "")
     return bool(driver) and os.getppid() != int(driver)
-
-
-@contextlib.contextmanager
-def _preemptible() -> Iterator[None]:
-    """Turn SIGTERM and SIGUSR1 into `PreemptedError` until the block ends (in the main thread).
-
-    Training catches them itself while it runs, so that it can write a checkpoint first.
-    """
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        for each in numbers:  # a second signal must not cut off the ending
-            signal.signal(each, signal.SIG_IGN)
-        name = signal.Signals(number).name
-        raise PreemptedError(f"stopped by {name}", hint="Run the same command again to go on.")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -31,9 +31,9 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Catch SIGINT, SIGTERM and SIGUSR1 until the block ends (in the main thread)."""
-    request = StopRequest()
+def stop_requests(request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Let `request` note SIGINT, SIGTERM and SIGUSR1 until the block ends (in the main thread)."""
+    request = request or StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

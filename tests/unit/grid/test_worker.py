@@ -28,7 +28,12 @@ from xstilts.grid.cell import with_ancestors
 from xstilts.grid.drive import study_progress
 from xstilts.grid.lease import claim
 from xstilts.grid.plan import drop_lost
-from xstilts.grid.retries import LOST_ATTEMPTS, attempts, lost_record, used_up
+from xstilts.grid.retries import (
+    LOST_ATTEMPTS,
+    attempts,
+    lost_record,
+    used_up,
+)
 
 TESTS = Path(grid_toy.__file__).parents[1]
 
@@ -123,8 +128,9 @@ def test_a_cancelled_cell_is_left_out_until_it_is_retried(tmp_path):
 def test_a_cancelled_study_stops_its_workers(tmp_path):
     folder = plan(tmp_path, layered(2))
     folder.cancel_study("toy")
-    with pytest.raises(PreemptedError, match="cancelled"):
+    with pytest.raises(PreemptedError, match="cancelled") as caught:
         worker(tmp_path).work()
+    assert caught.value.hint == "Go on with the xstilts grid run that started it."
     assert marks(tmp_path) == []
     folder.allow_study("toy")
     assert set(worker(tmp_path).work().values()) == {"done"}
@@ -165,6 +171,67 @@ def test_a_cell_needs_its_ancestors():
     last = cell("last", middle, value=1)
     cells = [root, middle, other, last]
     assert with_ancestors(cells, {last.key}) == {root.key, middle.key, last.key}
+
+
+@pytest.mark.parametrize("step", ["note_lost", "finish", "fail"])
+def test_a_signal_beside_the_computing_leaves_no_lease_and_no_failure(step, tmp_path):
+    first = cell("first", value=1) if step != "fail" else cell("first", error="usage")
+    cells = [first, cell("next", value=2)]
+    folder = plan(tmp_path, cells)
+    made = worker(tmp_path)
+    plain = getattr(made.folder, step)
+
+    def signalled(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*arguments)
+
+    setattr(made.folder, step, signalled)
+    with pytest.raises(PreemptedError, match="stopped by SIGTERM"):
+        made.work()
+    expected = {"note_lost": "ready", "finish": "done", "fail": "failed"}[step]
+    assert list(folder.statuses(cells).values()) == [expected, "ready"]
+    worker(tmp_path).work()
+    lost = [one["error"] for c in cells for one in folder.failures(c.key)]
+    assert lost == (["UsageError"] if step == "fail" else [])
+
+
+def test_a_cell_that_is_cancelled_as_it_ends_stops_no_worker(tmp_path, monkeypatch):
+    cells = [cell("first", value=1), cell("next", value=2)]
+    folder = plan(tmp_path, cells)
+    made = worker(tmp_path, beat_seconds=0.02)
+    plain_run, plain_finish, kill, late = made.run, made.folder.finish, os.kill, []
+    monkeypatch.setattr("xstilts.grid.worker.os.kill", lambda *signalled: late.append(signalled))
+
+    def run(one):
+        if one.name == "first":
+            folder.cancel(one.key)
+            while not late:
+                time.sleep(0.01)
+        return plain_run(one)
+
+    def finish(*arguments):
+        if late:
+            kill(*late.pop())
+        return plain_finish(*arguments)
+
+    made.run, made.folder.finish = run, finish
+    assert list(made.work().values()) == ["done", "done"]
+
+
+@pytest.mark.parametrize("error", [OSError("x"), SystemExit(1)])
+def test_a_lease_is_given_back_whatever_happens(error, tmp_path):
+    folder = plan(tmp_path, cells := [cell("one", value=1)])
+    made = worker(tmp_path)
+
+    def fail(*_arguments):
+        raise error
+
+    made.folder.finish = made.folder.fail = fail
+    with pytest.raises(type(error)):
+        made.work()
+    assert list(folder.statuses(cells).values()) == ["ready"]
+    assert set(worker(tmp_path).work().values()) == {"done"}
+    assert folder.failures(cells[0].key) == []
 
 
 def wait_until_running(folder, cells):
