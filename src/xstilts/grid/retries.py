@@ -1,4 +1,4 @@
-"""How often a cell is tried, by the class of the error that ended it."""
+"""How often and when a cell is tried, by the class of the error that ended it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ ATTEMPTS: tuple[tuple[type[BaseException], int], ...] = (
 )
 """First class that fits to the number of attempts; the same input gives the same error again."""
 
+TRANSIENT = (NetworkError, OSError)
+"""Errors that may pass by themselves: a cell waits before it is tried again."""
+
 LOST_ATTEMPTS = 10
 """Deaths of workers after which a cell is thought to kill them."""
 
@@ -54,6 +57,7 @@ def failure_record(error: BaseException, trace: str) -> dict[str, Any]:
         "where": error.where if isinstance(error, XstiltsError) else "",
         "hint": error.hint if isinstance(error, XstiltsError) else "",
         "attempts": attempts(error),
+        "transient": isinstance(error, TRANSIENT),
         "trace": "" if known else trace,
     }
 
@@ -78,3 +82,10 @@ def used_up(failures: Sequence[Mapping[str, Any]]) -> bool:
     for failure in failures:
         counts[failure["error"]] = counts.get(failure["error"], 0) + 1
     return any(counts[failure["error"]] >= failure["attempts"] for failure in failures)
+
+
+def wait_seconds(failures: Sequence[Mapping[str, Any]]) -> int:
+    """How long a cell waits after the last of these failures before it is tried again."""
+    if not failures or not failures[-1].get("transient"):
+        return 0
+    return min(60, 2 ** len(failures))

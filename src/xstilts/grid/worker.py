@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, TextIO
 
-from xstilts.errors import InterruptedRunError, PreemptedError
+from xstilts.errors import DiskError, InterruptedRunError, PreemptedError
 from xstilts.grid.cell import GridCell
 from xstilts.grid.lease import BEAT_SECONDS, Lease, Owner, Watch, claim
-from xstilts.grid.retries import failure_record
+from xstilts.grid.retries import failure_record, wait_seconds
 from xstilts.grid.state import OPEN, GridFolder, Status
 from xstilts.train.signals import StopRequest, stop_requests
 
@@ -73,6 +73,8 @@ class Worker:
         run: Computes one.
         note: Told what happens, a line each.
         warm: The backbone that is loaded; its cells are taken first.
+        sleep: Waits for some seconds.
+        clock: The time in seconds, from any start.
     """
 
     folder: GridFolder
@@ -85,8 +87,11 @@ class Worker:
     watch: Watch = field(default_factory=Watch)
     beat_seconds: float = BEAT_SECONDS
     warm: str = ""
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     computed: int = 0
     _done: dict[str, Status] = field(default_factory=dict)
+    _failed_at: dict[tuple[str, int], float] = field(default_factory=dict)
     _stop: _Stop = field(default_factory=_Stop)
 
     def work(self) -> dict[str, Status]:
@@ -105,7 +110,7 @@ class Worker:
                     return own
                 self._stop_when_told()
                 if not self._take_one(statuses):
-                    time.sleep(POLL_SECONDS)  # somebody else computes what is missing
+                    self.sleep(POLL_SECONDS)  # others compute what is missing, or a cell rests
 
     def _stop_when_told(self) -> None:
         self._stop.check()
@@ -125,12 +130,23 @@ class Worker:
             if cell.key in self.chosen and statuses[cell.key] in ("ready", "running")
         ]
         for cell in sorted(free, key=lambda cell: cell.backbone != self.warm):
+            if self._rests(cell.key):
+                continue
             lease = claim(self.folder.folder(cell.key), self.owner, self.watch)
             if lease is None:
                 continue
             self._attempt(cell, lease)
             return True
         return False
+
+    def _rests(self, key: str) -> bool:
+        """Whether a cell waits for what failed it to pass, from when this worker saw it failed."""
+        failures = self.folder.failures(key)
+        wait = wait_seconds(failures)
+        if not wait:
+            return False
+        since = self._failed_at.setdefault((key, failures[-1]["attempt"]), self.clock())
+        return self.clock() - since < wait
 
     def _attempt(self, cell: GridCell, lease: Lease) -> None:
         """Compute a cell under a lease, which is given back whatever happens."""
@@ -176,6 +192,7 @@ class Worker:
         trace = "".join(traceback.format_exception(error))
         with self._log(cell, lease) as file:
             file.write(trace)
+        error = DiskError.of(error) or error
         self.folder.fail(cell.key, lease.number, failure_record(error, trace))
         self.note(f"{cell.short} {cell.name}: {type(error).__name__}: {error}")
 

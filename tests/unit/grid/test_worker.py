@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from support.grid_toy import cell, layered, plan, worker
 
 from xstilts.errors import (
     DataError,
+    DiskError,
     IntegrityError,
     LaterVersionError,
     NetworkError,
@@ -31,8 +33,10 @@ from xstilts.grid.plan import drop_lost
 from xstilts.grid.retries import (
     LOST_ATTEMPTS,
     attempts,
+    failure_record,
     lost_record,
     used_up,
+    wait_seconds,
 )
 
 TESTS = Path(grid_toy.__file__).parents[1]
@@ -46,6 +50,20 @@ def start(root, seconds=0.0):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+class Clock:
+    """Time that passes only while a worker sleeps."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    @property
+    def settings(self):
+        return {"sleep": self.sleep, "clock": lambda: self.now}
 
 
 def marks(root):
@@ -93,7 +111,7 @@ def test_a_failing_cell_is_tried_by_its_error_class_and_the_rest_is_finished(tmp
     good, bad = cell("good", value=1), cell("bad", error=kind)
     cells = [good, bad, cell("below", bad, value=1), cell("fine", good, value=1)]
     folder = plan(tmp_path, cells)
-    statuses = worker(tmp_path).work()
+    statuses = worker(tmp_path, **Clock().settings).work()
     assert [statuses[c.key] for c in cells] == ["done", "failed", "blocked", "done"]
     failures = folder.failures(bad.key)
     assert len(failures) == tries
@@ -103,8 +121,66 @@ def test_a_failing_cell_is_tried_by_its_error_class_and_the_rest_is_finished(tmp
     assert len(folder.failures(bad.key)) == tries
     folder.forgive(bad.key)
     assert folder.failures(bad.key) == []
-    assert worker(tmp_path).work() == statuses
+    assert worker(tmp_path, **Clock().settings).work() == statuses
     assert len(folder.failures(bad.key)) == tries
+
+
+def test_a_cell_waits_longer_after_each_network_error_and_others_go_first(tmp_path):
+    bad = cell("bad", error="network")
+    folder = plan(tmp_path, [bad, cell("good", value=1)])
+    clock, lines = Clock(), []
+    worker(tmp_path, note=lines.append, **clock.settings).work()
+    assert clock.now == 2 + 4 + 8 + 16
+    assert [line.split()[1] for line in lines[:3]] == ["bad:", "bad:", "good:"]
+    assert len(folder.failures(bad.key)) == 5
+
+
+def test_other_workers_wait_too_and_ctrl_c_ends_the_wait(tmp_path):
+    bad = cell("bad", error="network")
+    folder = plan(tmp_path, [bad])
+
+    def interrupted(_seconds):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        worker(tmp_path, sleep=interrupted).work()
+    assert list(folder.statuses([bad]).values()) == ["ready"]
+    clock = Clock()
+    worker(tmp_path, **clock.settings).work()
+    assert clock.now == 2 + 4 + 8 + 16
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (NetworkError("x"), 4),
+        (TimeoutError("x"), 4),
+        (DiskError("x"), 0),
+        (DataError("x"), 0),
+        (ZeroDivisionError("x"), 0),
+    ],
+)
+def test_only_what_may_pass_is_waited_for(error, seconds):
+    record = failure_record(error, "")
+    assert wait_seconds([record, record]) == seconds
+    assert wait_seconds([record] * 10) == (60 if seconds else 0)
+    assert wait_seconds([record, lost_record({"owner": "o", "host": "h", "pid": 1})]) == 0
+    assert wait_seconds([]) == 0
+
+
+def test_a_full_disk_is_named_and_not_tried_again(tmp_path):
+    folder = plan(tmp_path, [one := cell("one", value=1)])
+    made = worker(tmp_path)
+
+    def run(_cell):
+        raise OSError(errno.ENOSPC, "No space left on device", "weights.safetensors")
+
+    made.run = run
+    assert list(made.work().values()) == ["failed"]
+    (failure,) = folder.failures(one.key)
+    assert (failure["error"], failure["code"]) == ("DiskError", "XS-DISK")
+    assert failure["where"] == "weights.safetensors"
+    assert failure["hint"].startswith("Make room")
 
 
 def test_attempts_follow_the_nearest_class():
