@@ -91,9 +91,9 @@ class GridFolder:
 
         Raises:
             NotFoundError: It was never planned here.
-            IntegrityError: The plan cannot be read.
+            IntegrityError: The plan cannot be read, or another version made it.
         """
-        path = self.study_folder(name) / (f"plans/{plan}.json" if plan else "plan.json")
+        path = self._plan_path(name, plan)
         if not path.is_file():
             known = sorted(p.parent.name for p in self.root.glob("studies/*/plan.json"))
             raise NotFoundError(
@@ -102,11 +102,24 @@ class GridFolder:
                 hint=start and f"Start it: {start}",
             )
         record = read_json(path)
+        if record.get("schema", SCHEMA) != SCHEMA:
+            raise self.other_version(name, plan)
         try:
             cells = tuple(GridCell.from_record(cell) for cell in record["cells"])
             return PlannedStudy(record["name"], record["study"], cells, tuple(record["missing"]))
         except (KeyError, TypeError) as error:
             raise _broken(path, f"it is no plan: {error}") from None
+
+    def _plan_path(self, name: str, plan: str) -> Path:
+        return self.study_folder(name) / (f"plans/{plan}.json" if plan else "plan.json")
+
+    def other_version(self, name: str, plan: str = "") -> IntegrityError:
+        """What to raise for a plan that another version made."""
+        return IntegrityError(
+            f"the plan of study {name} is of another version",
+            where=str(self._plan_path(name, plan)),
+            hint="xstilts grid run plans it anew; nothing that is done is computed again.",
+        )
 
     def cancel_study(self, name: str) -> None:
         """Let the workers of a study stop after a checkpoint."""

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from xstilts.config.layers import Layer, resolve
-from xstilts.errors import ConfigError, UsageError
+from xstilts.errors import ConfigError, IntegrityError, UsageError
 from xstilts.evaluate.stats import Measured, Runs, Unit
-from xstilts.grid.answer import Place, StudyResults, answer_report, answered, record
+from xstilts.evaluate.store import ResultStore
+from xstilts.grid.answer import (
+    Place,
+    StudyResults,
+    answer_report,
+    answered,
+    collect_results,
+    record,
+)
 from xstilts.grid.cell import GridCell
 from xstilts.grid.spec import StudySpec, load_study
 from xstilts.grid.state import GridFolder, PlannedStudy
@@ -377,3 +385,13 @@ def test_the_command_asks_what_the_file_asks_now_of_what_was_run(tmp_path, monke
     now, gone = asked
     assert (now["question"], gone["question"]) == ("Is it?", "Was it?")
     assert [row["name"] for row in now["intermediates"]] == ["none"]
+
+
+def test_a_study_that_another_version_planned_has_no_answer(tmp_path):
+    spec = study_results({}, places(none=0.5, mnli=0.5)).study.model_dump()
+    folder, store = GridFolder(tmp_path), ResultStore(tmp_path)
+    planned = PlannedStudy("test", spec, ())
+    assert collect_results(planned, folder, store).results == []
+    with pytest.raises(IntegrityError, match="the plan of study test is of another") as caught:
+        collect_results(replace(planned, spec={**spec, "later": 1}), folder, store)
+    assert caught.value.where == str(tmp_path / "grid/studies/test/plan.json")

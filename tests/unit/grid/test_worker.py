@@ -428,6 +428,18 @@ def test_a_damaged_plan_is_named(content, tmp_path):
     assert "grid run" in caught.value.hint
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_a_plan_of_another_version_is_named(last, tmp_path):
+    folder = plan(tmp_path, layered(1))
+    study = folder.study_folder("toy")
+    path = study / "plan.json" if last else next((study / "plans").iterdir())
+    path.write_text(path.read_text().replace("xstilts.grid/1", "xstilts.grid/2"))
+    with pytest.raises(IntegrityError, match="the plan of study toy is of another") as caught:
+        folder.load("toy", "" if last else path.stem)
+    assert caught.value.where == str(path)
+    assert "xstilts grid run plans it anew" in caught.value.hint
+
+
 def test_files_that_are_none_of_ours_beside_a_lease_change_nothing(tmp_path):
     folder = plan(tmp_path, cells := layered(1))
     place = folder.folder(cells[0].key)

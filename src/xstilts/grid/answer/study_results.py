@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from xstilts.config.load import pretraining_of
 from xstilts.evaluate.alignment.bitext import COLUMNS
 from xstilts.evaluate.alignment.snapshots import trained_label
@@ -107,9 +109,12 @@ def collect_results(planned: PlannedStudy, folder: GridFolder, store: ResultStor
     """What is there of a study; cells that are not done are named.
 
     Raises:
-        IntegrityError: A stored result is broken.
+        IntegrityError: A stored result is broken, or another version planned the study.
     """
-    study = StudySpec.model_validate(dict(planned.spec))
+    try:
+        study = StudySpec.model_validate(dict(planned.spec))
+    except ValidationError:
+        raise folder.other_version(planned.name) from None
     statuses = folder.statuses(planned.cells)
     results: dict[str, list[ResultCell]] = {}
     depths: dict[str, dict[int, float]] = {}
