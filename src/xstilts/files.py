@@ -137,8 +137,8 @@ def create_json(path: Path, value: Any) -> bool:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes `path` when the block ends well, and vanishes when not.
 
-    An existing `path` is replaced at the end: readers see the old folder or the new one. Folders
-    above it that were made for it vanish with it.
+    An existing `path` is replaced at the end, see `replace_folder`. Folders above it that were made
+    for it vanish with it.
     """
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +207,8 @@ def remove(path: Path) -> None:
 def replace_folder(new: Path, path: Path) -> None:
     """Rename folder `new` to `path`, moving an existing `path` out of the way first.
 
-    Of several writers at once the last one stays.
+    Readers see the old folder, for a moment none, and then the new one. Of several writers at once
+    the last one stays.
     """
     away: list[Path] = []
     try:
