@@ -90,8 +90,8 @@ class Engine(Protocol):
     def run(self, pool: WorkerPool, options: Any, stop: Any) -> None:
         """Run `pool.workers` processes of `pool.command` somewhere until all have ended.
 
-        Another is started for each that dies. When `stop` notes a signal, workers end after a
-        checkpoint first.
+        Another is started for each that dies, unless a scheduler ended it. When `stop` notes a
+        signal, workers end after a checkpoint first.
         """
         ...
 

@@ -91,6 +91,10 @@ def require() -> None:
 def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     """Queue the array and wait for it, unless `detach`.
 
+    A worker that dies is followed by a task of its own. A task that SLURM ended is not: it queues
+    those of failed nodes again itself. When `stop` notes a signal, what has not begun leaves the
+    queue.
+
     Raises:
         UsageError: There is no SLURM here.
     """
@@ -100,12 +104,20 @@ def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
     if options.detach:
         return
     stopping = False
-    while not all(job.done() for job in jobs):
+    while jobs:
         pool.show_progress()
         if stop.number and not stopping:
             stopping = True
             pool.cancel()
+            jobs[0].get_info(mode="force")  # what is known of all of them may be old
+            for job in [job for job in jobs if job.state == "PENDING"]:
+                job.cancel(check=False)
+                jobs.remove(job)
         time.sleep(POLL_SECONDS)
+        for job in [job for job in jobs if job.done()]:
+            jobs.remove(job)
+            if not stopping and job.exception() is None and pool.wants_another(job.result()):
+                jobs.append(executor.submit(task))
 
 
 def _executor(pool: WorkerPool, options: Options) -> Any:
