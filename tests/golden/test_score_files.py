@@ -41,6 +41,16 @@ def test_a_missing_last_line_end_and_crlf_change_nothing(score):
     assert score("pawsx", "0\r\n1", "0\n1\n") == {"accuracy": 100.0}
 
 
+def test_a_cr_alone_ends_a_line(score):
+    # right: 1 and 3 of three lines
+    said, gold = "neutral\rentailment\rneutral\r", "neutral\rneutral\rneutral\r"
+    for labels in (gold, gold.replace("\r", "\n")):
+        assert score("xnli", said, labels) == {"accuracy": pytest.approx(200 / 3)}
+    assert score("panx", "B-PER\r\rO", "B-PER\n\nO\n")["f1"] == 100.0
+    with pytest.raises(DataError, match=r"line ends are mixed \(LF and CR\)"):
+        score("xnli", "neutral\rneutral\n", "neutral\nneutral\n")
+
+
 def test_predictions_may_all_be_blank(score):
     # two blank items against two labels: none right; a blank line is no mined pair
     assert score("xnli", "\n\n", "neutral\nneutral\n") == {"accuracy": 0.0}

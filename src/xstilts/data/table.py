@@ -28,7 +28,7 @@ class TableOptions(ReaderOptions):
         width: Number of columns; 0 takes it from the first row.
         short_rows: What happens to a row with fewer columns.
         long_rows: What happens to a row with more columns.
-        line_ends: `mixed` accepts LF and CRLF in one file.
+        line_ends: `mixed` accepts LF, CRLF and CR in one file.
     """
 
     header: bool = False

@@ -26,6 +26,8 @@ _HTML = re.compile(
 )
 _HTML_END = re.compile(r"\s*<html[\s>].*</html>\s*", re.IGNORECASE | re.DOTALL)
 _BLANKS = re.compile(r"[ \t\r\n\f\v]+")
+_LINE_ENDS = re.compile(r"\r\n|\n|\r")
+_END_NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 _BOMS = {
     b"\xef\xbb\xbf": "UTF-8",
     b"\xff\xfe\0\0": "UTF-32",
@@ -189,27 +191,24 @@ def _refuse_other_kinds(text: str, path: Path) -> None:
 
 
 def split_lines(text: str, path: Path, *, mixed: bool = False) -> list[str]:
-    r"""The lines of a text without their ends; only `\n` and `\r\n` end a line.
+    r"""The lines of a text without their ends: `\n`, `\r\n` or `\r`, as in Python's text mode.
 
     Raises:
         DataError: Line ends are mixed, a sign of files pasted together, and not `mixed`.
     """
+    if "\r" in text:
+        ends = _LINE_ENDS.findall(text)
+        row = next((n for n, end in enumerate(ends, 1) if end != ends[0]), 0)
+        if row and not mixed:
+            kinds = " and ".join(name for end, name in _END_NAMES.items() if end in ends)
+            raise DataError(
+                f"line ends are mixed ({kinds})",
+                where=where(path, row),
+                hint="Make them the same, and check that no row was cut or holds a CR.",
+            )
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-        checked = lines
-    else:
-        checked = lines[:-1]
-    marked = sum(line.endswith("\r") for line in checked)
-    if marked and marked != len(checked) and not mixed:
-        kind = checked[0].endswith("\r")
-        row = next(n for n, line in enumerate(checked, 1) if line.endswith("\r") is not kind)
-        raise DataError(
-            "line ends are mixed (LF and CRLF)",
-            where=where(path, row),
-            hint="Make them the same (dos2unix), and check that no row was cut.",
-        )
-    return [line.removesuffix("\r") for line in lines] if marked else lines
+    return lines if lines[-1] else lines[:-1]
 
 
 def read_lines(path: Path, *, mixed: bool = False) -> list[str]:

@@ -1,8 +1,9 @@
 """Layouts of prediction and label files, as XTREME's scorer has them.
 
-Every line is stripped at both ends and compared as text; a blank line is an item. Tag files have
-one tag a line and a blank line after each sentence. Answers are one JSON object, id to text.
-A format names the layout of its predictions, and a metric another one where it needs it.
+Every line is stripped at both ends and compared as text; a blank line is an item. LF, CRLF or CR
+ends a line, one of them throughout a file. Tag files have one tag a line and a blank line after
+each sentence. Answers are one JSON object, id to text. A format names the layout of its
+predictions, and a metric another one where it needs it.
 """
 
 from __future__ import annotations

@@ -112,12 +112,22 @@ def test_csv_fields_may_hold_commas_quotes_and_line_ends(tmp_path):
     assert (row.id, row.fields["text"]) == ("7", 'Gut, "sehr"\ngut')
 
 
-def test_only_lf_and_crlf_end_a_line(tmp_path):
-    path = file(tmp_path, "a\u2028a\tb\x85b\tneutral\r\nc\td\tneutral\r\n")
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_only_lf_crlf_and_cr_end_a_line(tmp_path, end):
+    path = file(tmp_path, f"a\u2028a\tb\x85b\tneutral{end}c\td\tneutral{end}")
     rows = read(path, tsv(), NLI)
     assert [row.fields["text"] for row in rows] == ["a\u2028a", "c"]
     assert rows[0].fields["text_pair"] == "b\x85b"
     assert rows[1].target == "neutral"
+
+
+def test_a_cr_inside_a_line_is_never_part_of_a_field(tmp_path):
+    path = file(tmp_path, "a\tb\tneutral\nc\rd\te\tneutral\n")
+    error = refused(path, tsv(), NLI)
+    assert (error.what, error.where) == ("line ends are mixed (LF and CR)", f"{path}:2")
+    mixed = file(tmp_path, "a\tb\tneutral\nc\td\tneutral\re\tf\tneutral\r\n")
+    rows = read(mixed, tsv(line_ends="mixed"), NLI)
+    assert [row.fields["text"] for row in rows] == ["a", "c", "e"]
 
 
 def test_unlabelled_rows_pass_only_where_that_is_allowed(tmp_path):
