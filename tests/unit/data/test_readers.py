@@ -598,6 +598,25 @@ def test_panx_words_lose_their_language_up_to_the_first_colon(tmp_path):
     assert "does not begin with 'de:'" in refused(path, conll(strip_language=True), TAGS).what
 
 
+@pytest.mark.parametrize(
+    ("between", "sentences"),
+    [
+        ("", [("Ada", "Bea")]),
+        ("de:\u3000\tO\n", [("Ada",), ("Bea",)]),
+        ("de:\tI-PER\n\n", [("Ada",), ("Bea",)]),
+        ("nocolon\tO\n", [("Ada", "Bea")]),
+        ("weird\n", [("Ada",), ("Bea",)]),
+        ("de:Ada\tB-PER\tx\n", [("Ada",), ("Bea",)]),
+        ("  de:Cy \tO \r\n", [("Ada", "Cy", "Bea")]),
+    ],
+)
+def test_raw_panx_is_read_by_the_line_rules_of_xtreme(tmp_path, between, sentences):
+    path = file(tmp_path, f"de:Ada\tB-PER\n{between}de:Bea\tB-PER\n")
+    rows = read(path, conll(strip_language=True), TAGS)
+    assert [row.fields["words"] for row in rows] == sentences
+    assert [len(row.target) for row in rows] == [len(words) for words in sentences]
+
+
 def test_columns_comments_and_label_maps(tmp_path):
     path = file(tmp_path, "# id = 1\n1\tAda\tB-PER\t-\t-\n2\t#\tB-OTH\t-\t-\n")
     source = {

@@ -21,7 +21,7 @@ from unit.data.test_readers import (
 from xstilts.config.load import load_task
 from xstilts.data.examples import Answer
 from xstilts.data.rows import Dropped
-from xstilts.data.sources import load, load_rows
+from xstilts.data.sources import load
 from xstilts.data.text import read_text
 from xstilts.errors import DataError
 
@@ -209,15 +209,6 @@ def test_a_csv_field_may_be_longer_than_the_csv_module_reads_by_default(tmp_path
     path = file(tmp_path, f'text,label\n"{long}",neutral\nNiemand,neutral\n', "x.csv")
     rows = read(path, {"reader": "csv", "columns": {"text": "text", "target": "label"}}, NLI)
     assert [len(row.fields["text"]) for row in rows] == [160_000, 7]
-
-
-def test_sentences_with_a_blank_word_are_left_out_of_raw_panx(tmp_path):
-    path = tmp_path / "panx/vi/test"
-    path.parent.mkdir(parents=True)
-    path.write_text("vi:Ha\tB-LOC\nvi: \tI-LOC\nvi:Noi\tI-LOC\n\nvi:Hue\tB-LOC\n", "utf-8")
-    loaded = load_rows(load_task("panx"), "test", "vi", tmp_path)
-    assert [row.fields["words"] for row in loaded.examples] == [("Hue",)]
-    assert loaded.dropped == {"word is blank": 1}
 
 
 def test_an_error_about_a_blank_text_says_what_to_set(tmp_path):

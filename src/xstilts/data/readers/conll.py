@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -23,11 +24,13 @@ from xstilts.data.text import (
     id_prefixes,
     is_blank,
     place,
-    read_text,
-    split_lines,
+    read_lines,
     where,
 )
 from xstilts.errors import DataError
+
+Line = tuple[int, list[str]]
+"""The 1-based row of a line and its cells; a line without cells ends a sentence."""
 
 
 class Options(ReaderOptions):
@@ -37,8 +40,8 @@ class Options(ReaderOptions):
         separator: `space` is any run of blanks.
         width: Columns of each line, 0 means two or as many as the columns asked for need.
         comments: Lines that begin with `#` and a blank are comments.
-        strip_language: Words are written `de:Haus` (PAN-X); the prefix is cut at the first colon,
-            and must name the language.
+        strip_language: Words are written `de:Haus` (PAN-X), and lines are read as
+            `panx_sentences` says, whatever `separator` and `comments` are.
         skip: Words whose sentences are left out, such as `-DOCSTART-`.
     """
 
@@ -63,28 +66,67 @@ def read(
     for path, prefix in zip(paths, id_prefixes(paths), strict=True):
         context = Context(path, source, task, language, options)
         number = 0
-        for number, sentence in enumerate(_sentences(path, options), 1):
+        for number, sentence in enumerate(_sentences(context, options), 1):
             yield _example(sentence, context, options, f"{prefix}{number}")
         if not number:
             raise DataError("the file has no sentences", where=str(path))
 
 
-def _sentences(path: Path, options: Options) -> Iterator[list[tuple[int, str]]]:
-    sentence: list[tuple[int, str]] = []
-    for row, line in enumerate(split_lines(read_text(path), path), 1):
+def panx_sentences(path: Path, code: str = "") -> Iterator[list[Line]]:
+    """Words and tags of the sentences of a raw PAN-X file, by the rules of XTREME's script.
+
+    A line of two fields is a word, which begins after its first colon, and its tag; without a colon
+    it is left out. Any other line ends the sentence, and so does a blank word: XTREME's test files
+    have a blank line in its place.
+
+    Raises:
+        DataError: A word does not begin with `code`, if one is given.
+    """
+    return _between_ends(_panx_lines(path, code))
+
+
+def _panx_lines(path: Path, code: str) -> Iterator[Line]:
+    for row, line in enumerate(read_lines(path, mixed=True), 1):
+        cells = line.strip().split("\t")
+        if len(cells) != 2:
+            yield row, []
+            continue
+        prefix, colon, word = cells[0].partition(":")
+        if colon and code and prefix != code:
+            raise DataError(
+                f"the word does not begin with '{code}:'",
+                where=where(path, row),
+                hint="This file belongs to another language, or is already converted.",
+            )
+        if colon:
+            yield row, [word.strip(), cells[1].strip()] if word.strip() else []
+
+
+def _sentences(context: Context, options: Options) -> Iterator[list[Line]]:
+    if options.strip_language:
+        code = context.source.codes.get(context.language, context.language)
+        return panx_sentences(context.path, code)
+    return _between_ends(_lines(context.path, options))
+
+
+def _lines(path: Path, options: Options) -> Iterator[Line]:
+    for row, line in enumerate(read_lines(path), 1):
         if options.comments and (line == "#" or line.startswith("# ")):
             continue
-        if not is_blank(line):
-            sentence.append((row, line))
-        elif sentence:
-            yield sentence
-            sentence = []
-    if sentence:
-        yield sentence
+        if is_blank(line):
+            yield row, []
+        else:
+            yield row, line.split("\t") if options.separator == "tab" else blank_split(line)
+
+
+def _between_ends(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    for words, group in groupby(lines, lambda line: bool(line[1])):
+        if words:
+            yield list(group)
 
 
 def _example(
-    sentence: list[tuple[int, str]], context: Context, options: Options, sentence_id: str
+    sentence: list[Line], context: Context, options: Options, sentence_id: str
 ) -> Example | Dropped:
     first = sentence[0][0]
     word_at, tag_at = _column("words", 0, context), _column("target", 1, context)
@@ -92,8 +134,7 @@ def _example(
     words: list[str] = []
     tags: list[str] = []
     try:
-        for row, line in sentence:
-            cells = line.split("\t") if options.separator == "tab" else blank_split(line)
+        for row, cells in sentence:
             bare = options.labels == "optional" and len(cells) == width - 1 == tag_at
             if len(cells) != width and not bare:
                 raise DataError(
@@ -101,7 +142,7 @@ def _example(
                     where=where(context.path, row),
                     hint="Each line holds one word and its label; a blank line ends a sentence.",
                 )
-            words.append(_word(cells[word_at], row, context, options))
+            words.append(checked_word(cells[word_at], context, row))
             if not bare:
                 tags.append(label_name(cells[tag_at], context, row))
     except DropRow as drop:
@@ -124,16 +165,3 @@ def _column(field: str, default: int, context: Context) -> int:
             hint="These files have no header: count their columns from 0.",
         )
     return int(column)
-
-
-def _word(cell: str, row: int, context: Context, options: Options) -> str:
-    if options.strip_language:
-        prefix, colon, cell = cell.partition(":")
-        if not colon or prefix != context.source.codes.get(context.language, context.language):
-            raise DataError(
-                f"the word does not begin with '{context.language}:'",
-                where=where(context.path, row),
-                hint="This file belongs to another language, or is already converted.",
-            )
-        cell = cell.strip()  # XTREME's script strips what follows the prefix
-    return checked_word(cell, context, row)
