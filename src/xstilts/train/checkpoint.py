@@ -365,11 +365,17 @@ def _put_moments(
     optimizer: torch.optim.Optimizer,
     moments: Mapping[str, Tensor],
 ) -> None:
+    # these count their steps on their own device, others in main memory
+    groups = [g for g in optimizer.param_groups if g.get("fused") or g.get("capturable")]
+    fused = {parameter for group in groups for parameter in group["params"]}
     for key, value in moments.items():
         name, _, part = key.rpartition("|")
         parameter = parameters[name]
-        kept = value if part == "step" else sharding.like(parameter, value)
-        optimizer.state[parameter][part] = kept
+        if part != "step":
+            value = sharding.like(parameter, value)
+        elif parameter in fused:
+            value = value.to(parameter.device)
+        optimizer.state[parameter][part] = value
 
 
 def tidy(folder: Path) -> None:

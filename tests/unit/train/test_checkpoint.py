@@ -9,7 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.toy import Toy, same, trainer, weights
 
+from xstilts.config.specs import TrainSpec
 from xstilts.errors import IntegrityError, UsageError
+from xstilts.train import checkpoint
+from xstilts.train.checkpoint import Position
+from xstilts.train.optim import make_optimizer
 
 SETTINGS = {
     "best": {"select": "best", "eval_every": 4},
@@ -184,8 +188,8 @@ def test_a_damaged_position_is_left_behind(name, tmp_path, capsys):
 def test_when_nothing_is_whole_the_run_begins_anew(tmp_path, capsys):
     expected = run(tmp_path / "whole", SETTINGS["best"])
     run(tmp_path / "cut", SETTINGS["best"], STOP)
-    for checkpoint in tmp_path.glob("cut/checkpoint-*"):
-        empty(checkpoint / "weights.safetensors")
+    for folder in tmp_path.glob("cut/checkpoint-*"):
+        empty(folder / "weights.safetensors")
     assert same(run(tmp_path / "cut", SETTINGS["best"])[0], expected[0])
     said = capsys.readouterr().err
     assert said.count("damaged and removed") == 2
@@ -248,3 +252,19 @@ def test_a_checkpoint_that_may_not_be_read_is_an_error_and_stays(tmp_path, monke
     with pytest.raises(PermissionError):
         run(tmp_path, SETTINGS["best"])
     assert len(list(tmp_path.glob("checkpoint-*"))) == 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_an_optimiser_goes_on_on_the_device_of_its_parameters(device, tmp_path):
+    kept = {f"w|{name}": torch.ones(2, 3) for name in ("exp_avg", "exp_avg_sq")}
+    kept["w|step"] = torch.tensor(7.0)
+    checkpoint.save(tmp_path, Position(run_key="x"), {"w": torch.ones(2, 3)}, kept)
+    parameters = {"w": torch.nn.Parameter(torch.zeros(2, 3, device=device))}
+    optimizer = make_optimizer(parameters, TrainSpec())
+    checkpoint.restore(tmp_path, "x", parameters, optimizer)
+    state = optimizer.state[parameters["w"]]
+    assert {name: value.device.type for name, value in state.items()} == {
+        "exp_avg": device,
+        "exp_avg_sq": device,
+        "step": device,
+    }
