@@ -1,7 +1,8 @@
 """Outputs of the blocks below the first site where something acts or trains, kept row by row.
 
 Such a block gives a row the same output in every epoch and under every module that acts above it,
-so it is run once. Rows are known by their sub-words, which every format has.
+so it is run once. Rows are known by their sub-words, which every format has, and by the device and
+the precision that they were computed with.
 """
 
 from __future__ import annotations
@@ -144,7 +145,8 @@ class FrozenBlocks:
 
     def _below(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         lengths = attention_mask.sum(1).tolist()
-        keys = [_key(row[:n]) for row, n in zip(input_ids.cpu(), lengths, strict=True)]
+        how = _computed_with(input_ids.device.type)
+        keys = [_key(row[:n], how) for row, n in zip(input_ids.cpu(), lengths, strict=True)]
         kept = self.store.get(keys)
         rows = [row for row in kept if row is not None]
         if len(rows) < len(keys):
@@ -171,5 +173,12 @@ class FrozenBlocks:
         return hidden
 
 
-def _key(ids: Tensor) -> bytes:
-    return hashlib.blake2b(ids.to(torch.int32).numpy().tobytes(), digest_size=16).digest()
+def _computed_with(device: str) -> str:
+    """The device and the precision of a forward pass now."""
+    mixed = torch.is_autocast_enabled(device)
+    return f"{device} {torch.get_autocast_dtype(device) if mixed else torch.float32}"
+
+
+def _key(ids: Tensor, how: str) -> bytes:
+    values = ids.to(torch.int32).numpy().tobytes()
+    return hashlib.blake2b(values + how.encode(), digest_size=16).digest()

@@ -85,6 +85,17 @@ def test_another_process_finds_the_rows(backbone, tmp_path):
     assert runs[:2] == [0, 0]
 
 
+def test_rows_of_another_precision_are_computed_anew(backbone, store):
+    ids, mask = tokens()
+    frozen = FrozenBlocks(backbone, 1, store)
+    real, outputs = mask.bool(), []
+    for _ in range(2):  # the second time from the store
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs.append(frozen.last_hidden_state(ids, mask)[real])
+        assert torch.equal(frozen.last_hidden_state(ids, mask)[real], backbone(ids, mask)[real])
+    assert torch.equal(*outputs)
+
+
 def test_what_does_not_fit_is_computed_each_time(backbone):
     runs = counted(backbone)
     ids, mask = tokens()
