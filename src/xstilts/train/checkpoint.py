@@ -149,17 +149,27 @@ def remove_damaged(folder: Path, run_key: str, parameters: Mapping[str, Tensor])
         parameters: What it trains, by name.
 
     Raises:
-        UsageError: A checkpoint belongs to a run with other settings or data.
+        UsageError: A checkpoint belongs to a run with other settings or data, or holds, undamaged,
+            other weights than those that train.
     """
     removed = []
     for kind in ("checkpoint", "best", "mean", "step"):
         for path in sorted(folder.glob(f"{kind}-*")):
             try:
                 if kind == "checkpoint":
-                    _require_moments(_read(path, MOMENTS), parameters)
+                    moments = _read(path, MOMENTS)
                     _read_position(path, run_key)
+                    _require_moments(moments, parameters)
                 _require_weights(_read(path, WEIGHTS), parameters)
             except _DamagedError as damage:
+                undamaged = (path / SUMS).exists()  # its digest was found to be right
+                if undamaged and isinstance(damage, _OtherWeightsError):
+                    raise UsageError(
+                        f"a run left other weights than it trains now: {damage}",
+                        where=str(path),
+                        hint="To go on, set train.shard as it was, in the version that began the "
+                        f"run. To begin anew, remove {folder}.",
+                    ) from None
                 shutil.rmtree(path)
                 removed.append(f"{path.name}: {damage}")
     return removed
@@ -167,6 +177,10 @@ def remove_damaged(folder: Path, run_key: str, parameters: Mapping[str, Tensor])
 
 class _DamagedError(ValueError):
     """What a run left is not what it wrote."""
+
+
+class _OtherWeightsError(_DamagedError):
+    """What a run left has not the names and shapes of what it trains."""
 
 
 def _read(folder: Path, name: str) -> Weights:
@@ -195,7 +209,7 @@ def _require_weights(weights: Weights, like: Mapping[str, Tensor]) -> None:
     odd = weights.keys() ^ like.keys()
     odd |= {n for n, w in weights.items() if n not in odd and w.shape != like[n].shape}
     if odd:
-        raise _DamagedError(f"{min(odd)} in {WEIGHTS} is not what this run trains")
+        raise _OtherWeightsError(f"{min(odd)} in {WEIGHTS} is not what this run trains")
 
 
 def _require_moments(moments: Weights, parameters: Mapping[str, Tensor]) -> None:
@@ -206,7 +220,7 @@ def _require_moments(moments: Weights, parameters: Mapping[str, Tensor]) -> None
             value.numel() == 1 if part == "step" else value.shape == parameters[name].shape
         )
         if not fits:
-            raise _DamagedError(f"{key} in {MOMENTS} is not what this run trains")
+            raise _OtherWeightsError(f"{key} in {MOMENTS} is not what this run trains")
 
 
 def _read_position(checkpoint: Path, run_key: str) -> Position:

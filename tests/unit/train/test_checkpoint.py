@@ -11,6 +11,7 @@ from support.toy import Toy, same, trainer, weights
 
 from xstilts.config.specs import TrainSpec
 from xstilts.errors import IntegrityError, UsageError
+from xstilts.files import sha256_file
 from xstilts.train import checkpoint
 from xstilts.train.checkpoint import Position
 from xstilts.train.optim import make_optimizer
@@ -239,6 +240,22 @@ def test_a_checkpoint_of_another_run_is_never_removed(tmp_path):
     other.run_key = "y"
     with pytest.raises(UsageError, match="other settings"):
         other.run()
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 2
+
+
+@pytest.mark.parametrize("name", ["weights", "optimizer"])
+def test_an_undamaged_checkpoint_of_other_weights_is_never_removed(name, tmp_path):
+    run(tmp_path, SETTINGS["best"], STOP)
+    path = newest(tmp_path, "checkpoint") / f"{name}.safetensors"
+    state = load_file(path)
+    state["other.weight|exp_avg"] = torch.ones(3)
+    save_file(state, path)
+    sums = json.loads((path.parent / "sha256.json").read_text())
+    sums[path.name] = sha256_file(path)
+    (path.parent / "sha256.json").write_text(json.dumps(sums))
+    with pytest.raises(UsageError, match="other weights than it trains now") as caught:
+        run(tmp_path, SETTINGS["best"])
+    assert "train.shard" in caught.value.hint
     assert len(list(tmp_path.glob("checkpoint-*"))) == 2
 
 

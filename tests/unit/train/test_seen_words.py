@@ -13,7 +13,7 @@ from support.trained import backbone_folder
 
 from xstilts.backbone.backbone import Backbone
 from xstilts.config.run import resolve_run
-from xstilts.errors import PreemptedError
+from xstilts.errors import PreemptedError, UsageError
 from xstilts.train import seen_words
 from xstilts.train.run import resolve_phase, train_phase
 from xstilts.train.trainer import Trainer
@@ -73,6 +73,21 @@ def only_seen(monkeypatch):
     return made
 
 
+def stopped(encoder, folder, monkeypatch):
+    """Train one step, and keep a checkpoint."""
+    step = Trainer._step
+
+    def stop(self, **given):
+        result = step(self, **given)
+        signal.raise_signal(signal.SIGTERM)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", stop)
+        with pytest.raises(PreemptedError):
+            trained(encoder, folder)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("select", ["best", "none"])
 def test_equal_to_training_the_whole_table(encoder, tmp_path, monkeypatch, select):
@@ -115,20 +130,20 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(encoder, tmp_path, monke
 
 
 def test_a_run_that_began_with_the_whole_table_ends_with_it(encoder, tmp_path, monkeypatch):
-    step = Trainer._step
-
-    def stop(self, **given):
-        result = step(self, **given)
-        signal.raise_signal(signal.SIGTERM)
-        return result
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", stop)
-        with pytest.raises(PreemptedError):
-            trained(encoder, tmp_path)
+    stopped(encoder, tmp_path, monkeypatch)
     made = only_seen(monkeypatch)
     trained(encoder, tmp_path)
     assert made == []
+
+
+def test_a_run_that_began_with_the_seen_words_is_not_thrown_away(encoder, tmp_path, monkeypatch):
+    only_seen(monkeypatch)
+    stopped(encoder, tmp_path, monkeypatch)
+    with pytest.raises(UsageError, match="other weights than it trains now") as caught:
+        trained(encoder, tmp_path, "shard=true")
+    assert "train.shard" in caught.value.hint
+    assert len(list(tmp_path.glob("runs/*/checkpoint-*"))) == 1
+    trained(encoder, tmp_path)
 
 
 @pytest.mark.parametrize("setting", ["save_every=5", "select=average"])
