@@ -51,6 +51,8 @@ class Position:
         step: Optimiser steps done.
         best_step: Step of the best dev evaluation; -1 before the first.
         best_score: Its score.
+        kept_score: Dev score of the weights that the run keeps if it ends here; None before the
+            first.
         evaluations_since_best: Since then.
         steps_taken: Part to the steps it had.
         stopped: Parts that get no more steps.
@@ -64,6 +66,7 @@ class Position:
     step: int = 0
     best_step: int = -1
     best_score: float = float("-inf")
+    kept_score: float | None = None
     evaluations_since_best: int = 0
     steps_taken: dict[str, int] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
@@ -268,6 +271,9 @@ def restore(
         needed = _needed(folder, position, spec) if spec else ()
         if not all(path.is_dir() for path in needed):
             continue
+        if position.kept_score is None and position.best_step >= 0 and spec is not None:
+            # an older checkpoint, which knows the score of the best weights only
+            position.kept_score = position.best_score if spec.select == "best" else None
         put(parameters, load_file(candidate / WEIGHTS))
         _put_moments(parameters, optimizer, load_file(candidate / MOMENTS))
         return position

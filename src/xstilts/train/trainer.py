@@ -44,7 +44,8 @@ class TrainResult:
     Attributes:
         steps: Optimiser steps done.
         best_step: The step whose weights were kept; the last one for an average.
-        best_score: Mean of the parts' dev scores there; None without dev evaluation.
+        best_score: Mean of the parts' dev scores with those weights; an average is evaluated once
+            more for it. None without dev evaluation.
         stopped_early: Whether patience ran out.
         steps_taken: Part to the steps that it had.
         saved: Steps whose weights were kept besides, in `step-<number>` folders.
@@ -151,6 +152,7 @@ class Trainer:
                     self._save()
                     request.number = number
                     raise request.error(self.position.step, self.resume_command)
+            self._bring_back_kept(between)
         return self._finish(stopped)
 
     def _restore(self) -> None:
@@ -278,7 +280,9 @@ class Trainer:
 
     def dev_evaluations(self) -> int:
         """How many dev evaluations a whole run has."""
-        return -(-self.total // self._dev_every) if self.evaluate else 0
+        if not self.evaluate:
+            return 0
+        return -(-self.total // self._dev_every) + (self.spec.select == "average")
 
     def _after_step(self, between: Between) -> bool:
         """Save, and evaluate on the dev rows, when it is time; True when patience ran out."""
@@ -300,20 +304,12 @@ class Trainer:
 
     def _evaluate_dev(self, between: Between) -> bool:
         """Score the dev sets, and keep the weights that are asked for. True when all is done."""
-        assert self.evaluate is not None
         position, spec = self.position, self.spec
-        try:
-            found = dict(self.evaluate(between))
-        except NotFiniteError as error:
-            raise TrainingError(
-                f"training diverged by step {position.step} of {self.total}: {error.what} in the "
-                "dev evaluation",
-                where=f"{self.title}, {error.where}",
-                hint=CALMER,
-            ) from None
-        scores = self.processes.same(found)
+        scores = self._dev_scores(between)
         mean = sum(scores.values()) / len(scores)
         gained = position.note_dev_score(mean)
+        if gained or spec.select != "best":
+            position.kept_score = mean
         best = gained and spec.select == "best"
         averaged = spec.select == "average" and position.step >= spec.average_from * self.total
         if best or averaged:
@@ -332,6 +328,20 @@ class Trainer:
                 checkpoint.save_position(self.folder, self._position_now())
             self.processes.wait()
         return stopped
+
+    def _dev_scores(self, between: Between) -> dict[str, float]:
+        """Each part's dev score with the weights as they are now, the same in every process."""
+        assert self.evaluate is not None
+        try:
+            found = dict(self.evaluate(between))
+        except NotFiniteError as error:
+            raise TrainingError(
+                f"training diverged by step {self.position.step} of {self.total}: {error.what} in "
+                "the dev evaluation",
+                where=f"{self.title}, {error.where}",
+                hint=CALMER,
+            ) from None
+        return self.processes.same(found)
 
     def _keep_dev_weights(self, *, averaged: bool) -> None:
         """Keep the weights as they are now, or add them to the mean."""
@@ -366,7 +376,8 @@ class Trainer:
         self._saved_at = time.monotonic()
         self.processes.wait()
 
-    def _finish(self, stopped: bool) -> TrainResult:
+    def _bring_back_kept(self, between: Between) -> None:
+        """Go back to the weights that are kept, and score an average, which nothing has scored."""
         self.processes.wait()
         position, self.kept = self.position, self.position.step
         if position.best_step >= 0 and self.spec.select == "best":
@@ -376,7 +387,11 @@ class Trainer:
         elif self.spec.select == "average" and self.processes.same(position.averaged)[0]:
             last = self.processes.same(position.averaged)[1]
             checkpoint.bring_back(checkpoint.mean_folder(self.folder, last), self.parameters)
+            scores = self._dev_scores(between)
+            position.kept_score = sum(scores.values()) / len(scores)
         self.processes.wait()  # the first process may clean up once all have read their weights
+
+    def _finish(self, stopped: bool) -> TrainResult:
         for name, parameter in self.parameters.items():
             if not torch.isfinite(sharding.whole(parameter.detach())).all():
                 raise TrainingError(
@@ -384,10 +399,15 @@ class Trainer:
                     where=self.title,
                     hint=CALMER,
                 )
-        score = position.best_score if position.best_step >= 0 else None
+        position = self.position
         saved = [int(path.name[5:]) for path in sorted(self.folder.glob("step-*"))]
         return TrainResult(
-            position.step, self.kept, score, stopped, dict(self.mixture.steps_taken), saved
+            position.step,
+            self.kept,
+            position.kept_score,
+            stopped,
+            dict(self.mixture.steps_taken),
+            saved,
         )
 
 

@@ -113,6 +113,34 @@ def test_best_weights_come_back_and_patience_stops(tmp_path):
     assert [x["dev_score"] for x in looks if "dev_score" in x] == [1.0, 3.0, 2.0, 3.0]
 
 
+def test_the_dev_score_is_that_of_the_weights_that_are_kept(tmp_path):
+    found = {}
+    for select in ("best", "last", "average"):
+        scores = iter([90.0, 10.0, 20.0, 70.0])
+        found[select] = trainer(
+            tmp_path / select, Toy(), lambda _between, s=scores: {"toy": next(s)}, select=select
+        ).run()
+    assert {name: one.best_step for name, one in found.items()} == {
+        "best": 9,
+        "last": 27,
+        "average": 27,
+    }
+    # the mean of the three is evaluated once more
+    assert {name: one.best_score for name, one in found.items()} == {
+        "best": 90.0,
+        "last": 20.0,
+        "average": 70.0,
+    }
+
+
+@pytest.mark.parametrize("select", ["best", "last", "average"])
+def test_a_finished_run_that_goes_on_says_the_same_dev_score(select, tmp_path):
+    model, again = Toy(), Toy()
+    result = trainer(tmp_path, model, dev_evaluation(model), select=select).run()
+    assert trainer(tmp_path, again, dev_evaluation(again), select=select).run() == result
+    assert same(weights(again), weights(model))
+
+
 def test_interrupt_checkpoints_and_resume_is_bit_equal(tmp_path):
     whole = Toy()
     trainer(tmp_path / "whole", whole).run()
