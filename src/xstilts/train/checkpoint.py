@@ -50,7 +50,7 @@ class Position:
     Attributes:
         step: Optimiser steps done.
         best_step: Step of the best dev evaluation; -1 before the first.
-        best_score: Its score.
+        best_score: Its score, less than 0 where lower ones are better.
         kept_score: Dev score of the weights that the run keeps if it ends here; None before the
             first.
         evaluations_since_best: Since then.
@@ -77,7 +77,7 @@ class Position:
     dev_due: bool = False
 
     def note_dev_score(self, score: float) -> bool:
-        """Note a dev score; whether it is the best so far, the earliest of equals."""
+        """Note a dev score, higher is better; whether it is the best so far, first of equals."""
         gained = score > self.best_score
         if gained:
             self.best_score, self.best_step = score, self.step

@@ -27,6 +27,7 @@ from xstilts.data.sources import (
 from xstilts.data.text import read_lines
 from xstilts.errors import DataError, NotFoundError, UsageError
 from xstilts.tasks.formats import FORMATS, check_targets, with_labels
+from xstilts.tasks.metrics import METRICS
 
 MLM = "mlm"
 ORIGINAL = "original"
@@ -73,6 +74,11 @@ class Part:
         if set(self.notes.values()) <= {ORIGINAL}:
             return ""
         return ", ".join(f"{language} {note}" for language, note in self.notes.items())
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a lower score on the dev rows, which are all of one task, is better."""
+        return bool(self.dev) and METRICS.get(self.dev[0].task.metric).LOWER_IS_BETTER
 
 
 def make_parts(

@@ -104,6 +104,11 @@ class Phase:
         beside |= {name: whole * share for name, share in shares.items()}
         return self.run.mix.model_copy(update={"beside": beside})
 
+    @property
+    def lower_is_better(self) -> list[str]:
+        """Names of the parts of which a lower dev score is better."""
+        return [part.name for part in self.parts if part.lower_is_better]
+
     def rows_cut(self, mixture: Mixture) -> dict[str, dict[str, int]]:
         """Part to how many of its training rows lost sub-words, of how many, at which length."""
         return {
@@ -119,8 +124,11 @@ class Phase:
     def identity_values(self) -> dict[str, Any]:
         """Everything that decides the weights but the modules of `base` and `init`."""
         outside = set(WITHOUT_EFFECT)  # the parts' digests hold the rows that `dev_limit` leaves
-        if not self.run.train.cache_activations:
+        train = self.run.train
+        if not train.cache_activations:
             outside.add("cache_activations")
+        selects = train.select == "best" or train.patience > 0
+        lowest = self.lower_is_better if selects else []
         return {
             "code": CODE_VERSION,
             "name": self.name,
@@ -130,7 +138,8 @@ class Phase:
             "method": self.preset.method,
             "options": self.options.model_dump(),
             "apart": self.standalone,
-            "train": self.run.train.model_dump(exclude=outside),
+            "train": train.model_dump(exclude=outside),
+            **({"lower is better": lowest} if lowest else {}),
         }
 
     @cached_property

@@ -359,6 +359,7 @@ def trainer_of(
                 blocks=built.backbone.shape.num_layers,
                 shards=list(built.backbone.blocks),
                 dev_steps=_dev_steps(phase),
+                lower_is_better=phase.lower_is_better,
             )
             if seen:  # who counts the steps is there only now
                 seen.step = lambda: trainer.position.step

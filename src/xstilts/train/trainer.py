@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from xstilts.train.signals import StopRequest, stop_requests
 Between = Callable[[float], None]
 """Called between two batches of a dev evaluation with the share that is done; may raise."""
 Evaluate = Callable[[Between], Mapping[str, float]]
-"""Part to its dev score, higher is better."""
+"""Part to its dev score."""
 
 CHECKPOINT_SECONDS = 600.0
 CALMER = "Nothing was kept. Try a lower train.lr, a longer train.warmup or train.clip=1."
@@ -77,6 +77,7 @@ class Trainer:
         blocks: Blocks of the encoder, for rates by depth.
         shards: Parts of the model that `spec.shard` gathers one at a time.
         dev_steps: What a dev evaluation takes, in training steps, for the time left.
+        lower_is_better: Parts of which a lower dev score is better.
 
     Attributes:
         kept: After `run`, the step whose weights the model has.
@@ -98,11 +99,12 @@ class Trainer:
         blocks: int = 0,
         shards: Sequence[nn.Module] = (),
         dev_steps: float = 0.0,
+        lower_is_better: Collection[str] = (),
     ) -> None:
         self.model, self.mixture, self.spec, self.folder = model, mixture, spec, folder
         self.evaluate, self.resume_command, self.run_key = evaluate, resume_command, run_key
         self.processes = processes or Processes(spec.precision, next(model.parameters()).device)
-        self.quiet, self.title = quiet, title
+        self.quiet, self.title, self.lower_is_better = quiet, title, lower_is_better
         self.dev_steps = dev_steps if evaluate else 0.0
         self.wrapped = self.processes.wrap(model, shards=shards if spec.shard else None)
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -307,7 +309,8 @@ class Trainer:
         position, spec = self.position, self.spec
         scores = self._dev_scores(between)
         mean = sum(scores.values()) / len(scores)
-        gained = position.note_dev_score(mean)
+        gains = {n: -s if n in self.lower_is_better else s for n, s in scores.items()}
+        gained = position.note_dev_score(sum(gains.values()) / len(gains))
         if gained or spec.select != "best":
             position.kept_score = mean
         best = gained and spec.select == "best"
@@ -316,7 +319,7 @@ class Trainer:
             self._keep_dev_weights(averaged=averaged)
         self.history.write({"step": position.step, "dev_score": mean, "dev_scores": scores})
         if self.mixture.mix.stop_parts:
-            going = position.stop_parts(scores, spec.patience)
+            going = position.stop_parts(gains, spec.patience)
             stopped = not going
             if going:
                 self.mixture.stopped = list(position.stopped)

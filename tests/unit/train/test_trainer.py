@@ -133,6 +133,19 @@ def test_the_dev_score_is_that_of_the_weights_that_are_kept(tmp_path):
     }
 
 
+def test_the_lowest_score_is_best_where_the_metric_says_so(tmp_path):
+    scores, seen = iter([30.0, 10.0, 20.0, 15.0]), []
+    made = trainer(tmp_path, model := Toy(), epochs=6, patience=2)
+    made.lower_is_better = ["toy"]
+    made.evaluate = lambda _between: seen.append(weights(model)) or {"toy": next(scores)}
+    result = made.run()
+    assert (result.best_step, result.best_score, result.stopped_early) == (18, 10.0, True)
+    assert same(weights(model), seen[1])
+    records = [json.loads(x) for x in (tmp_path / "history.jsonl").read_text().splitlines()]
+    shown = [x["dev_score"] for x in records if "dev_score" in x]
+    assert shown == [30.0, 10.0, 20.0, 15.0]
+
+
 @pytest.mark.parametrize("select", ["best", "last", "average"])
 def test_a_finished_run_that_goes_on_says_the_same_dev_score(select, tmp_path):
     model, again = Toy(), Toy()
