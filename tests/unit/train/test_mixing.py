@@ -98,6 +98,15 @@ def test_token_budget_ends_with_the_step_that_reaches_it():
     assert sum(tokens[:-1]) < 300
 
 
+def test_a_token_budget_decides_instead_of_epochs_and_within_steps():
+    def steps(**settings):
+        return mixture({"a": 64}, **settings).total_steps()
+
+    assert steps(epochs=1) == 8
+    assert steps(epochs=1, max_tokens=5000) == steps(epochs=9, max_tokens=5000) > 8
+    assert steps(epochs=1, max_tokens=5000, max_steps=5) == 5
+
+
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("budget", [1, 20, 60, 1000])
 def test_micro_batches_keep_the_budget_and_every_example(world, budget):

@@ -17,9 +17,11 @@ class TrainSpec(Spec):
 
     Attributes:
         lr: Peak learning rate of AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101).
-        epochs: Passes over the training rows; ignored when `max_steps` is positive.
-        max_steps: Optimiser steps; 0 means `epochs` decides.
-        max_tokens: Sub-words without padding after which no further step begins; 0 means no limit.
+        epochs: Passes over the training rows; ignored when `max_steps` or `max_tokens` is positive.
+        max_steps: Optimiser steps, at most where `max_tokens` is positive too; 0 means that
+            `max_tokens` or `epochs` decides.
+        max_tokens: Sub-words without padding after which no further step begins, however many
+            epochs that takes; 0 means no limit.
         batch_size: Examples per optimiser step, over all processes and accumulation.
         accumulation: Micro-batches that one optimiser step is cut into, at least.
         micro_tokens: Sub-words that a micro-batch has at most, about: a step with more is cut into
