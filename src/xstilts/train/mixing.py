@@ -174,12 +174,24 @@ def mixing_shares(sizes: Mapping[str, int], mix: MixSpec) -> dict[str, float]:
     elif mix.rule == "uniform":
         weights = dict.fromkeys(ruled, 1.0)
     elif mix.rule == "temperature":
-        weights = {name: size ** (1.0 / mix.temperature) for name, size in capped.items()}
+        weights = _to_power(capped, 1.0 / mix.temperature)
     else:
         weights = {name: float(size) for name, size in capped.items()}
     total = sum(weights.values())
     shares = {name: rest * weight / total for name, weight in weights.items()}
     return {name: shares.get(name, mix.beside.get(name, 0.0)) for name in sizes}
+
+
+def _to_power(sizes: Mapping[str, int], exponent: float) -> dict[str, float]:
+    """Each size to a power, or its share of the largest where that is beyond what a float holds."""
+    try:
+        weights = {name: size**exponent for name, size in sizes.items()}
+        if math.isfinite(sum(weights.values())):
+            return weights
+    except OverflowError:
+        pass
+    largest = max(sizes.values())
+    return {name: (size / largest) ** exponent for name, size in sizes.items()}
 
 
 def _require_parts(sizes: Mapping[str, int], mix: MixSpec) -> None:

@@ -103,11 +103,17 @@ def resolve_phase(
 
 
 def require_fit(tasks: str, run: RunSpec, backbone: Backbone) -> None:
-    """Refuse a training that a backbone cannot have, before any row is read.
+    """Refuse a training that a backbone cannot have, or none can, before any row is read.
 
     Raises:
-        UsageError: The encoder lacks what the method acts at, or sees too little for a task.
+        UsageError: The encoder lacks what the method acts at, or sees too little for a task; or
+            parts are to stop and patience never ends.
     """
+    if run.mix.stop_parts and not run.train.patience:
+        raise UsageError(
+            "mix.stop_parts stops no part: train.patience is 0, which never runs out",
+            hint="Set train.patience, or leave mix.stop_parts out.",
+        )
     method = METHODS.get(load_method(run.method).method)
     stands_on = backbone.loaded if method.EXTERNAL else backbone
     method.require_fit(stands_on.shape, method_options(run))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from support.toy import TASK, Tokenizer, Toy, features, same, weights
 
+from xstilts.config.run import resolve_run
 from xstilts.config.specs import MixSpec, TrainSpec
-from xstilts.errors import UsageError
+from xstilts.errors import ConfigError, UsageError
 from xstilts.train.mixing import Mixture, TaskBatches, mixing_shares
 from xstilts.train.optim import distance, make_optimizer
 from xstilts.train.trainer import Trainer
@@ -41,6 +42,32 @@ def mixture(sizes=None, mix=None, **settings):
 )
 def test_shares_by_hand(mix, big, small):
     assert mixing_shares(SIZES, mix) == pytest.approx({"big": big, "small": small})
+
+
+def test_a_low_temperature_leaves_everything_to_the_largest():
+    shares = {t: mixing_shares(SIZES, MixSpec(rule="temperature", temperature=t)) for t in (1, 2)}
+    # the usual arithmetic, to the last bit
+    for temperature, found in shares.items():
+        weights = {name: size ** (1 / temperature) for name, size in SIZES.items()}
+        total = sum(weights.values())
+        assert found == {name: weight / total for name, weight in weights.items()}
+    for temperature in (0.01, 1e-300, 5e-324):  # 10,000 to the power of 100 is no float
+        mix = MixSpec(rule="temperature", temperature=temperature)
+        assert mixing_shares({"big": 10_000, "small": 100}, mix) == pytest.approx(
+            {"big": 1.0, "small": 0.0}
+        )
+    # 1000 to the power of 102.7 is a float, twenty of them are not
+    even = mixing_shares(
+        dict.fromkeys("abcdefghijklmnopqrst", 1000),
+        MixSpec(rule="temperature", temperature=1 / 102.7),
+    )
+    assert set(even.values()) == {1 / 20}
+
+
+@pytest.mark.parametrize("field", ["shares", "beside"])
+def test_negative_shares_are_refused(field):
+    with pytest.raises(ConfigError, match=rf"mix\.{field}\.qqp"):
+        resolve_run("mnli,qqp", {}, [f"mix.{field}={{qqp: -0.5}}"], None, "x")
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,11 @@ def test_blocks_that_it_has(session):
     task = str(session.data.parent / "tasks" / "own.yaml")
     phase = session.phase(task, method="seq_bn", settings={"options": {"leave_out": [0, 2]}})
     assert phase.options.leave_out == [0, 2]
+
+
+def test_parts_that_are_to_stop_without_patience(session):
+    task = str(session.data.parent / "tasks" / "own.yaml")
+    stop = {"mix": {"stop_parts": True}}
+    with pytest.raises(UsageError, match=r"train\.patience is 0"):
+        session.phase(task, method="seq_bn", settings=stop)
+    assert session.phase(task, method="seq_bn", settings=stop | {"train": {"patience": 2}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -87,6 +87,10 @@ class TrainSpec(Spec):
     cache_activations: bool = False
 
 
+Share = Annotated[float, Field(ge=0)]
+"""Of the steps."""
+
+
 class MixSpec(Spec):
     """How often each part of a mixture gets a step. A step never mixes parts.
 
@@ -99,15 +103,15 @@ class MixSpec(Spec):
         shares: Part to its share of the steps for `fixed`; they sum to 1.
         beside: Part to its share of all steps, for parts outside the rule, such as `mlm: 0.1`;
             the rule divides what remains.
-        stop_parts: Patience counts for each part, and a part that runs out of it gets no more
-            steps, instead of the whole run.
+        stop_parts: Patience, which is to be positive, counts for each part, and a part that runs
+            out of it gets no more steps, instead of the whole run.
     """
 
     rule: Literal["proportional", "temperature", "uniform", "fixed"] = "proportional"
     cap: int = Field(default=0, ge=0)
     temperature: float = Field(default=1.0, gt=0)
-    shares: dict[str, float] = Field(default_factory=dict)
-    beside: dict[str, float] = Field(default_factory=dict)
+    shares: dict[str, Share] = Field(default_factory=dict)
+    beside: dict[str, Share] = Field(default_factory=dict)
     stop_parts: bool = False
 
 
