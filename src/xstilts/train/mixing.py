@@ -133,9 +133,16 @@ class TaskBatches:
         made = FORMATS.get(self.task.format)
         if not made.CORRUPTS:
             return None
-        generator = torch.Generator().manual_seed((self.spec.seed << 32) + number)
+        generator = torch.Generator().manual_seed(_target_seed(self.spec.seed, number))
         batch = self._collate(examples)
         return made.corrupt(batch, self.tokenizer, self.task, generator)
+
+
+def _target_seed(seed: int, number: int) -> int:
+    """One seed of 64 bits for the targets of a step; of a seed with more than 32 it is a hash."""
+    if seed < 1 << 32:
+        return (seed << 32) + number
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
 def _rows(batch: Batch, rows: IntArray) -> Batch:

@@ -11,6 +11,7 @@ from support.toy import TASK, Tokenizer, Toy, features, same, weights
 from xstilts.config.run import resolve_run
 from xstilts.config.specs import MixSpec, TrainSpec
 from xstilts.errors import ConfigError, UsageError
+from xstilts.tasks.formats import FORMATS
 from xstilts.train.mixing import Mixture, TaskBatches, mixing_shares
 from xstilts.train.optim import distance, make_optimizer
 from xstilts.train.trainer import Trainer
@@ -132,6 +133,25 @@ def test_a_token_budget_decides_instead_of_epochs_and_within_steps():
     assert steps(epochs=1) == 8
     assert steps(epochs=1, max_tokens=5000) == steps(epochs=9, max_tokens=5000) > 8
     assert steps(epochs=1, max_tokens=5000, max_steps=5) == 5
+
+
+def test_targets_are_drawn_for_any_seed(monkeypatch):
+    seeds = []
+
+    def corrupt(batch, _tokenizer, _task, generator):
+        seeds.append(generator.initial_seed())
+        return batch
+
+    monkeypatch.setattr(FORMATS.get("masked_lm"), "corrupt", corrupt)
+    task = TASK.model_copy(update={"format": "masked_lm"})
+    for seed in (7, 2**32 - 1, 2**32, 2**32 + 7, 2**63 - 1):
+        spec = TrainSpec(seed=seed, batch_size=8)
+        batches = TaskBatches(task, features(16), Tokenizer(), spec)
+        batches.step(0)
+        batches.step(1)
+    # small seeds draw what they always did
+    assert seeds[:4] == [7 << 32, (7 << 32) + 1, (2**32 - 1) << 32, ((2**32 - 1) << 32) + 1]
+    assert len(set(seeds)) == len(seeds) == 10
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
