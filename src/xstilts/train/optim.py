@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from xstilts.backbone.sites import WHOLE, Site
 from xstilts.config.specs import TrainSpec
 
 _BLOCK = re.compile(r"(?:^|\.)(?:encoder|nodes)\.(?:[a-z_]+\.)*?(\d+)[._]")
@@ -45,12 +46,16 @@ def make_optimizer(
 def distance(name: str, blocks: int) -> int:
     """How many blocks lie between a parameter and the head: 0 for the head, 1 for the last block.
 
-    The embeddings are one further than the first block.
+    The embeddings, and what acts on their output, are one further than the first block.
     """
+    at_encoder, external, own = name.partition(f"{Site(-2, WHOLE).key}.held.")
+    if external:  # another library's names, with `/` for `.`
+        name = f"{at_encoder}encoder.{own.replace('/', '.')}"
     found = _BLOCK.search(name)
     if found:
         return blocks - int(found[1])
-    return blocks + 1 if "embed" in name else 0
+    below = "embed" in name or (external and own.startswith("invertible"))
+    return blocks + 1 if below else 0
 
 
 def learning_rate(spec: TrainSpec, step: int, total: int) -> float:

@@ -129,6 +129,7 @@ class Phase:
             outside.add("cache_activations")
         selects = train.select == "best" or train.patience > 0
         lowest = self.lower_is_better if selects else []
+        decays = self.method.EXTERNAL and train.layer_decay < 1
         return {
             "code": CODE_VERSION,
             "name": self.name,
@@ -140,6 +141,7 @@ class Phase:
             "apart": self.standalone,
             "train": train.model_dump(exclude=outside),
             **({"lower is better": lowest} if lowest else {}),
+            **({"layer decay": "also in modules of another library"} if decays else {}),
         }
 
     @cached_property

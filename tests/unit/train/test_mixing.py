@@ -236,6 +236,11 @@ def test_rates_fall_with_the_distance_from_the_head():
         "encoder.encoder.layer.2.output.dense.bias": 1,
         "composed.nodes.1_ffn.down.weight": 2,
         "heads.nli.dense.weight": 0,
+        # modules of other libraries
+        "composed.nodes.-2_encoder.held.encoder/layer/2/output/adapters/x/adapter_down/0/bias": 1,
+        "composed.nodes.-2_encoder.held.encoder/layer/0/attention/self/query/lora_A/x/weight": 3,
+        "composed.nodes.-2_encoder.held.transformer/layer/1/attention/q_lin/lora_A/x/weight": 2,
+        "composed.nodes.-2_encoder.held.invertible_adapters/x/F/0/weight": 4,
     }
     assert {name: distance(name, 3) for name in names} == names
     parameters = {name: torch.nn.Parameter(torch.zeros(2, 2)) for name in names}

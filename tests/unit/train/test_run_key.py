@@ -1,4 +1,4 @@
-"""A phase knows of which parts a lower dev score is better, and its key with it."""
+"""What a phase's key holds besides the settings, and of which trainings only."""
 
 from __future__ import annotations
 
@@ -20,16 +20,23 @@ def phase(tmp_path):
     return session.phase(str(tmp_path / "tasks" / "own.yaml"), method="head")
 
 
-def with_select(phase, select):
-    train = phase.run.train.model_copy(update={"select": select})
+def with_train(phase, **settings):
+    train = phase.run.train.model_copy(update=settings)
     return replace(phase, run=phase.run.model_copy(update={"train": train}))
 
 
 def test_only_a_training_that_selects_by_such_a_metric_has_another_key(phase, monkeypatch):
-    before = {select: with_select(phase, select).run_key for select in ("best", "last")}
+    before = {select: with_train(phase, select=select).run_key for select in ("best", "last")}
     assert phase.lower_is_better == []
     metric = METRICS.get(phase.parts[0].dev[0].task.metric)
     monkeypatch.setattr(metric, "LOWER_IS_BETTER", True)
     assert phase.lower_is_better == [phase.parts[0].name]
-    assert with_select(phase, "last").run_key == before["last"]
-    assert with_select(phase, "best").run_key != before["best"]
+    assert with_train(phase, select="last").run_key == before["last"]
+    assert with_train(phase, select="best").run_key != before["best"]
+
+
+def test_only_modules_of_another_library_have_another_key_with_rates_by_depth(phase, monkeypatch):
+    before = {decay: with_train(phase, layer_decay=decay).run_key for decay in (1.0, 0.5)}
+    monkeypatch.setattr(phase.method, "EXTERNAL", True)
+    assert with_train(phase, layer_decay=1.0).run_key == before[1.0]
+    assert with_train(phase, layer_decay=0.5).run_key != before[0.5]
