@@ -99,14 +99,36 @@ def make_parts(
             parts.append(_task_part(name, run, root, offline=offline))
     if run.mlm.share and MLM not in tasks:
         parts += _text_parts(run, root, offline=offline)
-    heads: dict[str, Part] = {}
+    return _with_heads(parts)
+
+
+def _with_heads(parts: Sequence[Part]) -> list[Part]:
+    """The parts with their heads: of the family, or the task's own where that has other labels.
+
+    Raises:
+        UsageError: Two parts with other labels, or formats, would have a head of one name.
+    """
+    heads: dict[str, TaskSpec] = {}
     result = []
     for part in parts:
-        family = part.task.head_family
-        shared = heads.setdefault(family, part).task
-        same = shared.labels == part.task.labels and shared.format == part.task.format
-        result.append(replace(part, head=family if same else part.task.name))
+        task = part.task
+        name = task.head_family
+        if not _alike(heads.setdefault(name, task), task):
+            name = task.name
+        other = heads.setdefault(name, task)
+        if not _alike(other, task):
+            raise UsageError(
+                f"tasks {other.name} and {task.name} both name a head '{name}', and differ in "
+                "format, labels or their order",
+                hint=f"Rename {task.name}'s YAML, or give both the same labels in the same order.",
+            )
+        result.append(replace(part, head=name))
     return result
+
+
+def _alike(one: TaskSpec, other: TaskSpec) -> bool:
+    """Whether one head can speak for both."""
+    return one.format == other.format and one.labels == other.labels
 
 
 def require_rows(tasks: Sequence[str], run: RunSpec, root: Path | None, *, offline: bool) -> None:

@@ -1,0 +1,50 @@
+"""Tasks and settings that cannot train together are refused before the first step."""
+
+from __future__ import annotations
+
+import pytest
+from support.own_task import TASK, write_own_task
+from support.trained import backbone_folder
+
+from xstilts.errors import UsageError
+from xstilts.session import Session
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    write_own_task(place)
+    how = {name: place / name for name in ("data", "zoo", "cache", "results")}
+    return Session(backbone=str(backbone_folder(place / "pico")), **how, quiet=True)
+
+
+def task(session, name, labels="[a, b]", folder="tasks", **more):
+    """A task with the rows of `own` and other lines of YAML; the path of its file."""
+    text = TASK.replace("labels: [a, b]", f"labels: {labels}").replace("train_task: own\n", "")
+    lines = "".join(f"{key}: {value}\n" for key, value in more.items())
+    path = session.data.parent / folder / f"{name}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(lines + text)
+    return str(path)
+
+
+def phase(session, *tasks, method="head", name="new", **settings):
+    return session.phase(",".join(tasks), name=name, method=method, settings=settings)
+
+
+def heads(session, *tasks):
+    return {part.name: part.head for part in phase(session, *tasks).parts}
+
+
+def test_a_head_has_one_order_of_labels(session):
+    first = task(session, "n1", family="nli")
+    second = task(session, "nli", "[b, a]")
+    with pytest.raises(UsageError, match="n1 and nli both name a head 'nli'"):
+        phase(session, first, second)
+    assert heads(session, second, first) == {"nli": "nli", "n1": "n1"}
+
+
+def test_tasks_of_a_family_share_a_head_where_their_labels_are_the_same(session):
+    first, second = (task(session, name, family="nli") for name in ("n1", "n2"))
+    other = task(session, "n3", "[b, a]", family="nli")
+    assert heads(session, first, second, other) == {"n1": "nli", "n2": "nli", "n3": "n3"}
