@@ -91,6 +91,7 @@ def make_parts(
         DataError: A row is broken, or fewer rows are there than the budget states.
         UsageError: Settings that contradict each other.
     """
+    require_together(tasks)
     parts: list[Part] = []
     for name in tasks:
         if name == MLM:
@@ -131,8 +132,24 @@ def _alike(one: TaskSpec, other: TaskSpec) -> bool:
     return one.format == other.format and one.labels == other.labels
 
 
+def require_together(tasks: Sequence[str]) -> None:
+    """Refuse tasks that cannot be trained together, before any row is read.
+
+    Raises:
+        UsageError: Two tasks have one name.
+    """
+    names = [load_task(name).name for name in tasks]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise UsageError(
+            f"two of the tasks are called {repeated}",
+            hint="Name each once; a YAML's name is that of its file.",
+        )
+
+
 def require_rows(tasks: Sequence[str], run: RunSpec, root: Path | None, *, offline: bool) -> None:
     """Refuse a training without rows before any is read; raises as `make_parts` does."""
+    require_together(tasks)
     for name in tasks:
         if name != MLM:
             task = task_in_world(load_task(name), root)

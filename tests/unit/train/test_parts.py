@@ -48,3 +48,11 @@ def test_tasks_of_a_family_share_a_head_where_their_labels_are_the_same(session)
     first, second = (task(session, name, family="nli") for name in ("n1", "n2"))
     other = task(session, "n3", "[b, a]", family="nli")
     assert heads(session, first, second, other) == {"n1": "nli", "n2": "nli", "n3": "n3"}
+
+
+def test_two_tasks_of_one_name(session):
+    own = task(session, "own")
+    other = task(session, "own", folder="other")
+    for tasks in ((own, other), (own, own), ("mlm", "mlm")):
+        with pytest.raises(UsageError, match="two of the tasks are called"):
+            phase(session, *tasks)
