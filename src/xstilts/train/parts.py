@@ -91,7 +91,7 @@ def make_parts(
         DataError: A row is broken, or fewer rows are there than the budget states.
         UsageError: Settings that contradict each other.
     """
-    require_together(tasks)
+    require_together(tasks, run)
     parts: list[Part] = []
     for name in tasks:
         if name == MLM:
@@ -132,11 +132,12 @@ def _alike(one: TaskSpec, other: TaskSpec) -> bool:
     return one.format == other.format and one.labels == other.labels
 
 
-def require_together(tasks: Sequence[str]) -> None:
+def require_together(tasks: Sequence[str], run: RunSpec) -> None:
     """Refuse tasks that cannot be trained together, before any row is read.
 
     Raises:
-        UsageError: Two tasks have one name.
+        UsageError: Two tasks have one name, or plain text beside others has no share of the steps,
+            or two that differ.
     """
     names = [load_task(name).name for name in tasks]
     repeated = next((name for name in names if names.count(name) > 1), None)
@@ -145,11 +146,29 @@ def require_together(tasks: Sequence[str]) -> None:
             f"two of the tasks are called {repeated}",
             hint="Name each once; a YAML's name is that of its file.",
         )
+    _require_share(tasks, run)
+
+
+def _require_share(tasks: Sequence[str], run: RunSpec) -> None:
+    if (not run.mlm.share and MLM not in tasks) or list(tasks) == [MLM]:
+        return
+    beside = sum(v for name, v in run.mix.beside.items() if name.partition("/")[0] == MLM)
+    if not run.mlm.share and not run.mix.beside.get(MLM):
+        raise UsageError(
+            "plain text beside other tasks has no share of the steps",
+            hint="Say how much of them: --mlm 0.5, or mlm.share in a YAML.",
+        )
+    if run.mlm.share and beside not in (0, run.mlm.share):
+        raise UsageError(
+            f"plain text has two shares of the steps: mlm.share says {run.mlm.share:g}, and "
+            f"mix.beside {beside:g}",
+            hint="Leave one of them out.",
+        )
 
 
 def require_rows(tasks: Sequence[str], run: RunSpec, root: Path | None, *, offline: bool) -> None:
     """Refuse a training without rows before any is read; raises as `make_parts` does."""
-    require_together(tasks)
+    require_together(tasks, run)
     for name in tasks:
         if name != MLM:
             task = task_in_world(load_task(name), root)

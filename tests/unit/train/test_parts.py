@@ -56,3 +56,40 @@ def test_two_tasks_of_one_name(session):
     for tasks in ((own, other), (own, own), ("mlm", "mlm")):
         with pytest.raises(UsageError, match="two of the tasks are called"):
             phase(session, *tasks)
+
+
+def texts(session):
+    """Plain text in English and German, as a run names it."""
+    found = []
+    for code in ("en", "de"):
+        path = session.data.parent / f"{code}.txt"
+        path.write_text("a man runs home\nsomebody moves quickly\n")
+        found.append(f"{code}={path}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("share", "beside", "said"),
+    [
+        (0.0, {}, "no share of the steps"),
+        (0.0, {"mlm": 0.0}, "no share of the steps"),
+        (0.3, {"mlm": 0.1}, "mlm.share says 0.3, and mix.beside 0.1"),
+        (0.3, {"mlm/en": 0.2}, "mlm.share says 0.3, and mix.beside 0.2"),
+    ],
+)
+def test_plain_text_beside_a_task_needs_one_share(session, share, beside, said):
+    own, mlm = task(session, "own"), {"share": share, "text": texts(session)}
+    with pytest.raises(UsageError, match=said):
+        phase(session, own, "mlm", mlm=mlm, mix={"beside": beside})
+
+
+@pytest.mark.parametrize(("share", "beside"), [(0.3, {}), (0.0, {"mlm": 0.3}), (0.3, {"mlm": 0.3})])
+def test_a_share_of_plain_text_is_dealt_to_its_languages(session, share, beside):
+    own, mlm = task(session, "own"), {"share": share, "text": texts(session)}
+    made = phase(session, own, "mlm", mlm=mlm, mix={"beside": beside})
+    assert made.mix.beside == pytest.approx({"mlm/en": 0.15, "mlm/de": 0.15})  # as much of each
+
+
+def test_plain_text_alone_needs_no_share(session):
+    made = phase(session, "mlm", mlm={"text": texts(session)})
+    assert made.mix.shares == pytest.approx({"mlm/en": 0.5, "mlm/de": 0.5})
