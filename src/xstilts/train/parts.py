@@ -43,6 +43,27 @@ class Dev:
     split: str
     rows: Sequence[Example]
 
+    @property
+    def inputs(self) -> Sequence[Example]:
+        """The rows to encode, those with a label that the head lacks without it.
+
+        Such a label counts as wrong. It can occur where labels are read from the training rows.
+        """
+        if not FORMATS.get(self.task.format).LABEL_SET:
+            return self.rows
+        known = set(self.task.labels)
+        fit = [known.issuperset(_labels(row)) for row in self.rows]
+        if all(fit):
+            return self.rows
+        pairs = zip(self.rows, fit, strict=True)
+        return [row if fits else replace(row, target=None) for row, fits in pairs]
+
+
+def _labels(row: Example) -> Sequence[str]:
+    if row.target is None:
+        return ()
+    return (row.target,) if isinstance(row.target, str) else row.target
+
 
 @dataclass(frozen=True)
 class Part:
@@ -200,7 +221,7 @@ def _task_part(name: str, run: RunSpec, root: Path | None, *, offline: bool) -> 
         check_targets(rows)
     if run.labels == "shuffled":
         rows = shuffled_labels(rows, run.train.seed)
-    dev = _dev(task, languages, run, root, offline=offline)
+    dev = _dev(spec, task.labels, languages, run, root, offline=offline)
     return Part(task.name, task, languages, rows, dev, notes=notes)
 
 
@@ -305,13 +326,23 @@ def _renamed(row: Example, language: str) -> Example:
 
 
 def _dev(
-    task: TaskSpec, languages: Sequence[str], run: RunSpec, root: Path | None, *, offline: bool
+    task: TaskSpec,
+    labels: Sequence[str],
+    languages: Sequence[str],
+    run: RunSpec,
+    root: Path | None,
+    *,
+    offline: bool,
 ) -> list[Dev]:
-    """Rows of the source language, or of the target's languages where that is asked for."""
+    """Rows of the source language, or of the target's languages where that is asked for.
+
+    They are read with the labels that the YAML lists: `labels`, the head's, may be fewer.
+    """
+    head = task.model_copy(update={"labels": list(labels)})
     if run.train.select == "none":
         return []
     if run.select_on == "target-dev":
-        return _target_dev(task, run, root, offline=offline)
+        return _target_dev(head, run, root, offline=offline)
     if not task.select_split or not FORMATS.get(task.format).PREDICTS:
         return []
     split = first_rows(task.select_split, run.train.dev_limit)
@@ -323,7 +354,7 @@ def _dev(
             rows = load(task, split, language, root, offline=offline)
         except NotFoundError:
             continue
-        found.append(Dev(task, language, split, rows))
+        found.append(Dev(head, language, split, rows))
     return found
 
 
@@ -333,13 +364,13 @@ def _target_dev(task: TaskSpec, run: RunSpec, root: Path | None, *, offline: boo
             "selection on a target's dev set needs to know the target", hint="Add --target TASK."
         )
     target = task_in_world(load_task(run.target), root)
-    target = target.model_copy(update={"labels": target.labels or task.labels})
+    labelled = target.model_copy(update={"labels": target.labels or task.labels})
     split = target.select_split or "validation"
     codes = [c for c in available_languages(target, split, root) if c != target.source_language]
     if not codes:
         raise NotFoundError(f"task {target.name} has no split '{split}' in a target language")
     split = first_rows(split, run.train.dev_limit)
-    return [Dev(target, c, split, load(target, split, c, root, offline=offline)) for c in codes]
+    return [Dev(labelled, c, split, load(target, split, c, root, offline=offline)) for c in codes]
 
 
 # -- plain text

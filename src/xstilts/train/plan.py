@@ -124,7 +124,7 @@ def _memory_bytes(phase: Phase, trained: int, weights: int) -> int:
 def _cached_bytes(phase: Phase, mixture: Mixture) -> int:
     """Size of all rows' cached activations, float32."""
     rows = [batches.features for batches in mixture.batches.values()]
-    rows += [features_of(phase, dev.rows, dev.task) for part in phase.parts for dev in part.dev]
+    rows += [features_of(phase, dev.inputs, dev.task) for part in phase.parts for dev in part.dev]
     return 4 * phase.backbone.shape.hidden_size * sum(int(f.lengths.sum()) for f in rows)
 
 

@@ -404,7 +404,7 @@ def _dev_evaluation(phase: Phase, model: TaskModel) -> Evaluate | None:
     if not selecting:
         return None
     encoded = {
-        part.name: [(dev, features_of(phase, dev.rows, dev.task)) for dev in part.dev]
+        part.name: [(dev, features_of(phase, dev.inputs, dev.task)) for dev in part.dev]
         for part in selecting
     }
 

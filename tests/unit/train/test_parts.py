@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from support.own_task import TASK, write_own_task
-from support.trained import backbone_folder
+from support.trained import TEXTS, backbone_folder
 
 from xstilts.errors import UsageError
 from xstilts.session import Session
@@ -93,3 +95,47 @@ def test_a_share_of_plain_text_is_dealt_to_its_languages(session, share, beside)
 def test_plain_text_alone_needs_no_share(session):
     made = phase(session, "mlm", mlm={"text": texts(session)})
     assert made.mix.shares == pytest.approx({"mlm/en": 0.5, "mlm/de": 0.5})
+
+
+KINDS = {"classification": ("text", "accuracy"), "tagging": ("words", "token_accuracy")}
+STEPS = {"max_steps": 2, "batch_size": 2, "eval_every": 1}
+
+
+def unlabelled_task(session, form, *, train, dev):
+    """A task that lists no labels, with a row of each label; the path of its file."""
+    field, metric = KINDS[form]
+    name = f"open_{form}"
+    for split, labels in (("train", train), ("validation", dev)):
+        rows = [(text, label) for text, label in zip(TEXTS * 3, labels, strict=False)]
+        if form == "tagging":
+            rows = [(text.split(), [label] * len(text.split())) for text, label in rows]
+        lines = [json.dumps({field: text, "label": label}) for text, label in rows]
+        path = session.data / "own" / f"{name}-{split}.jsonl"
+        path.write_text("\n".join(lines) + "\n")
+    path = session.data.parent / "tasks" / f"{name}.yaml"
+    path.write_text(
+        f"format: {form}\nlanguages: [en]\nmetric: {metric}\n"
+        "sources:\n"
+        f"  - reader: jsonl\n    columns: {{{field}: {field}, target: label}}\n"
+        f"    files: {{train: own/{name}-train.jsonl, validation: own/{name}-validation.jsonl}}\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("form", KINDS)
+def test_a_dev_label_that_no_training_row_has_counts_as_wrong(session, form):
+    own = unlabelled_task(session, form, train="XXXX", dev="XXXZ")
+    entry = session.run_phase(phase(session, own, name=f"dev-{form}", train=STEPS)).entry
+    # the head knows X only, and says it everywhere: right in 3 of the 4 rows, or of their
+    # 4 + 3 + 3 + 6 words in the first 10
+    right = {"classification": 3 / 4, "tagging": 10 / 16}[form]
+    assert entry.manifest.training["dev_score"] == pytest.approx(100 * right)
+    assert entry.manifest.labels == ["X"]
+
+
+def test_labels_of_a_limited_training_are_those_of_its_rows(session):
+    own = unlabelled_task(session, "classification", train="XYZXYZXYZ", dev="XYZ")
+    made = session.phase(own, name="few", method="head", limit=1, settings={"train": STEPS})
+    (part,) = made.parts
+    assert part.task.labels == [part.rows[0].target]
+    assert [row.target for row in part.dev[0].rows] == ["X", "Y", "Z"]
