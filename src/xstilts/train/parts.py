@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from xstilts.composition.resolve import serves
 from xstilts.config.load import load_task
 from xstilts.config.run import RunSpec, SourceMix
 from xstilts.config.specs import TaskSpec
@@ -121,7 +122,20 @@ def make_parts(
             parts.append(_task_part(name, run, root, offline=offline))
     if run.mlm.share and MLM not in tasks:
         parts += _text_parts(run, root, offline=offline)
+    _require_selection(parts, run)
     return _with_heads(parts)
+
+
+def _require_selection(parts: Sequence[Part], run: RunSpec) -> None:
+    """Refuse a selection on a target's dev rows that no task's head can predict."""
+    asked = run.select_on == "target-dev" and run.train.select != "none"
+    trained = [part.name for part in parts if part.task.name != MLM]
+    if asked and trained and not any(part.dev for part in parts):
+        raise UsageError(
+            f"no head of {', '.join(trained)} predicts task {run.target}, on whose dev rows to "
+            "select: format, family or labels differ",
+            hint="Name a target of the same family, or leave out --select-on.",
+        )
 
 
 def _with_heads(parts: Sequence[Part]) -> list[Part]:
@@ -359,11 +373,14 @@ def _dev(
 
 
 def _target_dev(task: TaskSpec, run: RunSpec, root: Path | None, *, offline: bool) -> list[Dev]:
+    """Rows of the target's other languages; none where a head of `task` cannot predict them."""
     if not run.target:
         raise UsageError(
             "selection on a target's dev set needs to know the target", hint="Add --target TASK."
         )
     target = task_in_world(load_task(run.target), root)
+    if not serves(task, target):
+        return []
     labelled = target.model_copy(update={"labels": target.labels or task.labels})
     split = target.select_split or "validation"
     codes = [c for c in available_languages(target, split, root) if c != target.source_language]

@@ -139,3 +139,35 @@ def test_labels_of_a_limited_training_are_those_of_its_rows(session):
     (part,) = made.parts
     assert part.task.labels == [part.rows[0].target]
     assert [row.target for row in part.dev[0].rows] == ["X", "Y", "Z"]
+
+
+def selected_on(session, target, *tasks):
+    return phase(session, *tasks, select_on="target-dev", target=target, train=STEPS)
+
+
+def german(session, name, labels="[a, b]", **more):
+    """A task with dev rows in German."""
+    path = task(session, name, labels, **more)
+    rows = "".join(json.dumps({"text": t, "label": labels[1]}) + "\n" for t in TEXTS)
+    (session.data / "own" / "validation-de.jsonl").write_text(rows)
+    return path
+
+
+def test_a_target_that_no_trained_head_predicts_selects_nothing(session):
+    own = task(session, "n1", family="nli")
+    for target in (
+        german(session, "foreign", "[p, q]", family="nli"),
+        german(session, "stranger"),
+        unlabelled_task(session, "tagging", train="X", dev="X"),
+    ):
+        with pytest.raises(UsageError, match="no head of n1 predicts"):
+            selected_on(session, target, own)
+
+
+def test_of_a_mixture_the_tasks_select_that_predict_the_target(session):
+    own, other = task(session, "n1", family="nli"), task(session, "n4")
+    made = selected_on(session, german(session, "n5", family="nli"), own, other)
+    assert {part.name: [dev.language for dev in part.dev] for part in made.parts} == {
+        "n1": ["de"],
+        "n4": [],
+    }
