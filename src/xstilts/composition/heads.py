@@ -12,9 +12,11 @@ from safetensors.torch import save_file
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition.resolve import head_records, head_task
 from xstilts.composition.task_model import Head, head_tensors, restore_head
+from xstilts.config.specs import TaskSpec
+from xstilts.errors import UsageError
 from xstilts.modules.methods import read_tensors
 from xstilts.zoo import Entry
-from xstilts.zoo.manifest import HEAD, HeadRecord
+from xstilts.zoo.manifest import FILE_NAME, HEAD, HeadRecord
 
 POOLING = "pooling"
 """Key in a head's file of what it reads of a text, where that is not the first token."""
@@ -24,7 +26,7 @@ def save_heads(heads: Mapping[str, Head], folder: Path) -> list[HeadRecord]:
     """Write the tensors of heads; a single one is in `head.safetensors`."""
     records = []
     for name, head in heads.items():
-        file = HEAD if len(heads) == 1 else f"head-{name}.safetensors"
+        file = _file(name, len(heads))
         pooling = getattr(head.module, "pooling", "cls")
         save_file(
             head_tensors(head), folder / file, None if pooling == "cls" else {POOLING: pooling}
@@ -40,6 +42,37 @@ def save_heads(heads: Mapping[str, Head], folder: Path) -> list[HeadRecord]:
             )
         )
     return records
+
+
+def _file(name: str, count: int) -> str:
+    """The file of one of `count` heads."""
+    return HEAD if count == 1 else f"head-{name}.safetensors"
+
+
+def require_files(heads: Mapping[str, TaskSpec]) -> None:
+    """Refuse heads that could not be kept beside each other.
+
+    Args:
+        heads: Their names to their tasks.
+
+    Raises:
+        UsageError: A name cannot be part of a file's, or two differ only in upper and lower case.
+    """
+    seen: dict[str, str] = {}
+    for name, task in heads.items():
+        file = _file(name, len(heads))
+        if not FILE_NAME.fullmatch(file):
+            raise UsageError(
+                f"the head '{name}' of task {task.name} cannot name a file",
+                hint="Rename the task's YAML, or its `family`: ASCII letters, digits, - _ and "
+                "dots, not too many.",
+            )
+        other = seen.setdefault(file.lower(), name)
+        if other != name:
+            raise UsageError(
+                f"the heads '{other}' and '{name}' would lie in one file",
+                hint=f"Rename the YAML of task {task.name}, or its `family`.",
+            )
 
 
 def load_heads(entry: Entry, backbone: Backbone) -> tuple[Head, ...]:

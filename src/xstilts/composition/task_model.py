@@ -89,7 +89,7 @@ class TaskModel(nn.Module):
         self.backbone = backbone
         self.encoder = cast("nn.Module", backbone.encoder)
         self.composed = composed or ComposedModules({}, {})
-        self.heads = nn.ModuleDict({name: head.module for name, head in heads.items()})
+        self.heads = nn.ModuleDict({_key(name): head.module for name, head in heads.items()})
         self.tasks = {name: head.task for name, head in heads.items()}
         self.frozen = frozen
 
@@ -107,6 +107,10 @@ class TaskModel(nn.Module):
             for head in tied:
                 head.inverse = None
 
+    def head(self, task: str) -> nn.Module:
+        """The module of a task's head."""
+        return self.heads[_key(task)]
+
     def logits(self, batch: Batch, task: str) -> Tensor:
         """What the head of `task` says about a batch; the shape is the format's."""
         return self._logits(batch, task)
@@ -115,7 +119,7 @@ class TaskModel(nn.Module):
         # `forward` runs this and not `logits`, which a sharded model wraps as it does `forward`.
         run = self.frozen.last_hidden_state if self.frozen else self.backbone.forward
         hidden_BTD = run(batch.input_ids, batch.attention_mask)
-        return cast("Tensor", self.heads[task](hidden_BTD, batch))
+        return cast("Tensor", self.head(task)(hidden_BTD, batch))
 
     def forward(self, batch: Batch, task: str) -> Tensor:
         """The loss of each example, [E], float32."""
@@ -135,6 +139,12 @@ class TaskModel(nn.Module):
     def trainable_parameters(self) -> int:
         """Number of parameters that training changes."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def _key(task: str) -> str:
+    """A head's name in torch's dictionary, which takes no dot and no name of its own attributes."""
+    key = task.replace(".", "%")
+    return f"{key}%" if hasattr(nn.ModuleDict(), key) else key
 
 
 def inverse_at_embeddings(nodes: Mapping[str, nn.Module]) -> Callable[[Tensor], Tensor] | None:

@@ -14,6 +14,7 @@ from xstilts.backbone.activation_cache import DiskStore, FrozenBlocks, MemorySto
 from xstilts.backbone.backbone import Backbone
 from xstilts.composition import predict
 from xstilts.composition.compose import ComposedModules, compose
+from xstilts.composition.heads import require_files
 from xstilts.composition.load import load_modules, on_top, start_from, within_encoder
 from xstilts.composition.parser import require_readable
 from xstilts.composition.resolve import pinned, resolve_expression
@@ -43,6 +44,7 @@ from xstilts.train.save import save_module, save_snapshots
 from xstilts.train.seen_words import SeenWords, seen_words
 from xstilts.train.trainer import Between, Evaluate, Trainer, TrainResult
 from xstilts.zoo import Entry
+from xstilts.zoo.manifest import LONGEST_NAME
 from xstilts.zoo.workspace import Workspace
 
 # -- resolve
@@ -74,7 +76,7 @@ def resolve_phase(
         command: Shown to resume an interrupted run.
 
     Raises:
-        UsageError: The name or the expression makes no sense, or settings contradict each other.
+        UsageError: A name or the expression makes no sense, or settings contradict each other.
         NotFoundError: A module, task or language is nowhere.
         BackboneMismatchError: A module belongs to another backbone.
         DataError: A row is broken, or fewer rows are there than the budget states.
@@ -85,7 +87,7 @@ def resolve_phase(
     preset, options = load_method(run.method), method_options(run)
     expression, parents = resolve_expression(base, workspace.zoo, backbone)
     names = tasks_of(tasks)
-    return Phase(
+    phase = Phase(
         name=name,
         tasks=names,
         parts=make_parts(names, run, workspace.data, offline=workspace.offline),
@@ -100,6 +102,8 @@ def resolve_phase(
         standalone=standalone,
         command=command,
     )
+    require_files(phase.heads)
+    return phase
 
 
 def require_fit(tasks: str, run: RunSpec, backbone: Backbone) -> None:
@@ -190,6 +194,7 @@ def _train_and_save(phase: Phase, folder: Path, processes: Processes) -> Entry:
     speaks = processes.first and not phase.workspace.quiet
     with Progress(f"{phase.name} {phase.run.method}", quiet=not speaks) as progress:
         mixture = training_mixture(phase, progress)
+    _require_snapshot_names(phase, mixture)
     if speaks:
         _tell_what_is_cut(phase, mixture)
     if phase.run.train.shard and processes.count > 1:
@@ -208,6 +213,16 @@ def _train_and_save(phase: Phase, folder: Path, processes: Processes) -> Entry:
     kept = saved if processes.first else phase.workspace.zoo.find_run(phase.run_key)
     assert kept is not None
     return kept
+
+
+def _require_snapshot_names(phase: Phase, mixture: Mixture) -> None:
+    last = f"{phase.name}-step{mixture.total_steps()}"
+    if phase.run.train.save_every and len(last) > LONGEST_NAME:
+        raise UsageError(
+            f"the snapshot {last} would have a name of {len(last)} characters, more than "
+            f"{LONGEST_NAME}",
+            hint="Give the module a shorter name, --name NAME, or leave out train.save_every.",
+        )
 
 
 # -- data

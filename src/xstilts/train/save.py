@@ -67,7 +67,7 @@ def _save(
     phase.method.save(built.own, folder, phase.name, phase.backbone)
     if not phase.standalone:
         save_operator_parameters(built.base, folder)
-    heads = {name: Head(task, built.model.heads[name]) for name, task in phase.heads.items()}
+    heads = {name: Head(task, built.model.head(name)) for name, task in phase.heads.items()}
     records = save_heads(heads, folder)
     return write_manifest(folder, _manifest(phase, mixture, built, result, records))
 

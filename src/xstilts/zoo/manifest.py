@@ -33,6 +33,10 @@ UNLISTED = (NAME, CARD, SCORES, SIGNATURE, ".gitattributes")
 
 _OUTSIDE_DIGEST = ("digest", "created", "versions")
 _NAME = re.compile(r"[a-z0-9_][a-z0-9._+-]{0,95}")
+LONGEST_NAME = 96
+"""Characters of a module's name."""
+
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema version to what turns its values into those of the next version."""
 
@@ -51,7 +55,7 @@ SIMULATED = "simulated world"
 
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+FileName = Annotated[str, Field(pattern=f"^{FILE_NAME.pattern}$")]
 
 
 class FileRecord(Spec):

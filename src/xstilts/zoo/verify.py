@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Callable
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from xstilts.config.file_facts import FileFacts
 from xstilts.errors import IntegrityError
 from xstilts.zoo.manifest import (
     CARD,
+    FILE_NAME,
     SCORES,
     SIGNATURE,
     UNLISTED,
@@ -34,7 +34,6 @@ SUFFIXES = (".safetensors", ".json", ".md", ".txt", ".model")
 
 MAX_FILES = 64
 MAX_TOTAL = 64 * 2**30
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _AGAIN = "Remove the module and train or fetch it again."
 
 
@@ -146,7 +145,7 @@ def check_file_name(name: str, where: Path | str) -> None:
     Raises:
         IntegrityError: The name is a path, hidden, not ASCII, or of another type.
     """
-    if not _FILE_NAME.fullmatch(name):
+    if not FILE_NAME.fullmatch(name):
         raise IntegrityError(
             f"file name {name!a} is not allowed",
             where=str(where),

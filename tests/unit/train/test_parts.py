@@ -10,6 +10,7 @@ from support.trained import TEXTS, backbone_folder
 
 from xstilts.errors import UsageError
 from xstilts.session import Session
+from xstilts.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,48 @@ def test_of_a_mixture_the_tasks_select_that_predict_the_target(session):
         "n1": ["de"],
         "n4": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("squad1.1", {}), ("n6", {"family": "a.b"}), ("pop", {})]
+)
+def test_any_name_of_a_task_names_a_head(session, name, more):
+    own = task(session, name, **more)
+    module = f"of-{name}"
+    session.run_phase(phase(session, own, name=module, train=STEPS))
+    (score,) = session.evaluate(module, own, langs=["en"]).scores
+    assert score.train_task == name
+
+
+def test_heads_with_dots_are_kept_beside_each_other(session):
+    names = ["squad1.1", "squad1.2"]
+    tasks = [
+        task(session, name, labels)
+        for name, labels in zip(names, ("[a, b]", "[b, a]"), strict=True)
+    ]
+    entry = session.run_phase(phase(session, *tasks, name="both", train=STEPS)).entry
+    assert {head.task: head.file for head in entry.manifest.heads} == {
+        name: f"head-{name}.safetensors" for name in names
+    }
+    for name in tasks:
+        assert session.evaluate("both", name, langs=["en"]).scores
+
+
+@pytest.mark.parametrize("name", ["my task", "ö", "x" * 120])
+def test_a_head_that_cannot_name_a_file(session, name):
+    own, other = task(session, "own"), task(session, name)
+    with pytest.raises(UsageError, match=f"the head '{name}' of task {name} cannot name a file"):
+        phase(session, own, other)
+    assert heads(session, other) == {name: name}  # alone it lies in head.safetensors
+
+
+def test_heads_that_differ_in_upper_and_lower_case_only(session):
+    with pytest.raises(UsageError, match="'own' and 'Own' would lie in one file"):
+        phase(session, task(session, "Own"), task(session, "own"))
+
+
+def test_a_snapshot_with_too_long_a_name(session, monkeypatch):
+    own, train = task(session, "own"), {**STEPS, "save_every": 1}
+    monkeypatch.setattr(Trainer, "run", lambda _: pytest.fail("a step was taken"))
+    with pytest.raises(UsageError, match="a name of 97 characters, more than 96"):
+        session.run_phase(phase(session, own, name="x" * 91, train=train))  # and -step2

@@ -44,7 +44,7 @@ class _TracedModel(nn.Module):
             return hidden
         # what a head reads of a batch is which of the positions are padding
         batch = Batch(input_ids, attention_mask, input_ids[:, 0], np.zeros(0, np.int64), 0)
-        output: Tensor = self.model.heads[self.name](hidden, batch)
+        output: Tensor = self.model.head(self.name)(hidden, batch)
         return output
 
 
