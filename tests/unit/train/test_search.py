@@ -153,6 +153,21 @@ def test_the_result_is_a_module(place, tmp_path):
     assert again.head.task.labels == list(LABELS)
 
 
+def test_the_manifest_names_the_rows_that_judged(place, tmp_path):
+    own = place[0] / "tgt.yaml"
+    own.write_text(
+        "format: classification\nfamily: nli\nlanguages: [de]\nsource_language: de\n"
+        f"labels: [{', '.join(LABELS)}]\nmetric: accuracy\ntrain_task: mnli\n"
+        'select_split: ""\nsources: []\n'
+    )
+    here, spec = workspace(place, tmp_path), SearchSpec(budget=3, shots=8)
+    search = Search("average(mnli, qqp)", str(own), "", place[1], here, spec)
+    manifest = save_found(search, search.run(), "judged").manifest
+    (record,) = manifest.data
+    assert (record.task, record.split, record.language) == ("mnli", "validation", "en")
+    assert manifest.source_language == "en"
+
+
 def test_shares_sum_to_one_in_their_decimals():
     # softmax(ln 1, ln 3) = 1/4, 3/4
     assert weights.shares([0.0, float(np.log(3))]) == [0.25, 0.75]

@@ -170,14 +170,23 @@ class Search:
     # -- examples
 
     @cached_property
+    def judging(self) -> TaskSpec:
+        """The task whose dev rows judge: the target, or the one that trains it."""
+        return _judging_task(self.target, self.workspace.data, offline=self.workspace.offline)
+
+    @property
+    def split(self) -> str:
+        """The split of `judging` that judges."""
+        return _split(self.judging)
+
+    @cached_property
     def rows(self) -> list[Example]:
-        """The labelled examples, in the source language."""
+        """The labelled examples of `judging`, in its source language."""
         workspace, spec = self.workspace, self.spec
-        task = _judging_task(self.target, workspace.data, offline=workspace.offline)
         rows = load(
-            task,
-            _split(task),
-            task.source_language,
+            self.judging,
+            self.split,
+            self.judging.source_language,
             workspace.data,
             offline=workspace.offline,
             limit=spec.shots,

@@ -38,9 +38,9 @@ def save_found(search: Search, found: Found, name: str) -> Entry:
 def _manifest(search: Search, found: Found, name: str, run: str, values: list[float]) -> Manifest:
     rows = search.rows
     judged = DataRecord(
-        task=search.task.name,
-        split=search.task.select_split or "validation",
-        language=search.task.source_language,
+        task=search.judging.name,
+        split=search.split,
+        language=search.judging.source_language,
         rows=len(rows),
         sha256=data_digest(rows),
     )
@@ -53,7 +53,7 @@ def _manifest(search: Search, found: Found, name: str, run: str, values: list[fl
         preset="search",
         composition=pinned(found.expression, search.entries),
         parents=parents_of(search.entries),
-        source_language=search.task.source_language,
+        source_language=search.judging.source_language,
         seed=search.spec.seed,
         run=run,
         training={
