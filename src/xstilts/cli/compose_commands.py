@@ -66,7 +66,7 @@ def compose(
         backbone=backbone,
         seed=seed,
         limit=limit,
-        settings={"train": {"dev_limit": dev_limit}} if dev_limit else {},
+        settings={"train": {"dev_limit": dev_limit}} if dev_limit is not None else {},
         overrides=overrides or [],
         config=config,
     )

@@ -20,7 +20,9 @@ LimitOption = Annotated[
 ]
 DevLimit = Annotated[
     int | None,
-    typer.Option(min=1, help="Only so many first dev rows of each task; the selection says so."),
+    typer.Option(
+        min=0, help="Only so many first dev rows of each task, 0 for all; the selection says so."
+    ),
 ]
 ConfigOption = Annotated[Path | None, typer.Option(help="A YAML with settings.")]
 Overrides = Annotated[
@@ -43,7 +45,8 @@ SourceLangs = Annotated[
     str, typer.Option(help="Comma-separated languages of the training rows; empty: the task's.")
 ]
 Mlm = Annotated[
-    float, typer.Option(help="Share of the steps that train masked language modelling, 0 to 1.")
+    float | None,
+    typer.Option(help="Share of the steps that train masked language modelling, 0 to 1."),
 ]
 Text = Annotated[
     list[str] | None,
@@ -81,7 +84,7 @@ def train_adapter(
     limit: LimitOption = None,
     dev_limit: DevLimit = None,
     source_langs: SourceLangs = "",
-    mlm: Mlm = 0.0,
+    mlm: Mlm = None,
     text: Text = None,
     select_on: SelectOn = "",
     target: TargetOption = "",
@@ -125,7 +128,7 @@ def train(
     limit: LimitOption = None,
     dev_limit: DevLimit = None,
     source_langs: SourceLangs = "",
-    mlm: Mlm = 0.0,
+    mlm: Mlm = None,
     text: Text = None,
     select_on: SelectOn = "",
     target: TargetOption = "",
@@ -149,7 +152,7 @@ def train(
 
 def _flags(
     source_langs: str,
-    mlm: float,
+    mlm: float | None,
     text: list[str],
     select_on: str,
     target: str,
@@ -159,10 +162,11 @@ def _flags(
     """Nested settings of what is learned from; only those that were given."""
     flags: dict[str, Any] = {
         "source": {"languages": split_commas(source_langs)} if source_langs else {},
-        "mlm": {k: v for k, v in (("share", mlm), ("text", text)) if v},
-        "train": {"dev_limit": dev_limit, "cache_activations": cache_activations},
+        "mlm": {"share": mlm, "text": text or None},
+        "train": {"dev_limit": dev_limit, "cache_activations": cache_activations or None},
         "select_on": select_on,
         "target": target,
     }
-    flags["train"] = {k: v for k, v in flags["train"].items() if v}
+    for group in ("mlm", "train"):  # a number may be 0
+        flags[group] = {k: v for k, v in flags[group].items() if v is not None}
     return {key: value for key, value in flags.items() if value}

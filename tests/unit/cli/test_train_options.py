@@ -83,6 +83,17 @@ def test_nothing_is_stated_where_nothing_is_given(asked):
     assert (found["seed"], found["limit"], found["backbone"]) == (None, None, "")
 
 
+@pytest.mark.parametrize("command", ["train", "train-adapter"])
+def test_zero_is_a_value(asked, command):
+    found = asked(command, "mnli", "--mlm", "0", "--dev-limit", "0")
+    assert found["settings"] == {"mlm": {"share": 0.0}, "train": {"dev_limit": 0}}
+
+
+def test_zero_is_a_value_of_a_composition(asked):
+    found = asked("compose", "average(a, b)", "--target", "xnli", "--save", "n", "--dev-limit", "0")
+    assert found["settings"] == {"train": {"dev_limit": 0}, "target": "xnli"}
+
+
 def test_compose(asked):
     words = ("--target", "xnli", "--save", "both", "--top", "lora", "--seed", "3", "--limit", "5")
     found = asked("compose", "average(a, b)", *words, "--backbone", "some", "--set", "train.lr=1")
