@@ -14,6 +14,7 @@ from xstilts.errors import IntegrityError, UsageError
 from xstilts.modules.methods import METHODS, full
 from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo import Entry, Manifest, Zoo, verify_folder, write_manifest
+from xstilts.zoo.entry import fitting
 from xstilts.zoo.manifest import UNLISTED
 
 PRESET = "full_delta"
@@ -51,6 +52,7 @@ def shrink(entry: Entry, zoo: Zoo, backbone: Backbone) -> Shrunk:
         )
     if manifest.options.get("stored") == "difference":
         raise UsageError(f"{entry.reference} is stored as a difference already")
+    fitting([entry], entry.reference, backbone.identity, allow_mismatch=False)
     own = method.load(entry.folder, backbone.shape)
     own.options = full.Options(stored="difference")
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from torch import Generator, Tensor
 
 from xstilts.backbone.backbone import Backbone
+from xstilts.backbone.lazy_tensors import info_of
 from xstilts.backbone.sites import EncoderShape
 from xstilts.config.hub_models import is_finite
 from xstilts.config.registry import Registry, optional
@@ -159,7 +160,8 @@ def require_same_keys(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor],
     """
     missing = sorted(wanted.keys() - found.keys())
     extra = sorted(found.keys() - wanted.keys())
-    shapes = [k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape]
+    both = wanted.keys() & found.keys()
+    shapes = [k for k in both if info_of(wanted, k).shape != info_of(found, k).shape]
     for keys, what in ((missing, "missing"), (extra, "unexpected"), (shapes, "of another shape")):
         if keys:
             shown = ", ".join(sorted(keys)[:3])

@@ -18,7 +18,7 @@ from xstilts.backbone.sites import EncoderShape
 from xstilts.config.specs import Spec
 from xstilts.files import write_json
 from xstilts.modules.merging import Merge
-from xstilts.modules.methods import _difference
+from xstilts.modules.methods import _difference, require_same_keys
 from xstilts.modules.methods._merged_encoder import MergedEncoder, merged_at_once
 from xstilts.modules.weights import ModuleWeights
 from xstilts.zoo.snippets import MethodCard
@@ -92,15 +92,19 @@ def transformers_config(backbone: Backbone) -> dict[str, Any]:
 
 
 def load(folder: Path, shape: EncoderShape) -> ModuleWeights:
-    """The encoder in a folder written by `save`; its tensors are read when they are asked for."""
+    """The encoder in a folder written by `save`; its tensors are read when they are asked for.
+
+    Raises:
+        IntegrityError: A tensor is missing, left over, or of another shape than the backbone's.
+    """
     base = _tensors(shape.encoder)
     if (folder / _difference.CONFIG).is_file():
         weights = _difference.read(folder, base)
         adapter = ModuleWeights("full", Options(stored="difference"), {}, encoder_weights=weights)
     else:
-        adapter = ModuleWeights(
-            "full", Options(), {}, encoder_weights=FileWeights(folder / WEIGHTS)
-        )
+        found = FileWeights(folder / WEIGHTS)
+        require_same_keys(found, base, folder / WEIGHTS)
+        adapter = ModuleWeights("full", Options(), {}, encoder_weights=found)
     adapter.base = base
     return adapter
 
