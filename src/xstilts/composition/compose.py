@@ -193,10 +193,33 @@ def check(expression: Expression, infos: Mapping[str, PartInfo]) -> PartInfo:
             where=where,
             hint="Write stack(full-module, other), or merge the encoders with average(…).",
         )
+    if not operator.MERGES:
+        _check_weights(expression, parts)
     operator.check(parts)
     methods = {part.method for part in parts}
     method = methods.pop() if len(methods) == 1 else ""
-    return PartInfo(where, method, parts[0].options, operator.MERGES)
+    return PartInfo(where, method, _options_made(expression, parts), operator.MERGES)
+
+
+def _check_weights(call: Call, infos: Sequence[PartInfo]) -> None:
+    for part, info in zip(call.parts, infos, strict=True):
+        if part.weight != 1.0 and not info.merged:
+            raise UsageError(
+                f"'{info.name}' is not one module, so it cannot have a weight",
+                where=str(call),
+                hint="Leave the weight out, or write it after a module.",
+            )
+
+
+def _options_made(call: Call, parts: Sequence[PartInfo]) -> Mapping[str, object]:
+    """The options of a combination; see `PartInfo`."""
+    operator, first = OPERATORS.get(call.operator), parts[0]
+    if not operator.MERGES:
+        return {}
+    if operator.KEEPS_RANKS or not METHODS.get(first.method).LOW_RANK:
+        return first.options
+    options = options_of(call).model_dump()
+    return {call.operator: options, "parts": [part.options for part in parts]}
 
 
 def options_of(call: Call) -> Spec:

@@ -5,7 +5,7 @@ import torch
 from support.models import changed, randomise, tiny_backbone
 from torch import Generator, nn
 
-from xstilts.composition.compose import check, merge
+from xstilts.composition.compose import check, compose, merge
 from xstilts.composition.parser import parse
 from xstilts.errors import UsageError
 from xstilts.modules.merging import trim
@@ -205,6 +205,11 @@ C = PartInfo("c", "", {}, False)
         ("merge_ties(l, l, density=0)", "a larger number"),
         ("merge_dare_ties(l, l, density=1.5)", "a smaller number"),
         ("fuse(a, b, size=true)", "a whole number"),
+        ("stack(l, fuse(a, b)*0.5)", "cannot have a weight"),
+        ("fuse(stack(l, a)*0.5, b)", "cannot have a weight"),
+        ("stack(l, c*0.5)", "cannot have a weight"),
+        ("average_factors(average(l, l), l)", "different options"),
+        ("average_factors(l, merge_svd(l, l))", "different options"),
     ],
 )
 def test_what_makes_no_sense_is_refused_without_weights(text, words):
@@ -229,3 +234,22 @@ def test_factors_of_unequal_ranks_have_no_mean():
     ]
     with pytest.raises(UsageError, match="different options"):
         check(parse("average_factors(a, b)"), {part.name: part for part in parts})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "average_factors(average(a, b), average(b, a))",
+        "average_factors(average_factors(a, b), b)",
+        "stack(a, (a + b)*0.5)",
+        "fuse(a*0.5, average(a, b)*2)",
+    ],
+)
+def test_merges_that_fit_are_taken(text, backbone):
+    modules = {name: changed(backbone, "lora", seed) for seed, name in enumerate("ab")}
+    infos = {
+        name: PartInfo(name, "lora", module.options.model_dump(), merged=True)
+        for name, module in modules.items()
+    }
+    check(parse(text), infos)
+    assert compose(parse(text), modules, backbone.shape, Generator().manual_seed(0)).nodes

@@ -35,7 +35,8 @@ class PartInfo:
     Attributes:
         name: As written in the expression.
         method: The one method of all modules in it, or empty when it mixes methods.
-        options: The options of the module; empty for a combination.
+        options: The options of the module. Of a merge, those of its first part; where it has
+            ranks of its own, what they follow from. Empty for what is no module.
         merged: Whether it is one module, so that weight operators can take it.
     """
 
@@ -68,12 +69,14 @@ class WeightOperator(Protocol):
         Options: A `Spec`; unknown keys are refused, with a hint, before any weight is loaded.
         ORDERED: Whether the order of its parts matters.
         SHARES: Whether the weights of its parts are positive and sum to one.
+        KEEPS_RANKS: Whether its LoRA modules have the sites, ranks and scales of their parts.
     """
 
     MERGES: Literal[True] = True
     Options: type[Spec] = NoOptions
     ORDERED: bool = False
     SHARES: bool = False
+    KEEPS_RANKS: bool = False
 
     @optional
     def check(self, parts: Sequence[PartInfo]) -> None:

@@ -16,14 +16,14 @@ from xstilts.modules.operators import NoOptions, PartInfo, check_low_rank
 from xstilts.modules.operators import average as exact
 from xstilts.modules.weights import ModuleWeights
 
-SHARES = True
+SHARES = KEEPS_RANKS = True
 
 
 def check(parts: Sequence[PartInfo]) -> None:
     """Refuse anything but LoRA modules with the same options.
 
     Raises:
-        UsageError: Another method, or other sites, ranks or scales.
+        UsageError: Another method, or other sites, ranks or scales, as merges have.
     """
     check_low_rank(parts)
     for part in parts[1:]:
