@@ -44,7 +44,8 @@ class MethodCard:
         for_language: Whether it is for a language rather than for a task.
         imports: Lines of Python that the code needs.
         code: Lines that put the module of `folder` into `model`; in each, `{encoder}` stands for
-            the encoder of the model, and other braces are doubled.
+            the encoder of the model and `{load_as}` for an argument that names the module where
+            the library cannot take its own name, and other braces are doubled.
     """
 
     noun: str
@@ -115,6 +116,11 @@ def snippets(manifest: Manifest, repo: str = "") -> str:
     return "\n\n".join(parts)
 
 
+def library_name(name: str) -> str:
+    """What the adapters library calls a module: it takes no names with dots."""
+    return name.replace(".", "-")
+
+
 def is_difference(manifest: Manifest) -> bool:
     """Whether the module is what differs from its backbone, which only xstilts puts together."""
     return manifest.options.get("stored") == "difference"
@@ -141,7 +147,9 @@ def library_code(manifest: Manifest, repo: str = "") -> str:
     lines = [*(["import json"] if reading else []), *_imports(card, class_name, headed, repo)]
     lines += ["", f'folder = snapshot_download("{repo}")' if repo else 'folder = "."']
     lines += [*reading, *_model(manifest, class_name, names)]
-    lines += [line.format(encoder=encoder) for line in card.code]
+    called = library_name(manifest.name)
+    load_as = f'load_as="{called}", ' if called != manifest.name else ""
+    lines += [line.format(encoder=encoder, load_as=load_as) for line in card.code]
     if form is not None and headed:
         lines += [f'head = load_file(f"{{folder}}/{HEAD}")', *form.HF_CODE]
     return "\n".join([*lines, "model.eval()"])

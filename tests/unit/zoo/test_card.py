@@ -199,7 +199,7 @@ def base_folder(tmp_path_factory):
 
 
 def check(preset, tmp_path, base_folder, **values):
-    if preset in ("seq_bn", "double_seq_bn", "par_bn"):
+    if preset in ("seq_bn", "double_seq_bn", "par_bn", "lang"):
         pytest.importorskip("adapters", reason="the adapters library is not installed")
     manifest = build(tmp_path, preset, **values)
     hidden, generator = 16, torch.Generator().manual_seed(5)
@@ -234,6 +234,27 @@ def check(preset, tmp_path, base_folder, **values):
 def test_the_snippet_gives_the_same_logits(preset, tmp_path, base_folder):
     model = check(preset, tmp_path, base_folder)
     assert model.config.id2label == dict(enumerate(LABELS))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("preset", ["seq_bn", "lang"])
+def test_the_snippet_loads_a_module_whose_name_has_a_dot(preset, tmp_path, base_folder):
+    model = check(preset, tmp_path, base_folder, name="nli.v2")
+    config, weights = tmp_path / "adapter_config.json", tmp_path / "adapter.safetensors"
+    outer = json.loads(config.read_text())
+    assert outer["name"] == "nli-v2"
+    # as folders were written before: with the dot
+    config.write_text(json.dumps(outer | {"name": "nli.v2"}))
+    old = {k.replace(".nli-v2.", ".nli.v2."): v for k, v in load_file(weights).items()}
+    save_file(old, weights)
+    manifest, (ids, mask) = read_manifest(tmp_path), tokens()
+    again = run(library_code(manifest), tmp_path, base_folder)
+    with torch.no_grad():
+        wanted = model(input_ids=ids, attention_mask=mask).logits
+        assert torch.equal(again(input_ids=ids, attention_mask=mask).logits, wanted)
+    assert all(
+        map(torch.any, METHODS.get(manifest.method).load(tmp_path, base().shape).parameters())
+    )
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

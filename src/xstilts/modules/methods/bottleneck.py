@@ -25,7 +25,7 @@ from xstilts.files import write_json
 from xstilts.modules.methods import Save, read_tensors, require_blocks, require_same_keys
 from xstilts.modules.nodes import Reads, TwoLayers, read
 from xstilts.modules.weights import ModuleWeights
-from xstilts.zoo.snippets import MethodCard
+from xstilts.zoo.snippets import MethodCard, library_name
 
 KIND = "adapter"
 CARD = MethodCard(
@@ -35,7 +35,7 @@ CARD = MethodCard(
     imports=("import adapters",),
     code=(
         "adapters.init(model)",
-        "model.load_adapter(folder, use_safetensors=True, set_active=True)",
+        "model.load_adapter(folder, {load_as}use_safetensors=True, set_active=True)",
     ),
 )
 WEIGHTS, CONFIG = "adapter.safetensors", "adapter_config.json"
@@ -310,6 +310,7 @@ def read_weights(adapter: ModuleWeights, keys: Mapping[str, str], folder: Path) 
 
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
+    name = library_name(name)
     keys = library_keys(adapter, name, backbone.shape)
     config = library_config(cast("Options", adapter.options))
     write_folder(adapter, keys, config, folder, name, backbone)

@@ -33,7 +33,7 @@ from xstilts.modules.methods._external import (
     sharing,
 )
 from xstilts.modules.weights import ModuleWeights
-from xstilts.zoo.snippets import MethodCard
+from xstilts.zoo.snippets import MethodCard, library_name
 
 KIND = "external"
 CARD = MethodCard("A module")
@@ -212,7 +212,7 @@ def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) ->
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
     options = cast("Options", adapter.options)
     node = cast("ExternalModule", adapter.at[SITE.key])
-    called = name.replace(".", "-")
+    called = library_name(name)
     prefix = backbone.encoder.base_model_prefix
     tensors = {
         f"{prefix}.{key}".replace(f".{_TOKEN}.", f".{called}."): t.detach()

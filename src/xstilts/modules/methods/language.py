@@ -21,6 +21,7 @@ from xstilts.backbone.sites import ENTRY, EncoderShape
 from xstilts.errors import IntegrityError
 from xstilts.modules.methods import Save, bottleneck
 from xstilts.modules.weights import ModuleWeights
+from xstilts.zoo.snippets import library_name
 
 KIND = "language"
 CARD = replace(bottleneck.CARD, noun="A language adapter", for_language=True)
@@ -131,6 +132,7 @@ def _library_keys(adapter: ModuleWeights, name: str, shape: EncoderShape) -> dic
 
 def save(adapter: ModuleWeights, folder: Path, name: str, backbone: Backbone) -> None:
     """Write `adapter.safetensors` and `adapter_config.json` as the adapters library does."""
+    name = library_name(name)
     keys = _library_keys(adapter, name, backbone.shape)
     config = library_config(cast("Options", adapter.options))
     bottleneck.write_folder(adapter, keys, config, folder, name, backbone)
