@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,8 +59,10 @@ _DEEP = 500
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
     keys = [loader.construct_object(key) for key, _ in node.value]
     for number, key in enumerate(keys):
+        line = node.value[number][0].start_mark.line + 1
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(None, None, f"line {line}: a key is no text")
         if key in keys[:number]:
-            line = node.value[number][0].start_mark.line + 1
             raise yaml.constructor.ConstructorError(None, None, f"line {line}: key '{key}' repeats")
     return {
         key: loader.construct_object(value, deep=True)
@@ -112,25 +114,46 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(
+    pairs: Sequence[str], option: str = "--set", example: str = "--set train.lr=3e-4"
+) -> dict[str, Any]:
     """`["train.lr=3e-4"]` to `{"train": {"lr": "3e-4"}}`; values are read as YAML text.
 
+    Args:
+        pairs: `key=value` texts.
+        option: Of the command line, that errors name.
+        example: What one may write.
+
     Raises:
-        UsageError: A pair has no `=` or an empty key.
+        UsageError: A pair has no `=` or an empty key, its value is no YAML, or its key is inside
+            one that an earlier pair gave a plain value.
     """
     result: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not all(key.split(".")):
-            raise UsageError(
-                f"--set '{pair}' is not key=value", hint="Example: --set train.lr=3e-4"
-            )
+            raise UsageError(f"{option} '{pair}' is not key=value", hint=f"Example: {example}")
         node = result
         *parents, leaf = key.split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[leaf] = yaml.load(text, Loader=_Loader)  # noqa: S506
+            if not isinstance(node, dict):
+                raise UsageError(
+                    f"{option} '{pair}' sets a key of '{parent}', which has a plain value",
+                    hint="Leave out the one or the other.",
+                )
+        node[leaf] = _value(text, f"{option} '{pair}'")
     return result
+
+
+def _value(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506
+    except yaml.YAMLError as error:
+        message = " ".join(str(error).split())
+        raise UsageError(f"{where} is not valid YAML: {message}") from None
+    except RecursionError:
+        raise UsageError(f"{where} is nested too deeply") from None
 
 
 PLACES = ("backbone", "data", "include")

@@ -98,7 +98,9 @@ def chosen_world(text: str) -> tuple[str, SandboxSpec | None]:
     from xstilts.config.layers import Layer, parse_overrides, resolve
     from xstilts.sandbox.spec import SandboxSpec
 
-    layer = Layer(f"--world {text}", parse_overrides(options.split(",")))
+    layer = Layer(
+        f"--world {text}", parse_overrides(options.split(","), "--world", "--world sandbox:seed=3")
+    )
     spec = resolve(SandboxSpec, [layer]).value
     if spec == SandboxSpec():
         return name, None

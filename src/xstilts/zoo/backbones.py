@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,11 +14,21 @@ from xstilts.zoo.entry import Entry
 
 
 def known_backbones() -> dict[str, str]:
-    """Fingerprint to folder, of the backbones that something was trained on."""
+    """Fingerprint to folder, of the backbones that something was trained on.
+
+    A damaged file counts as empty, which is said on stderr; the next training writes it anew.
+    """
     path = paths.home_folder() / "backbones.json"
     if not path.is_file():
         return {}
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(known, dict) or not all(isinstance(f, str) for f in known.values()):
+            raise ValueError("it does not hold folders")
+    except (OSError, ValueError) as error:
+        print(f"passed over, {path.name} is damaged ({error}): {path}", file=sys.stderr)
+        return {}
+    return known
 
 
 def remember_backbone(reference: str, fingerprint: str) -> None:

@@ -11,7 +11,9 @@ import yaml
 from xstilts.cli import main
 from xstilts.config import layers
 from xstilts.config.load import load_task
-from xstilts.errors import ConfigError
+from xstilts.errors import ConfigError, UsageError
+from xstilts.grid.engines import chosen_engine
+from xstilts.sandbox import chosen_world
 
 BROKEN = {
     "web page": b"<!DOCTYPE html>\n<html><body>404</body></html>\n",
@@ -191,4 +193,34 @@ def test_endless_nesting_is_an_error_and_no_crash(nested, tmp_path):
     path = tmp_path / "deep.yaml"
     path.write_text("title: x\nmore: " + nested if nested[0] != "-" else nested)
     with pytest.raises(ConfigError):
+        layers.read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (["options.targets=[query"], r"--set 'options.targets=\[query' is not valid YAML"),
+        (["options={{rank}}"], "a key is no text"),
+        (["options=" + "[" * 2_000], "nested too deeply"),
+        (["train=1", "train.lr=3"], "sets a key of 'train', which has a plain value"),
+        (["train=", "train.lr=3"], "sets a key of 'train', which has a plain value"),
+        (["train.lr"], "--set 'train.lr' is not key=value\nExample: --set train.lr=3e-4"),
+    ],
+)
+def test_settings_that_cannot_be_read(pairs, said):
+    with pytest.raises(UsageError, match=said):
+        layers.parse_overrides(pairs)
+
+
+def test_an_error_names_the_option_that_was_typed():
+    with pytest.raises(UsageError, match=r"^--engine-option 'minutes' is not key=value"):
+        chosen_engine("local", ["minutes"])
+    with pytest.raises(UsageError, match=r"^--world 'seed' is not key=value"):
+        chosen_world("sandbox:seed")
+
+
+def test_a_key_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("title: {{name}}\n")
+    with pytest.raises(ConfigError, match="line 1: a key is no text"):
         layers.read_yaml(path)

@@ -19,7 +19,7 @@ from xstilts.data.several import joined_folder
 from xstilts.errors import ConfigError, NotFoundError
 from xstilts.session import DEFAULT_BACKBONE, Session
 from xstilts.zoo import Zoo
-from xstilts.zoo.backbones import remember_backbone
+from xstilts.zoo.backbones import known_backbones, remember_backbone
 
 OWN = """
 title: Own
@@ -156,6 +156,18 @@ def test_a_backbone_that_moved_is_looked_for_and_named(home, monkeypatch):
     assert session.load("mnli", backbone=str(away)).head is not None
     remember_backbone(str(away), session.backbone(str(away)).identity.fingerprint)
     assert session.reference_for("mnli") == str(away)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"a": 1}', b"\xff"])
+def test_a_damaged_list_of_backbones_counts_as_empty(content, home, capsys):
+    path = home / "home" / "backbones.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    (home / "base").mkdir()
+    for _ in range(2):
+        remember_backbone(str(home / "base"), "f" * 64)
+    assert known_backbones() == {"f" * 64: str(home / "base")}
+    assert capsys.readouterr().err.count("backbones.json is damaged") == 1
 
 
 def test_own_tasks_are_found_by_name(home, monkeypatch):

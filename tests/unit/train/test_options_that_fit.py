@@ -27,6 +27,9 @@ def session(tmp_path_factory):
         ("lora", {"leave_out": [3, 4]}, "no block 3, 4"),
         ("lora", {"rank_pattern": {"7_query": 4}}, "no block 7"),
         ("lora", {"only": ["query"]}, "'query' is no site"),
+        ("lora", {"only": ["0_query", "0_foo"]}, "no site '0_foo'"),
+        ("lora", {"only": ["0_ffn"]}, "no site '0_ffn'"),
+        ("lora", {"rank_pattern": {"0_qkv": 4}}, "no site '0_qkv'"),
     ],
 )
 def test_blocks_that_the_backbone_lacks(session, method, options, said):

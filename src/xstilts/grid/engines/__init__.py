@@ -108,7 +108,9 @@ def chosen_engine(name: str, options: Sequence[str]) -> tuple[Engine, Spec]:
         UsageError: The engine's package is not installed.
     """
     engine = ENGINES.get(name)
-    layer = Layer("--engine-option", parse_overrides(options))
+    layer = Layer(
+        "--engine-option", parse_overrides(options, "--engine-option", "--engine-option KEY=VALUE")
+    )
     values = resolve(engine.Options, [layer]).value
     engine.require()
     return engine, values

@@ -104,12 +104,22 @@ class LowRank(nn.Module):
 
 
 def require_fit(shape: EncoderShape, options: Options) -> None:
-    """Refuse to leave out a block, or to name a site, that there is not."""
+    """Refuse to leave out a block, or to name a site, that there is not.
+
+    Raises:
+        UsageError: The backbone has no such block or site.
+    """
     named = [*options.rank_pattern, *options.only]
     for key in named:
         if not _SITE.fullmatch(key):
             raise UsageError(f"'{key}' is no site", hint="Such as 0_query, of the first block.")
     require_blocks([*options.leave_out, *(Site.of(key).block for key in named)], shape)
+    for key in named:
+        if Site.of(key).name not in shape.layout.linears:
+            raise UsageError(
+                f"this backbone has no site '{key}'",
+                hint=f"Its projections are {', '.join(shape.layout.linears)}.",
+            )
 
 
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
