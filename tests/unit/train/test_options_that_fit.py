@@ -30,6 +30,10 @@ def session(tmp_path_factory):
         ("lora", {"only": ["0_query", "0_foo"]}, "no site '0_foo'"),
         ("lora", {"only": ["0_ffn"]}, "no site '0_ffn'"),
         ("lora", {"rank_pattern": {"0_qkv": 4}}, "no site '0_qkv'"),
+        ("lora", {"rank_pattern": {"0_query": 4, "0_key": 4}}, "'0_key', where the module has no"),
+        ("lora", {"rank_pattern": {"00_query": 4}}, "'00_query', where the module has no"),
+        ("lora", {"leave_out": [0], "rank_pattern": {"0_query": 4}}, "'0_query', where"),
+        ("lora", {"only": ["1_query"], "rank_pattern": {"0_query": 4}}, "'0_query', where"),
     ],
 )
 def test_blocks_that_the_backbone_lacks(session, method, options, said):
@@ -42,6 +46,13 @@ def test_a_rank_of_none(session):
     task = str(session.data.parent / "tasks" / "own.yaml")
     with pytest.raises(ConfigError, match="rank_pattern"):
         session.phase(task, method="lora", settings={"options": {"rank_pattern": {"0_query": 0}}})
+
+
+def test_ranks_of_sites_that_it_has(session):
+    task = str(session.data.parent / "tasks" / "own.yaml")
+    options = {"targets": ["key"], "rank_pattern": {"0_key": 4, "2_key": 2}}
+    phase = session.phase(task, method="lora", settings={"options": options})
+    assert phase.options.rank_pattern == {"0_key": 4, "2_key": 2}
 
 
 def test_blocks_that_it_has(session):

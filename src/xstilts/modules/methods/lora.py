@@ -107,7 +107,7 @@ def require_fit(shape: EncoderShape, options: Options) -> None:
     """Refuse to leave out a block, or to name a site, that there is not.
 
     Raises:
-        UsageError: The backbone has no such block or site.
+        UsageError: The backbone has no such block or site, or a rank is for a site without update.
     """
     named = [*options.rank_pattern, *options.only]
     for key in named:
@@ -120,14 +120,25 @@ def require_fit(shape: EncoderShape, options: Options) -> None:
                 f"this backbone has no site '{key}'",
                 hint=f"Its projections are {', '.join(shape.layout.linears)}.",
             )
+    options = _fitted(options, shape)
+    unused = options.rank_pattern.keys() - {site.key for site in options.sites(shape.num_layers)}
+    if unused:
+        raise UsageError(
+            f"rank_pattern names '{min(unused)}', where the module has no update",
+            hint=f"It has updates of {', '.join(options.targets)}: see targets, leave_out, only.",
+        )
+
+
+def _fitted(options: Options, shape: EncoderShape) -> Options:
+    """The options with the projections that stand for `targets` in this encoder."""
+    here = cast("list[Linear]", shape.layout.has(options.targets))
+    return options if here == options.targets else options.model_copy(update={"targets": here})
 
 
 def create(shape: EncoderShape, options: Options, generator: Generator) -> ModuleWeights:
     """A new LoRA module: A uniform as in peft, B zero."""
     modules = {}
-    here = cast("list[Linear]", shape.layout.has(options.targets))
-    if here != options.targets:
-        options = options.model_copy(update={"targets": here})
+    options = _fitted(options, shape)
     for site in options.sites(shape.num_layers):
         rank = options.rank_pattern.get(site.key, options.rank)
         module = LowRank(shape.linear_sizes(site.name), rank, options.alpha, options.dropout)
