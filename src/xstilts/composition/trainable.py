@@ -18,6 +18,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.features import Batch
 from xstilts.errors import UsageError
 from xstilts.tasks.formats import FORMATS
+from xstilts.tasks.formats._fields import IGNORED
 
 
 @dataclass
@@ -25,7 +26,8 @@ class TaskOutput(ModelOutput):  # type: ignore[misc]
     """Loss and logits of a model, as a ModelOutput of transformers.
 
     Attributes:
-        loss: Mean over the examples, a scalar; None without labels.
+        loss: Mean over the examples with a label or a position, a scalar; while training, with what
+            operators add (the penalty of a fusion). None without labels.
         logits: As the head gives them: [B, labels], [B, T, labels], [B, T, 2], or [B, C] for C
             choices.
     """
@@ -91,8 +93,8 @@ class TrainableModel(nn.Module):
             input_ids: [B, T], or [B, C, T] for the C choices of each example.
             attention_mask: As `input_ids`, 1 for real sub-words; all of them when None.
             labels: [B] numbers of labels or choices, or [B, T] of labels; -100 counts for nothing.
-            start_positions: [B], position of an answer's first sub-word.
-            end_positions: [B], position of its last one.
+            start_positions: [B], position of an answer's first sub-word, or -100.
+            end_positions: [B], position of its last one, or -100.
             position_ids: Ignored: the encoder counts itself.
             token_type_ids: Ignored: these encoders have none.
             others: Ignored.
@@ -125,5 +127,18 @@ class TrainableModel(nn.Module):
             ) from None
         loss = None
         if tokens or scalars:
-            loss = FORMATS.get(self.task.format).loss(logits, batch).mean()
+            losses = FORMATS.get(self.task.format).loss(logits, batch)
+            counted = _counted(batch)
+            loss = losses[counted].mean() if bool(counted.any()) else losses.sum()
+            if self.training:
+                loss = loss + self.model.penalty()
         return TaskOutput(loss=loss, logits=logits.view(count, choices) if choices else logits)
+
+
+def _counted(batch: Batch) -> Tensor:
+    """Whether an example has a target: [E]."""
+    found = torch.zeros(batch.num_examples, dtype=torch.bool, device=batch.input_ids.device)
+    for target in (*batch.tokens.values(), *batch.scalars.values()):
+        here = target != IGNORED
+        found[batch.example[here.any(1) if here.dim() > 1 else here]] = True
+    return found

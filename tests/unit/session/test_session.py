@@ -84,7 +84,9 @@ def test_two_steps_of_a_plain_loop(session):
     for _ in range(2):
         output = model(**batch, labels=labels, token_type_ids=None)
         expected = torch.nn.functional.cross_entropy(output.logits, labels)
-        assert torch.allclose(output.loss, expected)
+        penalty = model.model.penalty()
+        assert penalty > 0
+        assert torch.allclose(output.loss, expected + penalty)
         losses.append(output["loss"].item())
         output.loss.backward()
         optimizer.step()
@@ -146,6 +148,34 @@ def test_tags_spans_and_choices(session):
     assert whole.logits.shape == (1, 4)
     expected = torch.nn.functional.cross_entropy(whole.logits, torch.tensor([1]))
     assert torch.allclose(whole.loss, expected)
+
+
+def test_a_model_counts_neither_what_has_no_label_nor_a_penalty_that_trains_nothing(session):
+    model = session.model("fuse(mnli/seq_bn, qqp/seq_bn)", task="xnli")
+    batch = batch_of(session, PAIRS)
+    some, none = torch.tensor([2, -100]), torch.tensor([-100, -100])
+    model.eval()
+    output = model(**batch, labels=some)
+    expected = torch.nn.functional.cross_entropy(output.logits[:1], some[:1])
+    assert torch.allclose(output.loss, expected)
+    assert model(**batch, labels=none).loss.item() == 0.0
+    for name, parameter in model.named_parameters():
+        if name.endswith("own.value.weight"):
+            with torch.no_grad():
+                parameter.copy_(torch.eye(len(parameter)) + 0.5)
+    sizes = [len(p) for n, p in model.named_parameters() if n.endswith("own.value.weight")]
+    assert sizes
+    # the default weight 0.01 times D * D times 0.5 squared, at each fusion
+    penalty = sum(0.01 * size * size * 0.25 for size in sizes)
+    plain, trained = model(**batch, labels=some), model.train()(**batch, labels=some)
+    assert torch.allclose(plain.loss, torch.nn.functional.cross_entropy(plain.logits[:1], some[:1]))
+    expected = torch.nn.functional.cross_entropy(trained.logits[:1], some[:1])
+    assert torch.allclose(trained.loss, expected + penalty)
+    tagger = session.model("udpos", task="udpos").eval()
+    labels = torch.zeros_like(batch["input_ids"])
+    alone = tagger(**{name: value[:1] for name, value in batch.items()}, labels=labels[:1]).loss
+    labels[1] = -100
+    assert torch.allclose(tagger(**batch, labels=labels).loss, alone, atol=1e-5)
 
 
 def test_what_has_no_head_is_refused(session):
