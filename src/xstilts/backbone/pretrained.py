@@ -131,7 +131,8 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
     """The float32 encoder without pooler, and its fast tokenizer, from a folder or the hub.
 
     From the hub they are of the commit that the config is of, also where the revision moves.
-    Where the hub is `closed`, they are those in its cache.
+    Where the hub is `closed`, they are those in its cache. Where the weights are a pickle
+    (`pytorch_model.bin`) and there is no `model.safetensors`, nothing but tensors is read from it.
 
     Raises:
         DataError: The weights are not those of the config, or not all numbers, or the tokenizer
@@ -154,6 +155,7 @@ def fetch(spec: BackboneSpec, config: Any, closed: NetworkError | None) -> tuple
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                weights_only=True,
                 **class_options(model_class),
                 **where,
             )

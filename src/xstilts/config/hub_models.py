@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from xstilts.config.progress import telling
@@ -169,6 +170,13 @@ def load_errors(
         raise DataError(
             f"the weights of {what} '{place}' are broken: {error}",
             hint="A download that was cut off, a web page, or a pointer file (`git lfs pull`)?",
+        ) from None
+    except (UnpicklingError, EOFError) as error:
+        first = str(error).split(". ")[0] or type(error).__name__
+        raise DataError(
+            f"the weights of {what} '{place}' are a pickle that is broken or holds more than "
+            f"tensors: {first}",
+            hint="Only tensors are read from one: take a copy that has model.safetensors.",
         ) from None
     except (OSError, HFValidationError) as error:
         if DiskError.of(error) is not None and not isinstance(error, PermissionError):

@@ -38,6 +38,37 @@ def test_configs(config, says, tmp_path):
         Backbone.load(str(tmp_path), offline=True)
 
 
+class Payload:
+    def __init__(self, sentinel):
+        self.sentinel = sentinel
+
+    def __reduce__(self):
+        return (type(self.sentinel).touch, (self.sentinel,))
+
+
+def test_a_pickle_is_read_for_its_tensors_alone(tmp_path, monkeypatch):
+    import transformers
+
+    folder, given = backbone_folder(tmp_path / "base"), {}
+    load = transformers.PreTrainedModel.from_pretrained.__func__
+
+    def seen(cls, *places, **named):
+        given.update(named)
+        return load(cls, *places, **named)
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", classmethod(seen))
+    whole = Backbone.load(str(folder), offline=True).identity.fingerprint
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    assert Backbone.load(str(folder), offline=True).identity.fingerprint == whole
+    assert given["weights_only"] is True
+    torch.save({**weights, "more": Payload(tmp_path / "ran")}, folder / "pytorch_model.bin")
+    with pytest.raises(XstiltsError, match=r"Unable to load weights|more than tensors"):
+        Backbone.load(str(folder), offline=True)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_slow_tokenizer_is_refused_before_the_weights_are_read(tmp_path, monkeypatch):
     import transformers
 

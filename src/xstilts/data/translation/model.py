@@ -66,7 +66,11 @@ class Translator:
             self.model: Any
             with build_errors("translation model", name):
                 self.model, report = AutoModelForSeq2SeqLM.from_pretrained(
-                    name, output_loading_info=True, ignore_mismatched_sizes=True, **more
+                    name,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,
+                    weights_only=True,
+                    **more,
                 )
         require_all_weights(f"translation model '{model_id}'", self.model, report)
         self.model.to(device).eval()
