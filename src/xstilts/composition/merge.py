@@ -80,7 +80,7 @@ def save_merged(text: str, name: str, zoo: Zoo, backbone: Backbone) -> Entry:
 
 
 def _weights(tree: Expression, weight: float) -> Iterator[tuple[str, float]]:
-    """Every module with the product of the weights above it."""
+    """Every module with the product of the weights that are written above it."""
     if isinstance(tree, Ref):
         yield tree.name, weight
         return

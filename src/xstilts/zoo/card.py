@@ -32,7 +32,12 @@ _KEYS = ("task", "language", "split", "metric", "value")
 
 
 def write_card(
-    folder: Path, scores: Sequence[ScoreRow] = (), *, repo: str = "", license_id: str = ""
+    folder: Path,
+    scores: Sequence[ScoreRow] = (),
+    *,
+    repo: str = "",
+    license_id: str = "",
+    parts: Sequence[Manifest] = (),
 ) -> None:
     """Write `README.md` and `scores.json` into a module folder.
 
@@ -41,6 +46,7 @@ def write_card(
         scores: Rows that the card shows; with none, those that are in the folder already stay.
         repo: Where the module will be, such as `org/name`, for the snippets.
         license_id: Of the module; the manifest's when empty.
+        parts: What it was merged from, as far as that is known; see `Zoo.merged_from`.
     """
     rows = list(scores) or read_scores(folder)
     if rows:
@@ -48,7 +54,7 @@ def write_card(
     manifest = read_manifest(folder)
     if license_id:
         manifest = manifest.model_copy(update={"license": license_id})
-    write_text(folder / CARD, render_card(manifest, rows, repo=repo))
+    write_text(folder / CARD, render_card(manifest, rows, repo=repo, parts=parts))
 
 
 def license_in(card: str) -> str:
@@ -90,26 +96,33 @@ def _plain(row: Any) -> dict[str, Any]:
     return kept | {"value": value}
 
 
-def render_card(manifest: Manifest, scores: Iterable[ScoreRow] = (), *, repo: str = "") -> str:
+def render_card(
+    manifest: Manifest,
+    scores: Iterable[ScoreRow] = (),
+    *,
+    repo: str = "",
+    parts: Sequence[Manifest] = (),
+) -> str:
     """The card's text.
 
     Args:
         manifest: Of the module.
         scores: Rows to show; see `ScoreRow`.
         repo: Where the module will be, for the snippets; a placeholder when empty.
+        parts: What it was merged from; the licences of their data are named.
     """
     rows = sorted(map(_plain, scores), key=lambda r: (*map(str, map(r.get, _KEYS[:4])), _block(r)))
     values = metadata(manifest, rows)
     head = yaml.safe_dump(values, allow_unicode=True, sort_keys=True, width=100)
-    parts = [
+    sections = [
         f"---\n{head}---\n\n# {manifest.name}\n\n{_summary(manifest)}",
-        _facts(manifest),
+        _facts(manifest, parts),
         _scores(rows),
         f"## Use\n\n{snippets(manifest, repo)}",
         _training(manifest),
         _TRUST,
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in sections if part) + "\n"
 
 
 # ------------------------------------------------------------------------------------ metadata
@@ -222,7 +235,7 @@ def _summary(manifest: Manifest) -> str:
     return f"{what}{on}{language} for {m.backbone.name}, made with xstilts."
 
 
-def _facts(manifest: Manifest) -> str:
+def _facts(manifest: Manifest, parts: Sequence[Manifest]) -> str:
     m = manifest
     revision = f" at `{m.backbone.revision}`" if m.backbone.revision else ""
     rows = [
@@ -237,7 +250,7 @@ def _facts(manifest: Manifest) -> str:
         ("composition", f"`{m.composition}`" if m.composition != "none" else ""),
         ("made from", ", ".join(f"{p.reference} `{p.digest[:12]}`" for p in m.parents)),
         ("seed", str(m.seed)),
-        ("licence of its data", _cell(_data_licenses(m))),
+        ("licence of its data", _cell(_data_licenses([m, *parts]))),
     ]
     lines = [f"| {name} | {value} |" for name, value in rows if value]
     return "\n".join(["| | |", "|---|---|", *lines])
@@ -250,11 +263,10 @@ def _labels(names: Sequence[str]) -> str:
     return ", ".join(map(_cell, names))
 
 
-def _data_licenses(manifest: Manifest) -> str:
-    """What the tasks state of the rows that it was trained on."""
-    if _simulated(manifest):
-        return ""
-    known = list(dict.fromkeys(r.task for r in manifest.data))
+def _data_licenses(manifests: Sequence[Manifest]) -> str:
+    """What the tasks state of the rows that modules were trained on."""
+    real = [manifest for manifest in manifests if not _simulated(manifest)]
+    known = list(dict.fromkeys(r.task for manifest in real for r in manifest.data))
     tasks = [load_task(name) for name in known if name in spec_names("tasks")]
     return "; ".join(f"{task.name}: {task.license}" for task in tasks if task.license)
 

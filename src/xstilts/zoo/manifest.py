@@ -79,7 +79,8 @@ class Parent(Spec):
         reference: As it was written.
         role: `below` is in force while this one acts, `merged` an operand, `init` is where training
             started.
-        weight: As an operand of a merge.
+        weight: As written in a merge, times the weights around it; 1 where none is written, also
+            where the operator shares, as in `average(a, b)`.
     """
 
     reference: str

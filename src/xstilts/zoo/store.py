@@ -37,6 +37,7 @@ from xstilts.zoo.entry import (
 from xstilts.zoo.index import update_index
 from xstilts.zoo.manifest import (
     CARD,
+    MERGE,
     NAME,
     RENAMED,
     SCORES,
@@ -132,6 +133,20 @@ class Zoo:
             ):
                 found.append(Entry(m, folder))
         return found
+
+    def merged_from(self, manifest: Manifest) -> list[Manifest]:
+        """Of a merge, the modules here that it was made from, and those that these were."""
+        if manifest.kind != MERGE:
+            return []
+        known = {entry.manifest.digest: entry.manifest for entry in self.entries()}
+        found: dict[str, Manifest] = {}
+        todo = [manifest]
+        while todo:
+            for parent in todo.pop().parents:
+                if parent.digest in known and parent.digest not in found:
+                    found[parent.digest] = known[parent.digest]
+                    todo.append(known[parent.digest])
+        return list(found.values())
 
     def studies(self) -> dict[str, str]:
         """The digest of each module that stands apart to the study that made it."""
@@ -253,7 +268,7 @@ class Zoo:
                             (folder / name).replace(entry.folder / name)
                 else:
                     if not (folder / CARD).exists():
-                        write_card(folder)
+                        write_card(folder, parts=self.merged_from(manifest))
                     entry.folder.parent.mkdir(parents=True, exist_ok=True)
                     folder.rename(entry.folder)
                 update_index(self.root, self.folders())

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from support.models import randomise, tokens
 from support.trained import add_module, backbone_folder
-from support.zoo_modules import LABELS, base, build
+from support.zoo_modules import LABELS, add, base, build
 
 from xstilts.backbone.architectures import ARCHITECTURES, model_types
 from xstilts.backbone.backbone import Backbone
@@ -20,9 +20,9 @@ from xstilts.config.specs import BackboneIdentity
 from xstilts.errors import DataError
 from xstilts.modules.methods import METHODS
 from xstilts.tasks.formats._heads import SentenceHead, TokenHead
-from xstilts.zoo import Zoo, read_manifest, verify_folder
+from xstilts.zoo import Zoo, hubs, read_manifest, verify_folder
 from xstilts.zoo.card import base_model, read_scores, render_card, write_card
-from xstilts.zoo.manifest import CARD, SIMULATED
+from xstilts.zoo.manifest import CARD, MERGE, SIMULATED, Parent
 from xstilts.zoo.snippets import LACKED, card_of, library_code
 
 SCORES = [
@@ -113,6 +113,35 @@ def test_recorded_data_wins_over_the_tasks(tmp_path):
     text = render_card(build(tmp_path, data=[row]))
     assert head_of(text)["datasets"] == ["me/mine"]
     assert "mnli train (en): 1,200 rows from me/mine" in text
+
+
+def test_a_merge_names_the_licences_of_its_parts_data(tmp_path):
+    zoo = Zoo(tmp_path / "zoo")
+
+    def parents(*entries):
+        return [Parent(reference=e.name, digest=e.digest, role="merged") for e in entries]
+
+    def row(task, source="org/rows"):
+        return {"task": task, "split": "train", "language": "en", "rows": 9, "source": source}
+
+    first, second, made_up = (
+        add(zoo, "lora", name=task, seed=seed, data=[row(task, source)]).manifest
+        for seed, (task, source) in enumerate(
+            (("mnli", "org/rows"), ("pawsx", "org/rows"), ("qqp", SIMULATED))
+        )
+    )
+    gone = first.model_copy(update={"digest": "0" * 64})
+    inner = add(zoo, "lora", name="two", kind=MERGE, parents=parents(second, made_up))
+    outer = add(zoo, "lora", name="all", kind=MERGE, parents=parents(inner.manifest, first, gone))
+    hubs.push(outer.folder, f"folder:{tmp_path / 'shared'}", zoo=zoo)
+    (shared,) = (tmp_path / "shared").rglob("README.md")
+    stated = {task: load_task(task).license for task in ("mnli", "pawsx")}
+    assert all(stated.values())
+    for card in (outer.folder / "README.md", shared):
+        (line,) = (li for li in card.read_text().splitlines() if "licence of its data" in li)
+        for task, license_ in stated.items():
+            assert f"{task}: {license_}" in line
+        assert "qqp" not in line
 
 
 def test_rows_of_a_built_in_world_are_no_dataset(tmp_path):

@@ -253,7 +253,7 @@ def push(
         folder: Of a module; it is not changed.
         target: Where to, such as `hf:org/name` or `s3://bucket/zoo`.
         options: See `PushOptions`.
-        zoo: Has the modules that a composition is made of.
+        zoo: Has the modules that a composition or a merge is made of.
         scores: Rows for the card; those already in the folder when empty.
         sign: Private key (PEM, elliptic curve); the signature goes along as `model.sig`.
         offline: Refuse whatever needs a network.
@@ -281,7 +281,8 @@ def push(
             _link(path, staged / path.name)
         repo = address.location if address.hub == "huggingface" else ""
         stated = options.license or manifest.license or _stated_license(staged, hub, address)
-        write_card(staged, scores, repo=repo, license_id=stated)
+        parts = zoo.merged_from(manifest) if zoo else []
+        write_card(staged, scores, repo=repo, license_id=stated, parts=parts)
         if sign is not None:
             from xstilts.zoo.signing import sign_folder
 
