@@ -11,6 +11,7 @@ from xstilts.config.load import (
     config_folder,
     load_recipe,
     load_task,
+    short_name,
     spec_names,
     tasks_of,
     train_task_of,
@@ -66,6 +67,8 @@ def test_shipped_recipes_name_what_exists(name):
             load_task(task)
     for target in recipe.targets:
         assert "target" in load_task(target).roles
+    trained = {short_name(train_task_of(target)) for target in recipe.targets}
+    assert not recipe.target or set(recipe.target.by_task) <= trained
     assert recipe.sandbox
 
 

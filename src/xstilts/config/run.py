@@ -17,8 +17,15 @@ from xstilts.config.layers import (
     resolve,
     settings_layers,
 )
-from xstilts.config.load import load_method, load_mixture, load_task, spec_names, tasks_of
-from xstilts.config.specs import MixSpec, Spec, TrainSpec
+from xstilts.config.load import (
+    load_method,
+    load_mixture,
+    load_task,
+    spec_names,
+    tasks_of,
+    train_task_of,
+)
+from xstilts.config.specs import MixSpec, Spec, TaskSpec, TrainSpec
 from xstilts.errors import ConfigError, NotFoundError, Problem, near_names
 
 DEFAULT_METHOD = "seq_bn"
@@ -104,11 +111,14 @@ def resolve_run(
     world: Mapping[str, Mapping[str, Any]] | None = None,
     backbone_origin: str = "default",
 ) -> Resolved[RunSpec]:
-    """Settings from every layer: default, task, method, world, user, project, file, --set, flags.
+    """Settings from every layer, of which later ones win.
+
+    They are: default, task, method, target or world, user, project, file, --set, flags.
 
     Args:
         task: Name of the task or mixture to be trained; its defaults are a layer.
-        flags: Nested settings from the command line.
+        flags: Nested settings from the command line; a `target` whose head `task` trains has
+            settings of its own, see `target_defaults`.
         overrides: `key=value` texts.
         config: A YAML file of settings, or None.
         backbone: The default when no layer names one.
@@ -120,8 +130,7 @@ def resolve_run(
         ConfigError: Unknown keys, wrong values or an unknown method; all are listed.
         NotFoundError: No such task or file.
     """
-    layers = [Layer(backbone_origin, {"backbone": backbone})]
-    layers.append(_task_layer(task))
+    layers = [Layer(backbone_origin, {"backbone": backbone}), _task_layer(task)]
     chosen: list[Layer] = settings_layers(Path.cwd(), paths.home_folder())
     if config is not None:
         chosen.append(Layer(str(config), read_yaml(config)))
@@ -137,10 +146,32 @@ def resolve_run(
         problem = Problem("method", f"unknown method '{method}'.", hint)
         raise ConfigError("settings", [problem]) from None
     layers.append(Layer(f"method {method}", {"train": preset.train, "options": preset.options}))
-    if world is not None:
+    if world is None:
+        layers.append(_target_layer(task, flags))
+    else:
         train = {**world.get("", {}), **world.get(method, {}), **world.get(task, {})}
         layers.append(Layer("world", {"train": train}))
     return resolve(RunSpec, [*layers, *chosen])
+
+
+def target_defaults(target: TaskSpec) -> dict[str, Any]:
+    """What a target says of the training of its head on another task's rows.
+
+    Without a `select_split` the last checkpoint is kept, as XTREME does for question answering.
+    """
+    if target.name == target.train_task:
+        return {}
+    last = {} if target.select_split else {"select": "none"}
+    return {**target.train, "max_length": target.max_length, **last}
+
+
+def _target_layer(task: str, flags: Mapping[str, Any]) -> Layer:
+    """Settings of the target whose head is trained; none where `task` is not what trains it."""
+    name = str(flags.get("target", ""))
+    values = target_defaults(load_task(name)) if name and train_task_of(name) == task else {}
+    if flags.get("select_on") == "target-dev":
+        values.pop("select", None)
+    return Layer(f"target {name}", {"train": values})
 
 
 def _task_layer(name: str) -> Layer:

@@ -10,7 +10,7 @@ from xstilts.composition.compose import check
 from xstilts.composition.expression import map_references, references
 from xstilts.composition.parser import parse
 from xstilts.config.load import load_method, load_task, short_name, tasks_of, train_task_of
-from xstilts.config.run import resolve_run
+from xstilts.config.run import resolve_run, target_defaults
 from xstilts.config.specs import IntermediateSpec, RecipeSpec, SectionSpec, TaskSpec
 from xstilts.data.sources import available_languages, task_in_world
 from xstilts.errors import ConfigError, NotFoundError, Problem
@@ -192,8 +192,8 @@ class _Spelling:
     def _target_flags(self, target: TaskSpec, trained: str, seed: int) -> dict[str, Any]:
         """Settings of the target phase; the target's own defaults come before the section's."""
         flags = _flags(self.section("target"), trained, seed)
-        if not self.sandbox and target.name != target.train_task:
-            flags["train"] = {**target.train, "max_length": target.max_length, **flags["train"]}
+        if not self.sandbox:
+            flags["train"] = {**target_defaults(target), **flags["train"]}
         return flags
 
     def _source_language(self, seed: int) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ def candidates(
         left, right = _pairs(inside, settings)
         if settings.max_context and len(rows) > 1:
             shift = int(firsts[number])
-            here = best_window(firsts, lengths, left + shift, right + shift) == number
+            here = best_window(firsts, lengths, left + shift) == number
             left, right = left[here], right[here]
         start = features.tokens["start_char"][row][begin + left]
         end = features.tokens["end_char"][row][begin + right]
@@ -129,24 +129,22 @@ def _pairs(scores: NDArray[np.float64], settings: Settings) -> tuple[IntArray, I
     return left[fits], right[fits]
 
 
-def best_window(firsts: IntArray, lengths: IntArray, start: IntArray, end: IntArray) -> IntArray:
-    """For each span of context sub-words, the window in which it counts.
+def best_window(firsts: IntArray, lengths: IntArray, start: IntArray) -> IntArray:
+    """For each sub-word of the context, the window in which a span that starts there counts.
 
-    That is the window that holds the span and shows most context around its start: the smaller of
-    what stands left and right of the start, plus a hundredth of the window's length; the earliest
-    wins a tie. SQuAD's original code asks the start alone, and so loses spans whose best window
-    ends before they do.
+    That is the window that shows most context around it: the smaller of what stands left and right
+    of it, plus a hundredth of the window's length; the earliest wins a tie. As in SQuAD's original
+    code a span that ends after that window is lost.
 
     Args:
         firsts: First sub-word of each window.
         lengths: How many each window holds.
         start: First sub-word of each span.
-        end: Last sub-word of each span.
     """
     last = (firsts + lengths - 1)[:, None]
     left, right = start[None, :] - firsts[:, None], last - start[None, :]
     value = np.minimum(left, right) + 0.01 * lengths[:, None]
-    holds = (left >= 0) & (end[None, :] <= last)
+    holds = (left >= 0) & (right >= 0)
     return np.argmax(np.where(holds, value, -np.inf), axis=0)
 
 
