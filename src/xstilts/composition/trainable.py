@@ -57,6 +57,9 @@ class TrainableModel(nn.Module):
         UsageError: The task needs no head.
     """
 
+    accepts_loss_kwargs = False
+    """Tells the transformers Trainer that it has to divide the loss by its accumulation steps."""
+
     def __init__(
         self, loaded: LoadedExpression, backbone: Backbone, task: TaskSpec, seed: int = 42
     ) -> None:

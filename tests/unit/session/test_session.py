@@ -124,6 +124,7 @@ def test_two_steps_of_the_transformers_trainer(session, tmp_path):
         data_collator=DataCollatorWithPadding(tokenizer),
     )
     assert trainer.train().global_step == 2
+    assert not trainer.model_accepts_loss_kwargs  # else it sums over accumulated steps
     now = dict(model.named_parameters())
     changed = {name for name, value in before.items() if not torch.equal(now[name], value)}
     assert changed
