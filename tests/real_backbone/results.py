@@ -38,7 +38,7 @@ from xstilts.zoo import Zoo
 DOCS = Path(__file__).parents[2] / "docs" / "results"
 PAGES = (DOCS / "README.md", DOCS.parents[1] / "README.md")
 CORE = "x-stilts-core"
-ROWS = "x-stilts-rows"
+ROWS = "x-stilts-mini"
 SCORES = ("intermediate", "method", "task", "language", "layer", "seed", "metric", "value", "n")
 PROOF = ("split", "backbone", "fingerprint", "digest", "cell", "predictions_sha256", "seconds")
 CELLS = ("name", "kind", "status", "seconds")
@@ -54,8 +54,9 @@ Means = Mapping[tuple[str, str], Mapping[str, float]]
 
 
 def study_of(name: str) -> StudySpec:
-    """A study of docs/results."""
-    return load_study(str(DOCS / "studies" / f"{name}.yaml"), sandbox=False)
+    """A study of docs/results, or one that comes with xstilts."""
+    path = DOCS / "studies" / f"{name}.yaml"
+    return load_study(str(path) if path.is_file() else name, sandbox=False)
 
 
 def columns_of(study: StudySpec) -> list[str]:

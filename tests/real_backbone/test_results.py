@@ -264,14 +264,7 @@ def test_a_search_is_shown_by_seed_with_means_over_languages():
     ]
 
 
-OWN = (
-    results.CORE,
-    results.ROWS,
-    "commonsense-mini",
-    "compositions-mini",
-    "qa-mini",
-    "xquad-mini",
-)
+OWN = (results.CORE, "commonsense-mini", "compositions-mini", "qa-mini", "xquad-mini")
 """Studies of this encoder only; the others are cuts of those that come with xstilts."""
 MORE = sorted((results.DOCS / "studies").glob("*.yaml"))
 

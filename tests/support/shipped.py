@@ -9,6 +9,7 @@ SHIPPED = {
     "mnli/lora/multilingual-e5-small-q4@096864087cb7": 9815,
     "sentence_polarity/lora/multilingual-e5-small-q4@105e88ed62f6": 9662,
     "socialiqa/lora/multilingual-e5-small-q4@bb79a29f5c1d": 10000,
+    "squadshifts-bottleneck/seq_bn/multilingual-e5-small-q4@e8e0bf06c21f": 7120,
     "squadshifts/lora/multilingual-e5-small-q4@5d975d708e2f": 7120,
 }
 """Folder below `adapters_zoo` to the rows that it was trained on."""
