@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from support.trained import TEXTS
+from support.trained import TEXTS, backbone_folder
+
+from xstilts.session import Session
 
 TASK = """
 title: Own
@@ -52,3 +54,10 @@ def write_own_task(place: Path) -> None:
             for n in range(12)
         ]
         (place / "data" / "own" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def own_session(place: Path) -> Session:
+    """A session of a tiny backbone with the task's rows, all of it below a folder."""
+    write_own_task(place)
+    how = {name: place / name for name in ("data", "zoo", "cache", "results")}
+    return Session(backbone=str(backbone_folder(place / "pico")), **how, quiet=True)

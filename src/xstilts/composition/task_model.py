@@ -141,10 +141,13 @@ class TaskModel(nn.Module):
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
+_TAKEN = frozenset(dir(nn.ModuleDict()))
+
+
 def _key(task: str) -> str:
     """A head's name in torch's dictionary, which takes no dot and no name of its own attributes."""
     key = task.replace(".", "%")
-    return f"{key}%" if hasattr(nn.ModuleDict(), key) else key
+    return f"{key}%" if key in _TAKEN else key
 
 
 def inverse_at_embeddings(nodes: Mapping[str, nn.Module]) -> Callable[[Tensor], Tensor] | None:

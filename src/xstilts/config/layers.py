@@ -102,11 +102,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(str(path), [Problem("file", f"{error.strerror}")]) from None
     try:
         data = deepcopy(_parsed(text))
-    except yaml.YAMLError as error:
-        message = " ".join(str(error).split())
-        raise ConfigError(str(path), [Problem("file", f"not valid YAML: {message}")]) from None
-    except RecursionError:
-        raise ConfigError(str(path), [Problem("file", "nested too deeply")]) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(str(path), [Problem("file", _unreadable(error))]) from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -142,18 +139,18 @@ def parse_overrides(
                     f"{option} '{pair}' sets a key of '{parent}', which has a plain value",
                     hint="Leave out the one or the other.",
                 )
-        node[leaf] = _value(text, f"{option} '{pair}'")
+        try:
+            node[leaf] = yaml.load(text, Loader=_Loader)  # noqa: S506
+        except (yaml.YAMLError, RecursionError) as error:
+            raise UsageError(f"{option} '{pair}' is {_unreadable(error)}") from None
     return result
 
 
-def _value(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506
-    except yaml.YAMLError as error:
-        message = " ".join(str(error).split())
-        raise UsageError(f"{where} is not valid YAML: {message}") from None
-    except RecursionError:
-        raise UsageError(f"{where} is nested too deeply") from None
+def _unreadable(error: yaml.YAMLError | RecursionError) -> str:
+    """What is wrong with a text that is no YAML."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return f"not valid YAML: {' '.join(str(error).split())}"
 
 
 PLACES = ("backbone", "data", "include")

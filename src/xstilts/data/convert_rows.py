@@ -11,6 +11,7 @@ from xstilts.config.specs import TaskSpec
 from xstilts.data.fused import clean, fused, read_sentences, withheld
 from xstilts.data.raw import Raw, Written
 from xstilts.data.readers.bucc import read_gold
+from xstilts.data.readers.conll import panx_words
 from xstilts.data.text import read_lines, read_text, where
 from xstilts.errors import DataError, near_names
 
@@ -146,17 +147,7 @@ def panx(raw: Raw) -> Iterator[Written]:
 
 
 def _panx_file(path: Path, split: str, language: str) -> Iterator[Written]:
-    pairs: list[tuple[str, str]] = []
-    lines = _panx_lines(path)
-    for line in lines:
-        cells = line.strip().split("\t")
-        if len(cells) == 2:
-            # A line without a colon is no word of this data set and is left out.
-            _, colon, word = cells[0].partition(":")
-            if colon:
-                pairs.append((word.strip(), cells[1].strip()))
-        else:
-            pairs.append(("", ""))
+    pairs = [(word, tag) for _, _, word, tag in panx_words(_panx_lines(path))]
     name = f"{split}-{language}.tsv"
     words = [word for word, _ in pairs]
     count = sum(

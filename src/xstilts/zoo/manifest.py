@@ -32,10 +32,10 @@ UNLISTED = (NAME, CARD, SCORES, SIGNATURE, ".gitattributes")
 """Files outside the digest; `.gitattributes` is what hubs add."""
 
 _OUTSIDE_DIGEST = ("digest", "created", "versions")
-_NAME = re.compile(r"[a-z0-9_][a-z0-9._+-]{0,95}")
 LONGEST_NAME = 96
 """Characters of a module's name."""
 
+_NAME = re.compile(rf"[a-z0-9_][a-z0-9._+-]{{0,{LONGEST_NAME - 1}}}")
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema version to what turns its values into those of the next version."""

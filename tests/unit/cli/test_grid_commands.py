@@ -49,7 +49,8 @@ def start(tmp_path):
 @pytest.mark.parametrize("study", ["v1.5", "v1.5.yaml", "studies/v1.5.yml", "studies/v1.5"])
 def test_a_study_is_known_by_its_name_and_its_file(command, study, call, start):
     start(cell("one", value=1), name="v1.5")
-    call("grid", command, study)
+    (record,) = call("grid", command, study)
+    assert record == [] if command == "logs" else record["study"] == "v1.5"
 
 
 @pytest.mark.parametrize("command", ["status", "worker", "retry", "logs", "cancel", "answer"])

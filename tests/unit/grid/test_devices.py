@@ -10,9 +10,9 @@ import torch
 from xstilts.cli import grid_commands, main
 from xstilts.cli.grid_commands import _global_options
 from xstilts.cli.state import State
-from xstilts.grid import drive
+from xstilts.grid import drive, engines
 from xstilts.grid.drive import default_workers
-from xstilts.grid.engines import WorkerPool, local, ray, slurm
+from xstilts.grid.engines import WorkerPool, local, ray
 from xstilts.session import Session
 from xstilts.train.signals import StopRequest
 
@@ -88,8 +88,7 @@ REFUSED = [
 def test_what_no_worker_can_have_is_refused_before_a_study_is_planned(
     words, code, said, dry, monkeypatch, capsys
 ):
-    for engine in (ray, slurm):
-        monkeypatch.setattr(engine, "find_spec", lambda _name: None)
+    monkeypatch.setattr(engines, "find_spec", lambda _name: None)
     monkeypatch.setattr(grid_commands, "_chosen", lambda *_: pytest.fail("the study is read"))
     with pytest.raises(SystemExit) as caught:
         main(["grid", "run", "scripts", *words, *dry])

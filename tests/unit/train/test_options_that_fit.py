@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from support.own_task import write_own_task
-from support.trained import backbone_folder
+from support.own_task import own_session
 
 from xstilts.errors import ConfigError, UsageError
-from xstilts.session import Session
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    place = tmp_path_factory.mktemp("place")
-    write_own_task(place)
-    how = {name: place / name for name in ("data", "zoo", "cache", "results")}
-    return Session(backbone=str(backbone_folder(place / "pico")), **how, quiet=True)
+    return own_session(tmp_path_factory.mktemp("place"))
 
 
 @pytest.mark.parametrize(

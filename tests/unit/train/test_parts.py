@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.own_task import TASK, write_own_task
-from support.trained import TEXTS, backbone_folder
+from support.own_task import TASK, own_session
+from support.trained import TEXTS
 
 from xstilts.errors import UsageError
-from xstilts.session import Session
 from xstilts.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    place = tmp_path_factory.mktemp("place")
-    write_own_task(place)
-    how = {name: place / name for name in ("data", "zoo", "cache", "results")}
-    return Session(backbone=str(backbone_folder(place / "pico")), **how, quiet=True)
+    return own_session(tmp_path_factory.mktemp("place"))
 
 
 def task(session, name, labels="[a, b]", folder="tasks", **more):

@@ -41,7 +41,7 @@ class Options(ReaderOptions):
         width: Columns of each line, 0 means two or as many as the columns asked for need.
         comments: Lines that begin with `#` and a blank are comments.
         strip_language: Words are written `de:Haus` (PAN-X), and lines are read as
-            `panx_sentences` says, whatever `separator` and `comments` are.
+            `panx_words` says, whatever `separator` and `comments` are.
         skip: Words whose sentences are left out, such as `-DOCSTART-`.
     """
 
@@ -72,41 +72,37 @@ def read(
             raise DataError("the file has no sentences", where=str(path))
 
 
-def panx_sentences(path: Path, code: str = "") -> Iterator[list[Line]]:
-    """Words and tags of the sentences of a raw PAN-X file, by the rules of XTREME's script.
+def panx_words(lines: Iterable[str]) -> Iterator[tuple[int, str, str, str]]:
+    """Row, language, word and tag of the lines of a raw PAN-X file, by XTREME's script's rules.
 
     A line of two fields is a word, which begins after its first colon, and its tag; without a colon
-    it is left out. Any other line ends the sentence, and so does a blank word: XTREME's test files
-    have a blank line in its place.
-
-    Raises:
-        DataError: A word does not begin with `code`, if one is given.
+    it is left out. Of any other line, which ends the sentence, there is the row only.
     """
-    return _between_ends(_panx_lines(path, code))
-
-
-def _panx_lines(path: Path, code: str) -> Iterator[Line]:
-    for row, line in enumerate(read_lines(path, mixed=True), 1):
+    for row, line in enumerate(lines, 1):
         cells = line.strip().split("\t")
-        if len(cells) != 2:
-            yield row, []
-            continue
         prefix, colon, word = cells[0].partition(":")
-        if colon and code and prefix != code:
-            raise DataError(
-                f"the word does not begin with '{code}:'",
-                where=where(path, row),
-                hint="This file belongs to another language, or is already converted.",
-            )
-        if colon:
-            yield row, [word.strip(), cells[1].strip()] if word.strip() else []
+        if len(cells) != 2:
+            yield row, "", "", ""
+        elif colon:
+            yield row, prefix, word.strip(), cells[1].strip()
 
 
 def _sentences(context: Context, options: Options) -> Iterator[list[Line]]:
-    if options.strip_language:
-        code = context.source.codes.get(context.language, context.language)
-        return panx_sentences(context.path, code)
-    return _between_ends(_lines(context.path, options))
+    lines = _panx_lines(context) if options.strip_language else _lines(context.path, options)
+    return _between_ends(lines)
+
+
+def _panx_lines(context: Context) -> Iterator[Line]:
+    """A blank word ends a sentence, too: XTREME's test files have a blank line in its place."""
+    code = context.source.codes.get(context.language, context.language)
+    for row, prefix, word, tag in panx_words(read_lines(context.path, mixed=True)):
+        if tag and prefix != code:
+            raise DataError(
+                f"the word does not begin with '{code}:'",
+                where=where(context.path, row),
+                hint="This file belongs to another language, or is already converted.",
+            )
+        yield row, [word, tag] if word else []
 
 
 def _lines(path: Path, options: Options) -> Iterator[Line]:

@@ -145,13 +145,13 @@ def answered(
         for place, table in enumerate(spec.tables)
         for names, selection in _lines(study_results, select(study_results, spec, table), table)
     ]
-    lines = Counter(place for place, _, _ in jobs)
+    sizes = Counter(place for place, _, _ in jobs)
     found: list[list[Comparison]] = [[] for _ in spec.tables]
     for number, (place, names, selection) in enumerate(jobs):
         table = spec.tables[place]
         progress(table.title, number / len(jobs))
         contrast = spec.contrast if table.contrast else None
-        enough = family_draws(min(draws, TABLE_DRAWS), lines[place], LEAST_ADJUSTED)
+        enough = family_draws(min(draws, TABLE_DRAWS), sizes[place], LEAST_ADJUSTED)
         one = judge(study_results, selection, contrast, growth=table.growth, draws=enough)
         found[place].append(replace(one, names=names))
     tables = [(t, _adjusted(lines)) for t, lines in zip(spec.tables, found, strict=True)]

@@ -11,13 +11,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from xstilts.config.layers import Layer, parse_overrides, resolve
 from xstilts.config.registry import Registry, optional
 from xstilts.config.specs import Spec
-from xstilts.errors import FindingsError, PreemptedError, XstiltsError
+from xstilts.errors import FindingsError, PreemptedError, UsageError, XstiltsError
 
 ENDED = (0, FindingsError.exit_code)
 """Exit codes of a worker that found nothing left to do."""
@@ -97,6 +98,15 @@ class Engine(Protocol):
 
 
 ENGINES = Registry[Engine]("xstilts.grid.engines", "engine", Engine)
+
+
+def require_package(engine: str, package: str, title: str) -> None:
+    """Refuse an engine where its package is not installed; the extra is called as the engine."""
+    if find_spec(package) is None:
+        raise UsageError(
+            f"the engine '{engine}' needs {title}",
+            hint=f"Install it: pip install 'xstilts[{engine}]'",
+        )
 
 
 def chosen_engine(name: str, options: Sequence[str]) -> tuple[Engine, Spec]:

@@ -12,15 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from xstilts.config.specs import Spec
-from xstilts.errors import NetworkError, UsageError
-from xstilts.grid.engines import WorkerPool
+from xstilts.errors import NetworkError
+from xstilts.grid.engines import WorkerPool, require_package
 from xstilts.grid.worker import DRIVER
 from xstilts.train.signals import StopRequest
 
@@ -69,10 +68,7 @@ class RayWorker:
 
 def require() -> None:
     """Refuse the engine where Ray is not installed."""
-    if find_spec("ray") is None:
-        raise UsageError(
-            "the engine 'ray' needs Ray", hint="Install it: pip install 'xstilts[ray]'"
-        )
+    require_package("ray", "ray", "Ray")
 
 
 def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:

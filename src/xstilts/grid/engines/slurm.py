@@ -12,14 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, Literal
 
 from pydantic import Field
 
 from xstilts.config.specs import Spec
 from xstilts.errors import UsageError
-from xstilts.grid.engines import WorkerPool
+from xstilts.grid.engines import WorkerPool, require_package
 from xstilts.train.signals import StopRequest
 
 POLL_SECONDS = 1.0
@@ -82,10 +81,7 @@ class Task:
 
 def require() -> None:
     """Refuse the engine where submitit is not installed."""
-    if find_spec("submitit") is None:
-        raise UsageError(
-            "the engine 'slurm' needs submitit", hint="Install it: pip install 'xstilts[slurm]'"
-        )
+    require_package("slurm", "submitit", "submitit")
 
 
 def run(pool: WorkerPool, options: Options, stop: StopRequest) -> None:
